@@ -1,0 +1,35 @@
+//! use lib/grid
+// Writes padded rows of the workspace as rows of the caller's buffer. One workgroup handles one row; one invocation
+// every WORKGROUP-th word of it.
+
+const WORKGROUP: u32 = 64u;
+
+struct Params {
+    rows: u32,
+    columns: u32,
+    source_stride: u32,
+    target_first: u32,
+    target_stride: u32,
+    padding_0: u32,
+    padding_1: u32,
+    padding_2: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> source: array<u32>;
+@group(0) @binding(2) var<storage, read_write> rows: array<u32>;
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let row = flat_index(workgroup, grid);
+    if (row >= params.rows) {
+        return;
+    }
+    for (var c = local; c < params.columns; c += WORKGROUP) {
+        rows[params.target_first + row * params.target_stride + c] = source[row * params.source_stride + c];
+    }
+}

@@ -1,0 +1,180 @@
+//! use lib/score
+// Few queries: every stage fused over one split of the patterns, so that each pattern is fetched once for its score and,
+// still in cache, once for the sums. One workgroup handles one split for QUERIES queries: LANES invocations share the
+// dot product of a pattern, then COLUMNS invocations share the columns of the sums and WORKGROUP / COLUMNS groups of
+// them share the patterns of a tile. Blocks of COLUMNS * OUT column vectors are a dimension of the grid.
+
+const WORKGROUP: u32 = 64u;
+const QUERIES: u32 = 4u;
+const TILE: u32 = 32u;
+const LANES: u32 = 8u;
+const COLUMNS: u32 = 16u;
+const OUT: u32 = 1u;
+const PIECES: u32 = 8u;
+
+struct Params {
+    queries: u32,
+    first_row: u32,
+    end_row: u32,
+    rows_per_split: u32,
+    splits: u32,
+    key_vectors: u32,
+    value_vectors: u32,
+    key_columns: u32,
+    columns: u32,
+    beta: f32,
+    padding_0: u32,
+    padding_1: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> state: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> keys: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> values: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> stats: array<vec2<f32>>;
+@group(0) @binding(5) var<storage, read_write> sums: array<vec4<f32>>;
+
+var<workgroup> parts: array<f32, QUERIES * TILE * LANES>;
+var<workgroup> scores: array<f32, QUERIES * TILE>;
+var<workgroup> maxima: array<f32, QUERIES * PIECES>;
+var<workgroup> gathered: array<vec4<f32>, WORKGROUP>;
+
+// Column vectors 0 .. key_columns come from the keys, the rest from the values.
+fn payload(row: u32, column: u32) -> vec4<f32> {
+    if (column < params.key_columns) {
+        return keys[row * params.key_vectors + column];
+    }
+    return values[row * params.value_vectors + column - params.key_columns];
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let split = workgroup.x;
+    let first_query = workgroup.y * QUERIES;
+    let first_column = workgroup.z * COLUMNS * OUT;
+    let begin = params.first_row + split * params.rows_per_split;
+    let end = min(begin + params.rows_per_split, params.end_row);
+
+    let lane = local % LANES;
+    let pattern_group = local / LANES;
+    let column = first_column + local % COLUMNS;
+    let row_group = local / COLUMNS;
+
+    var maximum: array<f32, QUERIES>;
+    var weight_sum: array<f32, QUERIES>;
+    var sum: array<vec4<f32>, QUERIES * OUT>;
+    for (var q = 0u; q < QUERIES; q += 1u) {
+        maximum[q] = NO_SCORE;
+        weight_sum[q] = 0.0;
+        for (var o = 0u; o < OUT; o += 1u) {
+            sum[q * OUT + o] = vec4<f32>(0.0);
+        }
+    }
+
+    for (var base = begin; base < end; base += TILE) {
+        let rows = min(TILE, end - base);
+
+        for (var t = pattern_group; t < TILE; t += WORKGROUP / LANES) {
+            var part: array<f32, QUERIES>;
+            for (var q = 0u; q < QUERIES; q += 1u) {
+                part[q] = 0.0;
+            }
+            if (t < rows) {
+                for (var c = lane; c < params.key_vectors; c += LANES) {
+                    let key = keys[(base + t) * params.key_vectors + c];
+                    for (var q = 0u; q < QUERIES; q += 1u) {
+                        let query = min(first_query + q, params.queries - 1u);
+                        part[q] += dot(state[query * params.key_vectors + c], key);
+                    }
+                }
+            }
+            for (var q = 0u; q < QUERIES; q += 1u) {
+                parts[(q * TILE + t) * LANES + lane] = part[q];
+            }
+        }
+        workgroupBarrier();
+
+        for (var i = local; i < QUERIES * TILE; i += WORKGROUP) {
+            var product = 0.0;
+            for (var l = 0u; l < LANES; l += 1u) {
+                product += parts[i * LANES + l];
+            }
+            scores[i] = select(NO_SCORE, bounded_score(params.beta * product), i % TILE < rows);
+        }
+        workgroupBarrier();
+
+        if (local < QUERIES * PIECES) {
+            var most = NO_SCORE;
+            for (var t = 0u; t < TILE / PIECES; t += 1u) {
+                most = max(most, scores[local * (TILE / PIECES) + t]);
+            }
+            maxima[local] = most;
+        }
+        workgroupBarrier();
+
+        for (var q = 0u; q < QUERIES; q += 1u) {
+            let before = maximum[q];
+            var most = before;
+            for (var p = 0u; p < PIECES; p += 1u) {
+                most = max(most, maxima[q * PIECES + p]);
+            }
+            maximum[q] = most;
+            let factor = shrink(before, most);
+            weight_sum[q] *= factor;
+            for (var o = 0u; o < OUT; o += 1u) {
+                sum[q * OUT + o] *= factor;
+            }
+        }
+        for (var q = 0u; q < QUERIES; q += 1u) {
+            for (var t = local; t < TILE; t += WORKGROUP) {
+                scores[q * TILE + t] = softmax_weight(scores[q * TILE + t], maximum[q]);
+            }
+        }
+        workgroupBarrier();
+
+        for (var t = row_group; t < rows; t += WORKGROUP / COLUMNS) {
+            for (var q = 0u; q < QUERIES; q += 1u) {
+                weight_sum[q] += scores[q * TILE + t];
+            }
+            for (var o = 0u; o < OUT; o += 1u) {
+                let c = column + o * COLUMNS;
+                if (c < params.columns) {
+                    let value = payload(base + t, c);
+                    for (var q = 0u; q < QUERIES; q += 1u) {
+                        sum[q * OUT + o] += scores[q * TILE + t] * value;
+                    }
+                }
+            }
+        }
+        workgroupBarrier();
+    }
+
+    // Join the row groups, in order.
+    for (var q = 0u; q < QUERIES; q += 1u) {
+        let partial = (first_query + q) * params.splits + split;
+        let writes = row_group == 0u && first_query + q < params.queries;
+        for (var o = 0u; o < OUT; o += 1u) {
+            gathered[local] = sum[q * OUT + o];
+            workgroupBarrier();
+            let c = column + o * COLUMNS;
+            if (writes && c < params.columns) {
+                var total = gathered[local];
+                for (var g = COLUMNS; g < WORKGROUP; g += COLUMNS) {
+                    total += gathered[local + g];
+                }
+                sums[partial * params.columns + c] = total;
+            }
+            workgroupBarrier();
+        }
+        gathered[local] = vec4<f32>(weight_sum[q]);
+        workgroupBarrier();
+        if (writes && local == 0u && workgroup.z == 0u) {
+            var total = 0.0;
+            for (var g = 0u; g < WORKGROUP; g += COLUMNS) {
+                total += gathered[g].x;
+            }
+            stats[partial] = vec2<f32>(maximum[q], total);
+        }
+        workgroupBarrier();
+    }
+}

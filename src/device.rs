@@ -1,0 +1,247 @@
+//! Where a memory lives and computes: a GPU through wgpu, a device that the host application owns, or the CPU engine.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::gpu;
+
+/// Handle to a device; clones share it. See [`Device::new`].
+#[derive(Clone, Debug)]
+pub struct Device {
+    pub(crate) kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    Cpu,
+    Gpu(Arc<gpu::Context>),
+}
+
+/// Which software adapters (lavapipe, llvmpipe, SwiftShader, WARP) a search may return.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Software {
+    /// None: they are for conformance, not for speed.
+    #[default]
+    Refuse,
+    /// Any, after all hardware.
+    Allow,
+    /// Nothing else.
+    Require,
+}
+
+/// One adapter, picked by hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdapterChoice {
+    /// Position in [`Device::adapters`].
+    Index(usize),
+    /// The first adapter whose name or driver contains this, without regard to case.
+    Name(String),
+}
+
+/// What to look for in [`Device::with_options`]. The default is [`Device::new`]'s search.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceOptions {
+    /// Only these backends; all when absent.
+    pub backends: Option<wgpu::Backends>,
+    /// One adapter by index or name. An adapter asked for in this way may be software.
+    pub adapter: Option<AdapterChoice>,
+    /// Which software adapters count.
+    pub software: Software,
+    /// Keep `SHADER_F16` off even where the adapter has it.
+    pub without_f16: bool,
+    /// Keep `SUBGROUP` off even where the adapter has it.
+    pub without_subgroups: bool,
+}
+
+/// What a device or an adapter is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// The adapter's name, or the CPU engine's.
+    pub name: String,
+    /// `Vulkan`, `Metal`, `Dx12`, `Gl`, `BrowserWebGpu`, or `native` for the CPU engine.
+    pub backend: String,
+    /// The driver and its version, as far as it tells.
+    pub driver: String,
+    /// `discrete`, `integrated`, `virtual`, `software`, `other` or `cpu engine`.
+    pub kind: &'static str,
+}
+
+impl fmt::Display for DeviceInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}, {})", self.name, self.backend, self.kind)
+    }
+}
+
+impl From<&wgpu::AdapterInfo> for DeviceInfo {
+    fn from(info: &wgpu::AdapterInfo) -> Self {
+        let kind = match info.device_type {
+            wgpu::DeviceType::DiscreteGpu => "discrete",
+            wgpu::DeviceType::IntegratedGpu => "integrated",
+            wgpu::DeviceType::VirtualGpu => "virtual",
+            wgpu::DeviceType::Cpu => "software",
+            wgpu::DeviceType::Other => "other",
+        };
+        let driver = [info.driver.as_str(), info.driver_info.as_str()];
+        Self {
+            name: info.name.clone(),
+            backend: format!("{:?}", info.backend),
+            driver: driver.into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(" "),
+            kind,
+        }
+    }
+}
+
+impl Device {
+    /// The best hardware adapter with that adapter's own limits, or, where there is none, the CPU engine, which is said
+    /// once through `log`. Never a software adapter.
+    pub async fn new() -> Result<Self> {
+        Self::with_options(&DeviceOptions::default()).await
+    }
+
+    /// A device that fits `options`. Falls back to the CPU engine only where nothing in particular was asked for.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] where a backend, an adapter or software was asked for and is not there;
+    /// [`Error::Device`] where the adapter refuses to open.
+    pub async fn with_options(options: &DeviceOptions) -> Result<Self> {
+        let particular =
+            options.backends.is_some() || options.adapter.is_some() || options.software == Software::Require;
+        let adapters = Self::adapters().await;
+        let Some(adapter) = choose(&adapters, options) else {
+            if particular {
+                return Err(no_adapter(&adapters, options));
+            }
+            log::info!("attractor: no hardware adapter; using the CPU engine");
+            return Ok(Self::cpu());
+        };
+        match gpu::Context::open(adapter, options).await {
+            Ok(context) => {
+                log::info!("attractor: using {}", DeviceInfo::from(context.adapter()));
+                Ok(Self { kind: Kind::Gpu(Arc::new(context)) })
+            }
+            Err(error) if !particular => {
+                log::warn!("attractor: {error}; using the CPU engine");
+                Ok(Self::cpu())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The native engine: every core, no GPU.
+    pub fn cpu() -> Self {
+        Self { kind: Kind::Cpu }
+    }
+
+    /// A device that the host application owns. It is used within the limits and features that the host asked for; no
+    /// callback is installed on it, nothing waits on it, and nothing is submitted but what [`Memory::retrieve`] is
+    /// asked to submit.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] where the limits are too small for the kernels (less than WebGPU's defaults).
+    ///
+    /// [`Memory::retrieve`]: crate::Memory::retrieve
+    pub fn from_wgpu(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Self> {
+        let context = gpu::Context::host(device.clone(), queue.clone())?;
+        Ok(Self { kind: Kind::Gpu(Arc::new(context)) })
+    }
+
+    /// Every adapter of this machine, hardware and software, in the order that [`AdapterChoice::Index`] counts.
+    pub async fn adapters() -> Vec<wgpu::Adapter> {
+        gpu::Context::instance().enumerate_adapters(wgpu::Backends::all()).await
+    }
+
+    /// Whether this is the CPU engine.
+    pub fn is_cpu(&self) -> bool {
+        matches!(self.kind, Kind::Cpu)
+    }
+
+    /// The wgpu device behind this one, unless it is the CPU engine.
+    pub fn wgpu(&self) -> Option<(&wgpu::Device, &wgpu::Queue)> {
+        match &self.kind {
+            Kind::Cpu => None,
+            Kind::Gpu(context) => Some((context.device(), context.queue())),
+        }
+    }
+
+    /// What this device is.
+    pub fn info(&self) -> DeviceInfo {
+        match &self.kind {
+            Kind::Cpu => DeviceInfo {
+                name: format!("CPU engine, {} threads", rayon::current_num_threads()),
+                backend: "native".into(),
+                driver: format!("attractor {}", env!("CARGO_PKG_VERSION")),
+                kind: "cpu engine",
+            },
+            Kind::Gpu(context) => context.adapter().into(),
+        }
+    }
+}
+
+fn is_software(adapter: &wgpu::Adapter) -> bool {
+    adapter.get_info().device_type == wgpu::DeviceType::Cpu
+}
+
+fn computes(adapter: &wgpu::Adapter) -> bool {
+    adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
+}
+
+/// Smaller is better.
+fn rank(adapter: &wgpu::Adapter) -> (u32, u32) {
+    let info = adapter.get_info();
+    let kind = match info.device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    };
+    (kind, u32::from(info.backend == wgpu::Backend::Gl))
+}
+
+fn choose<'a>(adapters: &'a [wgpu::Adapter], options: &DeviceOptions) -> Option<&'a wgpu::Adapter> {
+    let of_backend = |adapter: &&wgpu::Adapter| {
+        let backend = wgpu::Backends::from(adapter.get_info().backend);
+        computes(adapter) && options.backends.is_none_or(|asked| asked.contains(backend))
+    };
+    match &options.adapter {
+        Some(AdapterChoice::Index(index)) => adapters.get(*index).filter(of_backend),
+        Some(AdapterChoice::Name(name)) => {
+            let name = name.to_lowercase();
+            adapters.iter().filter(of_backend).find(|adapter| {
+                let info = adapter.get_info();
+                [info.name, info.driver, info.driver_info].iter().any(|s| s.to_lowercase().contains(&name))
+            })
+        }
+        None => adapters
+            .iter()
+            .filter(of_backend)
+            .filter(|adapter| match options.software {
+                Software::Refuse => !is_software(adapter),
+                Software::Allow => true,
+                Software::Require => is_software(adapter),
+            })
+            .min_by_key(|adapter| rank(adapter)),
+    }
+}
+
+fn no_adapter(adapters: &[wgpu::Adapter], options: &DeviceOptions) -> Error {
+    let mut asked = Vec::new();
+    if let Some(backends) = options.backends {
+        asked.push(format!("backend {backends:?}"));
+    }
+    match &options.adapter {
+        Some(AdapterChoice::Index(index)) => asked.push(format!("index {index}")),
+        Some(AdapterChoice::Name(name)) => asked.push(format!("name \"{name}\"")),
+        None => asked.push(
+            match options.software {
+                Software::Refuse => "hardware only",
+                Software::Allow => "hardware or software",
+                Software::Require => "software only",
+            }
+            .into(),
+        ),
+    }
+    let found: Vec<String> = adapters.iter().map(|a| DeviceInfo::from(&a.get_info()).to_string()).collect();
+    Error::NoAdapter { asked: asked.join(", "), found: if found.is_empty() { "none".into() } else { found.join("; ") } }
+}

@@ -1,0 +1,114 @@
+//! The one error type: each variant names the operation, what it expected and what came.
+
+/// What can go wrong. No input given by a caller panics; it ends up here.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A slice or buffer has the wrong number of elements.
+    #[error("{operation}: expected {expected}, got {got}")]
+    Shape {
+        /// The call that was refused.
+        operation: &'static str,
+        /// What it takes, in words and numbers.
+        expected: String,
+        /// What it was given.
+        got: String,
+    },
+    /// An input holds NaN or an infinity.
+    #[error("{operation}: {what} row {row}, column {column} is {value}; every value must be finite")]
+    NotFinite {
+        /// The call that was refused.
+        operation: &'static str,
+        /// Which input: `keys`, `values` or `queries`.
+        what: &'static str,
+        /// Row within the input given.
+        row: usize,
+        /// Column within that row.
+        column: usize,
+        /// The offending value.
+        value: f32,
+    },
+    /// A parameter is outside its domain.
+    #[error("{operation}: {parameter} must be {expected}, got {got}")]
+    Parameter {
+        /// The call that was refused.
+        operation: &'static str,
+        /// The name of the parameter.
+        parameter: &'static str,
+        /// Its domain.
+        expected: &'static str,
+        /// What it was given.
+        got: String,
+    },
+    /// A retrieval was asked of a memory without patterns.
+    #[error("{operation}: the memory is empty; add patterns first")]
+    Empty {
+        /// The call that was refused.
+        operation: &'static str,
+    },
+    /// The rule or report is part of the design but this engine cannot compute it yet.
+    #[error("{operation}: {what} is not supported by this version")]
+    Unsupported {
+        /// The call that was refused.
+        operation: &'static str,
+        /// The feature that is missing.
+        what: String,
+    },
+    /// No adapter fits what was asked.
+    #[error("no adapter fits {asked}; found: {found}")]
+    NoAdapter {
+        /// What the caller asked for.
+        asked: String,
+        /// The adapters that are there, or "none".
+        found: String,
+    },
+    /// The call needs a GPU device and the memory lives on the CPU engine, or on another device.
+    #[error("{operation}: {why}")]
+    Device {
+        /// The call that was refused.
+        operation: &'static str,
+        /// Why this device cannot do it.
+        why: String,
+    },
+    /// The request does not fit the limits of the device.
+    #[error("{operation}: needs {need} of {limit}, the device allows {allowed}")]
+    Limit {
+        /// The call that was refused.
+        operation: &'static str,
+        /// The limit's name, as wgpu spells it.
+        limit: &'static str,
+        /// How much the call needs.
+        need: u64,
+        /// How much the device allows.
+        allowed: u64,
+    },
+    /// The device failed or was lost, or its answer does not carry the completion stamp.
+    #[error("{operation}: the device failed: {message}")]
+    Lost {
+        /// The call that failed.
+        operation: &'static str,
+        /// What the device said.
+        message: String,
+    },
+    /// A shader fragment or constant that the linker does not know.
+    #[error("shader {shader}: {message}")]
+    Shader {
+        /// The shader's name.
+        shader: String,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Refuses `values` (row-major, `columns` wide) if any is NaN or infinite, naming the first.
+pub(crate) fn check_finite(operation: &'static str, what: &'static str, values: &[f32], columns: usize) -> Result<()> {
+    match values.iter().position(|v| !v.is_finite()) {
+        None => Ok(()),
+        Some(at) => {
+            Err(Error::NotFinite { operation, what, row: at / columns, column: at % columns, value: values[at] })
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Kernels as data (a shader, its bindings, the size of its parameters) and their compiled pipelines, kept per device.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::shader::{self, Constant};
+use super::{buffer, export, finish, merge, prepare, projection, separation, similarity, stream};
+use crate::error::Result;
+
+/// How a kernel uses a storage buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// `var<storage, read>`
+    Read,
+    /// `var<storage, read_write>`
+    Write,
+}
+
+/// One shader: binding 0 is its uniform parameters, bindings 1 and up its storage buffers.
+#[derive(Debug)]
+pub struct Kernel {
+    /// The stem of its files.
+    pub stem: &'static str,
+    /// The text of `shaders/{stem}.wgsl`.
+    pub source: &'static str,
+    /// One entry per storage buffer, from binding 1.
+    pub storage: &'static [Access],
+    /// The bytes of its `Params`.
+    pub params: usize,
+    /// Name and byte offset of every field of its `Params`.
+    pub fields: &'static [(&'static str, usize)],
+    /// Settings that the plan may choose; the first is the shader's own.
+    pub variants: &'static [&'static [Constant]],
+}
+
+/// Declares the uniform `Params` of a shader, with its fields listed for the test that compares it with the shader's.
+macro_rules! params {
+    ($($field:ident: $type:ty,)*) => {
+        /// The uniform `Params` of the shader.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+        pub struct Params {
+            $(pub $field: $type,)*
+        }
+
+        impl Params {
+            const FIELDS: &[(&str, usize)] = &[$((stringify!($field), std::mem::offset_of!(Params, $field)),)*];
+        }
+    };
+}
+pub(super) use params;
+
+/// Every kernel, in the order of the data flow.
+pub const KERNELS: &[&Kernel] = &[
+    &prepare::KERNEL,
+    &stream::KERNEL,
+    &similarity::KERNEL,
+    &separation::KERNEL,
+    &projection::KERNEL,
+    &merge::KERNEL,
+    &finish::KERNEL,
+    &export::KERNEL,
+];
+
+/// A compiled kernel with its constants set.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    pub stem: &'static str,
+    pub pipeline: wgpu::ComputePipeline,
+    pub layout: wgpu::BindGroupLayout,
+}
+
+/// A stem and its constants.
+type Key = (&'static str, Vec<Constant>);
+
+/// Compiled pipelines of one device.
+#[derive(Debug, Default)]
+pub(crate) struct Pipelines {
+    compiled: Mutex<HashMap<Key, Arc<Pipeline>>>,
+}
+
+impl Pipelines {
+    /// The pipeline of `kernel` with `constants` set, compiled on first use.
+    pub fn get(&self, device: &wgpu::Device, kernel: &'static Kernel, constants: &[Constant]) -> Result<Arc<Pipeline>> {
+        let key = (kernel.stem, constants.to_vec());
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pipeline) = compiled.get(&key) {
+            return Ok(pipeline.clone());
+        }
+        let text = shader::link(kernel.stem, kernel.source, constants)?;
+        let pipeline = Arc::new(buffer::scoped(device, "compile kernel", || compile(device, kernel, &text))?);
+        compiled.insert(key, pipeline.clone());
+        Ok(pipeline)
+    }
+}
+
+fn compile(device: &wgpu::Device, kernel: &Kernel, text: &str) -> Pipeline {
+    let label = format!("attractor.{}", kernel.stem);
+    let buffer = |binding, ty, has_dynamic_offset, size| wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset, min_binding_size: std::num::NonZeroU64::new(size) },
+        count: None,
+    };
+    let mut entries = vec![buffer(0, wgpu::BufferBindingType::Uniform, true, kernel.params as u64)];
+    for (binding, access) in (1..).zip(kernel.storage) {
+        let read_only = *access == Access::Read;
+        entries.push(buffer(binding, wgpu::BufferBindingType::Storage { read_only }, false, 0));
+    }
+    let layout =
+        device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries: &entries });
+    let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: Some(&label),
+        bind_group_layouts: &[Some(&layout)],
+        ..Default::default()
+    });
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: Some(&label),
+        source: wgpu::ShaderSource::Wgsl(text.into()),
+    });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(&label),
+        layout: Some(&pipeline_layout),
+        module: &module,
+        entry_point: Some("main"),
+        // Every kernel writes each word of workgroup memory before it reads it.
+        compilation_options: wgpu::PipelineCompilationOptions {
+            zero_initialize_workgroup_memory: false,
+            ..Default::default()
+        },
+        cache: None,
+    });
+    Pipeline { stem: kernel.stem, pipeline, layout }
+}

@@ -1,0 +1,35 @@
+//! Host side of `shaders/merge.wgsl`: partial states of splits into the running state of their query.
+
+use super::kernel::{Access, Kernel, params};
+use super::shader::Constant;
+
+params! {
+    splits: u32,
+    columns: u32,
+    slot: u32,
+    first: u32,
+}
+
+pub const KERNEL: Kernel = Kernel {
+    stem: "merge",
+    source: include_str!("../../shaders/merge.wgsl"),
+    storage: &[Access::Read, Access::Read, Access::Write, Access::Write],
+    params: size_of::<Params>(),
+    fields: Params::FIELDS,
+    variants: &[&[], &[("COLUMNS", 1)], &[("COLUMNS", 64)]],
+};
+
+/// Invocations side by side over the column vectors.
+pub fn side(columns: u32) -> u32 {
+    columns.next_power_of_two().min(64)
+}
+
+pub fn constants(columns: u32) -> Vec<Constant> {
+    vec![("COLUMNS", side(columns))]
+}
+
+/// Loop iterations of one invocation.
+pub fn iterations(splits: u64, columns: u32) -> u64 {
+    let groups = 64 / u64::from(side(columns));
+    splits.div_ceil(64) + 6 + splits.div_ceil(groups) + groups
+}

@@ -1,0 +1,332 @@
+//! The plan: which kernels, tiles and splits serve a shape on a device. The one place that holds sizes: everything a
+//! recording allocates or dispatches follows from here, and two recordings under one plan compute the same bits.
+
+use super::shader::Constant;
+use super::{export, finish, merge, prepare, projection, separation, similarity, stream};
+
+/// The most loop iterations that one invocation may make. Mesa's software drivers silently end an invocation after
+/// 65,535, summed over nested loops (seen with Mesa 22.3); the counts below take nothing as unrolled.
+pub const ITERATION_LIMIT: u64 = 60_000;
+/// The most floats of one key or value on a GPU: a row's own loops must stay within [`ITERATION_LIMIT`].
+pub const MAX_DIM: usize = 65_536;
+/// Bytes of scores, and of partial sums, that a recording may hold.
+const SCRATCH: u64 = 16 << 20;
+/// Bytes of states, running sums and results that a recording may hold.
+const ROWS: u64 = 24 << 20;
+/// Queries in one pass over the memory, at the most.
+const QUERY_BLOCK: u64 = 1024;
+/// Batches up to this size stream; larger ones go tile by tile.
+const FEW: u64 = 16;
+
+/// How queries are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Regime {
+    /// Every stage fused over splits of the patterns: reads each pattern once for few queries.
+    Stream,
+    /// Stage by stage over chunks of scores: shares each pattern among many queries.
+    Tile,
+}
+
+/// Overrides of a plan. Any setting gives a right answer; sizes are rounded to what the kernels take.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hints {
+    /// The regime.
+    pub regime: Option<Regime>,
+    /// Patterns of one split.
+    pub rows_per_split: Option<u32>,
+    /// Splits of one dispatch.
+    pub splits: Option<u32>,
+    /// Queries of one pass over the memory.
+    pub query_block: Option<u32>,
+    /// Allocate fresh workspace filled with garbage, to show that nothing reads what it did not write.
+    pub garbage: bool,
+    /// Lift [`ITERATION_LIMIT`], to show that it is needed.
+    pub unbounded: bool,
+    /// Set one constant of one kernel behind the plan's back, to show that a wrong kernel is caught.
+    pub damage: Option<(&'static str, Constant)>,
+}
+
+/// What a plan depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Queries of the batch that is planned for.
+    pub batch: u64,
+    /// Stored patterns.
+    pub patterns: u64,
+    /// Vectors of four floats in a key.
+    pub key_vectors: u32,
+    /// Vectors of four floats in a value; 0 where keys are their own values.
+    pub value_vectors: u32,
+    /// Workgroups that keep the device busy.
+    pub parallel: u64,
+}
+
+/// The sizes that serve a [`Shape`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// How queries are served.
+    pub regime: Regime,
+    /// Queries of one pass over the memory.
+    pub query_block: u32,
+    /// Patterns of one split.
+    pub rows_per_split: u32,
+    /// Splits of one dispatch.
+    pub splits: u32,
+    /// The stream kernel's shape when it sums over the widest rows.
+    pub stream: stream::Shape,
+}
+
+impl Plan {
+    /// The plan for `shape` under `hints`.
+    pub fn new(shape: &Shape, hints: &Hints) -> Self {
+        let columns = shape.columns();
+        let row_bytes = 16 * u64::from(3 * shape.key_vectors + 2 * shape.value_vectors);
+        let query_block = (ROWS / row_bytes).clamp(1, QUERY_BLOCK);
+        let query_block = hints.query_block.map_or(query_block, |asked| u64::from(asked.max(1)).min(query_block));
+        let query_block = query_block.min(shape.batch.max(1));
+        let few = if hints.query_block.is_some() { query_block } else { shape.batch };
+        let regime = hints.regime.unwrap_or(if few <= FEW { Regime::Stream } else { Regime::Tile });
+        let (rows_per_split, splits, stream) = match regime {
+            Regime::Stream => stream_sizes(shape, hints, query_block, columns),
+            Regime::Tile => tile_sizes(shape, hints, query_block, columns),
+        };
+        Self {
+            regime,
+            query_block: query_block as u32,
+            rows_per_split: rows_per_split as u32,
+            splits: splits as u32,
+            stream,
+        }
+    }
+
+    /// Patterns of one dispatch.
+    pub fn chunk(&self) -> u32 {
+        self.rows_per_split.saturating_mul(self.splits)
+    }
+
+    /// Floats from one query's scores to the next, in the tile regime.
+    pub fn score_stride(&self) -> u32 {
+        match self.regime {
+            Regime::Stream => 0,
+            Regime::Tile => self.chunk(),
+        }
+    }
+
+    /// The most loop iterations that an invocation of any kernel makes under this plan.
+    pub fn iterations(&self, shape: &Shape) -> u64 {
+        let rows = u64::from(self.rows_per_split);
+        let columns = u64::from(shape.columns());
+        let shared = prepare::iterations(columns)
+            .max(merge::iterations(self.splits.into(), shape.columns()))
+            .max(finish::iterations(columns))
+            .max(export::iterations(4 * columns));
+        match self.regime {
+            Regime::Stream => shared.max(self.stream.iterations(rows, shape.key_vectors.into())),
+            Regime::Tile => shared
+                .max(similarity::iterations(shape.key_vectors.into()))
+                .max(separation::iterations(rows))
+                .max(projection::iterations(rows)),
+        }
+    }
+
+    /// Bytes of the workspace: everything besides patterns, queries and outputs.
+    pub fn workspace_bytes(&self, shape: &Shape) -> u64 {
+        Sizes::new(self, shape).total()
+    }
+}
+
+impl Shape {
+    /// Column vectors of the widest sums: keys, and values where there are some.
+    pub fn columns(&self) -> u32 {
+        self.key_vectors + self.value_vectors
+    }
+}
+
+fn stream_sizes(shape: &Shape, hints: &Hints, block: u64, columns: u32) -> (u64, u64, stream::Shape) {
+    let mut queries = block.next_power_of_two().min(4) as u32;
+    // A long row may leave no room for several queries within the iteration limit.
+    let fits = |queries: u32, rows: u64| {
+        stream::Shape::new(queries, columns).iterations(rows, shape.key_vectors.into()) <= ITERATION_LIMIT
+    };
+    while queries > 1 && !fits(queries, stream::TILE) {
+        queries /= 2;
+    }
+    let groups = block.div_ceil(queries.into());
+    let wanted = shape.parallel.div_ceil(groups);
+    let mut rows = shape.patterns.div_ceil(wanted).next_multiple_of(stream::TILE);
+    if let Some(asked) = hints.rows_per_split {
+        rows = u64::from(asked).clamp(1, shape.patterns.max(1)).next_multiple_of(stream::TILE);
+    }
+    if !hints.unbounded {
+        while rows > stream::TILE && !fits(queries, rows) {
+            rows = (rows / 2).next_multiple_of(stream::TILE);
+        }
+    }
+    let partial_bytes = 8 + 16 * u64::from(columns);
+    let splits = hints.splits.map_or(u64::MAX, |asked| u64::from(asked.max(1)));
+    let splits =
+        splits.min((SCRATCH / (block * partial_bytes)).clamp(1, 1024)).min(shape.patterns.div_ceil(rows).max(1));
+    (rows, splits, stream::Shape::new(queries, columns))
+}
+
+fn tile_sizes(shape: &Shape, hints: &Hints, block: u64, columns: u32) -> (u64, u64, stream::Shape) {
+    let tile = u64::from(similarity::TILE);
+    let chunk = (SCRATCH / (4 * block) / tile).max(1) * tile;
+    let chunk = chunk.min(shape.patterns.max(1).next_multiple_of(tile)).min(1 << 20);
+    let groups = block.div_ceil(projection::TILE.into()) * u64::from(columns.div_ceil(projection::SIDE));
+    let partial_bytes = block * (8 + 16 * u64::from(columns));
+    let most = (SCRATCH / partial_bytes).clamp(1, 1024).min(chunk / tile);
+    let splits = shape.parallel.div_ceil(groups).clamp(1, most);
+    let mut rows = chunk.div_ceil(splits).next_multiple_of(tile);
+    if let Some(asked) = hints.rows_per_split {
+        rows = u64::from(asked).max(1).next_multiple_of(tile).min(chunk);
+    }
+    while !hints.unbounded && rows > tile && projection::iterations(rows) > ITERATION_LIMIT {
+        rows = (rows / 2).next_multiple_of(tile);
+    }
+    let splits = (chunk / rows).clamp(1, most);
+    let splits = hints.splits.map_or(splits, |asked| u64::from(asked.max(1)).min(splits));
+    (rows, splits, stream::Shape::new(1, columns))
+}
+
+/// The workspace buffers, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Padded states.
+    pub state: u64,
+    /// Padded outputs, where values are stored.
+    pub result: u64,
+    /// Status bits of the queries.
+    pub flags: u64,
+    /// Scores of a chunk, in the tile regime.
+    pub scores: u64,
+    /// Maximum and sum of every split.
+    pub stats: u64,
+    /// Sums of every split.
+    pub sums: u64,
+    /// Two slots of maximum and sum for every query.
+    pub running_stats: u64,
+    /// Running sums.
+    pub running_sums: u64,
+    /// Reports.
+    pub report: u64,
+}
+
+impl Sizes {
+    /// The sizes that `plan` needs for `shape`.
+    pub fn new(plan: &Plan, shape: &Shape) -> Self {
+        let block = u64::from(plan.query_block);
+        let columns = u64::from(shape.columns());
+        let partials = block * u64::from(plan.splits);
+        Self {
+            state: block * 16 * u64::from(shape.key_vectors),
+            result: block * 16 * u64::from(shape.value_vectors),
+            flags: block * 4,
+            scores: block * 4 * u64::from(plan.score_stride()),
+            stats: partials * 8,
+            sums: partials * 16 * columns,
+            running_stats: block * 16,
+            running_sums: block * 16 * columns,
+            report: block * 16,
+        }
+    }
+
+    /// All of them together.
+    pub fn total(&self) -> u64 {
+        let Self { state, result, flags, scores, stats, sums, running_stats, running_sums, report } = *self;
+        state + result + flags + scores + stats + sums + running_stats + running_sums + report
+    }
+
+    /// Whether buffers of these sizes hold everything that `other` asks for.
+    pub fn hold(&self, other: &Self) -> bool {
+        let pairs = [
+            (self.state, other.state),
+            (self.result, other.result),
+            (self.flags, other.flags),
+            (self.scores, other.scores),
+            (self.stats, other.stats),
+            (self.sums, other.sums),
+            (self.running_stats, other.running_stats),
+            (self.running_sums, other.running_sums),
+            (self.report, other.report),
+        ];
+        pairs.into_iter().all(|(have, need)| have >= need)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Shapes around every boundary that the sizes depend on.
+    fn shapes() -> impl Iterator<Item = Shape> {
+        let batches = [1, 2, 3, 4, 5, 15, 16, 17, 63, 64, 65, 1000, 1024, 1025, 100_000];
+        let patterns = [1, 2, 31, 32, 33, 63, 64, 65, 1000, 65_537, 2_000_000, 1 << 30];
+        let widths =
+            [(1, 0), (16, 0), (16, 3), (64, 64), (196, 0), (256, 1), (1024, 0), (4096, 4096), (16_384, 16_384)];
+        batches.into_iter().flat_map(move |batch| {
+            patterns.into_iter().flat_map(move |patterns| {
+                widths.into_iter().flat_map(move |(key_vectors, value_vectors)| {
+                    [4, 512].map(|parallel| Shape { batch, patterns, key_vectors, value_vectors, parallel })
+                })
+            })
+        })
+    }
+
+    fn hints() -> Vec<Hints> {
+        let mut all = vec![Hints::default()];
+        for regime in [Regime::Stream, Regime::Tile] {
+            for rows_per_split in [None, Some(1), Some(1 << 31)] {
+                for splits in [None, Some(1), Some(u32::MAX)] {
+                    for query_block in [None, Some(3), Some(u32::MAX)] {
+                        all.push(Hints {
+                            regime: Some(regime),
+                            rows_per_split,
+                            splits,
+                            query_block,
+                            ..Hints::default()
+                        });
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn no_invocation_loops_longer_than_software_drivers_allow() {
+        for shape in shapes() {
+            for hints in hints() {
+                let plan = Plan::new(&shape, &hints);
+                let iterations = plan.iterations(&shape);
+                assert!(iterations <= ITERATION_LIMIT, "{iterations} iterations: {shape:?} {hints:?} {plan:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn grids_and_sizes_stay_within_webgpu_defaults() {
+        for shape in shapes() {
+            for hints in hints() {
+                let plan = Plan::new(&shape, &hints);
+                let case = || format!("{shape:?} {hints:?} {plan:?}");
+                assert!(plan.query_block >= 1 && plan.rows_per_split >= 1 && plan.splits >= 1, "{}", case());
+                assert!(plan.splits <= 1024 && plan.query_block <= 1024, "{}", case());
+                let sizes = Sizes::new(&plan, &shape);
+                for size in [sizes.scores, sizes.sums, sizes.running_sums, sizes.state, sizes.result] {
+                    assert!(size <= 128 << 20, "{sizes:?} {}", case());
+                }
+                assert!(sizes.total() <= 64 << 20, "{sizes:?} {}", case());
+            }
+        }
+    }
+
+    #[test]
+    fn the_workspace_does_not_grow_with_the_memory() {
+        for shape in shapes().filter(|shape| shape.patterns > 1_000_000) {
+            let larger = Shape { patterns: 4 * shape.patterns, ..shape };
+            let bytes = |shape: &Shape| Plan::new(shape, &Hints::default()).workspace_bytes(shape);
+            assert!(bytes(&larger) <= bytes(&shape).max(40 << 20), "{shape:?}");
+        }
+    }
+}

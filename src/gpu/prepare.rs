@@ -1,0 +1,26 @@
+//! Host side of `shaders/prepare.wgsl`: the caller's queries into padded rows.
+
+use super::kernel::{Access, Kernel, params};
+
+params! {
+    queries: u32,
+    columns: u32,
+    vectors: u32,
+    source_first: u32,
+    source_stride: u32,
+    padding: [u32; 3],
+}
+
+pub const KERNEL: Kernel = Kernel {
+    stem: "prepare",
+    source: include_str!("../../shaders/prepare.wgsl"),
+    storage: &[Access::Read, Access::Write, Access::Write],
+    params: size_of::<Params>(),
+    fields: Params::FIELDS,
+    variants: &[&[]],
+};
+
+/// Loop iterations of one invocation.
+pub fn iterations(vectors: u64) -> u64 {
+    vectors.div_ceil(64) + 64
+}

@@ -1,0 +1,35 @@
+//! Host side of `shaders/projection.wgsl`: the sums of a split's rows, by weight.
+
+use super::kernel::{Access, Kernel, params};
+
+params! {
+    queries: u32,
+    first_row: u32,
+    rows: u32,
+    rows_per_split: u32,
+    splits: u32,
+    weight_vectors: u32,
+    source_vectors: u32,
+    first_column: u32,
+    columns: u32,
+    padding: [u32; 3],
+}
+
+pub const KERNEL: Kernel = Kernel {
+    stem: "projection",
+    source: include_str!("../../shaders/projection.wgsl"),
+    storage: &[Access::Read, Access::Read, Access::Write],
+    params: size_of::<Params>(),
+    fields: Params::FIELDS,
+    variants: &[&[]],
+};
+
+/// Queries of one workgroup.
+pub const TILE: u32 = 64;
+/// Column vectors of one workgroup.
+pub const SIDE: u32 = 16;
+
+/// Loop iterations of one invocation over `rows` of a split.
+pub fn iterations(rows: u64) -> u64 {
+    rows.div_ceil(16) * (1 + 4)
+}

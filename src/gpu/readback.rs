@@ -1,0 +1,145 @@
+//! Answers on their way back: a staging buffer that is mapped once the device is done, awaited by whatever executor, or
+//! waited for.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::channel::oneshot;
+
+use super::Context;
+use crate::error::{Error, Result};
+
+/// A staging buffer whose mapping has been asked for.
+pub(crate) struct Staged {
+    context: Arc<Context>,
+    buffer: wgpu::Buffer,
+    mapped: oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>,
+    submission: wgpu::SubmissionIndex,
+}
+
+impl Staged {
+    /// Asks for the mapping of `buffer` after `submission`, which writes it.
+    pub fn new(context: Arc<Context>, buffer: wgpu::Buffer, submission: wgpu::SubmissionIndex) -> Self {
+        let (sender, mapped) = oneshot::channel();
+        let nudge = context.poller.pending();
+        buffer.map_async(wgpu::MapMode::Read, .., move |result| {
+            drop(nudge);
+            // Nobody listens any more where the future was dropped.
+            let _ = sender.send(result);
+        });
+        Self { context, buffer, mapped, submission }
+    }
+
+    /// The bytes, when they are there. Nothing waits on the device meanwhile; a thread of ours looks now and then.
+    pub async fn bytes(self) -> Result<Vec<u8>> {
+        self.context.poller.start(self.context.device());
+        let result = self.mapped.await;
+        Self::read(&self.buffer, result)
+    }
+
+    /// The bytes, waiting for them on this thread.
+    pub fn wait(self) -> Result<Vec<u8>> {
+        if !self.context.owned {
+            return pollster::block_on(self.bytes());
+        }
+        let wait = wgpu::PollType::Wait { submission_index: Some(self.submission.clone()), timeout: None };
+        self.context.device().poll(wait).map_err(|error| lost(error.to_string()))?;
+        let result = pollster::block_on(self.mapped);
+        Self::read(&self.buffer, result)
+    }
+
+    fn read(
+        buffer: &wgpu::Buffer,
+        result: Result<Result<(), wgpu::BufferAsyncError>, oneshot::Canceled>,
+    ) -> Result<Vec<u8>> {
+        match result {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(lost(error.to_string())),
+            Err(oneshot::Canceled) => return Err(lost("the device dropped the read-back".into())),
+        }
+        let bytes = buffer.slice(..).get_mapped_range().map_err(|error| lost(error.to_string()))?.to_vec();
+        buffer.unmap();
+        Ok(bytes)
+    }
+}
+
+fn lost(message: String) -> Error {
+    Error::Lost { operation: "read back", message }
+}
+
+/// Looks after read-backs that are awaited: wgpu maps buffers only while somebody polls the device. The thread starts
+/// with the first await, sleeps while nothing is pending, never waits inside the device, and ends with the context.
+#[derive(Debug, Default)]
+pub(crate) struct Poller {
+    shared: Arc<(Mutex<Pending>, Condvar)>,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    count: usize,
+    started: bool,
+    stopped: bool,
+}
+
+/// One read-back that is under way.
+pub(crate) struct Nudge(Arc<(Mutex<Pending>, Condvar)>);
+
+impl Poller {
+    fn pending(&self) -> Nudge {
+        let (pending, wake) = &*self.shared;
+        pending.lock().unwrap_or_else(PoisonError::into_inner).count += 1;
+        wake.notify_all();
+        Nudge(self.shared.clone())
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    fn start(&self, _: &wgpu::Device) {}
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn start(&self, device: &wgpu::Device) {
+        let mut pending = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut pending.started, true) {
+            return;
+        }
+        let (shared, device) = (self.shared.clone(), device.clone());
+        std::thread::spawn(move || {
+            let (pending, wake) = &*shared;
+            let mut idle = 0u32;
+            loop {
+                {
+                    let mut now = pending.lock().unwrap_or_else(PoisonError::into_inner);
+                    while now.count == 0 && !now.stopped {
+                        idle = 0;
+                        now = wake.wait(now).unwrap_or_else(PoisonError::into_inner);
+                    }
+                    if now.stopped {
+                        return;
+                    }
+                }
+                // A lost device answers with an error and fails its mappings, which then resolve with theirs.
+                let _ = device.poll(wgpu::PollType::Poll);
+                // Short answers come within microseconds, long ones may wait a millisecond more.
+                match idle {
+                    0..50 => std::thread::yield_now(),
+                    50..150 => std::thread::sleep(Duration::from_micros(50)),
+                    _ => std::thread::sleep(Duration::from_millis(1)),
+                }
+                idle += 1;
+            }
+        });
+    }
+}
+
+impl Drop for Nudge {
+    fn drop(&mut self) {
+        let mut pending = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.count -= 1;
+    }
+}
+
+impl Drop for Poller {
+    fn drop(&mut self) {
+        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner).stopped = true;
+        self.shared.1.notify_all();
+    }
+}

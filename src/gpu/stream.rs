@@ -1,0 +1,84 @@
+//! Host side of `shaders/stream.wgsl`: few queries, every stage fused over a split of the patterns.
+
+use super::kernel::{Access, Kernel, params};
+use super::shader::Constant;
+
+params! {
+    queries: u32,
+    first_row: u32,
+    end_row: u32,
+    rows_per_split: u32,
+    splits: u32,
+    key_vectors: u32,
+    value_vectors: u32,
+    key_columns: u32,
+    columns: u32,
+    beta: f32,
+    padding: [u32; 2],
+}
+
+pub const KERNEL: Kernel = Kernel {
+    stem: "stream",
+    source: include_str!("../../shaders/stream.wgsl"),
+    storage: &[Access::Read, Access::Read, Access::Read, Access::Write, Access::Write],
+    params: size_of::<Params>(),
+    fields: Params::FIELDS,
+    variants: &[
+        &[],
+        &[("QUERIES", 1), ("COLUMNS", 1), ("OUT", 1)],
+        &[("QUERIES", 2), ("COLUMNS", 64), ("OUT", 2)],
+        &[("QUERIES", 4), ("COLUMNS", 64), ("OUT", 4)],
+        &[("WORKGROUP", 256), ("QUERIES", 4), ("COLUMNS", 256), ("OUT", 4)],
+    ],
+};
+
+/// Patterns whose scores a workgroup holds at once.
+pub const TILE: u64 = 32;
+const LANES: u64 = 8;
+const PIECES: u64 = 8;
+
+/// How the invocations of a workgroup share the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Invocations of a workgroup.
+    pub workgroup: u32,
+    /// Queries of a workgroup.
+    pub queries: u32,
+    /// Invocations side by side over the column vectors.
+    pub columns: u32,
+    /// Column vectors of an invocation.
+    pub out: u32,
+}
+
+impl Shape {
+    /// The shape for `queries` at once and sums of `columns` vectors.
+    pub fn new(queries: u32, columns: u32) -> Self {
+        let workgroup = if columns <= 256 { 64 } else { 256 };
+        let side = columns.next_power_of_two().min(workgroup);
+        let out = columns.div_ceil(side).next_power_of_two().min(4);
+        Self { workgroup, queries, columns: side, out }
+    }
+
+    pub fn constants(&self) -> Vec<Constant> {
+        vec![("WORKGROUP", self.workgroup), ("QUERIES", self.queries), ("COLUMNS", self.columns), ("OUT", self.out)]
+    }
+
+    /// Workgroups that share the `columns` vectors of the sums.
+    pub fn blocks(&self, columns: u32) -> u32 {
+        columns.div_ceil(self.columns * self.out)
+    }
+
+    /// Loop iterations of one invocation over `rows` patterns, as if nothing were unrolled.
+    pub fn iterations(&self, rows: u64, key_vectors: u64) -> u64 {
+        let [workgroup, queries, columns, out] = [self.workgroup, self.queries, self.columns, self.out].map(u64::from);
+        let pairs = (queries * TILE).div_ceil(workgroup);
+        let groups = workgroup / columns;
+        let score = TILE.div_ceil(workgroup / LANES) * (1 + 2 * queries + key_vectors.div_ceil(LANES) * (1 + queries));
+        let reduce = pairs * (1 + LANES) + TILE / PIECES;
+        let rescale = queries * (1 + PIECES + out) + queries * (1 + TILE.div_ceil(workgroup));
+        let project = TILE.div_ceil(groups) * (1 + queries + out * (1 + queries));
+        let tile = 1 + score + reduce + rescale + project;
+        let join = queries * (1 + out * (1 + groups) + groups);
+        queries * (1 + out) + rows.div_ceil(TILE) * tile + join
+    }
+}

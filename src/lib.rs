@@ -1,0 +1,46 @@
+//! Associative memory on any GPU: store patterns once, give noisy or partial queries, get back what they recall.
+//!
+//! This is the modern Hopfield network (Ramsauer et al., "Hopfield Networks is All You Need", 2021), computed by
+//! hand-written WGSL shaders through [`wgpu`] on Vulkan, Metal, DX12, GL and WebGPU, by a native engine where there is no
+//! GPU, and judged by a plain [`reference`]. One update of a state `x` against keys `k_i` with values `v_i`:
+//!
+//! ```text
+//! z_i = beta <x, k_i>     p = softmax(z)     x' = sum_i p_i k_i     y = sum_i p_i v_i
+//! ```
+//!
+//! The N weights of a query are never held at once: scores are folded tile by tile into a running maximum, a running sum
+//! and a running weighted sum, so a memory may be as large as the device and a batch as large as its answers.
+//!
+//! # A tour of the files
+//!
+//! The source reads as the data flows. `rule` says what is computed and [`Memory`] is what callers hold. `store` lays
+//! patterns out in windows. `gpu` and `cpu` are the engines, with the same stems for the same stages: `similarity`
+//! scores, `separation` turns scores into weights, `projection` sums rows by weight, `merge` joins partial states, and
+//! `retrieve` runs the stages. `reference` computes the same by plain loops. Shaders are in `shaders/`, one stage a file.
+
+#![deny(missing_docs)]
+
+mod cpu;
+mod device;
+mod error;
+mod gpu;
+mod memory;
+pub mod reference;
+mod retrieval;
+mod rule;
+mod store;
+
+pub use device::{AdapterChoice, Device, DeviceInfo, DeviceOptions, Software};
+pub use error::{Error, Result};
+pub use gpu::{Recording, Rows};
+pub use memory::{Memory, MemoryOptions};
+pub use retrieval::{DEFAULT_TOLERANCE, Retrieval, RetrieveOptions, Stop};
+pub use rule::{Rule, Separation, Similarity};
+pub use store::{PatternId, PatternIds};
+pub use wgpu;
+
+/// What the project's own tests reach for and nobody else should: kernels as linked text, plans, and their bounds.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::gpu::internals::*;
+}

@@ -1,0 +1,114 @@
+//! What a memory computes: a similarity, a separation and an inverse temperature. Data and validation only.
+
+use crate::error::{Error, Result};
+
+/// How a state `x` is compared with a stored key `k`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Similarity {
+    /// `<x, k>`: the modern Hopfield network and attention (Ramsauer et al. 2021).
+    #[default]
+    Dot,
+    /// `<x, k> / (|x| |k|)`, norms clamped at 1e-12.
+    Cosine,
+    /// `-1/2 |x - k|^2`.
+    Euclidean,
+    /// `-|x - k|_1`.
+    Manhattan,
+}
+
+/// How the scores `z` become weights `p`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Separation {
+    /// `exp(z - lse z)`.
+    #[default]
+    Softmax,
+    /// `exp(z) / (1 + sum exp z)` (OutEffHop, Hu et al. 2024): may weigh nothing at all.
+    Softmax1,
+    /// `[z - tau]_+`: exact zeros; entmax with alpha = 2.
+    Sparsemax,
+    /// `[(alpha-1) z - tau]_+ ^ (1/(alpha-1))` (Peters et al. 2019), `alpha > 1`.
+    Entmax {
+        /// The exponent of the Tsallis entropy, above 1; at 1 the rule would be softmax.
+        alpha: f32,
+    },
+    /// Softmax over the `k` largest scores, zero elsewhere; ties keep the smaller index.
+    TopK {
+        /// How many patterns may have weight, at least 1.
+        k: usize,
+    },
+}
+
+/// One update: `z_i = beta * similarity(x, k_i)`, `p = separation(z)`, `x' = sum_i p_i k_i`.
+///
+/// ```
+/// use attractor::{Rule, Separation, Similarity};
+/// let attention = Rule::softmax(0.125);
+/// let sparse = Rule::new(Similarity::Cosine, Separation::Entmax { alpha: 1.5 }, 8.0);
+/// assert!(attention.validate().is_ok());
+/// assert_ne!(attention, sparse);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rule {
+    /// How a state is compared with a key.
+    pub similarity: Similarity,
+    /// How scores become weights.
+    pub separation: Separation,
+    /// Inverse temperature: finite, of any sign.
+    pub beta: f32,
+}
+
+impl Rule {
+    /// A rule from its three parts.
+    pub const fn new(similarity: Similarity, separation: Separation, beta: f32) -> Self {
+        Self { similarity, separation, beta }
+    }
+
+    /// Dot similarity with softmax: the modern Hopfield network at inverse temperature `beta`.
+    pub const fn softmax(beta: f32) -> Self {
+        Self::new(Similarity::Dot, Separation::Softmax, beta)
+    }
+
+    /// Dot similarity with softmax at `beta = 1/sqrt(dim)`: scaled dot-product attention, and the default of the
+    /// command line.
+    pub fn attention(dim: usize) -> Self {
+        Self::softmax(1.0 / (dim.max(1) as f32).sqrt())
+    }
+
+    /// Refuses a `beta` that is not finite, an `alpha` that is not above 1, and `k = 0`.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |parameter, expected, got: String| {
+            Err(Error::Parameter { operation: "Rule::validate", parameter, expected, got })
+        };
+        if !self.beta.is_finite() {
+            return refuse("beta", "finite", self.beta.to_string());
+        }
+        match self.separation {
+            Separation::Entmax { alpha } if !(alpha > 1.0 && alpha.is_finite()) => {
+                refuse("alpha", "finite and above 1 (softmax is the limit at 1)", alpha.to_string())
+            }
+            Separation::TopK { k: 0 } => refuse("k", "at least 1", "0".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_what_is_outside_its_domain() {
+        for beta in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert!(Rule::softmax(beta).validate().is_err());
+        }
+        for beta in [0.0, -3.0, 1e30] {
+            assert!(Rule::softmax(beta).validate().is_ok());
+        }
+        for alpha in [1.0, 0.5, -1.0, f32::NAN, f32::INFINITY] {
+            let rule = Rule::new(Similarity::Dot, Separation::Entmax { alpha }, 1.0);
+            let message = rule.validate().unwrap_err().to_string();
+            assert!(message.contains("alpha") && message.contains("above 1"), "{message}");
+        }
+        assert!(Rule::new(Similarity::Dot, Separation::TopK { k: 0 }, 1.0).validate().is_err());
+    }
+}

@@ -1,0 +1,140 @@
+//! Windows: the blocks of rows that hold a memory. A window never moves and never grows once it is made; a memory grows
+//! by further windows, each as large as all before it together, so that adding one row at a time allocates
+//! logarithmically often and copies nothing. One `reserve` or one large `add` gives one window.
+
+use std::ops::Range;
+
+use crate::error::Result;
+
+/// Rows `first .. first + rows` of a memory, in storage `B` (a vector, or a pair of device buffers).
+#[derive(Debug)]
+pub(crate) struct Window<B> {
+    pub first: usize,
+    pub rows: usize,
+    pub capacity: usize,
+    pub storage: B,
+}
+
+/// All windows of a memory, in order of their rows. Only the last non-empty one is partly filled.
+#[derive(Debug)]
+pub(crate) struct Windows<B> {
+    windows: Vec<Window<B>>,
+    max_rows: usize,
+}
+
+/// Rows of the first window when nothing larger is asked for.
+const SMALLEST: usize = 64;
+
+impl<B> Windows<B> {
+    pub fn new(max_rows: usize) -> Self {
+        Self { windows: Vec::new(), max_rows }
+    }
+
+    pub fn len(&self) -> usize {
+        self.windows.iter().map(|w| w.rows).sum()
+    }
+
+    pub fn capacity(&self) -> usize {
+        self.windows.iter().map(|w| w.capacity).sum()
+    }
+
+    /// The windows that hold rows.
+    pub fn filled(&self) -> impl Iterator<Item = &Window<B>> {
+        self.windows.iter().filter(|w| w.rows > 0)
+    }
+
+    /// Forgets all rows and keeps the storage.
+    pub fn clear(&mut self) {
+        for window in &mut self.windows {
+            window.rows = 0;
+        }
+    }
+
+    /// Makes room for `additional` rows with `make(capacity)`. On an error nothing has changed.
+    pub fn reserve(&mut self, additional: usize, mut make: impl FnMut(usize) -> Result<B>) -> Result<()> {
+        let before = self.windows.len();
+        let mut missing = (self.len() + additional).saturating_sub(self.capacity());
+        while missing > 0 {
+            let capacity = missing.max(self.capacity()).max(SMALLEST).min(self.max_rows);
+            match make(capacity) {
+                Ok(storage) => {
+                    let first = self.capacity();
+                    self.windows.push(Window { first, rows: 0, capacity, storage });
+                }
+                Err(error) => {
+                    self.windows.truncate(before);
+                    return Err(error);
+                }
+            }
+            missing = missing.saturating_sub(capacity);
+        }
+        Ok(())
+    }
+
+    /// Fills `rows` reserved rows in order: calls `write(storage, first row within the window, rows of the input)` for
+    /// every window that takes some.
+    pub fn fill(&mut self, rows: usize, mut write: impl FnMut(&mut B, usize, Range<usize>)) {
+        let mut done = 0;
+        for window in &mut self.windows {
+            let take = (window.capacity - window.rows).min(rows - done);
+            if take > 0 {
+                write(&mut window.storage, window.rows, done..done + take);
+                window.rows += take;
+                done += take;
+            }
+        }
+        debug_assert_eq!(done, rows, "fill takes rows that were reserved");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shapes(windows: &Windows<()>) -> Vec<(usize, usize, usize)> {
+        windows.windows.iter().map(|w| (w.first, w.rows, w.capacity)).collect()
+    }
+
+    fn add(windows: &mut Windows<()>, rows: usize) {
+        windows.reserve(rows, |_| Ok(())).unwrap();
+        windows.fill(rows, |(), _, _| ());
+    }
+
+    #[test]
+    fn grows_geometrically_up_to_the_largest_window() {
+        let mut windows = Windows::new(300);
+        for _ in 0..700 {
+            add(&mut windows, 1);
+        }
+        assert_eq!(shapes(&windows), [(0, 64, 64), (64, 64, 64), (128, 128, 128), (256, 256, 256), (512, 188, 300)]);
+        let mut one = Windows::new(1 << 20);
+        add(&mut one, 100_003);
+        assert_eq!(shapes(&one), [(0, 100_003, 100_003)]);
+    }
+
+    #[test]
+    fn windows_smaller_than_the_smallest_are_kept() {
+        let mut windows = Windows::new(3);
+        add(&mut windows, 7);
+        assert_eq!(shapes(&windows), [(0, 3, 3), (3, 3, 3), (6, 1, 3)]);
+        windows.clear();
+        assert_eq!((windows.len(), windows.capacity()), (0, 9));
+        let mut parts = Vec::new();
+        windows.fill(4, |(), at, range| parts.push((at, range)));
+        assert_eq!(parts, [(0, 0..3), (0, 3..4)]);
+    }
+
+    #[test]
+    fn a_failed_reserve_changes_nothing() {
+        let mut windows = Windows::new(10);
+        add(&mut windows, 5);
+        let before = shapes(&windows);
+        let mut left = 2;
+        let refused = windows.reserve(100, |_| {
+            left -= 1;
+            if left < 0 { Err(crate::Error::Empty { operation: "test" }) } else { Ok(()) }
+        });
+        assert!(refused.is_err());
+        assert_eq!(shapes(&windows), before);
+    }
+}

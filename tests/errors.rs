@@ -1,0 +1,100 @@
+//! Bad input is refused with an error that says what was expected and what came, and leaves the memory as it was.
+
+mod common;
+
+use attractor::{
+    AdapterChoice, Device, DeviceOptions, Error, Memory, MemoryOptions, RetrieveOptions, Rule, Separation, Similarity,
+    Software, wgpu,
+};
+
+fn says(result: Result<impl std::fmt::Debug, Error>, words: &[&str]) {
+    let message = result.expect_err("must be refused").to_string();
+    for word in words {
+        assert!(message.contains(word), "\"{message}\" does not say \"{word}\"");
+    }
+    assert!(!message.contains('\n'), "one line: {message}");
+}
+
+#[test]
+fn shapes_and_values() {
+    for (_, device) in common::devices() {
+        let mut memory = Memory::new(device, 4, Rule::softmax(1.0)).unwrap();
+        says(memory.retrieve_blocking(&[0.0; 4]), &["empty"]);
+        memory.add(&[1.0; 8]).unwrap();
+        let before = memory.retrieve_blocking(&[0.5; 4]).unwrap();
+
+        says(memory.add(&[1.0; 7]), &["Memory::add", "rows of 4", "7 floats", "3 too many"]);
+        says(memory.add_with_values(&[1.0; 4], &[1.0; 4]), &["without a value dimension"]);
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            says(memory.add(&[0.0, 0.0, 0.0, 0.0, 0.0, bad, 0.0, 0.0]), &["keys row 1, column 1", &bad.to_string()]);
+            says(memory.retrieve_blocking(&[0.0, 0.0, bad, 0.0]), &["queries row 0, column 2"]);
+        }
+        says(memory.retrieve_blocking(&[1.0; 5]), &["queries", "rows of 4", "5 floats"]);
+        says(memory.retrieve_with_blocking(&[1.0; 4], &RetrieveOptions::steps(0)), &["steps", "at least 1"]);
+        says(memory.retrieve_with_blocking(&[1.0; 4], &RetrieveOptions::converge(0, 1e-3)), &["max_steps"]);
+        for tolerance in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+            let options = RetrieveOptions::converge(9, tolerance);
+            says(memory.retrieve_with_blocking(&[1.0; 4], &options), &["tolerance", "above 0"]);
+        }
+
+        assert_eq!(memory.len(), 2);
+        assert_eq!(memory.retrieve_blocking(&[0.5; 4]).unwrap(), before, "a refused add leaves the memory unchanged");
+        assert_eq!(memory.add(&[]).unwrap().len(), 0);
+        let none = memory.retrieve_blocking(&[]).unwrap();
+        assert_eq!((none.batch, none.output.len()), (0, 0));
+    }
+}
+
+#[test]
+fn values_beside_keys() {
+    for (_, device) in common::devices() {
+        let mut memory = Memory::with_values(device, 4, 3, Rule::softmax(1.0)).unwrap();
+        says(memory.add(&[1.0; 4]), &["values of 3"]);
+        says(memory.add_with_values(&[1.0; 8], &[1.0; 5]), &["2 x 3 = 6", "5 floats"]);
+        says(memory.add_with_values(&[1.0; 8], &[f32::NAN; 6]), &["values row 0, column 0"]);
+        assert!(memory.is_empty());
+    }
+}
+
+#[test]
+fn rules_and_dimensions() {
+    for (_, device) in common::devices() {
+        says(Memory::new(device, 0, Rule::softmax(1.0)), &["dim", "at least 1"]);
+        says(Memory::with_values(device, 3, 0, Rule::softmax(1.0)), &["value_dim", "at least 1"]);
+        says(Memory::new(device, 3, Rule::softmax(f32::NAN)), &["beta", "finite", "NaN"]);
+        let rule = Rule::new(Similarity::Dot, Separation::Entmax { alpha: 1.0 }, 1.0);
+        says(Memory::new(device, 3, rule), &["alpha", "above 1"]);
+        says(MemoryOptions::new(64, Rule::softmax(1.0)).window_bytes(100).build(device), &["256", "100"]);
+    }
+    for (_, device) in common::gpus() {
+        says(Memory::new(device, 1 << 30, Rule::softmax(1.0)), &["dimensions of one row", "65536"]);
+    }
+    says(Memory::new(&Device::cpu(), usize::MAX, Rule::softmax(1.0)), &["dimensions of one row"]);
+}
+
+#[test]
+fn more_than_the_device_holds() {
+    for (name, device) in common::devices() {
+        let mut memory = Memory::new(device, 4, Rule::softmax(1.0)).unwrap();
+        memory.add(&[1.0; 4]).unwrap();
+        if device.is_cpu() {
+            says(memory.reserve(usize::MAX / 64), &["host memory"]);
+            assert_eq!(memory.len(), 1, "{name}");
+        }
+    }
+}
+
+#[test]
+fn adapters_that_are_not_there() {
+    let open = |options: DeviceOptions| pollster::block_on(Device::with_options(&options));
+    let index = DeviceOptions { adapter: Some(AdapterChoice::Index(999)), ..DeviceOptions::default() };
+    says(open(index), &["index 999", "found"]);
+    let name = DeviceOptions { adapter: Some(AdapterChoice::Name("no such thing".into())), ..DeviceOptions::default() };
+    says(open(name), &["no such thing"]);
+    let nothing = DeviceOptions {
+        backends: Some(wgpu::Backends::empty()),
+        software: Software::Require,
+        ..DeviceOptions::default()
+    };
+    says(open(nothing), &["software only"]);
+}

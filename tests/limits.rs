@@ -1,0 +1,88 @@
+//! What must not go unnoticed: loops longer than software drivers run, and kernels that are wrong.
+
+mod common;
+
+use attractor::internals::{Hints, KERNELS, Plan, Regime, Shape};
+use attractor::{Memory, RetrieveOptions, Rule};
+use common::Case;
+
+/// The share of its bound by which the answers of `hints` are off; above 1 is wrong.
+fn share(device: &attractor::Device, case: &Case, hints: Hints) -> f64 {
+    let mut memory = Memory::new(device, case.dim, case.rule).unwrap();
+    memory.add(&case.keys).unwrap();
+    let options = RetrieveOptions { hints, ..RetrieveOptions::steps(case.steps) };
+    let got = memory.retrieve_with_blocking(&case.queries, &options).unwrap();
+    case.judge(&got, 0..case.batch())
+}
+
+/// One workgroup over 100,003 patterns loops some 200,000 times. Under the plan's bound the answer is right whatever the
+/// hints ask for. With the bound lifted, drivers that end an invocation early (Mesa's, after 65,535 iterations) answer
+/// wrongly, which shows that this test would notice a plan that exceeds it.
+#[test]
+fn one_invocation_never_loops_too_often() {
+    let case = Case::random(61, 1, 100_003, 64, None, Rule::softmax(0.5));
+    let greedy = |unbounded| Hints {
+        regime: Some(Regime::Stream),
+        rows_per_split: Some(u32::MAX),
+        splits: Some(1),
+        unbounded,
+        ..Hints::default()
+    };
+    let shape = Shape { batch: 1, patterns: 100_003, key_vectors: 16, value_vectors: 0, parallel: 16 };
+    assert!(Plan::new(&shape, &greedy(true)).iterations(&shape) > 65_535, "the hints ask for too much");
+    for (name, device) in common::gpus() {
+        let bounded = share(device, &case, greedy(false));
+        assert!(bounded <= 1.0, "{name}: {bounded:.2} times the bound");
+        let unbounded = share(device, &case, greedy(true));
+        println!("{name}: {unbounded:.2} times the bound without a limit on loops");
+        if matches!(name.as_str(), "lavapipe" | "llvmpipe") {
+            let mesa = device.info().driver;
+            // Later versions of Mesa may drop the limit; the version that the limit was found on must show it.
+            assert!(unbounded > 1.0 || !mesa.contains("22.3"), "{name} ({mesa}) ran a loop that it used to cut");
+        }
+    }
+}
+
+#[test]
+fn a_damaged_kernel_is_caught() {
+    let case = Case { steps: 2, ..Case::random(62, 70, 500, 70, None, Rule::softmax(1.0)) };
+    let damages = [
+        (Regime::Tile, ("prepare", ("WORKGROUP", 63))),
+        (Regime::Stream, ("stream", ("COLUMNS", 8))),
+        (Regime::Tile, ("similarity", ("PITCH", 3))),
+        (Regime::Tile, ("separation", ("WORKGROUP", 48))),
+        (Regime::Tile, ("projection", ("PITCH", 3))),
+        (Regime::Tile, ("merge", ("COLUMNS", 16))),
+        (Regime::Tile, ("finish", ("NOTHING_LEFT", 0))),
+    ];
+    // Of the constants above these two change nothing that is computed: controls of the control.
+    let harmless = ["prepare", "finish"];
+    for (name, device) in common::gpus() {
+        for (regime, damage) in damages {
+            let hints = Hints { regime: Some(regime), damage: Some(damage), ..Hints::default() };
+            let share = share(device, &case, hints);
+            let caught = share > 1.0;
+            assert_eq!(caught, !harmless.contains(&damage.0), "{name}: {damage:?} gives {share:.2} times the bound");
+        }
+    }
+}
+
+#[test]
+fn iteration_counts_know_every_loop() {
+    // A shader that gains a loop must change its host file's count: this many loops stand in each text.
+    let loops = [
+        ("prepare", 2),
+        ("stream", 24),
+        ("similarity", 2),
+        ("separation", 4),
+        ("projection", 2),
+        ("merge", 4),
+        ("finish", 2),
+        ("export", 1),
+    ];
+    for kernel in KERNELS {
+        let found = kernel.source.matches("for (").count();
+        let expected = loops.iter().find(|(stem, _)| *stem == kernel.stem).unwrap().1;
+        assert_eq!(found, expected, "loops in shaders/{}.wgsl: update its `iterations`, then this table", kernel.stem);
+    }
+}

@@ -1,0 +1,230 @@
+//! Shapes around every boundary, on every device and in both regimes: right, repeatable, and independent of the batch.
+
+mod common;
+
+use attractor::internals::{Hints, Regime};
+use attractor::{Device, Memory, MemoryOptions, Retrieval, RetrieveOptions, Rule};
+use common::Case;
+
+fn memory(device: &Device, case: &Case, window_bytes: Option<u64>) -> Memory {
+    let mut options = MemoryOptions::new(case.dim, case.rule);
+    if let Some(value_dim) = case.value_dim {
+        options = options.value_dim(value_dim);
+    }
+    if let Some(bytes) = window_bytes {
+        options = options.window_bytes(bytes);
+    }
+    let mut memory = options.build(device).unwrap();
+    match &case.values {
+        Some(values) => memory.add_with_values(&case.keys, values).unwrap(),
+        None => memory.add(&case.keys).unwrap(),
+    };
+    memory
+}
+
+fn options(case: &Case, hints: &Hints) -> RetrieveOptions {
+    RetrieveOptions { hints: Hints { garbage: true, ..hints.clone() }, ..RetrieveOptions::steps(case.steps) }
+}
+
+fn run(memory: &Memory, case: &Case, hints: &Hints) -> Retrieval {
+    memory.retrieve_with_blocking(&case.queries, &options(case, hints)).unwrap()
+}
+
+/// Retrieves twice, in fresh garbage each time, compares the bits, and judges a sample of the answers.
+fn check(name: &str, device: &Device, case: &Case, window_bytes: Option<u64>, hints: &Hints) {
+    let memory = memory(device, case, window_bytes);
+    let first = run(&memory, case, hints);
+    let second = run(&memory, case, hints);
+    let describe = || {
+        format!(
+            "{name}: B {} N {} d {} dv {:?} windows {window_bytes:?} {hints:?}",
+            case.batch(),
+            memory.len(),
+            case.dim,
+            case.value_dim
+        )
+    };
+    assert_eq!(first, second, "two runs differ: {}", describe());
+    let stride = case.batch().div_ceil(7);
+    let sample = (0..case.batch()).step_by(stride).chain(case.batch().checked_sub(1));
+    let share = case.judge(&first, sample);
+    assert!(share <= 1.0, "{share:.2} times the bound: {}", describe());
+}
+
+fn regimes() -> [Hints; 3] {
+    let regime = |regime| Hints { regime: Some(regime), ..Hints::default() };
+    [Hints::default(), regime(Regime::Stream), regime(Regime::Tile)]
+}
+
+/// The sizes at which something changes: vectors of 4, tiles of 16, 32 and 64, and primes.
+const SMALL: [usize; 12] = [1, 2, 3, 7, 15, 16, 17, 31, 33, 63, 64, 65];
+
+#[test]
+fn batches() {
+    for (name, device) in common::devices() {
+        for batch in SMALL.into_iter().chain([127, 128, 129, 251]) {
+            let case = Case::random(batch as u64, batch, 101, 19, None, Rule::softmax(0.7));
+            for hints in regimes() {
+                check(name, device, &case, None, &hints);
+            }
+        }
+    }
+}
+
+#[test]
+fn patterns() {
+    for (name, device) in common::devices() {
+        for patterns in SMALL.into_iter().chain([127, 128, 129, 1021, 4096, 4097]) {
+            let case = Case::random(patterns as u64, 5, patterns, 13, Some(6), Rule::softmax(-0.9));
+            for hints in regimes() {
+                check(name, device, &case, None, &hints);
+            }
+        }
+    }
+}
+
+#[test]
+fn dimensions() {
+    for (name, device) in common::devices() {
+        for dim in SMALL.into_iter().chain([127, 128, 129, 255, 257, 784, 1023, 1025, 1031]) {
+            let case = Case::random(dim as u64, 3, 67, dim, None, Rule::softmax(0.3));
+            for hints in regimes() {
+                check(name, device, &case, None, &hints);
+            }
+        }
+    }
+}
+
+#[test]
+fn value_dimensions() {
+    for (name, device) in common::devices() {
+        for value_dim in SMALL.into_iter().chain([127, 129, 1023, 1031]) {
+            let case = Case::random(value_dim as u64, 6, 70, 11, Some(value_dim), Rule::softmax(1.1));
+            for hints in regimes() {
+                check(name, device, &case, None, &hints);
+            }
+        }
+    }
+}
+
+#[test]
+fn several_steps() {
+    for (name, device) in common::devices() {
+        for steps in [2, 3, 10] {
+            for value_dim in [None, Some(5)] {
+                let case = Case { steps, ..Case::random(3, 9, 200, 24, value_dim, Rule::softmax(0.5)) };
+                for hints in regimes() {
+                    check(name, device, &case, None, &hints);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn windows_and_splits_and_blocks() {
+    for (name, device) in common::devices() {
+        let case = Case { steps: 2, ..Case::random(11, 37, 1000, 10, Some(9), Rule::softmax(0.8)) };
+        // Rows of 12 floats: windows of 1, 7, 64, 333 rows and one for all.
+        for window_bytes in [48, 7 * 48, 64 * 48, 333 * 48, 1 << 20] {
+            for regime in [Regime::Stream, Regime::Tile] {
+                for (rows_per_split, splits, query_block) in [
+                    (None, None, None),
+                    (Some(1), Some(3), Some(5)),
+                    (Some(100), None, Some(37)),
+                    (None, Some(1), Some(1)),
+                ] {
+                    if window_bytes == 48 && splits.is_some() {
+                        continue;
+                    }
+                    let hints = Hints { regime: Some(regime), rows_per_split, splits, query_block, ..Hints::default() };
+                    check(name, device, &case, Some(window_bytes), &hints);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn extreme_betas_give_no_nan() {
+    for (name, device) in common::devices() {
+        for beta in [0.0, 1e-30, -1e-30, 1e30, -1e30, 3.0e38, 200.0, -200.0] {
+            let case = Case::random(5, 4, 300, 12, None, Rule::softmax(beta));
+            for hints in regimes() {
+                let got = run(&memory(device, &case, None), &case, &hints);
+                assert!(got.output.iter().all(|v| v.is_finite()), "{name} beta {beta} {hints:?}");
+                if beta.abs() < 1e3 {
+                    let share = case.judge(&got, 0..4);
+                    assert!(share <= 1.0, "{name} beta {beta} {hints:?}: {share:.2} times the bound");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn patterns_added_one_by_one_or_all_at_once() {
+    for (name, device) in common::devices() {
+        let case = Case::random(21, 3, 200, 6, None, Rule::softmax(1.0));
+        let mut memory = Memory::new(device, case.dim, case.rule).unwrap();
+        for (i, key) in case.keys.chunks_exact(case.dim).enumerate() {
+            assert_eq!(memory.add(key).unwrap().get(0).unwrap().0, i as u64);
+        }
+        assert!(memory.capacity() >= memory.len());
+        for hints in regimes() {
+            let got = run(&memory, &case, &hints);
+            assert!(case.judge(&got, 0..3) <= 1.0, "{name}");
+        }
+        memory.clear();
+        assert!(memory.is_empty());
+        let other = Case::random(22, 3, 9, 6, None, Rule::softmax(1.0));
+        assert_eq!(memory.add(&other.keys).unwrap().get(0).unwrap().0, 200, "ids are not used again");
+        assert!(other.judge(&run(&memory, &other, &Hints::default()), 0..3) <= 1.0, "{name} after clear");
+    }
+}
+
+#[test]
+fn a_query_alone_gives_the_bits_that_it_gives_in_a_batch() {
+    for (name, device) in common::devices() {
+        for (batch, plan_for) in [(70, 70), (9, 9), (1100, 1100)] {
+            let case = Case { steps: 2, ..Case::random(31, batch, 500, 18, Some(7), Rule::softmax(0.9)) };
+            let memory = memory(device, &case, Some(16 << 10));
+            let together = RetrieveOptions { plan_for: Some(plan_for), ..options(&case, &Hints::default()) };
+            let together = memory.retrieve_with_blocking(&case.queries, &together).unwrap();
+            for b in [0, 1, batch / 2, batch - 1] {
+                let alone = RetrieveOptions::steps(2).plan_for(plan_for);
+                let alone = memory.retrieve_with_blocking(case.query(b), &alone).unwrap();
+                assert_eq!(alone.output(0), together.output(b), "{name} B {batch} query {b}");
+                assert_eq!(alone.state(0), together.state(b), "{name} B {batch} query {b}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_hundred_thousand_patterns() {
+    for (name, device) in common::devices() {
+        for (batch, dim) in [(1, 16), (33, 16)] {
+            let case = Case::random(41, batch, 100_003, dim, None, Rule::softmax(2.0));
+            check(name, device, &case, None, &Hints::default());
+            check(name, device, &case, Some(1 << 20), &Hints::default());
+        }
+    }
+}
+
+/// More workgroups than one dimension of a grid may have: one for each query in `prepare` and `finish` is cut by the
+/// query block, so the largest grid is that of splits and queries.
+#[test]
+fn more_workgroups_than_one_dimension_holds() {
+    for (name, device) in common::devices() {
+        let case = Case::random(51, 70_000, 5, 3, None, Rule::softmax(1.0));
+        check(name, device, &case, None, &Hints::default());
+        // 1,000 splits x 100 queries in one dispatch.
+        let case = Case::random(52, 100, 64_000, 1, None, Rule::softmax(1.0));
+        let hints =
+            Hints { regime: Some(Regime::Tile), rows_per_split: Some(64), splits: Some(1000), ..Hints::default() };
+        check(name, device, &case, None, &hints);
+        let hints = Hints { regime: Some(Regime::Stream), rows_per_split: Some(32), ..Hints::default() };
+        check(name, device, &case, None, &hints);
+    }
+}

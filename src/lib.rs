@@ -2,7 +2,7 @@
 //!
 //! This is the modern Hopfield network (Ramsauer et al., "Hopfield Networks is All You Need", 2021), computed by
 //! hand-written WGSL shaders through [`wgpu`] on Vulkan, Metal, DX12, GL and WebGPU, by a native engine where there is no
-//! GPU, and judged by a plain [`reference`]. One update of a state `x` against keys `k_i` with values `v_i`:
+//! GPU, and judged by a plain [`mod@reference`]. One update of a state `x` against keys `k_i` with values `v_i`:
 //!
 //! ```text
 //! z_i = beta <x, k_i>     p = softmax(z)     x' = sum_i p_i k_i     y = sum_i p_i v_i
@@ -38,6 +38,11 @@ pub use retrieval::{DEFAULT_TOLERANCE, Retrieval, RetrieveOptions, Stop};
 pub use rule::{Rule, Separation, Similarity};
 pub use store::{PatternId, PatternIds};
 pub use wgpu;
+
+/// The README's example, compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 /// What the project's own tests reach for and nobody else should: kernels as linked text, plans, and their bounds.
 #[doc(hidden)]

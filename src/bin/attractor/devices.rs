@@ -1,0 +1,68 @@
+//! `attractor devices`: what is here to compute on.
+
+use std::fmt::Write;
+
+use attractor::wgpu::{Adapter, DownlevelFlags, Features};
+use attractor::{Device, DeviceInfo};
+
+use crate::failure::{Failure, emit};
+use crate::table::bytes;
+
+/// The features that the shaders can use; each also has a fallback.
+const FEATURES: [(&str, Features); 4] = [
+    ("SHADER_F16", Features::SHADER_F16),
+    ("SUBGROUP", Features::SUBGROUP),
+    ("TIMESTAMP_QUERY", Features::TIMESTAMP_QUERY),
+    ("EXPERIMENTAL_COOPERATIVE_MATRIX", Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
+];
+
+/// Prints every adapter and, last, the CPU engine.
+pub fn run() -> Result<(), Failure> {
+    let (adapters, auto) = pollster::block_on(async { (Device::adapters().await, Device::new().await) });
+    // The search itself is asked, by opening what it takes: a driver that lists an adapter may still refuse to open it.
+    let auto = auto?;
+    let mut taken = (!auto.is_cpu()).then(|| auto.info());
+    let mut text = String::new();
+    for (index, adapter) in adapters.iter().enumerate() {
+        let info = DeviceInfo::from(&adapter.get_info());
+        let is_auto = taken.take_if(|taken| *taken == info).is_some();
+        describe(&mut text, &index.to_string(), &info, is_auto);
+        limits(&mut text, adapter);
+    }
+    describe(&mut text, "cpu", &Device::cpu().info(), auto.is_cpu());
+    emit(&text)
+}
+
+fn describe(text: &mut String, index: &str, info: &DeviceInfo, is_auto: bool) {
+    let mark = if is_auto { "  <- auto" } else { "" };
+    let driver = if info.driver.is_empty() { "unnamed" } else { &info.driver };
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "[{index}] {}{mark}", info.name);
+    let _ = writeln!(text, "    backend {}, kind {}, driver {driver}", info.backend, info.kind);
+}
+
+fn limits(text: &mut String, adapter: &Adapter) {
+    let (limits, info, features) = (adapter.limits(), adapter.get_info(), adapter.features());
+    let _ = writeln!(
+        text,
+        "    storage binding {}, buffer {}, workgroup memory {}, {} invocations a workgroup, {} storage buffers a stage",
+        bytes(limits.max_storage_buffer_binding_size),
+        bytes(limits.max_buffer_size),
+        bytes(u64::from(limits.max_compute_workgroup_storage_size)),
+        limits.max_compute_invocations_per_workgroup,
+        limits.max_storage_buffers_per_shader_stage,
+    );
+    let subgroups = match (info.subgroup_min_size, info.subgroup_max_size) {
+        _ if !features.contains(Features::SUBGROUP) => "none".into(),
+        (min, max) if min == max => min.to_string(),
+        (min, max) => format!("{min} to {max}"),
+    };
+    let _ = write!(text, "    subgroup sizes {subgroups}; features");
+    for (name, feature) in FEATURES {
+        let _ = write!(text, " {}{name}", if features.contains(feature) { "+" } else { "-" });
+    }
+    text.push('\n');
+    if !adapter.get_downlevel_capabilities().flags.contains(DownlevelFlags::COMPUTE_SHADERS) {
+        text.push_str("    has no compute shaders: it cannot be used\n");
+    }
+}

@@ -1,0 +1,63 @@
+//! How a command ends when it does not succeed, and how it speaks.
+
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// Why a command ends without its result.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The flags make no sense, or ask for what this version does not have.
+    #[error("{0}")]
+    Usage(String),
+    /// The input is not what it should be, or an answer is wrong.
+    #[error("{0}")]
+    Work(String),
+    /// The system refused a file.
+    #[error("{}: cannot {action}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The library refused or failed.
+    #[error(transparent)]
+    Library(#[from] attractor::Error),
+}
+
+impl Failure {
+    /// The exit status of bad usage.
+    pub const USAGE: u8 = 2;
+
+    /// 2 for bad usage, 1 for a failure.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) | Self::Library(attractor::Error::Unsupported { .. }) => Self::USAGE,
+            _ => 1,
+        }
+    }
+
+    /// For `map_err` on what `std::fs` returns.
+    pub fn file(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::File { path: path.to_owned(), action, source }
+    }
+}
+
+/// Messages of drivers and parsers may span lines; ours never do.
+pub fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Writes to standard output. A reader that has gone away (`attractor devices | head -1`) is no failure, and `println!`
+/// would panic on it.
+pub fn emit(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::Work(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

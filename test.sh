@@ -22,6 +22,8 @@ if [ "$(uname -s)" = Linux ]; then
             exit 1
         fi
     fi
+    # Mesa's EGL complains where there is none.
+    export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}"
     export ATTRACTOR_REQUIRE_ADAPTERS="${ATTRACTOR_REQUIRE_ADAPTERS-lavapipe,llvmpipe}"
 fi
 
@@ -35,4 +37,5 @@ if echo "$bare" | grep -E '^(clap|image|indicatif|npyz|safetensors|serde_json|fl
     exit 1
 fi
 RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --lib
-cargo test --locked
+# One test at a time: wgpu's GL backend gives up on its context after waiting six seconds for another thread's work.
+cargo test --locked -- --test-threads=1

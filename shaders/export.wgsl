@@ -7,12 +7,12 @@ const WORKGROUP: u32 = 64u;
 struct Params {
     rows: u32,
     columns: u32,
+    source_first: u32,
     source_stride: u32,
     target_first: u32,
     target_stride: u32,
     padding_0: u32,
     padding_1: u32,
-    padding_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -30,6 +30,6 @@ fn main(
         return;
     }
     for (var c = local; c < params.columns; c += WORKGROUP) {
-        rows[params.target_first + row * params.target_stride + c] = source[row * params.source_stride + c];
+        rows[params.target_first + row * params.target_stride + c] = source[params.source_first + row * params.source_stride + c];
     }
 }

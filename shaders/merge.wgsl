@@ -1,6 +1,6 @@
 //! use lib/score
 // Folds the partial states of one dispatch's splits into the running state of their query, in the order of the splits.
-// One workgroup handles COLUMNS column vectors of one query; WORKGROUP / COLUMNS groups share the splits. The running
+// One workgroup handles COLUMNS column vectors of one query of the list; WORKGROUP / COLUMNS groups share the splits. The running
 // statistics alternate between two slots, because every workgroup of a query reads the old ones.
 
 const WORKGROUP: u32 = 64u;
@@ -14,10 +14,11 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> stats: array<vec2<f32>>;
-@group(0) @binding(2) var<storage, read> sums: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> running_stats: array<vec2<f32>>;
-@group(0) @binding(4) var<storage, read_write> running_sums: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> queries: array<u32>;
+@group(0) @binding(2) var<storage, read> stats: array<vec2<f32>>;
+@group(0) @binding(3) var<storage, read> sums: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> running_stats: array<vec2<f32>>;
+@group(0) @binding(5) var<storage, read_write> running_sums: array<vec4<f32>>;
 
 var<workgroup> maxima: array<f32, WORKGROUP>;
 var<workgroup> weight_sums: array<f32, WORKGROUP>;
@@ -25,16 +26,19 @@ var<workgroup> gathered: array<vec4<f32>, WORKGROUP>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
-    let query = workgroup.y;
+    let slot = workgroup.y;
+    if (slot >= queries[0]) {
+        return;
+    }
     let column = workgroup.x * COLUMNS + local % COLUMNS;
     let group = local / COLUMNS;
     let inside = column < params.columns;
-    let first_partial = query * params.splits;
+    let first_partial = slot * params.splits;
 
     // The running state counts as the split before the first; under `first` there is none.
     var before = vec2<f32>(NO_SCORE, 0.0);
     if (params.first == 0u) {
-        before = running_stats[2u * query + params.slot];
+        before = running_stats[2u * slot + params.slot];
     }
 
     var most = before.x;
@@ -57,7 +61,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let factor = shrink(before.x, maximum);
         weight_sum = factor * before.y;
         if (inside) {
-            sum = factor * running_sums[query * params.columns + column];
+            sum = factor * running_sums[slot * params.columns + column];
         }
     }
     for (var s = group; s < params.splits; s += WORKGROUP / COLUMNS) {
@@ -77,10 +81,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             sum += gathered[local + g];
         }
         if (inside) {
-            running_sums[query * params.columns + column] = sum;
+            running_sums[slot * params.columns + column] = sum;
         }
         if (local == 0u && workgroup.x == 0u) {
-            running_stats[2u * query + 1u - params.slot] = vec2<f32>(maximum, weight_sum);
+            running_stats[2u * slot + 1u - params.slot] = vec2<f32>(maximum, weight_sum);
         }
     }
 }

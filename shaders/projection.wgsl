@@ -1,4 +1,5 @@
-// Many queries, stage 3: the weighted sums of one split's rows, as a register-tiled product of weights and rows.
+//! use lib/stored_f32
+// Stage 3: the weighted sums of one split's rows, as a register-tiled product of weights and rows.
 // One workgroup computes TILE queries x SIDE column vectors, one invocation 4 queries x 1 vector, over slabs of SLAB
 // vectors of weights (4 * SLAB rows) that the workgroup brings into shared memory.
 
@@ -6,9 +7,9 @@ const TILE: u32 = 64u;
 const SIDE: u32 = 16u;
 const SLAB: u32 = 4u;
 const PITCH: u32 = 5u;
+const VALUES: u32 = 0u;
 
 struct Params {
-    queries: u32,
     first_row: u32,
     rows: u32,
     rows_per_split: u32,
@@ -20,19 +21,35 @@ struct Params {
     padding_0: u32,
     padding_1: u32,
     padding_2: u32,
+    padding_3: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> weights: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> source: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> sums: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> queries: array<u32>;
+@group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> source: array<Stored>;
+@group(0) @binding(4) var<storage, read> terms: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> sums: array<vec4<f32>>;
 
 var<workgroup> weight_slab: array<vec4<f32>, TILE * PITCH>;
 var<workgroup> row_slab: array<vec4<f32>, 4u * SLAB * SIDE>;
 
-fn store(query: u32, split: u32, column: u32, sum: vec4<f32>) {
-    if (query < params.queries && column < params.source_vectors) {
-        let partial = query * params.splits + split;
+// Row `row` of the source, scaled where it is quantized: keys and values have scales of their own.
+fn source_at(row: u32, vector: u32) -> vec4<f32> {
+    let stored = unpack_stored(source[row * params.source_vectors + vector]);
+    if (QUANTIZED) {
+        let term = terms[row];
+        if (VALUES == 1u) {
+            return stored * term.w;
+        }
+        return stored * term.z;
+    }
+    return stored;
+}
+
+fn store(slot: u32, split: u32, column: u32, sum: vec4<f32>) {
+    if (slot < queries[0] && column < params.source_vectors) {
+        let partial = slot * params.splits + split;
         sums[partial * params.columns + params.first_column + column] = sum;
     }
 }
@@ -44,11 +61,14 @@ fn main(
     @builtin(local_invocation_index) index: u32,
 ) {
     let column = workgroup.x * SIDE + local.x;
-    let first_query = workgroup.y * TILE;
+    let first_slot = workgroup.y * TILE;
+    if (first_slot >= queries[0]) {
+        return;
+    }
     let split = workgroup.z;
     let begin = split * params.rows_per_split;
     let end = min(begin + params.rows_per_split, params.rows);
-    let load_query = min(first_query + index / SLAB, params.queries - 1u) * params.weight_vectors;
+    let load_slot = min(first_slot + index / SLAB, queries[0] - 1u) * params.weight_vectors;
     let column_safe = min(column, params.source_vectors - 1u);
 
     var sum_0 = vec4<f32>(0.0);
@@ -60,9 +80,9 @@ fn main(
         let vector = min(first / 4u, params.weight_vectors - 1u);
         let inside = vec4<u32>(first, first + 1u, first + 2u, first + 3u) < vec4<u32>(end);
         weight_slab[(index / SLAB) * PITCH + index % SLAB] =
-            select(vec4<f32>(0.0), weights[load_query + vector], inside);
+            select(vec4<f32>(0.0), weights[load_slot + vector], inside);
         let row = params.first_row + min(base + local.y, end - 1u);
-        row_slab[local.y * SIDE + local.x] = source[row * params.source_vectors + column_safe];
+        row_slab[local.y * SIDE + local.x] = source_at(row, column_safe);
         workgroupBarrier();
         for (var k = 0u; k < SLAB; k += 1u) {
             let w_0 = weight_slab[local.y * PITCH + k];
@@ -80,9 +100,9 @@ fn main(
         }
         workgroupBarrier();
     }
-    let query = first_query + local.y;
-    store(query, split, column, sum_0);
-    store(query + SIDE, split, column, sum_1);
-    store(query + 2u * SIDE, split, column, sum_2);
-    store(query + 3u * SIDE, split, column, sum_3);
+    let slot = first_slot + local.y;
+    store(slot, split, column, sum_0);
+    store(slot + SIDE, split, column, sum_1);
+    store(slot + 2u * SIDE, split, column, sum_2);
+    store(slot + 3u * SIDE, split, column, sum_3);
 }

@@ -1,11 +1,10 @@
 //! use lib/score
-// Many queries, stage 2: turns the scores of one split into exp(z - maximum) in place and records the split's maximum
-// and sum. One workgroup handles one split of one query.
+// Stage 2, softmax: turns the scores of one split into exp(z - maximum) in place and records the split's maximum
+// and sum. One workgroup handles one split of one query of the list.
 
 const WORKGROUP: u32 = 64u;
 
 struct Params {
-    queries: u32,
     rows: u32,
     rows_per_split: u32,
     splits: u32,
@@ -13,21 +12,26 @@ struct Params {
     padding_0: u32,
     padding_1: u32,
     padding_2: u32,
+    padding_3: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> scores: array<f32>;
-@group(0) @binding(2) var<storage, read_write> stats: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> queries: array<u32>;
+@group(0) @binding(2) var<storage, read_write> scores: array<f32>;
+@group(0) @binding(3) var<storage, read_write> stats: array<vec2<f32>>;
 
 var<workgroup> gathered: array<f32, WORKGROUP>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let split = workgroup.x;
-    let query = workgroup.y;
+    let slot = workgroup.y;
+    if (slot >= queries[0]) {
+        return;
+    }
     let begin = split * params.rows_per_split;
     let end = min(begin + params.rows_per_split, params.rows);
-    let row = query * params.score_stride;
+    let row = slot * params.score_stride;
 
     var most = NO_SCORE;
     for (var t = begin + local; t < end; t += WORKGROUP) {
@@ -59,6 +63,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         workgroupBarrier();
     }
     if (local == 0u) {
-        stats[query * params.splits + split] = vec2<f32>(maximum, gathered[0]);
+        stats[slot * params.splits + split] = vec2<f32>(maximum, gathered[0]);
     }
 }

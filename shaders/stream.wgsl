@@ -1,4 +1,6 @@
 //! use lib/score
+//! use lib/compare_dot
+//! use lib/stored_f32
 // Few queries: every stage fused over one split of the patterns, so that each pattern is fetched once for its score and,
 // still in cache, once for the sums. One workgroup handles one split for QUERIES queries: LANES invocations share the
 // dot product of a pattern, then COLUMNS invocations share the columns of the sums and WORKGROUP / COLUMNS groups of
@@ -11,9 +13,13 @@ const LANES: u32 = 8u;
 const COLUMNS: u32 = 16u;
 const OUT: u32 = 1u;
 const PIECES: u32 = 8u;
+const TERMS: u32 = 0u;
+const KEEP: u32 = 0u;
 
 struct Params {
-    queries: u32,
+    keep_first: u32,
+    keep_stride: u32,
+    window_first: u32,
     first_row: u32,
     end_row: u32,
     rows_per_split: u32,
@@ -23,34 +29,71 @@ struct Params {
     key_columns: u32,
     columns: u32,
     beta: f32,
-    padding_0: u32,
-    padding_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> state: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> keys: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> values: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> stats: array<vec2<f32>>;
-@group(0) @binding(5) var<storage, read_write> sums: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> queries: array<u32>;
+@group(0) @binding(2) var<storage, read> cue: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> keys: array<Stored>;
+@group(0) @binding(4) var<storage, read> values: array<Stored>;
+@group(0) @binding(5) var<storage, read> terms: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read> keep: array<u32>;
+@group(0) @binding(7) var<storage, read_write> stats: array<vec2<f32>>;
+@group(0) @binding(8) var<storage, read_write> sums: array<vec4<f32>>;
 
 var<workgroup> parts: array<f32, QUERIES * TILE * LANES>;
 var<workgroup> scores: array<f32, QUERIES * TILE>;
 var<workgroup> maxima: array<f32, QUERIES * PIECES>;
 var<workgroup> gathered: array<vec4<f32>, WORKGROUP>;
 
+fn key_at(row: u32, vector: u32) -> vec4<f32> {
+    let key = unpack_stored(keys[row * params.key_vectors + vector]);
+    if (QUANTIZED) {
+        return key * terms[row].z;
+    }
+    return key;
+}
+
+fn value_at(row: u32, vector: u32) -> vec4<f32> {
+    let value = unpack_stored(values[row * params.value_vectors + vector]);
+    if (QUANTIZED) {
+        return value * terms[row].w;
+    }
+    return value;
+}
+
 // Column vectors 0 .. key_columns come from the keys, the rest from the values.
 fn payload(row: u32, column: u32) -> vec4<f32> {
     if (column < params.key_columns) {
-        return keys[row * params.key_vectors + column];
+        return key_at(row, column);
     }
-    return values[row * params.value_vectors + column - params.key_columns];
+    return value_at(row, column - params.key_columns);
+}
+
+fn score(query: u32, row: u32, total: f32) -> f32 {
+    var similarity = similarity_of(total);
+    var bias = 0.0;
+    if (TERMS == 1u) {
+        similarity *= terms[row].x;
+        bias = terms[row].y;
+    }
+    let z = bounded_score(params.beta * similarity + bias);
+    if (KEEP == 1u) {
+        let bit = params.window_first + row;
+        let word = keep[params.keep_first + query * params.keep_stride + bit / 32u];
+        return select(NO_SCORE, z, ((word >> (bit % 32u)) & 1u) == 1u);
+    }
+    return z;
 }
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let split = workgroup.x;
-    let first_query = workgroup.y * QUERIES;
+    let first_slot = workgroup.y * QUERIES;
+    let slots = queries[0];
+    if (first_slot >= slots) {
+        return;
+    }
     let first_column = workgroup.z * COLUMNS * OUT;
     let begin = params.first_row + split * params.rows_per_split;
     let end = min(begin + params.rows_per_split, params.end_row);
@@ -60,10 +103,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let column = first_column + local % COLUMNS;
     let row_group = local / COLUMNS;
 
+    var query: array<u32, QUERIES>;
     var maximum: array<f32, QUERIES>;
     var weight_sum: array<f32, QUERIES>;
     var sum: array<vec4<f32>, QUERIES * OUT>;
     for (var q = 0u; q < QUERIES; q += 1u) {
+        query[q] = queries[1u + min(first_slot + q, slots - 1u)];
         maximum[q] = NO_SCORE;
         weight_sum[q] = 0.0;
         for (var o = 0u; o < OUT; o += 1u) {
@@ -81,10 +126,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             }
             if (t < rows) {
                 for (var c = lane; c < params.key_vectors; c += LANES) {
-                    let key = keys[(base + t) * params.key_vectors + c];
+                    let key = key_at(base + t, c);
                     for (var q = 0u; q < QUERIES; q += 1u) {
-                        let query = min(first_query + q, params.queries - 1u);
-                        part[q] += dot(state[query * params.key_vectors + c], key);
+                        part[q] += compare(cue[query[q] * params.key_vectors + c], key);
                     }
                 }
             }
@@ -95,11 +139,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         workgroupBarrier();
 
         for (var i = local; i < QUERIES * TILE; i += WORKGROUP) {
-            var product = 0.0;
+            var total = 0.0;
             for (var l = 0u; l < LANES; l += 1u) {
-                product += parts[i * LANES + l];
+                total += parts[i * LANES + l];
             }
-            scores[i] = select(NO_SCORE, bounded_score(params.beta * product), i % TILE < rows);
+            var z = NO_SCORE;
+            if (i % TILE < rows) {
+                z = score(queries[1u + min(first_slot + i / TILE, slots - 1u)], base + i % TILE, total);
+            }
+            scores[i] = z;
         }
         workgroupBarrier();
 
@@ -151,8 +199,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 
     // Join the row groups, in order.
     for (var q = 0u; q < QUERIES; q += 1u) {
-        let partial = (first_query + q) * params.splits + split;
-        let writes = row_group == 0u && first_query + q < params.queries;
+        let partial = (first_slot + q) * params.splits + split;
+        let writes = row_group == 0u && first_slot + q < slots;
         for (var o = 0u; o < OUT; o += 1u) {
             gathered[local] = sum[q * OUT + o];
             workgroupBarrier();

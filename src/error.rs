@@ -46,13 +46,21 @@ pub enum Error {
         /// The call that was refused.
         operation: &'static str,
     },
-    /// The rule or report is part of the design but this engine cannot compute it yet.
-    #[error("{operation}: {what} is not supported by this version")]
+    /// What is asked for is not defined, or not there yet.
+    #[error("{operation}: {what} is not supported")]
     Unsupported {
         /// The call that was refused.
         operation: &'static str,
         /// The feature that is missing.
         what: String,
+    },
+    /// No pattern of this id is stored: it was removed, or never given.
+    #[error("{operation}: no pattern with id {} is stored", id.0)]
+    UnknownId {
+        /// The call that was refused.
+        operation: &'static str,
+        /// The id.
+        id: crate::store::PatternId,
     },
     /// No adapter fits what was asked.
     #[error("no adapter fits {asked}; found: {found}")]

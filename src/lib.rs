@@ -5,7 +5,7 @@
 //! GPU, and judged by a plain [`mod@reference`]. One update of a state `x` against keys `k_i` with values `v_i`:
 //!
 //! ```text
-//! z_i = beta <x, k_i>     p = softmax(z)     x' = sum_i p_i k_i     y = sum_i p_i v_i
+//! z_i = beta similarity(x, k_i) + b_i     p = separation(z)     x' = sum_i p_i k_i     y = sum_i p_i v_i
 //! ```
 //!
 //! The N weights of a query are never held at once: scores are folded tile by tile into a running maximum, a running sum
@@ -24,7 +24,9 @@ mod cpu;
 mod device;
 mod error;
 mod gpu;
+mod mask;
 mod memory;
+mod partial;
 pub mod reference;
 mod retrieval;
 mod rule;
@@ -33,10 +35,14 @@ mod store;
 pub use device::{AdapterChoice, Device, DeviceInfo, DeviceOptions, Software};
 pub use error::{Error, Result};
 pub use gpu::{Recording, Rows};
-pub use memory::{Memory, MemoryOptions};
-pub use retrieval::{DEFAULT_TOLERANCE, Retrieval, RetrieveOptions, Stop};
+pub use mask::Mask;
+pub use memory::{Memory, MemoryOptions, Patterns};
+pub use partial::{Finished, Partial};
+pub use retrieval::{
+    DEFAULT_TOLERANCE, FixedPoint, MAX_TOP, Retrieval, RetrieveOptions, Statistics, Status, Stop, Top, WeightsOf,
+};
 pub use rule::{Rule, Separation, Similarity};
-pub use store::{PatternId, PatternIds};
+pub use store::{Pattern, PatternId, PatternIds, Precision};
 pub use wgpu;
 
 /// The README's example, compiled and run with the tests.

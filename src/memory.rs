@@ -4,9 +4,11 @@ use crate::cpu;
 use crate::device::{Device, Kind};
 use crate::error::{Error, Result, check_finite};
 use crate::gpu;
-use crate::retrieval::{Retrieval, RetrieveOptions, Stop};
-use crate::rule::{Rule, Separation, Similarity};
-use crate::store::{Layout, PatternIds, stride};
+use crate::mask::Mask;
+use crate::partial::Partial;
+use crate::retrieval::{Retrieval, RetrieveOptions};
+use crate::rule::Rule;
+use crate::store::{Ids, Layout, NewRows, Pattern, PatternId, PatternIds, Places, Precision, stride};
 
 /// The shape of a memory, and how it is laid out.
 ///
@@ -21,18 +23,32 @@ pub struct MemoryOptions {
     dim: usize,
     value_dim: Option<usize>,
     rule: Rule,
+    precision: Precision,
+    bias: bool,
     window_bytes: Option<u64>,
 }
 
 impl MemoryOptions {
     /// Keys of `dim` dimensions that are their own values, under `rule`.
     pub fn new(dim: usize, rule: Rule) -> Self {
-        Self { dim, value_dim: None, rule, window_bytes: None }
+        Self { dim, value_dim: None, rule, precision: Precision::F32, bias: false, window_bytes: None }
     }
 
     /// Store a value of `value_dim` dimensions beside each key.
     pub fn value_dim(mut self, value_dim: usize) -> Self {
         self.value_dim = Some(value_dim);
+        self
+    }
+
+    /// How keys and values are stored; `f32` by default.
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
+    /// Patterns have a bias, which is added to their scores ([`Memory::add_patterns`]).
+    pub fn bias(mut self) -> Self {
+        self.bias = true;
         self
     }
 
@@ -47,8 +63,7 @@ impl MemoryOptions {
     ///
     /// # Errors
     /// [`Error::Parameter`] for a zero dimension or a rule that does not [validate](Rule::validate);
-    /// [`Error::Limit`] where one row does not fit a window; [`Error::Unsupported`] for a rule that the engines do not
-    /// compute yet.
+    /// [`Error::Limit`] where one row does not fit a window.
     pub fn build(&self, device: &Device) -> Result<Memory> {
         const OPERATION: &str = "MemoryOptions::build";
         self.rule.validate()?;
@@ -61,12 +76,6 @@ impl MemoryOptions {
                     got: "0".into(),
                 });
             }
-        }
-        if (self.rule.similarity, self.rule.separation) != (Similarity::Dot, Separation::Softmax) {
-            return Err(Error::Unsupported {
-                operation: OPERATION,
-                what: format!("{:?} similarity with {:?}", self.rule.similarity, self.rule.separation),
-            });
         }
         let (limit, max_dim) = match &device.kind {
             Kind::Cpu => (usize::MAX as u64 / 2, usize::MAX / 64),
@@ -90,12 +99,13 @@ impl MemoryOptions {
         }
         // Row indices within a window are u32 in the shaders.
         let max_rows = (limit / widest).min(u64::from(u32::MAX / 2)) as usize;
-        let layout = Layout { dim: self.dim, value_dim: self.value_dim, max_rows };
+        let layout =
+            Layout { dim: self.dim, value_dim: self.value_dim, precision: self.precision, bias: self.bias, max_rows };
         let engine = match &device.kind {
             Kind::Cpu => Engine::Cpu(cpu::Engine::new(layout, self.rule)),
             Kind::Gpu(context) => Engine::Gpu(gpu::Engine::new(context.clone(), layout, self.rule)),
         };
-        Ok(Memory { device: device.clone(), layout, rule: self.rule, len: 0, next_id: 0, engine })
+        Ok(Memory { device: device.clone(), layout, rule: self.rule, ids: Ids::default(), engine })
     }
 }
 
@@ -105,7 +115,7 @@ impl MemoryOptions {
 /// queries `B x d`; all row-major `f32`. One update of a state `x`:
 ///
 /// ```text
-/// z_i = beta <x, k_i>     p = softmax(z)     x' = sum_i p_i k_i     y = sum_i p_i v_i
+/// z_i = beta similarity(x, k_i) + b_i     p = separation(z)     x' = sum_i p_i k_i     y = sum_i p_i v_i
 /// ```
 ///
 /// ```
@@ -121,9 +131,19 @@ pub struct Memory {
     device: Device,
     layout: Layout,
     rule: Rule,
-    len: usize,
-    next_id: u64,
+    ids: Ids,
     engine: Engine,
+}
+
+/// Rows to store: `n` keys, and what goes with them.
+#[derive(Clone, Copy, Debug)]
+pub struct Patterns<'a> {
+    /// `n x d`, row-major.
+    pub keys: &'a [f32],
+    /// `n x dv`, row-major, exactly where the memory has a value dimension.
+    pub values: Option<&'a [f32]>,
+    /// `n` scores to add, zeros when absent; only where the memory was built with [`MemoryOptions::bias`].
+    pub bias: Option<&'a [f32]>,
 }
 
 #[derive(Debug)]
@@ -151,12 +171,12 @@ impl Memory {
 
     /// The number of stored patterns, `N`.
     pub fn len(&self) -> usize {
-        self.len
+        self.ids.len()
     }
 
     /// Whether nothing is stored.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// `d`, the length of a key, a query and a state.
@@ -192,15 +212,19 @@ impl Memory {
     /// # Errors
     /// [`Error::Limit`] or [`Error::Lost`] where the device has no room; nothing has changed then.
     pub fn reserve(&mut self, additional: usize) -> Result<()> {
+        self.reserve_fresh(self.ids.places(additional).fresh)
+    }
+
+    fn reserve_fresh(&mut self, rows: usize) -> Result<()> {
         match &mut self.engine {
-            Engine::Cpu(engine) => engine.reserve(additional),
-            Engine::Gpu(engine) => engine.reserve(additional),
+            Engine::Cpu(engine) => engine.reserve(rows),
+            Engine::Gpu(engine) => engine.reserve(rows),
         }
     }
 
     /// Forgets every pattern and keeps the room. Ids are not used again.
     pub fn clear(&mut self) {
-        self.len = 0;
+        self.ids.clear();
         match &mut self.engine {
             Engine::Cpu(engine) => engine.clear(),
             Engine::Gpu(engine) => engine.clear(),
@@ -210,57 +234,167 @@ impl Memory {
     /// Stores the rows of `keys` (`n x d`) as patterns that are their own values.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a length that is not a multiple of `d` or a memory that has values, [`Error::NotFinite`],
-    /// or the errors of [`Memory::reserve`]. The memory is then as it was.
+    /// As [`Memory::add_patterns`].
     pub fn add(&mut self, keys: &[f32]) -> Result<PatternIds> {
-        const OPERATION: &str = "Memory::add";
-        if let Some(value_dim) = self.layout.value_dim {
-            return Err(Error::Shape {
-                operation: OPERATION,
-                expected: format!("keys with values of {value_dim} dimensions (Memory::add_with_values)"),
-                got: "keys alone".into(),
-            });
-        }
-        self.store(OPERATION, keys, None)
+        self.store("Memory::add", &Patterns { keys, values: None, bias: None })
     }
 
     /// Stores the rows of `keys` (`n x d`) with the rows of `values` (`n x dv`).
     ///
     /// # Errors
-    /// As [`Memory::add`], and [`Error::Shape`] where the two disagree on `n`.
+    /// As [`Memory::add_patterns`].
     pub fn add_with_values(&mut self, keys: &[f32], values: &[f32]) -> Result<PatternIds> {
-        const OPERATION: &str = "Memory::add_with_values";
-        let Some(value_dim) = self.layout.value_dim else {
-            return Err(Error::Shape {
-                operation: OPERATION,
-                expected: "keys alone: this memory was created without a value dimension".into(),
-                got: "keys with values".into(),
-            });
-        };
-        let rows = rows(OPERATION, "keys", keys, self.layout.dim)?;
-        if values.len() != rows * value_dim {
-            return Err(Error::Shape {
-                operation: OPERATION,
-                expected: format!("values of {rows} x {value_dim} = {} floats", rows * value_dim),
-                got: format!("{} floats", values.len()),
-            });
-        }
-        check_finite(OPERATION, "values", values, value_dim)?;
-        self.store(OPERATION, keys, Some(values))
+        self.store("Memory::add_with_values", &Patterns { keys, values: Some(values), bias: None })
     }
 
-    fn store(&mut self, operation: &'static str, keys: &[f32], values: Option<&[f32]>) -> Result<PatternIds> {
-        let rows = rows(operation, "keys", keys, self.layout.dim)?;
-        check_finite(operation, "keys", keys, self.layout.dim)?;
-        self.reserve(rows)?;
-        match &mut self.engine {
-            Engine::Cpu(engine) => engine.add(keys, values),
-            Engine::Gpu(engine) => engine.add(keys, values),
+    /// Stores patterns with everything that they may have.
+    ///
+    /// ```
+    /// use attractor::{Device, MemoryOptions, Patterns, Rule};
+    /// let mut memory = MemoryOptions::new(2, Rule::softmax(1.0)).bias().build(&Device::cpu())?;
+    /// let ids = memory.add_patterns(&Patterns { keys: &[1.0, 0.0, 0.0, 1.0], values: None, bias: Some(&[0.0, 2.0]) })?;
+    /// assert_eq!(ids.len(), 2);
+    /// # Ok::<(), attractor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for lengths that are not whole rows or disagree, and for values or a bias that the memory was
+    /// not built for; [`Error::NotFinite`]; the errors of [`Memory::reserve`]. The memory is then as it was.
+    pub fn add_patterns(&mut self, patterns: &Patterns<'_>) -> Result<PatternIds> {
+        self.store("Memory::add_patterns", patterns)
+    }
+
+    fn store(&mut self, operation: &'static str, patterns: &Patterns<'_>) -> Result<PatternIds> {
+        let (rows, new) = self.checked(operation, patterns)?;
+        let places = self.ids.places(rows);
+        self.reserve_fresh(places.fresh)?;
+        let Places { freed, fresh } = &places;
+        for (i, position) in freed.iter().enumerate() {
+            self.overwrite(*position, &new.slice(i..i + 1, self.layout.dim, self.layout.value_dim));
         }
-        let ids = PatternIds { range: self.next_id..self.next_id + rows as u64 };
-        self.len += rows;
-        self.next_id = ids.range.end;
-        Ok(ids)
+        if *fresh > 0 {
+            let new = new.slice(freed.len()..rows, self.layout.dim, self.layout.value_dim);
+            match &mut self.engine {
+                Engine::Cpu(engine) => engine.add(&new),
+                Engine::Gpu(engine) => engine.add(&new),
+            }
+        }
+        Ok(self.ids.add(&places))
+    }
+
+    /// The number of patterns and their rows, if they are what this memory stores.
+    fn checked<'p>(&self, operation: &'static str, patterns: &Patterns<'p>) -> Result<(usize, NewRows<'p>)> {
+        let shape = |expected: String, got: String| Err(Error::Shape { operation, expected, got });
+        let Patterns { keys, values, bias } = *patterns;
+        let rows = rows(operation, "keys", keys, self.layout.dim)?;
+        match (values, self.layout.value_dim) {
+            (None, None) => {}
+            (Some(values), Some(columns)) if values.len() == rows * columns => {
+                check_finite(operation, "values", values, columns)?;
+            }
+            (Some(values), Some(columns)) => {
+                let expected = format!("values of {rows} x {columns} = {} floats", rows * columns);
+                return shape(expected, format!("{} floats", values.len()));
+            }
+            (None, Some(columns)) => {
+                return shape(format!("keys with values of {columns} dimensions"), "keys alone".into());
+            }
+            (Some(_), None) => {
+                let expected = "keys alone: this memory was created without a value dimension".into();
+                return shape(expected, "keys with values".into());
+            }
+        }
+        match bias {
+            None => {}
+            Some(_) if !self.layout.bias => {
+                let expected = "no bias: this memory was built without (MemoryOptions::bias)".into();
+                return shape(expected, "a bias".into());
+            }
+            Some(bias) if bias.len() == rows => check_finite(operation, "bias", bias, 1)?,
+            Some(bias) => return shape(format!("a bias of {rows} floats"), format!("{} floats", bias.len())),
+        }
+        check_finite(operation, "keys", keys, self.layout.dim)?;
+        Ok((rows, NewRows { keys, values, bias }))
+    }
+
+    fn overwrite(&mut self, position: usize, row: &NewRows<'_>) {
+        match &mut self.engine {
+            Engine::Cpu(engine) => engine.overwrite(position, row),
+            Engine::Gpu(engine) => engine.overwrite(position, row),
+        }
+    }
+
+    /// Replaces the pattern `id` by the one row of `pattern`; the id stays.
+    ///
+    /// # Errors
+    /// [`Error::UnknownId`], [`Error::Shape`] for anything but one row, and as [`Memory::add_patterns`]. The memory is
+    /// then as it was.
+    pub fn update(&mut self, id: PatternId, pattern: &Patterns<'_>) -> Result<()> {
+        const OPERATION: &str = "Memory::update";
+        let position = self.position(OPERATION, id)?;
+        let (rows, new) = self.checked(OPERATION, pattern)?;
+        if rows != 1 {
+            return Err(Error::Shape { operation: OPERATION, expected: "one pattern".into(), got: rows.to_string() });
+        }
+        self.overwrite(position, &new);
+        Ok(())
+    }
+
+    /// Forgets the pattern `id`. Its room is used again by a later `add`, its id is not.
+    ///
+    /// # Errors
+    /// [`Error::UnknownId`].
+    pub fn remove(&mut self, id: PatternId) -> Result<()> {
+        self.ids.remove(id).map(|_| ()).ok_or(Error::UnknownId { operation: "Memory::remove", id })
+    }
+
+    /// Whether the pattern `id` is stored.
+    pub fn contains(&self, id: PatternId) -> bool {
+        self.ids.position(id).is_some()
+    }
+
+    /// The pattern `id` as it is stored, in the memory's precision. On a GPU it is read back, which waits.
+    ///
+    /// # Errors
+    /// [`Error::UnknownId`], or [`Error::Lost`] where the device fails.
+    pub fn get(&self, id: PatternId) -> Result<Pattern> {
+        let position = self.position("Memory::get", id)?;
+        match &self.engine {
+            Engine::Cpu(engine) => Ok(engine.read(position)),
+            Engine::Gpu(engine) => engine.read(position),
+        }
+    }
+
+    /// Positions in use, those of removed patterns included: the width of [`Retrieval::weights`] and of a [`Mask`]. As
+    /// long as nothing is removed this is [`Memory::len`].
+    pub fn positions(&self) -> usize {
+        self.ids.positions()
+    }
+
+    /// The pattern at `position`, as [`Retrieval::top`](crate::Retrieval::top) counts them.
+    pub fn id_at(&self, position: usize) -> Option<PatternId> {
+        self.ids.id(position)
+    }
+
+    /// A mask that keeps the patterns for which `keep` holds: a filter by id.
+    ///
+    /// ```
+    /// use attractor::{Device, Memory, PatternId, RetrieveOptions, Rule};
+    /// let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(1.0))?;
+    /// memory.add(&[1.0, 0.0, 0.0, 1.0])?;
+    /// let second = memory.filter(|id| id == PatternId(1));
+    /// let options = RetrieveOptions::default().mask(second);
+    /// assert_eq!(memory.retrieve_with_blocking(&[1.0, 0.0], &options)?.output, [0.0, 1.0]);
+    /// # Ok::<(), attractor::Error>(())
+    /// ```
+    pub fn filter(&self, mut keep: impl FnMut(PatternId) -> bool) -> Mask {
+        let flags: Vec<bool> =
+            (0..self.positions()).map(|position| self.ids.id(position).is_some_and(&mut keep)).collect();
+        Mask::keep(&flags)
+    }
+
+    fn position(&self, operation: &'static str, id: PatternId) -> Result<usize> {
+        self.ids.position(id).ok_or(Error::UnknownId { operation, id })
     }
 
     /// One update for each row of `queries` (`B x d`).
@@ -284,13 +418,12 @@ impl Memory {
     ///
     /// # Errors
     /// [`Error::Shape`] and [`Error::NotFinite`] for the queries, [`Error::Empty`], [`Error::Parameter`] for the
-    /// options, [`Error::Unsupported`] for a stopping condition that is not there yet, [`Error::Lost`] where the device
-    /// fails.
+    /// options, [`Error::Unsupported`] for an energy where the rule has none, [`Error::Lost`] where the device fails.
     pub async fn retrieve_with(&self, queries: &[f32], options: &RetrieveOptions) -> Result<Retrieval> {
         self.check(queries, options)?;
         match &self.engine {
-            Engine::Cpu(engine) => Ok(engine.retrieve(queries, options)),
-            Engine::Gpu(engine) => engine.retrieve(queries, options)?.await,
+            Engine::Cpu(engine) => Ok(engine.retrieve(queries, options, self.ids.alive())),
+            Engine::Gpu(engine) => engine.retrieve(queries, options, self.ids.alive())?.await,
         }
     }
 
@@ -301,8 +434,38 @@ impl Memory {
     pub fn retrieve_with_blocking(&self, queries: &[f32], options: &RetrieveOptions) -> Result<Retrieval> {
         self.check(queries, options)?;
         match &self.engine {
-            Engine::Cpu(engine) => Ok(engine.retrieve(queries, options)),
-            Engine::Gpu(engine) => engine.retrieve(queries, options)?.wait(),
+            Engine::Cpu(engine) => Ok(engine.retrieve(queries, options, self.ids.alive())),
+            Engine::Gpu(engine) => engine.retrieve(queries, options, self.ids.alive())?.wait(),
+        }
+    }
+
+    /// One update for each row of `queries` (`B x d`) over the patterns at the positions `subset` alone, to be merged with
+    /// those over other patterns. Where ties are broken by index (top-k), the index is that of the position plus
+    /// `first_id`, so that shards of one memory that start where others end are told apart.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] and [`Error::NotFinite`] for the queries, [`Error::Parameter`] for a subset that is not within
+    /// the memory, [`Error::Unsupported`] on a GPU.
+    pub fn retrieve_partial_blocking(
+        &self,
+        queries: &[f32],
+        subset: std::ops::Range<usize>,
+        first_id: u64,
+    ) -> Result<Vec<Partial>> {
+        const OPERATION: &str = "Memory::retrieve_partial";
+        rows(OPERATION, "queries", queries, self.layout.dim)?;
+        check_finite(OPERATION, "queries", queries, self.layout.dim)?;
+        if subset.start > subset.end || subset.end > self.positions() {
+            return Err(Error::Parameter {
+                operation: OPERATION,
+                parameter: "subset",
+                expected: "a rising range of positions of the memory",
+                got: format!("{subset:?} of {}", self.positions()),
+            });
+        }
+        match &self.engine {
+            Engine::Cpu(engine) => Ok(engine.partials(queries, self.ids.alive(), &subset, first_id)),
+            Engine::Gpu(_) => Err(Error::Unsupported { operation: OPERATION, what: "a partial state on a GPU".into() }),
         }
     }
 
@@ -319,8 +482,8 @@ impl Memory {
         options: &RetrieveOptions,
     ) -> Result<()> {
         const OPERATION: &str = "Memory::record";
-        options.validate()?;
-        Self::supported(OPERATION, options)?;
+        options.validate(job.count, self.layout.dim, self.positions())?;
+        self.defined(OPERATION, options)?;
         if self.is_empty() {
             return Err(Error::Empty { operation: OPERATION });
         }
@@ -329,21 +492,22 @@ impl Memory {
                 operation: OPERATION,
                 why: "the memory lives on the CPU engine, which has no command encoder".into(),
             }),
-            Engine::Gpu(engine) => engine.record(encoder, job, options),
+            Engine::Gpu(engine) => engine.record(encoder, job, options, self.ids.alive()),
         }
     }
 
-    fn supported(operation: &'static str, options: &RetrieveOptions) -> Result<()> {
-        match options.stop {
-            Stop::Steps(_) => Ok(()),
-            Stop::Converge { .. } => Err(Error::Unsupported { operation, what: "stopping at convergence".into() }),
+    /// Refuses reports that the rule has no definition of.
+    fn defined(&self, operation: &'static str, options: &RetrieveOptions) -> Result<()> {
+        match options.energy || options.trace {
+            true => self.rule.check_energy(operation),
+            false => Ok(()),
         }
     }
 
     fn check(&self, queries: &[f32], options: &RetrieveOptions) -> Result<()> {
         const OPERATION: &str = "Memory::retrieve";
-        options.validate()?;
-        Self::supported(OPERATION, options)?;
+        options.validate(queries.len() / self.layout.dim, self.layout.dim, self.positions())?;
+        self.defined(OPERATION, options)?;
         rows(OPERATION, "queries", queries, self.layout.dim)?;
         if self.is_empty() {
             return Err(Error::Empty { operation: OPERATION });

@@ -74,6 +74,27 @@ impl Rule {
         Self::softmax(1.0 / (dim.max(1) as f32).sqrt())
     }
 
+    /// Refuses a rule that has no energy: one that every update lowers, or leaves as it is, is known for dot similarity
+    /// with all separations but topk, and for euclidean similarity with softmax and the sparse separations.
+    pub(crate) fn check_energy(&self, operation: &'static str) -> Result<()> {
+        let defined = match self.similarity {
+            Similarity::Dot => !matches!(self.separation, Separation::TopK { .. }),
+            Similarity::Euclidean => !matches!(self.separation, Separation::TopK { .. } | Separation::Softmax1),
+            Similarity::Cosine | Similarity::Manhattan => false,
+        };
+        if defined && self.beta != 0.0 {
+            return Ok(());
+        }
+        let what = match defined {
+            true => "the energy at beta = 0, which is not defined,".into(),
+            false => {
+                let (similarity, separation) = (self.similarity, self.separation);
+                format!("the energy of {similarity:?} similarity with {separation:?}, for which none is defined,")
+            }
+        };
+        Err(Error::Unsupported { operation, what })
+    }
+
     /// Refuses a `beta` that is not finite, an `alpha` that is not above 1, and `k = 0`.
     pub fn validate(&self) -> Result<()> {
         let refuse = |parameter, expected, got: String| {

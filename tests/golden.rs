@@ -2,7 +2,8 @@
 
 mod common;
 
-use attractor::{Device, MemoryOptions, RetrieveOptions, Rule};
+use attractor::{Device, Rule, Separation, Similarity, WeightsOf};
+use common::Case;
 use safetensors::SafeTensors;
 
 /// One `tests/golden/retrieve_*.safetensors`.
@@ -12,9 +13,10 @@ struct Golden {
     keys: Vec<f32>,
     values: Option<Vec<f32>>,
     queries: Vec<f32>,
-    masked: bool,
+    keep: Option<Vec<bool>>,
     output: Vec<f64>,
     state: Vec<f64>,
+    weights: Vec<f64>,
 }
 
 impl Golden {
@@ -33,9 +35,10 @@ impl Golden {
             keys: f32s("keys").unwrap(),
             values: f32s("values"),
             queries: f32s("queries").unwrap(),
-            masked: tensors.tensor("mask").is_ok(),
+            keep: tensors.tensor("mask").ok().map(|mask| mask.data().iter().map(|flag| *flag != 0).collect()),
             output: f64s("output"),
             state: f64s("state"),
+            weights: f64s("weights"),
         }
     }
 
@@ -50,51 +53,95 @@ impl Golden {
         self.case[name].as_f64().unwrap()
     }
 
-    fn supported(&self) -> bool {
-        self.case["similarity"] == "dot" && self.case["separation"]["kind"] == "softmax" && !self.masked
-    }
-
-    fn dim(&self) -> usize {
-        self.number("d") as usize
-    }
-
-    /// The worst error, as a share of what is allowed.
-    fn run(&self, device: &Device) -> f64 {
-        let mut options = MemoryOptions::new(self.dim(), Rule::softmax(self.number("beta") as f32));
-        if self.values.is_some() {
-            options = options.value_dim(self.number("dv") as usize);
-        }
-        let mut memory = options.build(device).unwrap();
-        match &self.values {
-            Some(values) => memory.add_with_values(&self.keys, values).unwrap(),
-            None => memory.add(&self.keys).unwrap(),
+    fn rule(&self) -> Rule {
+        let similarity = match self.case["similarity"].as_str().unwrap() {
+            "dot" => Similarity::Dot,
+            "cosine" => Similarity::Cosine,
+            "euclidean" => Similarity::Euclidean,
+            "manhattan" => Similarity::Manhattan,
+            other => panic!("{}: similarity {other}", self.name),
         };
-        let options = RetrieveOptions::steps(self.number("steps") as u32);
-        let got = memory.retrieve_with_blocking(&self.queries, &options).unwrap();
+        let separation = &self.case["separation"];
+        let separation = match separation["kind"].as_str().unwrap() {
+            "softmax" => Separation::Softmax,
+            "softmax1" => Separation::Softmax1,
+            "sparsemax" => Separation::Sparsemax,
+            "entmax" => Separation::Entmax { alpha: separation["alpha"].as_f64().unwrap() as f32 },
+            "topk" => Separation::TopK { k: separation["k"].as_u64().unwrap() as usize },
+            other => panic!("{}: separation {other}", self.name),
+        };
+        Rule::new(similarity, separation, self.number("beta") as f32)
+    }
+
+    fn case(&self) -> Case {
+        let [batch, patterns, dim] = ["b", "n", "d"].map(|name| self.number(name) as usize);
+        Case {
+            value_dim: self.values.as_ref().map(|_| self.number("dv") as usize),
+            keys: self.keys.clone(),
+            values: self.values.clone(),
+            queries: self.queries.clone(),
+            keep: self.keep.clone(),
+            steps: self.number("steps") as u32,
+            ..Case::random(0, batch, patterns, dim, None, self.rule())
+        }
+    }
+
+    /// The worst error, as a share of what is allowed: of outputs and states, and of weights. `None` where the device
+    /// does not support the case.
+    fn run(&self, name: &str, device: &Device) -> Option<(f64, f64)> {
+        let case = self.case();
+        let plain = case.run(name, device, &case.options())?;
         let share = |got: &[f32], expected: &[f64]| {
             let largest = expected.iter().fold(1.0f64, |most, v| most.max(v.abs()));
             common::worst(got, expected) / (2e-5 * largest)
         };
-        share(&got.output, &self.output).max(share(&got.state, &self.state))
+        let answers = share(&plain.output, &self.output).max(share(&plain.state, &self.state));
+        let reported = case.run(name, device, &case.options().weights(WeightsOf::All).statistics());
+        let weights = reported.map_or(0.0, |reported| {
+            assert_eq!(reported.output, plain.output, "{}: reports change nothing", self.name);
+            let weights = reported.weights.unwrap();
+            for (got, expected) in weights.iter().zip(&self.weights) {
+                let differ = (*got > 0.0) != (*expected > 0.0);
+                assert!(!differ || f64::from(*got).max(*expected) < 1e-6, "{}: {got} for {expected}", self.name);
+            }
+            let softmax = matches!(self.rule().separation, Separation::Softmax | Separation::Softmax1);
+            let n = case.patterns();
+            for (b, statistics) in reported.statistics.unwrap().iter().enumerate() {
+                let row = &self.weights[b * n..(b + 1) * n];
+                let sure = row.iter().filter(|p| **p > 1e-6).count();
+                let all = row.iter().filter(|p| **p > 0.0).count();
+                let support = statistics.support as usize;
+                assert!(softmax || (sure..=all.max(sure)).contains(&support), "{}: support {support}", self.name);
+                let perplexity = attractor::reference::statistics(row).perplexity;
+                let error = (f64::from(statistics.perplexity) - perplexity).abs() / perplexity;
+                assert!(error < 1e-3, "{}: perplexity {} for {perplexity}", self.name, statistics.perplexity);
+            }
+            common::worst(&weights, &self.weights) / 2e-5
+        });
+        Some((answers, weights))
     }
 }
 
 #[test]
-fn every_supported_case_on_every_device() {
+fn every_case_on_every_device() {
     let cases = Golden::all();
     assert_eq!(cases.len(), 24, "the golden cases are all there");
-    let mut run = 0;
-    for case in &cases {
-        if !case.supported() {
-            eprintln!("SKIP {}: its rule is not supported yet", case.name);
-            continue;
+    for (name, device) in common::devices() {
+        let mut worst = (0.0f64, 0.0f64);
+        let mut run = 0;
+        for case in &cases {
+            let Some((answers, weights)) = case.run(name, device) else { continue };
+            println!(
+                "{} on {name}: {:.2} % of the allowed error, weights {:.2} %",
+                case.name,
+                100.0 * answers,
+                100.0 * weights
+            );
+            assert!(answers <= 1.0 && weights <= 1.0, "{} on {name}: {answers}, {weights}", case.name);
+            worst = (worst.0.max(answers), worst.1.max(weights));
+            run += 1;
         }
-        run += 1;
-        for (name, device) in common::devices() {
-            let share = case.run(device);
-            println!("{} on {name}: {:.1} % of the allowed error", case.name, 100.0 * share);
-            assert!(share <= 1.0, "{} on {name}: {share} times the allowed error", case.name);
-        }
+        println!("{name}: {run} cases, worst {:.2e} and weights {:.2e}", 2e-5 * worst.0, 2e-5 * worst.1);
+        assert_eq!(run, 24, "cases on {name}");
     }
-    assert_eq!(run, 7, "cases of dot with softmax and no mask");
 }

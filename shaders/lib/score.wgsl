@@ -8,9 +8,13 @@ fn bounded_score(z: f32) -> f32 {
     return clamp(z, -SCORE_LIMIT, SCORE_LIMIT);
 }
 
+fn counts(z: f32) -> bool {
+    return z >= -SCORE_LIMIT;
+}
+
 // exp(z - maximum), and exactly 0 for a pattern that does not count.
 fn softmax_weight(z: f32, maximum: f32) -> f32 {
-    return select(exp(z - maximum), 0.0, z < -SCORE_LIMIT);
+    return select(0.0, exp(z - maximum), counts(z));
 }
 
 // The factor by which sums under maximum `before` shrink under maximum `after >= before`.

@@ -1,21 +1,55 @@
 //! The native engine: `f32`, every core, tiled and online like the shaders. It serves the same API where there is no
 //! GPU, and it shares no code with the reference that judges it.
+//!
+//! Patterns are scanned with `f32` products. Rules that give weight to few patterns keep those that the rounding of the
+//! scan cannot rule out, score them again in `f64` and solve exactly; whatever does not fit a bounded list is computed by
+//! further passes over the patterns instead. So memory is bounded and nothing is ever truncated.
 
+mod energy;
 mod merge;
+mod partial;
 mod projection;
+mod report;
 mod retrieve;
+mod rows;
 mod separation;
 mod similarity;
+mod walk;
 
 use crate::error::Result;
 use crate::rule::Rule;
-use crate::store::{Layout, Windows, pad_rows};
+use crate::store::{Layout, NewRows, Pattern, Windows, stride};
+pub(crate) use partial::weights;
+use rows::{Rows, zeros};
 
-/// Rows of one window in host memory, padded as [`Layout`] says.
+/// What one window stores of its rows.
 #[derive(Debug)]
-struct Rows {
-    keys: Vec<f32>,
-    values: Option<Vec<f32>>,
+struct Block {
+    keys: Rows,
+    values: Option<Rows>,
+    bias: Vec<f32>,
+    /// `|k|` of each key as it is stored: for cosine, for bounds on rounding and for energies.
+    norms: Vec<f64>,
+}
+
+impl Block {
+    /// Stores checked rows from row `at` on.
+    fn store(&mut self, at: usize, rows: &NewRows<'_>, layout: Layout) {
+        let count = rows.keys.len() / layout.dim;
+        self.keys.store(at, rows.keys, layout.dim);
+        if let (Some(to), Some(values), Some(columns)) = (&mut self.values, rows.values, layout.value_dim) {
+            to.store(at, values, columns);
+        }
+        match rows.bias {
+            Some(bias) => self.bias[at..at + count].copy_from_slice(bias),
+            None => self.bias[at..at + count].fill(0.0),
+        }
+        let mut scratch = Vec::new();
+        for row in at..at + count {
+            let key = self.keys.load(row, 1, layout.key_stride(), &mut scratch);
+            self.norms[row] = key.iter().map(|k| f64::from(*k) * f64::from(*k)).sum::<f64>().sqrt();
+        }
+    }
 }
 
 /// Patterns in host memory and what retrieves from them.
@@ -23,7 +57,7 @@ struct Rows {
 pub(crate) struct Engine {
     layout: Layout,
     rule: Rule,
-    windows: Windows<Rows>,
+    windows: Windows<Block>,
 }
 
 impl Engine {
@@ -42,37 +76,67 @@ impl Engine {
     pub fn reserve(&mut self, additional: usize) -> Result<()> {
         let layout = self.layout;
         self.windows.reserve(additional, |rows| {
-            let allocate = |floats: usize| {
-                let mut storage = Vec::new();
-                storage.try_reserve_exact(floats).map_err(|_| crate::Error::Limit {
-                    operation: "Memory::reserve",
-                    limit: "host memory (bytes)",
-                    need: 4 * floats as u64,
-                    allowed: isize::MAX as u64,
-                })?;
-                storage.resize(floats, 0.0);
-                Ok(storage)
-            };
-            Ok(Rows {
-                keys: allocate(rows * layout.key_stride())?,
-                values: layout.value_dim.map(|_| allocate(rows * layout.value_stride())).transpose()?,
+            Ok(Block {
+                keys: Rows::allocate(layout.precision, rows, layout.dim)?,
+                values: layout.value_dim.map(|columns| Rows::allocate(layout.precision, rows, columns)).transpose()?,
+                bias: zeros(rows)?,
+                norms: zeros(rows)?,
             })
         })
     }
 
     /// Stores rows whose shapes and finiteness have been checked and for which there is room.
-    pub fn add(&mut self, keys: &[f32], values: Option<&[f32]>) {
+    pub fn add(&mut self, rows: &NewRows<'_>) {
         let layout = self.layout;
-        let store = |to: &mut [f32], at: usize, rows: &[f32], columns: usize| {
-            let rows = pad_rows(rows, columns);
-            let at = at * crate::store::stride(columns);
-            to[at..at + rows.len()].copy_from_slice(&rows);
-        };
-        self.windows.fill(keys.len() / layout.dim, |window, at, range| {
-            store(&mut window.keys, at, &keys[range.start * layout.dim..range.end * layout.dim], layout.dim);
-            if let (Some(to), Some(values), Some(columns)) = (&mut window.values, values, layout.value_dim) {
-                store(to, at, &values[range.start * columns..range.end * columns], columns);
-            }
+        self.windows.fill(rows.keys.len() / layout.dim, |block, at, range| {
+            let part = rows.slice(range, layout.dim, layout.value_dim);
+            block.store(at, &part, layout);
         });
+    }
+
+    /// Replaces the pattern at `position`, which is stored, by one checked row.
+    pub fn overwrite(&mut self, position: usize, row: &NewRows<'_>) {
+        let layout = self.layout;
+        let (block, at) = self.windows.row_mut(position);
+        block.store(at, row, layout);
+    }
+
+    /// The pattern at `position`, which is stored, as its precision has it.
+    pub fn read(&self, position: usize) -> Pattern {
+        let (block, at) = self.windows.row(position);
+        let mut scratch = Vec::new();
+        let mut row = |rows: &Rows, columns: usize| rows.load(at, 1, stride(columns), &mut scratch)[..columns].to_vec();
+        Pattern {
+            key: row(&block.keys, self.layout.dim),
+            value: block.values.as_ref().zip(self.layout.value_dim).map(|(values, columns)| row(values, columns)),
+            bias: block.bias[at],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Precision;
+
+    #[test]
+    fn rows_are_read_back_and_overwritten_in_any_window() {
+        for precision in [Precision::F32, Precision::F16, Precision::I8] {
+            let layout = Layout { dim: 3, value_dim: Some(2), precision, bias: true, max_rows: 4 };
+            let mut engine = Engine::new(layout, Rule::softmax(1.0));
+            let keys: Vec<f32> = (0..30).map(|i| i as f32).collect();
+            let values: Vec<f32> = (0..20).map(|i| -(i as f32)).collect();
+            let bias: Vec<f32> = (0..10).map(|i| i as f32 / 2.0).collect();
+            engine.reserve(10).unwrap();
+            engine.add(&NewRows { keys: &keys, values: Some(&values), bias: Some(&bias) });
+            let row = engine.read(9);
+            assert_eq!((row.bias, row.key[2]), (4.5, 29.0));
+            assert!((row.value.unwrap()[0] + 18.0).abs() < 0.2);
+            engine.overwrite(5, &NewRows { keys: &[1.0, 0.0, -1.0], values: Some(&[2.0, 2.0]), bias: None });
+            let expected = Pattern { key: vec![1.0, 0.0, -1.0], value: Some(vec![2.0, 2.0]), bias: 0.0 };
+            assert_eq!(engine.read(5), expected, "{precision:?}");
+            assert_eq!(engine.read(4).bias, 2.0, "its neighbour is as it was");
+            assert_eq!(engine.read(6).bias, 3.0);
+        }
     }
 }

@@ -1,14 +1,15 @@
 //! Host side of `shaders/export.wgsl`: padded rows of the workspace into the caller's rows.
 
-use super::kernel::{Access, Kernel, params};
+use super::kernel::{Access, Kernel, Variant, params};
 
 params! {
     rows: u32,
     columns: u32,
+    source_first: u32,
     source_stride: u32,
     target_first: u32,
     target_stride: u32,
-    padding: [u32; 3],
+    padding: [u32; 2],
 }
 
 pub const KERNEL: Kernel = Kernel {
@@ -17,7 +18,7 @@ pub const KERNEL: Kernel = Kernel {
     storage: &[Access::Read, Access::Write],
     params: size_of::<Params>(),
     fields: Params::FIELDS,
-    variants: &[&[]],
+    variants: &[Variant::PLAIN],
 };
 
 /// Loop iterations of one invocation.

@@ -1,28 +1,47 @@
 //! Host side of `shaders/finish.wgsl`: the end of a step.
 
-use super::kernel::{Access, Kernel, params};
+use super::kernel::{Access, Kernel, Variant, params};
 
 params! {
-    queries: u32,
     columns: u32,
     key_columns: u32,
+    result_from: u32,
     slot: u32,
     step: u32,
     stamp: u32,
+    known_first: u32,
+    known_stride: u32,
+    tolerance: f32,
+    stops_early: u32,
     padding: [u32; 2],
 }
 
 pub const KERNEL: Kernel = Kernel {
     stem: "finish",
     source: include_str!("../../shaders/finish.wgsl"),
-    storage: &[Access::Read, Access::Read, Access::Read, Access::Write, Access::Write, Access::Write],
+    storage: &[
+        Access::Read,
+        Access::Read,
+        Access::Read,
+        Access::Read,
+        Access::Write,
+        Access::Write,
+        Access::Write,
+        Access::Write,
+    ],
     params: size_of::<Params>(),
     fields: Params::FIELDS,
-    variants: &[&[]],
+    variants: &[Variant::PLAIN, Variant { constants: &[("SOFTMAX1", 1), ("CLAMP", 1)], ..Variant::PLAIN }],
 };
 
 /// Words of one query's report: stamp, steps, change (f32 bits), status.
 pub const REPORT_WORDS: u32 = 4;
+/// Status bit: no pattern could have weight.
+pub const NOTHING_LEFT: u32 = 2;
+/// Flag: the query has converged and goes on no further.
+pub const STOPPED: u32 = 4;
+/// Flag: the query's candidates did not fit, its threshold is searched for over all patterns.
+pub const SEARCH: u32 = 8;
 
 /// Loop iterations of one invocation.
 pub fn iterations(columns: u64) -> u64 {

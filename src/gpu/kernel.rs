@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::shader::{self, Constant};
-use super::{buffer, export, finish, merge, prepare, projection, separation, similarity, stream};
+use super::shader::{self, Constant, Substitution};
+use super::{
+    bracket, buffer, candidates, compact, cue, export, finish, gather, merge, prepare, projection, refine, separation,
+    similarity, stream, threshold, weigh,
+};
 use crate::error::Result;
 
 /// How a kernel uses a storage buffer.
@@ -30,7 +33,50 @@ pub struct Kernel {
     /// Name and byte offset of every field of its `Params`.
     pub fields: &'static [(&'static str, usize)],
     /// Settings that the plan may choose; the first is the shader's own.
-    pub variants: &'static [&'static [Constant]],
+    pub variants: &'static [Variant],
+}
+
+/// A setting of a kernel: constants that the host sets, and fragments that stand in for others.
+#[derive(Clone, Copy, Debug)]
+pub struct Variant {
+    /// Constants and their values.
+    pub constants: &'static [Constant],
+    /// A fragment that the shader names, and the one that is linked instead.
+    pub fragments: &'static [Substitution],
+}
+
+impl Variant {
+    /// The shader as it stands.
+    pub const PLAIN: Self = Self { constants: &[], fragments: &[] };
+    /// Each way in which rows are stored.
+    pub const STORED: [Self; 3] = [
+        Self::PLAIN,
+        Self { constants: &[], fragments: &[("lib/stored_f32", "lib/stored_f16")] },
+        Self { constants: &[], fragments: &[("lib/stored_f32", "lib/stored_i8")] },
+    ];
+    /// Each way in which a cue is compared with a key, with terms, masks and storage in turn.
+    pub const COMPARED: [Self; 5] = [
+        Self::PLAIN,
+        Self {
+            constants: &[("TERMS", 1)],
+            fragments: &[("lib/compare_dot", "lib/compare_euclidean"), ("lib/stored_f32", "lib/stored_f16")],
+        },
+        Self {
+            constants: &[("KEEP", 1)],
+            fragments: &[("lib/compare_dot", "lib/compare_manhattan"), ("lib/stored_f32", "lib/stored_i8")],
+        },
+        Self { constants: &[("TERMS", 1)], fragments: &[("lib/stored_f32", "lib/stored_i8")] },
+        Self {
+            constants: &[("TERMS", 1), ("KEEP", 1)],
+            fragments: &[("lib/compare_dot", "lib/compare_euclidean"), ("lib/stored_f32", "lib/stored_i8")],
+        },
+    ];
+    /// Softmax, entmax and top-k.
+    pub const RULES: [Self; 3] = [
+        Self { constants: &[("RULE", 0)], fragments: &[] },
+        Self { constants: &[("RULE", 1)], fragments: &[] },
+        Self { constants: &[("RULE", 2)], fragments: &[] },
+    ];
 }
 
 /// Declares the uniform `Params` of a shader, with its fields listed for the test that compares it with the shader's.
@@ -53,9 +99,17 @@ pub(super) use params;
 /// Every kernel, in the order of the data flow.
 pub const KERNELS: &[&Kernel] = &[
     &prepare::KERNEL,
+    &compact::KERNEL,
+    &cue::KERNEL,
     &stream::KERNEL,
     &similarity::KERNEL,
     &separation::KERNEL,
+    &candidates::KERNEL,
+    &threshold::KERNEL,
+    &bracket::KERNEL,
+    &refine::KERNEL,
+    &weigh::KERNEL,
+    &gather::KERNEL,
     &projection::KERNEL,
     &merge::KERNEL,
     &finish::KERNEL,
@@ -70,8 +124,8 @@ pub(crate) struct Pipeline {
     pub layout: wgpu::BindGroupLayout,
 }
 
-/// A stem and its constants.
-type Key = (&'static str, Vec<Constant>);
+/// A stem, its constants and its fragments.
+type Key = (&'static str, Vec<Constant>, Vec<Substitution>);
 
 /// Compiled pipelines of one device.
 #[derive(Debug, Default)]
@@ -80,14 +134,20 @@ pub(crate) struct Pipelines {
 }
 
 impl Pipelines {
-    /// The pipeline of `kernel` with `constants` set, compiled on first use.
-    pub fn get(&self, device: &wgpu::Device, kernel: &'static Kernel, constants: &[Constant]) -> Result<Arc<Pipeline>> {
-        let key = (kernel.stem, constants.to_vec());
+    /// The pipeline of `kernel` with `constants` set and `fragments` substituted, compiled on first use.
+    pub fn get(
+        &self,
+        device: &wgpu::Device,
+        kernel: &'static Kernel,
+        constants: &[Constant],
+        fragments: &[Substitution],
+    ) -> Result<Arc<Pipeline>> {
+        let key = (kernel.stem, constants.to_vec(), fragments.to_vec());
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pipeline) = compiled.get(&key) {
             return Ok(pipeline.clone());
         }
-        let text = shader::link(kernel.stem, kernel.source, constants)?;
+        let text = shader::link(kernel.stem, kernel.source, constants, fragments)?;
         let pipeline = Arc::new(buffer::scoped(device, "compile kernel", || compile(device, kernel, &text))?);
         compiled.insert(key, pipeline.clone());
         Ok(pipeline)

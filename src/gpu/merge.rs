@@ -1,7 +1,6 @@
 //! Host side of `shaders/merge.wgsl`: partial states of splits into the running state of their query.
 
-use super::kernel::{Access, Kernel, params};
-use super::shader::Constant;
+use super::kernel::{Access, Kernel, Variant, params};
 
 params! {
     splits: u32,
@@ -13,19 +12,19 @@ params! {
 pub const KERNEL: Kernel = Kernel {
     stem: "merge",
     source: include_str!("../../shaders/merge.wgsl"),
-    storage: &[Access::Read, Access::Read, Access::Write, Access::Write],
+    storage: &[Access::Read, Access::Read, Access::Read, Access::Write, Access::Write],
     params: size_of::<Params>(),
     fields: Params::FIELDS,
-    variants: &[&[], &[("COLUMNS", 1)], &[("COLUMNS", 64)]],
+    variants: &[
+        Variant::PLAIN,
+        Variant { constants: &[("COLUMNS", 1)], ..Variant::PLAIN },
+        Variant { constants: &[("COLUMNS", 64)], ..Variant::PLAIN },
+    ],
 };
 
 /// Invocations side by side over the column vectors.
 pub fn side(columns: u32) -> u32 {
     columns.next_power_of_two().min(64)
-}
-
-pub fn constants(columns: u32) -> Vec<Constant> {
-    vec![("COLUMNS", side(columns))]
 }
 
 /// Loop iterations of one invocation.

@@ -1,10 +1,17 @@
-//! The WGSL engine. `plan` chooses sizes, `retrieve` lists the dispatches of the stages (`prepare`, then `stream` or
-//! `similarity`, `separation` and `projection`, then `merge`, `finish` and `export`), `record` encodes them; each stage's
-//! host file shares its stem with a shader. `shader` links texts, `kernel` compiles them.
+//! The WGSL engine. `plan` chooses sizes, `retrieve` is the pipeline as a list of dispatches, `dispatch` says what each
+//! binds, `record` encodes them, `answers` turns what comes back into a [`Retrieval`]; each stage's host file shares its
+//! stem with a shader. `shader` links texts, `kernel` compiles them.
 
+mod answers;
+mod bracket;
 mod buffer;
+mod candidates;
+mod compact;
+mod cue;
+mod dispatch;
 mod export;
 mod finish;
+mod gather;
 mod kernel;
 mod merge;
 pub(crate) mod plan;
@@ -12,11 +19,14 @@ mod prepare;
 mod projection;
 mod readback;
 mod record;
+mod refine;
 mod retrieve;
 mod separation;
 mod shader;
 mod similarity;
 mod stream;
+mod threshold;
+mod weigh;
 mod workspace;
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,11 +34,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::device::DeviceOptions;
 use crate::error::{Error, Result};
-use crate::retrieval::{Retrieval, RetrieveOptions, Stop};
-use crate::rule::Rule;
-use crate::store::{Layout, Windows, pad_rows, stride};
+use crate::mask::Mask;
+use crate::retrieval::{Retrieval, RetrieveOptions};
+use crate::rule::{Rule, Similarity};
+use crate::store::{Layout, NewRows, Pattern, Precision, Windows, decode, encode};
+use answers::{Answers, Facts};
+use buffer::Binding;
 use plan::{Plan, Shape, Sizes};
 use readback::Staged;
+use retrieve::{Bits, Kind, Targets};
 use workspace::Workspace;
 
 /// For the project's own tests.
@@ -41,13 +55,15 @@ pub mod internals {
 /// No binding is larger, on any backend: Vulkan and DX12 stop at 2^31 - 4.
 const LARGEST_BINDING: u64 = (1 << 31) - 4;
 /// What the kernels need of a device; WebGPU's defaults have all of it.
-const STORAGE_BUFFERS: u32 = 6;
+const STORAGE_BUFFERS: u32 = 8;
 const WORKGROUP_BYTES: u32 = 14 << 10;
 const INVOCATIONS: u32 = 256;
 /// Multiply-adds of one submission of ours, at the most: a fraction of a second on slow hardware.
 const SUBMISSION_COST: u64 = 50_000_000_000;
 /// Bytes of an upload after which pending writes are flushed on a device of ours.
 const UPLOAD: usize = 32 << 20;
+/// Bytes of queries, of masks, and of answers that one submission of ours takes, as far as queries can be cut apart.
+const PART: u64 = 64 << 20;
 
 /// A wgpu device and everything of ours that lives as long as it.
 #[derive(Debug)]
@@ -232,8 +248,11 @@ pub struct Recording<'a> {
 /// Rows of one window on the device, padded as [`Layout`] says.
 #[derive(Debug)]
 pub(crate) struct StoredRows {
-    keys: wgpu::Buffer,
-    values: Option<wgpu::Buffer>,
+    keys: Binding,
+    values: Option<Binding>,
+    /// Four floats a row: the factor of its similarity (1, or under cosine the inverse norm), its bias, and the scales of
+    /// its key and value. Absent where all of them would be trivial.
+    terms: Option<Binding>,
 }
 
 /// Patterns on a device and what retrieves from them.
@@ -243,6 +262,8 @@ pub(crate) struct Engine {
     layout: Layout,
     rule: Rule,
     windows: Windows<StoredRows>,
+    /// The squared norm of every key, by position.
+    squares: Vec<f64>,
     /// The workspace that recordings share: on one queue, each is through with it before the next begins.
     recorded: Mutex<Option<Arc<Workspace>>>,
     /// Workspaces for retrievals of ours, which may span several submissions: one taken out by each.
@@ -252,7 +273,8 @@ pub(crate) struct Engine {
 impl Engine {
     pub fn new(context: Arc<Context>, layout: Layout, rule: Rule) -> Self {
         let windows = Windows::new(layout.max_rows);
-        Self { context, layout, rule, windows, recorded: Mutex::default(), spare: Mutex::default() }
+        let (recorded, spare) = (Mutex::default(), Mutex::default());
+        Self { context, layout, rule, windows, squares: Vec::new(), recorded, spare }
     }
 
     pub fn capacity(&self) -> usize {
@@ -261,66 +283,123 @@ impl Engine {
 
     pub fn clear(&mut self) {
         self.windows.clear();
+        self.squares.clear();
+    }
+
+    fn has_terms(&self) -> bool {
+        self.rule.similarity == Similarity::Cosine || self.layout.bias || self.layout.precision == Precision::I8
     }
 
     pub fn reserve(&mut self, additional: usize) -> Result<()> {
-        let (layout, device) = (self.layout, self.context.device());
+        let (layout, terms) = (self.layout, self.has_terms());
+        let device = self.context.device();
         let usage = buffer::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         self.windows.reserve(additional, |rows| {
-            let create = |label, stride: usize| buffer::create(device, label, (rows * stride * 4) as u64, usage);
+            let create = |label, row: usize| -> Result<Binding> {
+                Ok(Binding::from(&buffer::create(device, label, (rows * row) as u64, usage)?))
+            };
+            let element = layout.precision.bytes();
             Ok(StoredRows {
-                keys: create("attractor.keys", layout.key_stride())?,
+                keys: create("attractor.keys", element * layout.key_stride())?,
                 values: match layout.value_dim {
-                    Some(_) => Some(create("attractor.values", layout.value_stride())?),
+                    Some(_) => Some(create("attractor.values", element * layout.value_stride())?),
                     None => None,
                 },
+                terms: if terms { Some(create("attractor.terms", 16)?) } else { None },
             })
         })
     }
 
     /// Stores rows whose shapes and finiteness have been checked and for which there is room.
-    pub fn add(&mut self, keys: &[f32], values: Option<&[f32]>) {
-        let (layout, context) = (self.layout, self.context.clone());
-        self.windows.fill(keys.len() / layout.dim, |window, at, range| {
-            context.write_rows(&window.keys, at, &keys[range.start * layout.dim..range.end * layout.dim], layout.dim);
-            if let (Some(to), Some(values), Some(columns)) = (&window.values, values, layout.value_dim) {
-                context.write_rows(to, at, &values[range.start * columns..range.end * columns], columns);
+    pub fn add(&mut self, rows: &NewRows<'_>) {
+        let Self { context, layout, rule, windows, squares, .. } = self;
+        let piece = (UPLOAD / (4 * layout.key_stride().max(layout.value_stride()))).max(1);
+        windows.fill(rows.keys.len() / layout.dim, |window, at, range| {
+            for start in range.clone().step_by(piece) {
+                let end = range.end.min(start + piece);
+                let part = rows.slice(start..end, layout.dim, layout.value_dim);
+                squares.extend(context.write_rows(window, at + start - range.start, &part, layout, *rule));
+                if context.owned && end < range.end {
+                    // A device of ours is flushed between pieces: an upload of gigabytes must not stage gigabytes.
+                    context.queue.submit([]);
+                }
             }
         });
     }
 
-    fn shape(&self, batch: usize) -> Shape {
+    /// Replaces the row at `position`, which is stored.
+    pub fn overwrite(&mut self, position: usize, rows: &NewRows<'_>) {
+        let (window, at) = self.windows.row(position);
+        let squares = self.context.write_rows(window, at, rows, &self.layout, self.rule);
+        self.squares[position..=position].copy_from_slice(&squares);
+    }
+
+    /// Reads the pattern at `position`, which is stored, back, waiting for it.
+    pub fn read(&self, position: usize) -> Result<Pattern> {
+        let (layout, device) = (self.layout, self.context.device());
+        let (rows, at) = self.windows.row(position);
+        let sources = [
+            Some((&rows.keys, layout.precision.bytes() * layout.key_stride())),
+            rows.values.as_ref().map(|values| (values, layout.precision.bytes() * layout.value_stride())),
+            rows.terms.as_ref().map(|terms| (terms, 16)),
+        ];
+        let size: usize = sources.iter().flatten().map(|(_, size)| size).sum();
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = buffer::create(device, "attractor.staging", size as u64, usage)?;
+        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("attractor") });
+        let mut to = 0;
+        for (source, size) in sources.iter().flatten() {
+            encoder.copy_buffer_to_buffer(&source.buffer, (at * size) as u64, &staging, to, *size as u64);
+            to += *size as u64;
+        }
+        let submission = self.context.queue.submit([encoder.finish()]);
+        let bytes = Staged::new(self.context.clone(), staging, submission).wait()?;
+        let mut parts = bytes.as_slice();
+        let mut take = |source: Option<(&Binding, usize)>| {
+            let (part, rest) = parts.split_at(source.map_or(0, |(_, size)| size));
+            parts = rest;
+            part
+        };
+        let (key, value, terms) = (take(sources[0]), take(sources[1]), take(sources[2]));
+        let terms: [f32; 4] = bytemuck::pod_collect_to_vec(terms).try_into().unwrap_or([1.0, 0.0, 1.0, 1.0]);
+        Ok(Pattern {
+            key: decode(key, layout.dim, layout.precision, terms[2]),
+            value: layout.value_dim.map(|columns| decode(value, columns, layout.precision, terms[3])),
+            bias: terms[1],
+        })
+    }
+
+    fn shape(&self, batch: usize, options: &RetrieveOptions) -> Shape {
+        let patterns = self.windows.len() as u64;
+        let softmax = matches!(Kind::of(self.rule, patterns), Kind::Softmax { .. });
+        let weighs = options.statistics || options.top > 0 || options.weights != crate::WeightsOf::None;
         Shape {
             batch: batch as u64,
-            patterns: self.windows.len() as u64,
+            patterns,
             key_vectors: (self.layout.key_stride() / 4) as u32,
             value_vectors: (self.layout.value_stride() / 4) as u32,
             parallel: self.context.parallel(),
+            fused: softmax,
+            lists: !softmax || weighs || options.energy || options.trace,
+            cue: self.rule.similarity == Similarity::Cosine,
+            previous: weighs,
+            result: self.layout.value_dim.is_some() || options.clamp.is_some(),
         }
     }
 
-    fn task<'a>(
-        &'a self,
-        plan: &'a Plan,
-        shape: &'a Shape,
-        workspace: &'a Workspace,
-        options: &RetrieveOptions,
-        stamp: u32,
-    ) -> retrieve::Task<'a> {
-        let Stop::Steps(steps) = options.stop else {
-            unreachable!("refused before the engine is called");
-        };
-        retrieve::Task {
-            context: &self.context,
+    fn facts(&self, alive: Option<&[bool]>) -> Facts {
+        let patterns = self.windows.len();
+        Facts {
             layout: self.layout,
-            beta: self.rule.beta,
-            windows: self.windows.filled().collect(),
-            plan,
-            shape,
-            workspace,
-            steps,
-            stamp,
-            damage: options.hints.damage,
+            rule: self.rule,
+            patterns,
+            stored: alive.map_or(patterns, |alive| alive.iter().filter(|alive| **alive).count()),
+            largest_square: self
+                .squares
+                .iter()
+                .enumerate()
+                .filter(|(position, _)| alive.is_none_or(|alive| alive[*position]))
+                .fold(0.0, |most, (_, square)| square.max(most)),
         }
     }
 
@@ -329,6 +408,7 @@ impl Engine {
         encoder: &mut wgpu::CommandEncoder,
         job: &Recording<'_>,
         options: &RetrieveOptions,
+        alive: Option<&[bool]>,
     ) -> Result<()> {
         if job.count == 0 {
             return Ok(());
@@ -341,86 +421,173 @@ impl Engine {
         if let Some(report) = &job.report {
             report.check("report", job.count, finish::REPORT_WORDS as usize)?;
         }
-        let shape = self.shape(options.plan_for.unwrap_or(job.count));
-        let plan = Plan::new(&shape, &options.hints);
-        let sizes = Sizes::new(&plan, &shape);
+        let sizing = Sizing::new(self.shape(options.plan_for.unwrap_or(job.count), options), options);
         let workspace = {
             let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
             match &*recorded {
-                Some(workspace) if workspace.sizes.hold(&sizes) && !options.hints.garbage => workspace.clone(),
+                Some(workspace) if workspace.sizes.hold(&sizing.sizes) && !options.hints.garbage => workspace.clone(),
                 _ => {
-                    let workspace = Arc::new(Workspace::new(&self.context.device, sizes, options.hints.garbage)?);
-                    *recorded = Some(workspace.clone());
-                    workspace
+                    let workspace = Workspace::new(&self.context.device, sizing.sizes, options.hints.garbage)?;
+                    recorded.insert(Arc::new(workspace)).clone()
                 }
             }
         };
-        let calls = self.task(&plan, &shape, &workspace, options, self.context.next_stamp()).calls(job)?;
+        let targets = Targets {
+            count: job.count,
+            queries: job.queries,
+            output: job.output,
+            state: job.state,
+            report: job.report,
+            weighed: None,
+            energy: None,
+            trace: Vec::new(),
+            top: None,
+            weights: Vec::new(),
+        };
+        let part = 0..job.count;
+        let calls = self.task(&sizing, &workspace, options, alive, part, self.context.next_stamp())?.calls(&targets)?;
         calls.encode(encoder, 0..calls.len())
     }
 
+    /// The task for queries `part` of a batch.
+    fn task<'a>(
+        &'a self,
+        sizing: &'a Sizing,
+        workspace: &'a Workspace,
+        options: &RetrieveOptions,
+        alive: Option<&[bool]>,
+        part: std::ops::Range<usize>,
+        stamp: u32,
+    ) -> Result<retrieve::Task<'a>> {
+        Ok(retrieve::Task {
+            context: &self.context,
+            layout: self.layout,
+            rule: self.rule,
+            windows: self.windows.filled().collect(),
+            plan: &sizing.plan,
+            staged: &sizing.staged,
+            shape: &sizing.shape,
+            workspace,
+            keep: self.keep(options.mask.as_ref(), alive, part.clone())?,
+            known: self.known(options.clamp.as_deref(), part)?,
+            max_steps: options.max_steps(),
+            tolerance: options.tolerance(),
+            stops_early: options.stops_early(),
+            stamp,
+            damage: options.hints.damage,
+        })
+    }
+
+    /// The mask and the patterns that are left, as bits for queries `part`.
+    fn keep(&self, mask: Option<&Mask>, alive: Option<&[bool]>, part: std::ops::Range<usize>) -> Result<Option<Bits>> {
+        if mask.is_none() && alive.is_none() {
+            return Ok(None);
+        }
+        let patterns = self.windows.len();
+        let per_query = mask.is_some_and(Mask::is_per_query);
+        let rows = if per_query { part } else { 0..1 };
+        let keeps = |b: usize, i: usize| {
+            mask.is_none_or(|mask| mask.keeps(b, i, patterns)) && alive.is_none_or(|alive| alive[i])
+        };
+        let bits = pack(rows.map(|b| (0..patterns).map(move |i| keeps(b, i))));
+        self.upload_bits("attractor.keep", &bits, if per_query { patterns.div_ceil(32) } else { 0 })
+    }
+
+    /// The clamped coordinates of queries `part`, as bits.
+    fn known(&self, clamp: Option<&[bool]>, part: std::ops::Range<usize>) -> Result<Option<Bits>> {
+        let Some(clamp) = clamp else { return Ok(None) };
+        let dim = self.layout.dim;
+        let bits = pack(part.map(|b| clamp[b * dim..(b + 1) * dim].iter().copied()));
+        self.upload_bits("attractor.known", &bits, dim.div_ceil(32))
+    }
+
+    fn upload_bits(&self, label: &'static str, words: &[u32], stride: usize) -> Result<Option<Bits>> {
+        let bytes: &[u8] = bytemuck::cast_slice(words);
+        let buffer =
+            buffer::create_with(self.context.device(), label, bytes.len() as u64, buffer::STORAGE, Some(fill(bytes)))?;
+        Ok(Some(Bits { words: Binding::from(&buffer), stride: stride as u32 }))
+    }
+
     /// Submits a retrieval of checked queries; the answer comes with the [`Pending`].
-    pub fn retrieve(&self, queries: &[f32], options: &RetrieveOptions) -> Result<Pending> {
+    pub fn retrieve(&self, queries: &[f32], options: &RetrieveOptions, alive: Option<&[bool]>) -> Result<Pending> {
         let layout = self.layout;
         let batch = queries.len() / layout.dim;
-        let mut pending = Pending { layout, batch, tolerance: options.tolerance(), parts: Vec::new() };
+        let facts = self.facts(alive);
+        let mut pending = Pending {
+            facts,
+            batch,
+            tolerance: options.tolerance(),
+            clamped: options.clamp.is_some(),
+            parts: Vec::new(),
+        };
         if batch == 0 {
             return Ok(pending);
         }
-        let shape = self.shape(options.plan_for.unwrap_or(batch));
-        let plan = Plan::new(&shape, &options.hints);
-        let sizes = Sizes::new(&plan, &shape);
+        let sizing = Sizing::new(self.shape(options.plan_for.unwrap_or(batch), options), options);
         let spare = {
             let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-            spare.pop().filter(|workspace| workspace.sizes.hold(&sizes) && !options.hints.garbage)
+            spare.pop().filter(|workspace| workspace.sizes.hold(&sizing.sizes) && !options.hints.garbage)
         };
         let workspace = match spare {
             Some(workspace) => workspace,
-            None => Workspace::new(&self.context.device, sizes, options.hints.garbage)?,
+            None => Workspace::new(&self.context.device, sizing.sizes, options.hints.garbage)?,
         };
-        // Uploads and answers of one part stay within the smallest buffer that any device allows.
-        let words = layout.dim.max(layout.dim + layout.value_dim.unwrap_or(0) + finish::REPORT_WORDS as usize);
-        let block = plan.query_block as usize;
-        let part = ((64 << 20) / (4 * words) / block).max(1) * block;
-        for queries in queries.chunks(part * layout.dim) {
+        let wanted = options.weight_queries(batch);
+        for part in self.parts(batch, &sizing, options) {
+            // Positions within the part, each with its place in the order that was asked for.
+            let weights: Vec<(usize, usize)> = wanted
+                .iter()
+                .enumerate()
+                .filter(|(_, query)| part.contains(query))
+                .map(|(place, query)| (query - part.start, place))
+                .collect();
             let stamp = self.context.next_stamp();
-            let task = self.task(&plan, &shape, &workspace, options, stamp);
-            let staged = self.submit(&task, queries, options.hints.garbage)?;
-            pending.parts.push(Part { staged, stamp, count: queries.len() / layout.dim });
+            let task = self.task(&sizing, &workspace, options, alive, part.clone(), stamp)?;
+            let positions: Vec<usize> = weights.iter().map(|(position, _)| *position).collect();
+            let answers = Answers::new(facts, options, part.len(), &positions);
+            let queries = &queries[part.start * layout.dim..part.end * layout.dim];
+            let staged = self.submit(&task, queries, &answers, options.hints.garbage)?;
+            let places = weights.into_iter().map(|(_, place)| place).collect();
+            pending.parts.push(Part { staged, stamp, answers, places });
         }
         self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
         Ok(pending)
     }
 
+    /// Cuts a batch so that uploads, masks and answers of one part stay within the buffers that any device allows. A
+    /// query of its own may be larger than that: then the device's own limits decide.
+    fn parts(
+        &self,
+        batch: usize,
+        sizing: &Sizing,
+        options: &RetrieveOptions,
+    ) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+        let weights = options.weights != crate::WeightsOf::None;
+        let answers = Answers::bytes_per_query(self.facts(None), options, weights);
+        let mask = if options.mask.as_ref().is_some_and(Mask::is_per_query) { self.windows.len() / 8 } else { 0 };
+        let bytes = answers.max(4 * self.layout.dim as u64).max(mask as u64);
+        let block = sizing.plan.query_block as usize;
+        let fits = ((PART / bytes) as usize).max(1);
+        let part = if fits > block { fits / block * block } else { fits };
+        (0..batch).step_by(part).map(move |start| start..batch.min(start + part))
+    }
+
     /// Uploads, records, submits and asks for the answers of one part of a batch.
-    fn submit(&self, task: &retrieve::Task<'_>, queries: &[f32], garbage: bool) -> Result<Staged> {
+    fn submit(&self, task: &retrieve::Task<'_>, queries: &[f32], answers: &Answers, garbage: bool) -> Result<Staged> {
         let context = &self.context;
         let device = &context.device;
-        let count = queries.len() / self.layout.dim;
-        let fill = |bytes: &[u8]| {
-            let bytes = bytes.to_vec();
-            Some(move |view: &mut wgpu::BufferViewMut| view.slice(..bytes.len()).copy_from_slice(&bytes))
-        };
         let bytes: &[u8] = bytemuck::cast_slice(queries);
         let source =
-            buffer::create_with(device, "attractor.queries", bytes.len() as u64, buffer::STORAGE, fill(bytes))?;
-        let answers = Answers::new(self.layout, count);
+            buffer::create_with(device, "attractor.queries", bytes.len() as u64, buffer::STORAGE, Some(fill(bytes)))?;
         let usage = buffer::STORAGE | wgpu::BufferUsages::COPY_SRC;
         let poison = vec![0xa5; if garbage { answers.size as usize } else { 0 }];
         let device_answers = match garbage {
             false => buffer::create(device, "attractor.answers", answers.size, usage)?,
-            true => buffer::create_with(device, "attractor.answers", answers.size, usage, fill(&poison))?,
+            true => buffer::create_with(device, "attractor.answers", answers.size, usage, Some(fill(&poison)))?,
         };
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = buffer::create(device, "attractor.staging", answers.size, usage)?;
-        let job = Recording {
-            count,
-            queries: Rows::new(&source),
-            output: Rows::at(&device_answers, answers.output),
-            state: answers.state.map(|offset| Rows::at(&device_answers, offset)),
-            report: Some(Rows::at(&device_answers, answers.report)),
-        };
-        let calls = task.calls(&job)?;
+        let calls = task.calls(&answers.targets(&device_answers, Rows::new(&source)))?;
         let submission = buffer::scoped(device, "submit", || {
             let mut submission = None;
             for range in calls.cut(SUBMISSION_COST) {
@@ -441,115 +608,150 @@ impl Engine {
     }
 }
 
-impl Context {
-    /// Writes tight rows of `columns` into padded rows from row `at`, in pieces; a device of ours is flushed between
-    /// them, so that an upload of gigabytes does not stage gigabytes.
-    fn write_rows(&self, to: &wgpu::Buffer, at: usize, rows: &[f32], columns: usize) {
-        let stride = stride(columns);
-        let piece = (UPLOAD / (4 * stride)).max(1);
-        let mut row = at;
-        for rows in rows.chunks(piece * columns) {
-            let padded = pad_rows(rows, columns);
-            self.queue.write_buffer(to, (row * stride * 4) as u64, bytemuck::cast_slice(&padded));
-            row += rows.len() / columns;
-            if self.owned && rows.len() == piece * columns {
-                self.queue.submit([]);
-            }
-        }
+/// The sizes of one retrieval.
+struct Sizing {
+    shape: Shape,
+    plan: Plan,
+    staged: Plan,
+    sizes: Sizes,
+}
+
+impl Sizing {
+    fn new(shape: Shape, options: &RetrieveOptions) -> Self {
+        let plan = Plan::new(&shape, &options.hints);
+        let staged = plan.staged(&shape, &options.hints);
+        let sizes = Sizes::new(&plan, &staged, &shape);
+        Self { shape, plan, staged, sizes }
     }
 }
 
-/// Where the answers of one part lie within their buffer, in bytes.
-struct Answers {
-    report: u64,
-    output: u64,
-    /// Apart from the output only where there are values.
-    state: Option<u64>,
-    size: u64,
+/// What copies `bytes` to the start of a mapped buffer.
+fn fill(bytes: &[u8]) -> impl FnOnce(&mut wgpu::BufferViewMut) {
+    move |view: &mut wgpu::BufferViewMut| view.slice(..bytes.len()).copy_from_slice(bytes)
 }
 
-impl Answers {
-    fn new(layout: Layout, count: usize) -> Self {
-        let count = count as u64;
-        let output = count * 4 * u64::from(finish::REPORT_WORDS);
-        let after = output + count * 4 * layout.output_dim() as u64;
-        let state = layout.value_dim.map(|_| after);
-        let size = after + state.map_or(0, |_| count * 4 * layout.dim as u64);
-        Self { report: 0, output, state, size }
+/// Rows of flags as rows of whole words, the first flag in the lowest bit.
+fn pack<R: Iterator<Item = bool>>(rows: impl Iterator<Item = R>) -> Vec<u32> {
+    let mut words = Vec::new();
+    for row in rows {
+        let first = words.len();
+        for (i, flag) in row.enumerate() {
+            if i % 32 == 0 {
+                words.push(0);
+            }
+            words[first + i / 32] |= u32::from(flag) << (i % 32);
+        }
+    }
+    words
+}
+
+impl Context {
+    /// Writes checked rows from row `at` of a window. Returns the squared norms of the keys as they are stored.
+    fn write_rows(&self, to: &StoredRows, at: usize, rows: &NewRows<'_>, layout: &Layout, rule: Rule) -> Vec<f64> {
+        let write = |to: &Binding, row: usize, bytes: &[u8]| {
+            self.queue.write_buffer(&to.buffer, (at * row) as u64, bytes);
+        };
+        let element = layout.precision.bytes();
+        let (keys, key_scales) = encode(rows.keys, layout.dim, layout.precision);
+        write(&to.keys, element * layout.key_stride(), &keys);
+        let mut value_scales = None;
+        if let (Some(to), Some(values), Some(columns)) = (&to.values, rows.values, layout.value_dim) {
+            let (values, scales) = encode(values, columns, layout.precision);
+            write(to, element * layout.value_stride(), &values);
+            value_scales = Some(scales);
+        }
+        let stored = element * layout.key_stride();
+        let squares = keys.chunks_exact(stored).zip(&key_scales).map(|(row, scale)| {
+            let row = decode(row, layout.dim, layout.precision, *scale);
+            row.iter().map(|k| f64::from(*k) * f64::from(*k)).sum::<f64>()
+        });
+        let squares: Vec<f64> = squares.collect();
+        if let Some(to) = &to.terms {
+            let terms: Vec<[f32; 4]> = (0..squares.len())
+                .map(|i| {
+                    let cosine = rule.similarity == Similarity::Cosine;
+                    let factor = if cosine { 1.0 / squares[i].sqrt().max(1e-12) } else { 1.0 };
+                    let bias = rows.bias.map_or(0.0, |bias| bias[i]);
+                    [factor as f32, bias, key_scales[i], value_scales.as_ref().map_or(1.0, |scales| scales[i])]
+                })
+                .collect();
+            write(to, 16, bytemuck::cast_slice(&terms));
+        }
+        squares
     }
 }
 
 /// A retrieval that has been submitted.
 pub(crate) struct Pending {
-    layout: Layout,
+    facts: Facts,
     batch: usize,
     tolerance: f32,
+    clamped: bool,
     parts: Vec<Part>,
 }
 
 struct Part {
     staged: Staged,
     stamp: u32,
-    count: usize,
+    answers: Answers,
+    /// For each query whose weights are reported: its place in the order that was asked for.
+    places: Vec<usize>,
 }
 
 impl Pending {
     pub fn wait(mut self) -> Result<Retrieval> {
-        let parts = std::mem::take(&mut self.parts);
-        let mut retrieval = self.empty();
-        for Part { staged, stamp, count } in parts {
-            self.take(&mut retrieval, &staged.wait()?, stamp, count)?;
+        let mut collected = Collected::new(&self);
+        for Part { staged, stamp, answers, places } in std::mem::take(&mut self.parts) {
+            collected.take(&answers, &staged.wait()?, stamp, &places)?;
         }
-        Ok(retrieval)
+        Ok(collected.finish())
     }
 
     async fn finish(mut self) -> Result<Retrieval> {
-        let parts = std::mem::take(&mut self.parts);
-        let mut retrieval = self.empty();
-        for Part { staged, stamp, count } in parts {
-            self.take(&mut retrieval, &staged.bytes().await?, stamp, count)?;
+        let mut collected = Collected::new(&self);
+        for Part { staged, stamp, answers, places } in std::mem::take(&mut self.parts) {
+            collected.take(&answers, &staged.bytes().await?, stamp, &places)?;
         }
-        Ok(retrieval)
+        Ok(collected.finish())
     }
+}
 
-    fn empty(&self) -> Retrieval {
-        Retrieval {
-            batch: self.batch,
-            dim: self.layout.dim,
-            value_dim: self.layout.output_dim(),
+/// Answers on their way into one retrieval.
+struct Collected {
+    retrieval: Retrieval,
+    tolerance: f32,
+    /// Places of the rows of weights that have come, in the order of their coming.
+    places: Vec<usize>,
+}
+
+impl Collected {
+    fn new(pending: &Pending) -> Self {
+        let retrieval = Retrieval {
+            batch: pending.batch,
+            dim: pending.facts.layout.dim,
+            value_dim: pending.facts.layout.output_dim(),
+            patterns: pending.facts.patterns,
+            clamped: pending.clamped,
             ..Retrieval::default()
-        }
+        };
+        Self { retrieval, tolerance: pending.tolerance, places: Vec::new() }
     }
 
-    /// Appends the answers of one part, refusing any query whose report does not carry the stamp.
-    fn take(&self, to: &mut Retrieval, bytes: &[u8], stamp: u32, count: usize) -> Result<()> {
-        let words: Vec<u32> = bytemuck::pod_collect_to_vec(bytes);
-        let answers = Answers::new(self.layout, count);
-        let floats = |from: u64, columns: usize| {
-            let from = from as usize / 4;
-            words[from..from + count * columns].iter().map(|&word| f32::from_bits(word))
-        };
-        for (query, report) in words.chunks_exact(finish::REPORT_WORDS as usize).take(count).enumerate() {
-            if report[0] != stamp {
-                return Err(Error::Lost {
-                    operation: "retrieve",
-                    message: format!(
-                        "query {query} carries stamp {:#x} instead of {stamp:#x}: its commands did not complete",
-                        report[0]
-                    ),
-                });
+    fn take(&mut self, answers: &Answers, bytes: &[u8], stamp: u32, places: &[usize]) -> Result<()> {
+        self.places.extend(places);
+        answers.take(&mut self.retrieval, bytes, stamp, self.tolerance)
+    }
+
+    fn finish(mut self) -> Retrieval {
+        let patterns = self.retrieval.patterns;
+        if let Some(came) = &mut self.retrieval.weights {
+            let mut ordered = vec![0.0; came.len()];
+            for (row, place) in came.chunks_exact(patterns).zip(self.places) {
+                ordered[place * patterns..(place + 1) * patterns].copy_from_slice(row);
             }
-            let change = f32::from_bits(report[2]);
-            to.steps.push(report[1]);
-            to.change.push(change);
-            to.converged.push(change <= self.tolerance);
+            *came = ordered;
         }
-        to.output.extend(floats(answers.output, self.layout.output_dim()));
-        match answers.state {
-            Some(state) => to.state.extend(floats(state, self.layout.dim)),
-            None => to.state.extend(floats(answers.output, self.layout.dim)),
-        }
-        Ok(())
+        self.retrieval
     }
 }
 

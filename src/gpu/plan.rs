@@ -2,7 +2,10 @@
 //! recording allocates or dispatches follows from here, and two recordings under one plan compute the same bits.
 
 use super::shader::Constant;
-use super::{export, finish, merge, prepare, projection, separation, similarity, stream};
+use super::{
+    bracket, candidates, compact, cue, export, finish, gather, merge, prepare, projection, refine, separation,
+    similarity, stream, threshold, weigh,
+};
 
 /// The most loop iterations that one invocation may make. Mesa's software drivers silently end an invocation after
 /// 65,535, summed over nested loops (seen with Mesa 22.3); the counts below take nothing as unrolled.
@@ -10,11 +13,19 @@ pub const ITERATION_LIMIT: u64 = 60_000;
 /// The most floats of one key or value on a GPU: a row's own loops must stay within [`ITERATION_LIMIT`].
 pub const MAX_DIM: usize = 65_536;
 /// Bytes of scores, and of partial sums, that a recording may hold.
-const SCRATCH: u64 = 16 << 20;
+const SCRATCH: u64 = 10 << 20;
 /// Bytes of states, running sums and results that a recording may hold.
 const ROWS: u64 = 24 << 20;
 /// Queries in one pass over the memory, at the most.
 const QUERY_BLOCK: u64 = 1024;
+/// The same where every query has a list of candidates.
+const LIST_BLOCK: u64 = 256;
+/// Entries of a list of candidates.
+pub const LIST_CAPACITY: u32 = 4096;
+/// The most patterns that a list selects while it is filled; it needs room beside them.
+pub const LIST_TOP: u32 = 1024;
+/// Patterns whose scores are held at once, at the most: kernels that go through them one workgroup a query loop so often.
+const CHUNK: u64 = 65_536;
 /// Batches up to this size stream; larger ones go tile by tile.
 const FEW: u64 = 16;
 
@@ -47,7 +58,8 @@ pub struct Hints {
 }
 
 /// What a plan depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a yes or no of its own")]
 pub struct Shape {
     /// Queries of the batch that is planned for.
     pub batch: u64,
@@ -59,6 +71,16 @@ pub struct Shape {
     pub value_vectors: u32,
     /// Workgroups that keep the device busy.
     pub parallel: u64,
+    /// Whether the rule can be computed in one pass with every stage fused.
+    pub fused: bool,
+    /// Whether queries have lists of candidates: sparse rules, top-k, and reports.
+    pub lists: bool,
+    /// Whether the workspace holds normalised copies of the states.
+    pub cue: bool,
+    /// Whether the workspace holds the states before the last step.
+    pub previous: bool,
+    /// Whether outputs are apart from states.
+    pub result: bool,
 }
 
 /// The sizes that serve a [`Shape`].
@@ -80,12 +102,14 @@ impl Plan {
     /// The plan for `shape` under `hints`.
     pub fn new(shape: &Shape, hints: &Hints) -> Self {
         let columns = shape.columns();
-        let row_bytes = 16 * u64::from(3 * shape.key_vectors + 2 * shape.value_vectors);
-        let query_block = (ROWS / row_bytes).clamp(1, QUERY_BLOCK);
+        let row_bytes = 16 * u64::from(5 * shape.key_vectors + 2 * shape.value_vectors);
+        let most = if shape.lists { LIST_BLOCK } else { QUERY_BLOCK };
+        let query_block = (ROWS / row_bytes).clamp(1, most);
         let query_block = hints.query_block.map_or(query_block, |asked| u64::from(asked.max(1)).min(query_block));
         let query_block = query_block.min(shape.batch.max(1));
         let few = if hints.query_block.is_some() { query_block } else { shape.batch };
-        let regime = hints.regime.unwrap_or(if few <= FEW { Regime::Stream } else { Regime::Tile });
+        let regime = if few <= FEW { Regime::Stream } else { Regime::Tile };
+        let regime = if shape.fused { hints.regime.unwrap_or(regime) } else { Regime::Tile };
         let (rows_per_split, splits, stream) = match regime {
             Regime::Stream => stream_sizes(shape, hints, query_block, columns),
             Regime::Tile => tile_sizes(shape, hints, query_block, columns),
@@ -104,6 +128,13 @@ impl Plan {
         self.rows_per_split.saturating_mul(self.splits)
     }
 
+    /// This plan with every stage on its own, for what a fused kernel does not report.
+    pub fn staged(&self, shape: &Shape, hints: &Hints) -> Self {
+        let columns = shape.columns();
+        let (rows, splits, stream) = tile_sizes(shape, hints, self.query_block.into(), columns);
+        Self { regime: Regime::Tile, rows_per_split: rows as u32, splits: splits as u32, stream, ..self.clone() }
+    }
+
     /// Floats from one query's scores to the next, in the tile regime.
     pub fn score_stride(&self) -> u32 {
         match self.regime {
@@ -116,22 +147,39 @@ impl Plan {
     pub fn iterations(&self, shape: &Shape) -> u64 {
         let rows = u64::from(self.rows_per_split);
         let columns = u64::from(shape.columns());
-        let shared = prepare::iterations(columns)
-            .max(merge::iterations(self.splits.into(), shape.columns()))
-            .max(finish::iterations(columns))
-            .max(export::iterations(4 * columns));
-        match self.regime {
-            Regime::Stream => shared.max(self.stream.iterations(rows, shape.key_vectors.into())),
-            Regime::Tile => shared
-                .max(similarity::iterations(shape.key_vectors.into()))
-                .max(separation::iterations(rows))
-                .max(projection::iterations(rows)),
-        }
+        let chunk = u64::from(self.chunk());
+        let (capacity, top) = (u64::from(LIST_CAPACITY), u64::from(LIST_TOP));
+        let shared = [
+            prepare::iterations(columns),
+            compact::iterations(self.query_block.into()),
+            cue::iterations(columns),
+            merge::iterations(self.splits.into(), shape.columns()),
+            finish::iterations(columns),
+            export::iterations(4 * columns),
+            threshold::iterations(capacity),
+            gather::iterations(capacity, shape.columns()),
+            refine::ITERATIONS,
+        ];
+        let regime = match self.regime {
+            Regime::Stream => self.stream.iterations(rows, shape.key_vectors.into()),
+            Regime::Tile => [
+                similarity::iterations(shape.key_vectors.into()),
+                separation::iterations(rows),
+                projection::iterations(rows),
+                candidates::iterations(chunk, capacity, top),
+                bracket::iterations(chunk),
+                weigh::iterations(chunk),
+                export::iterations(chunk),
+            ]
+            .into_iter()
+            .fold(0, u64::max),
+        };
+        shared.into_iter().fold(regime, u64::max)
     }
 
     /// Bytes of the workspace: everything besides patterns, queries and outputs.
     pub fn workspace_bytes(&self, shape: &Shape) -> u64 {
-        Sizes::new(self, shape).total()
+        Sizes::new(self, &self.staged(shape, &Hints::default()), shape).total()
     }
 }
 
@@ -172,7 +220,7 @@ fn stream_sizes(shape: &Shape, hints: &Hints, block: u64, columns: u32) -> (u64,
 fn tile_sizes(shape: &Shape, hints: &Hints, block: u64, columns: u32) -> (u64, u64, stream::Shape) {
     let tile = u64::from(similarity::TILE);
     let chunk = (SCRATCH / (4 * block) / tile).max(1) * tile;
-    let chunk = chunk.min(shape.patterns.max(1).next_multiple_of(tile)).min(1 << 20);
+    let chunk = chunk.min(shape.patterns.max(1).next_multiple_of(tile)).min(CHUNK);
     let groups = block.div_ceil(projection::TILE.into()) * u64::from(columns.div_ceil(projection::SIDE));
     let partial_bytes = block * (8 + 16 * u64::from(columns));
     let most = (SCRATCH / partial_bytes).clamp(1, 1024).min(chunk / tile);
@@ -210,47 +258,86 @@ pub struct Sizes {
     pub running_sums: u64,
     /// Reports.
     pub report: u64,
+    /// Normalised copies of the states.
+    pub cue: u64,
+    /// States before the last step.
+    pub previous: u64,
+    /// Each of the lists of queries: all, those that go on, and those whose threshold is found in one way or the other.
+    pub queries: u64,
+    /// Heads of the lists of candidates.
+    pub heads: u64,
+    /// Lists of candidates.
+    pub list: u64,
+    /// Brackets of the searches.
+    pub brackets: u64,
+    /// Records of how scores become weights.
+    pub records: u64,
+    /// Sums that are reported of the weights.
+    pub tallies: u64,
 }
 
 impl Sizes {
-    /// The sizes that `plan` needs for `shape`.
-    pub fn new(plan: &Plan, shape: &Shape) -> Self {
+    /// The sizes that `plan`, and where it reports more than a fused kernel does, `staged`, need for `shape`.
+    pub fn new(plan: &Plan, staged: &Plan, shape: &Shape) -> Self {
         let block = u64::from(plan.query_block);
         let columns = u64::from(shape.columns());
-        let partials = block * u64::from(plan.splits);
+        let key_rows = block * 16 * u64::from(shape.key_vectors);
+        let staged_splits = if shape.lists { staged.splits } else { 0 };
+        let staged_stride = if shape.lists { staged.score_stride() } else { 0 };
+        let partials = block * u64::from(plan.splits.max(staged_splits));
+        let lists = u64::from(shape.lists) * block;
         Self {
-            state: block * 16 * u64::from(shape.key_vectors),
-            result: block * 16 * u64::from(shape.value_vectors),
+            state: key_rows,
+            result: u64::from(shape.result) * block * 16 * u64::from(shape.value_vectors.max(shape.key_vectors)),
             flags: block * 4,
-            scores: block * 4 * u64::from(plan.score_stride()),
+            scores: block * 4 * u64::from(plan.score_stride().max(staged_stride)),
             stats: partials * 8,
             sums: partials * 16 * columns,
             running_stats: block * 16,
             running_sums: block * 16 * columns,
             report: block * 16,
+            cue: u64::from(shape.cue) * key_rows,
+            previous: u64::from(shape.previous) * key_rows,
+            queries: 4 * (1 + block),
+            heads: lists * 16,
+            list: lists * 8 * u64::from(LIST_CAPACITY),
+            brackets: lists * 48,
+            records: lists * 32,
+            tallies: lists * 32,
         }
+    }
+
+    fn all(&self) -> [u64; 17] {
+        [
+            self.state,
+            self.result,
+            self.flags,
+            self.scores,
+            self.stats,
+            self.sums,
+            self.running_stats,
+            self.running_sums,
+            self.report,
+            self.cue,
+            self.previous,
+            self.queries,
+            self.heads,
+            self.list,
+            self.brackets,
+            self.records,
+            self.tallies,
+        ]
     }
 
     /// All of them together.
     pub fn total(&self) -> u64 {
-        let Self { state, result, flags, scores, stats, sums, running_stats, running_sums, report } = *self;
-        state + result + flags + scores + stats + sums + running_stats + running_sums + report
+        // There are four lists of queries.
+        self.all().into_iter().sum::<u64>() + 3 * self.queries
     }
 
     /// Whether buffers of these sizes hold everything that `other` asks for.
     pub fn hold(&self, other: &Self) -> bool {
-        let pairs = [
-            (self.state, other.state),
-            (self.result, other.result),
-            (self.flags, other.flags),
-            (self.scores, other.scores),
-            (self.stats, other.stats),
-            (self.sums, other.sums),
-            (self.running_stats, other.running_stats),
-            (self.running_sums, other.running_sums),
-            (self.report, other.report),
-        ];
-        pairs.into_iter().all(|(have, need)| have >= need)
+        self.all().into_iter().zip(other.all()).all(|(have, need)| have >= need)
     }
 }
 
@@ -267,7 +354,18 @@ mod tests {
         batches.into_iter().flat_map(move |batch| {
             patterns.into_iter().flat_map(move |patterns| {
                 widths.into_iter().flat_map(move |(key_vectors, value_vectors)| {
-                    [4, 512].map(|parallel| Shape { batch, patterns, key_vectors, value_vectors, parallel })
+                    [(4, false), (512, false), (4, true), (512, true)].map(|(parallel, all)| Shape {
+                        batch,
+                        patterns,
+                        key_vectors,
+                        value_vectors,
+                        parallel,
+                        fused: parallel == 512 || !all,
+                        lists: all,
+                        cue: all,
+                        previous: all,
+                        result: all || value_vectors > 0,
+                    })
                 })
             })
         })
@@ -298,7 +396,7 @@ mod tests {
         for shape in shapes() {
             for hints in hints() {
                 let plan = Plan::new(&shape, &hints);
-                let iterations = plan.iterations(&shape);
+                let iterations = plan.iterations(&shape).max(plan.staged(&shape, &hints).iterations(&shape));
                 assert!(iterations <= ITERATION_LIMIT, "{iterations} iterations: {shape:?} {hints:?} {plan:?}");
             }
         }
@@ -312,7 +410,7 @@ mod tests {
                 let case = || format!("{shape:?} {hints:?} {plan:?}");
                 assert!(plan.query_block >= 1 && plan.rows_per_split >= 1 && plan.splits >= 1, "{}", case());
                 assert!(plan.splits <= 1024 && plan.query_block <= 1024, "{}", case());
-                let sizes = Sizes::new(&plan, &shape);
+                let sizes = Sizes::new(&plan, &plan.staged(&shape, &hints), &shape);
                 for size in [sizes.scores, sizes.sums, sizes.running_sums, sizes.state, sizes.result] {
                     assert!(size <= 128 << 20, "{sizes:?} {}", case());
                 }

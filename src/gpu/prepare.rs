@@ -1,6 +1,6 @@
 //! Host side of `shaders/prepare.wgsl`: the caller's queries into padded rows.
 
-use super::kernel::{Access, Kernel, params};
+use super::kernel::{Access, Kernel, Variant, params};
 
 params! {
     queries: u32,
@@ -17,7 +17,7 @@ pub const KERNEL: Kernel = Kernel {
     storage: &[Access::Read, Access::Write, Access::Write],
     params: size_of::<Params>(),
     fields: Params::FIELDS,
-    variants: &[&[]],
+    variants: &[Variant::PLAIN],
 };
 
 /// Loop iterations of one invocation.

@@ -1,9 +1,8 @@
 //! Host side of `shaders/projection.wgsl`: the sums of a split's rows, by weight.
 
-use super::kernel::{Access, Kernel, params};
+use super::kernel::{Access, Kernel, Variant, params};
 
 params! {
-    queries: u32,
     first_row: u32,
     rows: u32,
     rows_per_split: u32,
@@ -12,16 +11,21 @@ params! {
     source_vectors: u32,
     first_column: u32,
     columns: u32,
-    padding: [u32; 3],
+    padding: [u32; 4],
 }
 
 pub const KERNEL: Kernel = Kernel {
     stem: "projection",
     source: include_str!("../../shaders/projection.wgsl"),
-    storage: &[Access::Read, Access::Read, Access::Write],
+    storage: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Write],
     params: size_of::<Params>(),
     fields: Params::FIELDS,
-    variants: &[&[]],
+    variants: &[
+        Variant::STORED[0],
+        Variant::STORED[1],
+        Variant::STORED[2],
+        Variant { constants: &[("VALUES", 1)], ..Variant::STORED[2] },
+    ],
 };
 
 /// Queries of one workgroup.

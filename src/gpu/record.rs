@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Context;
 use super::buffer::{self, Binding};
 use super::kernel::{Kernel, Pipeline};
-use super::shader::Constant;
+use super::shader::{Constant, Substitution};
 use crate::error::Result;
 
 /// Bytes from one dispatch's parameters to the next: the largest alignment that a device may ask of a uniform offset.
@@ -43,24 +43,25 @@ impl<'a> Calls<'a> {
     pub fn push<P: bytemuck::Pod>(
         &mut self,
         kernel: &'static Kernel,
-        constants: &[Constant],
+        setting: (&[Constant], &[Substitution]),
         params: P,
-        storage: &[Binding],
+        storage: &[&Binding],
         grid: [u32; 3],
         cost: u64,
     ) -> Result<()> {
         debug_assert_eq!(kernel.params, size_of::<P>());
         debug_assert_eq!(kernel.storage.len(), storage.len());
-        let mut constants = constants.to_vec();
+        let mut constants = setting.0.to_vec();
         if let Some((stem, (name, value))) = self.damage
             && stem == kernel.stem
         {
             constants.retain(|(constant, _)| *constant != name);
             constants.push((name, value));
         }
-        let pipeline = self.context.pipelines.get(self.context.device(), kernel, &constants)?;
+        let pipeline = self.context.pipelines.get(self.context.device(), kernel, &constants, setting.1)?;
         let params = bytemuck::bytes_of(&params).to_vec();
-        self.calls.push(Call { pipeline, storage: storage.to_vec(), params, grid, cost });
+        let storage = storage.iter().map(|binding| (*binding).clone()).collect();
+        self.calls.push(Call { pipeline, storage, params, grid, cost });
         Ok(())
     }
 

@@ -1,302 +1,398 @@
-//! The whole pipeline of a retrieval, as a list of dispatches: queries in blocks, patterns in windows and chunks.
+//! The whole pipeline of a retrieval, as a list of dispatches: queries in blocks, patterns in windows and chunks. What
+//! each dispatch binds is in `dispatch`.
 
 use super::buffer::Binding;
-use super::plan::{Plan, Regime, Shape};
-use super::record::{Calls, fold};
+use super::dispatch::Chunk;
+use super::plan::{LIST_CAPACITY, LIST_TOP, Plan, Regime, Shape};
+use super::record::Calls;
 use super::shader::Constant;
 use super::workspace::Workspace;
-use super::{Context, Recording, Rows, StoredRows, export, finish, merge, prepare, projection, separation};
-use super::{similarity, stream};
+use super::{Context, Rows, StoredRows, bracket, finish, refine};
 use crate::error::Result;
+use crate::rule::{Rule, Separation, Similarity};
 use crate::store::{Layout, Window};
 
 /// What a retrieval works on, besides the caller's buffers.
 pub(crate) struct Task<'a> {
     pub context: &'a Context,
     pub layout: Layout,
-    pub beta: f32,
+    pub rule: Rule,
     pub windows: Vec<&'a Window<StoredRows>>,
+    /// Sizes of the steps.
     pub plan: &'a Plan,
+    /// Sizes where every stage is on its own.
+    pub staged: &'a Plan,
     pub shape: &'a Shape,
     pub workspace: &'a Workspace,
-    pub steps: u32,
+    /// Which patterns may be used, as bits.
+    pub keep: Option<Bits>,
+    /// Which coordinates are known, as bits.
+    pub known: Option<Bits>,
+    pub max_steps: u32,
+    pub tolerance: f32,
+    pub stops_early: bool,
     pub stamp: u32,
     pub damage: Option<(&'static str, Constant)>,
 }
 
+/// Flags packed to bits, `stride` words from one query's to the next's (0 where all queries share them).
+pub(crate) struct Bits {
+    pub words: Binding,
+    pub stride: u32,
+}
+
+/// Where the answers to one batch go.
+pub(crate) struct Targets<'a> {
+    pub count: usize,
+    pub queries: Rows<'a>,
+    pub output: Rows<'a>,
+    pub state: Option<Rows<'a>>,
+    pub report: Option<Rows<'a>>,
+    /// Record and tally of the last step's weights.
+    pub weighed: Option<Weighed<'a>>,
+    /// Record and tally at the last state.
+    pub energy: Option<Weighed<'a>>,
+    /// The same at the query and after every step, with the states: one set of rows for each.
+    pub trace: Vec<Weighed<'a>>,
+    /// Heads and entries of lists of the `k` largest scores of the last step.
+    pub top: Option<(Rows<'a>, Rows<'a>, u32)>,
+    /// Unnormalised weights in full, for runs of queries: the first query, how many, and where theirs go.
+    pub weights: Vec<(u32, u32, Rows<'a>)>,
+}
+
+/// Where records and tallies go, 8 words each, and states where they are wanted too.
+pub(crate) struct Weighed<'a> {
+    pub records: Rows<'a>,
+    pub tallies: Rows<'a>,
+    pub state: Option<Rows<'a>>,
+}
+
+/// Queries `first .. first + count` of a batch, which the workspace holds at once.
+#[derive(Clone, Copy)]
+pub(crate) struct Block {
+    pub first: u32,
+    pub count: u32,
+}
+
 /// Which sums a step asks for, in vectors of four columns.
 #[derive(Clone, Copy)]
-struct Wanted {
-    keys: u32,
-    values: u32,
+pub(crate) struct Wanted {
+    pub keys: u32,
+    pub values: u32,
 }
 
 impl Wanted {
-    fn columns(self) -> u32 {
+    pub fn columns(self) -> u32 {
         self.keys + self.values
     }
 }
 
+/// The rule, as far as kernels tell rules apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Kind {
+    Softmax { one_more: bool },
+    Entmax { gain: f32 },
+    Top { k: u32 },
+}
+
+/// Passes of the search over all patterns: each divides the bracket by one more than the trials. For entmax the bracket is
+/// at most 88 wide (`ln s` of an `f32`) and ends below 1e-7; for top-k it holds all keys and ends with one.
+const ENTMAX_PASSES: u32 = 10;
+const TOP_PASSES: u32 = 12;
+
 impl<'a> Task<'a> {
-    /// Every dispatch that answers `job`, in order.
-    pub fn calls(&self, job: &Recording<'_>) -> Result<Calls<'a>> {
+    pub fn kind(&self) -> Kind {
+        Kind::of(self.rule, self.shape.patterns)
+    }
+
+    /// Every dispatch that answers `targets`, in order.
+    pub fn calls(&self, targets: &Targets<'_>) -> Result<Calls<'a>> {
         let mut calls = Calls::new(self.context, self.damage);
-        let count = job.count as u32;
+        let count = targets.count as u32;
         for first in (0..count).step_by(self.plan.query_block as usize) {
-            let queries = self.plan.query_block.min(count - first);
-            self.prepare(&mut calls, &job.queries, first, queries)?;
-            for step in 1..=self.steps {
-                let last = step == self.steps;
-                // The next state is needed unless this is the last step and nobody looks at it.
-                let keys = !last || self.shape.value_vectors == 0 || job.state.is_some() || job.report.is_some();
-                let wanted = Wanted {
-                    keys: if keys { self.shape.key_vectors } else { 0 },
-                    values: if last { self.shape.value_vectors } else { 0 },
-                };
-                self.step(&mut calls, queries, wanted, step)?;
-            }
-            let workspace = self.workspace;
-            let output = if self.shape.value_vectors == 0 { &workspace.state } else { &workspace.result };
-            self.export(&mut calls, output, self.layout.output_dim(), &job.output, first, queries)?;
-            if let Some(state) = &job.state {
-                self.export(&mut calls, &workspace.state, self.layout.dim, state, first, queries)?;
-            }
-            if let Some(report) = &job.report {
-                let words = finish::REPORT_WORDS as usize;
-                self.export(&mut calls, &workspace.report, words, report, first, queries)?;
-            }
+            let block = Block { first, count: self.plan.query_block.min(count - first) };
+            self.block(&mut calls, targets, block)?;
         }
         Ok(calls)
     }
 
-    /// One update of a block: every window chunk by chunk, each folded into the running state, then the new state.
-    fn step(&self, calls: &mut Calls<'_>, queries: u32, wanted: Wanted, step: u32) -> Result<()> {
-        let mut chunks = 0;
-        for window in &self.windows {
-            for first_row in (0..window.rows).step_by(self.plan.chunk() as usize) {
-                let chunk = Chunk {
-                    rows: &window.storage,
-                    first_row: first_row as u32,
-                    count: (window.rows - first_row).min(self.plan.chunk() as usize) as u32,
-                };
-                let splits = chunk.count.div_ceil(self.plan.rows_per_split);
-                match self.plan.regime {
-                    Regime::Stream => self.stream(calls, queries, wanted, &chunk, splits)?,
-                    Regime::Tile => {
-                        self.similarity(calls, queries, &chunk)?;
-                        self.separation(calls, queries, &chunk, splits)?;
-                        self.projection(calls, queries, wanted, &chunk, splits)?;
-                    }
-                }
-                self.merge(calls, queries, wanted, splits, chunks)?;
-                chunks += 1;
+    fn block(&self, calls: &mut Calls<'_>, targets: &Targets<'_>, block: Block) -> Result<()> {
+        let workspace = self.workspace;
+        self.prepare(calls, &targets.queries, block)?;
+        self.compact(calls, block, None, 0, &workspace.everyone, &workspace.searched)?;
+        self.compact(calls, block, None, 0, &workspace.active, &workspace.searched)?;
+        let reports = targets.weighed.is_some() || targets.top.is_some() || !targets.weights.is_empty();
+        let mut trace = targets.trace.iter();
+        for step in 1..=self.max_steps {
+            if let Some(weighed) = trace.next() {
+                self.energy(calls, block, weighed)?;
+            }
+            if step > 1 && self.stops_early {
+                self.compact(calls, block, None, finish::STOPPED, &workspace.active, &workspace.searched)?;
+            }
+            if reports {
+                self.copy(calls, block, &workspace.active, &workspace.state, &workspace.previous, false)?;
+            }
+            // Under early stopping any step may be a query's last.
+            let last = step == self.max_steps || self.stops_early;
+            let keys = step < self.max_steps
+                || self.shape.value_vectors == 0
+                || targets.state.is_some()
+                || targets.report.is_some()
+                || targets.energy.is_some()
+                || !targets.trace.is_empty();
+            let wanted = Wanted {
+                keys: if keys { self.shape.key_vectors } else { 0 },
+                values: if last { self.shape.value_vectors } else { 0 },
+            };
+            self.step(calls, block, wanted, step)?;
+        }
+        if let Some(weighed) = trace.next() {
+            self.energy(calls, block, weighed)?;
+        }
+        let output = if self.shape.result { &workspace.result } else { &workspace.state };
+        self.export(calls, output, self.layout.output_dim() as u32, &targets.output, block)?;
+        if let Some(state) = &targets.state {
+            self.export(calls, &workspace.state, self.layout.dim as u32, state, block)?;
+        }
+        if let Some(report) = &targets.report {
+            self.export(calls, &workspace.report, finish::REPORT_WORDS, report, block)?;
+        }
+        if let Some(weighed) = &targets.energy {
+            self.energy(calls, block, weighed)?;
+        }
+        if targets.weighed.is_some() || !targets.weights.is_empty() {
+            let cue = self.compared(calls, block, &workspace.everyone, &workspace.previous)?;
+            self.weigh_all(calls, block, &cue, targets)?;
+            if let Some(weighed) = &targets.weighed {
+                self.export_weighed(calls, block, weighed)?;
             }
         }
-        self.finish(calls, queries, wanted, step, chunks)
-    }
-
-    fn prepare(&self, calls: &mut Calls<'_>, source: &Rows<'_>, first: u32, queries: u32) -> Result<()> {
-        let columns = self.layout.dim as u32;
-        let (binding, source_first, source_stride) = self.bind(source, columns, first, queries);
-        let params = prepare::Params {
-            queries,
-            columns,
-            vectors: self.shape.key_vectors,
-            source_first,
-            source_stride,
-            padding: [0; 3],
-        };
-        let storage = [binding, self.workspace.state.clone(), self.workspace.flags.clone()];
-        let cost = u64::from(queries) * u64::from(columns);
-        calls.push(&prepare::KERNEL, &[], params, &storage, self.fold(queries), cost)
-    }
-
-    fn stream(
-        &self,
-        calls: &mut Calls<'_>,
-        queries: u32,
-        wanted: Wanted,
-        chunk: &Chunk<'_>,
-        splits: u32,
-    ) -> Result<()> {
-        let shape = stream::Shape::new(self.plan.stream.queries, wanted.columns());
-        let params = stream::Params {
-            queries,
-            first_row: chunk.first_row,
-            end_row: chunk.first_row + chunk.count,
-            rows_per_split: self.plan.rows_per_split,
-            splits,
-            key_vectors: self.shape.key_vectors,
-            value_vectors: self.shape.value_vectors,
-            key_columns: wanted.keys,
-            columns: wanted.columns(),
-            beta: self.beta,
-            padding: [0; 2],
-        };
-        let workspace = self.workspace;
-        let storage = [
-            workspace.state.clone(),
-            (&chunk.rows.keys).into(),
-            chunk.rows.values.as_ref().unwrap_or(&chunk.rows.keys).into(),
-            workspace.stats.clone(),
-            workspace.sums.clone(),
-        ];
-        let blocks = shape.blocks(wanted.columns());
-        let grid = [splits, queries.div_ceil(shape.queries), blocks];
-        let columns = 4 * (blocks * self.shape.key_vectors + wanted.columns());
-        let cost = u64::from(queries) * u64::from(chunk.count) * u64::from(columns);
-        calls.push(&stream::KERNEL, &shape.constants(), params, &storage, grid, cost)
-    }
-
-    fn similarity(&self, calls: &mut Calls<'_>, queries: u32, chunk: &Chunk<'_>) -> Result<()> {
-        let params = similarity::Params {
-            queries,
-            first_row: chunk.first_row,
-            rows: chunk.count,
-            key_vectors: self.shape.key_vectors,
-            score_stride: self.plan.score_stride(),
-            beta: self.beta,
-            padding: [0; 2],
-        };
-        let workspace = self.workspace;
-        let storage = [workspace.state.clone(), (&chunk.rows.keys).into(), workspace.scores.clone()];
-        let grid = [chunk.count.div_ceil(similarity::TILE), queries.div_ceil(similarity::TILE), 1];
-        let cost = u64::from(queries) * u64::from(chunk.count) * u64::from(4 * self.shape.key_vectors);
-        calls.push(&similarity::KERNEL, &[], params, &storage, grid, cost)
-    }
-
-    fn separation(&self, calls: &mut Calls<'_>, queries: u32, chunk: &Chunk<'_>, splits: u32) -> Result<()> {
-        let params = separation::Params {
-            queries,
-            rows: chunk.count,
-            rows_per_split: self.plan.rows_per_split,
-            splits,
-            score_stride: self.plan.score_stride(),
-            padding: [0; 3],
-        };
-        let storage = [self.workspace.scores.clone(), self.workspace.stats.clone()];
-        let cost = 8 * u64::from(queries) * u64::from(chunk.count);
-        calls.push(&separation::KERNEL, &[], params, &storage, [splits, queries, 1], cost)
-    }
-
-    fn projection(
-        &self,
-        calls: &mut Calls<'_>,
-        queries: u32,
-        wanted: Wanted,
-        chunk: &Chunk<'_>,
-        splits: u32,
-    ) -> Result<()> {
-        let mut project = |source: &wgpu::Buffer, source_vectors: u32, first_column: u32| {
-            let params = projection::Params {
-                queries,
-                first_row: chunk.first_row,
-                rows: chunk.count,
-                rows_per_split: self.plan.rows_per_split,
-                splits,
-                weight_vectors: self.plan.score_stride() / 4,
-                source_vectors,
-                first_column,
-                columns: wanted.columns(),
-                padding: [0; 3],
-            };
-            let storage = [self.workspace.scores.clone(), source.into(), self.workspace.sums.clone()];
-            let grid = [source_vectors.div_ceil(projection::SIDE), queries.div_ceil(projection::TILE), splits];
-            let cost = u64::from(queries) * u64::from(chunk.count) * u64::from(4 * source_vectors);
-            calls.push(&projection::KERNEL, &[], params, &storage, grid, cost)
-        };
-        if wanted.keys > 0 {
-            project(&chunk.rows.keys, wanted.keys, 0)?;
+        if let Some((heads, entries, k)) = &targets.top {
+            let cue = self.compared(calls, block, &workspace.everyone, &workspace.previous)?;
+            self.list(calls, block, &cue, &workspace.everyone, Kind::Top { k: *k })?;
+            self.threshold(calls, block, &workspace.everyone, Kind::Top { k: *k }, true)?;
+            self.export(calls, &workspace.heads, 4, heads, block)?;
+            self.export_strided(calls, &workspace.list, 2 * k, 2 * LIST_CAPACITY, 0, entries, block)?;
         }
-        match &chunk.rows.values {
-            Some(values) if wanted.values > 0 => project(values, wanted.values, wanted.keys),
-            _ => Ok(()),
+        Ok(())
+    }
+
+    /// What is compared with the keys, for `state`: itself, or a normalised copy.
+    fn compared(&self, calls: &mut Calls<'_>, block: Block, queries: &Binding, state: &Binding) -> Result<Binding> {
+        if self.rule.similarity != Similarity::Cosine {
+            return Ok(state.clone());
+        }
+        self.copy(calls, block, queries, state, &self.workspace.cue, true)?;
+        Ok(self.workspace.cue.clone())
+    }
+
+    /// One update of every query that goes on.
+    fn step(&self, calls: &mut Calls<'_>, block: Block, wanted: Wanted, step: u32) -> Result<()> {
+        let workspace = self.workspace;
+        let active = &workspace.active;
+        let cue = self.compared(calls, block, active, &workspace.state)?;
+        match self.kind() {
+            Kind::Softmax { .. } => {
+                let slot = match self.plan.regime {
+                    Regime::Stream => self.fused(calls, block, &cue, wanted)?,
+                    Regime::Tile => self.softmax(calls, block, &cue, active, wanted)?,
+                };
+                self.finish(calls, block, active, wanted, step, slot)
+            }
+            kind => {
+                let searched = if self.listable(kind) {
+                    self.list(calls, block, &cue, active, kind)?;
+                    self.threshold(calls, block, active, kind, false)?;
+                    self.compact(calls, block, Some(active), finish::SEARCH, &workspace.listed, &workspace.searched)?;
+                    self.gather(calls, block, &workspace.listed, wanted)?;
+                    self.finish(calls, block, &workspace.listed, wanted, step, 0)?;
+                    &workspace.searched
+                } else {
+                    active
+                };
+                self.search(calls, block, &cue, searched, kind)?;
+                let slot = self.weigh_and_project(calls, block, &cue, searched, kind, wanted)?;
+                self.finish(calls, block, searched, wanted, step, slot)
+            }
         }
     }
 
-    fn merge(&self, calls: &mut Calls<'_>, queries: u32, wanted: Wanted, splits: u32, chunks: u32) -> Result<()> {
-        let columns = wanted.columns();
-        let params = merge::Params { splits, columns, slot: chunks % 2, first: u32::from(chunks == 0) };
-        let workspace = self.workspace;
-        let storage = [
-            workspace.stats.clone(),
-            workspace.sums.clone(),
-            workspace.running_stats.clone(),
-            workspace.running_sums.clone(),
-        ];
-        let grid = [columns.div_ceil(merge::side(columns)), queries, 1];
-        let cost = 4 * u64::from(queries) * u64::from(splits) * u64::from(columns);
-        calls.push(&merge::KERNEL, &merge::constants(columns), params, &storage, grid, cost)
+    /// Whether a list can hold what the rule selects.
+    fn listable(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Top { k } => k <= LIST_TOP || self.shape.patterns <= LIST_CAPACITY.into(),
+            _ => true,
+        }
     }
 
-    fn finish(&self, calls: &mut Calls<'_>, queries: u32, wanted: Wanted, step: u32, chunks: u32) -> Result<()> {
-        let params = finish::Params {
-            queries,
-            columns: wanted.columns(),
-            key_columns: wanted.keys,
-            slot: chunks % 2,
-            step,
-            stamp: self.stamp,
-            padding: [0; 2],
-        };
-        let workspace = self.workspace;
-        let storage = [
-            workspace.running_stats.clone(),
-            workspace.running_sums.clone(),
-            workspace.flags.clone(),
-            workspace.state.clone(),
-            workspace.result.clone(),
-            workspace.report.clone(),
-        ];
-        let cost = 4 * u64::from(queries) * u64::from(wanted.columns());
-        calls.push(&finish::KERNEL, &[], params, &storage, self.fold(queries), cost)
+    /// Softmax with every stage fused, chunk by chunk into the running state; returns the slot of its statistics.
+    fn fused(&self, calls: &mut Calls<'_>, block: Block, cue: &Binding, wanted: Wanted) -> Result<u32> {
+        let active = &self.workspace.active;
+        let mut chunks = 0;
+        for chunk in self.chunks(self.plan) {
+            self.stream(calls, block, cue, active, wanted, &chunk)?;
+            self.merge(calls, block, active, wanted, chunk.splits, chunks)?;
+            chunks += 1;
+        }
+        Ok(chunks % 2)
     }
 
-    fn export(
+    /// Softmax stage by stage.
+    fn softmax(
         &self,
         calls: &mut Calls<'_>,
-        source: &Binding,
-        columns: usize,
-        target: &Rows<'_>,
-        first: u32,
-        rows: u32,
-    ) -> Result<()> {
-        let columns = columns as u32;
-        let (binding, target_first, target_stride) = self.bind(target, columns, first, rows);
-        let params = export::Params {
-            rows,
-            columns,
-            source_stride: columns.next_multiple_of(4),
-            target_first,
-            target_stride,
-            padding: [0; 3],
+        block: Block,
+        cue: &Binding,
+        queries: &Binding,
+        wanted: Wanted,
+    ) -> Result<u32> {
+        let mut chunks = 0;
+        for chunk in self.chunks(self.staged) {
+            self.similarity(calls, block, cue, queries, &chunk)?;
+            self.separation(calls, block, queries, &chunk)?;
+            self.projection(calls, block, queries, wanted, &chunk)?;
+            self.merge(calls, block, queries, wanted, chunk.splits, chunks)?;
+            chunks += 1;
+        }
+        Ok(chunks % 2)
+    }
+
+    /// Scores every pattern once into the lists of candidates.
+    fn list(&self, calls: &mut Calls<'_>, block: Block, cue: &Binding, queries: &Binding, kind: Kind) -> Result<()> {
+        for (i, chunk) in self.chunks(self.staged).enumerate() {
+            self.similarity(calls, block, cue, queries, &chunk)?;
+            self.candidates(calls, block, queries, &chunk, kind, i == 0)?;
+        }
+        Ok(())
+    }
+
+    /// Searches the thresholds of `queries` over all patterns, pass by pass. Where no query needs it, every workgroup
+    /// ends at once.
+    fn search(&self, calls: &mut Calls<'_>, block: Block, cue: &Binding, queries: &Binding, kind: Kind) -> Result<()> {
+        let passes = match kind {
+            Kind::Top { .. } => TOP_PASSES,
+            _ => ENTMAX_PASSES,
         };
-        let cost = u64::from(rows) * u64::from(columns);
-        calls.push(&export::KERNEL, &[], params, &[source.clone(), binding], self.fold(rows), cost)
+        debug_assert!((bracket::STEPS + 1).pow(TOP_PASSES - 1) > u64::from(u32::MAX));
+        self.refine(calls, block, queries, kind, refine::OPEN, 0)?;
+        for pass in 1..=passes {
+            for chunk in self.chunks(self.staged) {
+                self.similarity(calls, block, cue, queries, &chunk)?;
+                self.bracket(calls, block, queries, &chunk, kind)?;
+            }
+            let stage = if pass == passes { refine::CLOSE } else { refine::NARROW };
+            self.refine(calls, block, queries, kind, stage, 0)?;
+        }
+        Ok(())
     }
 
-    /// Rows `first .. first + count` of a caller's buffer: a binding of just those, aligned as the device asks, the word
-    /// at which they start within it, and the words from row to row.
-    fn bind(&self, rows: &Rows<'_>, columns: u32, first: u32, count: u32) -> (Binding, u32, u32) {
-        let stride = rows.stride(columns as usize);
-        let begin = rows.offset + 4 * u64::from(first) * stride;
-        let end = begin + 4 * (u64::from(count - 1) * stride + u64::from(columns));
-        let alignment = u64::from(self.context.limits.min_storage_buffer_offset_alignment);
-        let offset = begin / alignment * alignment;
-        // Bindings are whole vectors where the buffer allows.
-        let size = (end - offset).next_multiple_of(16).min(rows.buffer.size() - offset);
-        let binding = Binding { buffer: rows.buffer.clone(), offset, size: Some(size) };
-        (binding, ((begin - offset) / 4) as u32, stride as u32)
+    /// Sums rows by the weights that the records give; returns the slot of the statistics.
+    fn weigh_and_project(
+        &self,
+        calls: &mut Calls<'_>,
+        block: Block,
+        cue: &Binding,
+        queries: &Binding,
+        kind: Kind,
+        wanted: Wanted,
+    ) -> Result<u32> {
+        let mut chunks = 0;
+        for chunk in self.chunks(self.staged) {
+            self.similarity(calls, block, cue, queries, &chunk)?;
+            self.weigh(calls, block, queries, &chunk, kind, chunks == 0)?;
+            self.projection(calls, block, queries, wanted, &chunk)?;
+            self.merge(calls, block, queries, wanted, chunk.splits, chunks)?;
+            chunks += 1;
+        }
+        Ok(chunks % 2)
     }
 
-    fn fold(&self, workgroups: u32) -> [u32; 3] {
-        fold(workgroups, self.context.limits.max_compute_workgroups_per_dimension)
+    /// Finds the record of every query of the block at `cue`.
+    fn resolve(&self, calls: &mut Calls<'_>, block: Block, cue: &Binding) -> Result<()> {
+        let workspace = self.workspace;
+        let everyone = &workspace.everyone;
+        let kind = self.kind();
+        if let Kind::Softmax { .. } = kind {
+            let slot = self.softmax(calls, block, cue, everyone, Wanted { keys: 0, values: 0 })?;
+            return self.refine(calls, block, everyone, kind, refine::CLOSE, slot);
+        }
+        let searched = if self.listable(kind) {
+            self.list(calls, block, cue, everyone, kind)?;
+            self.threshold(calls, block, everyone, kind, false)?;
+            self.compact(calls, block, Some(everyone), finish::SEARCH, &workspace.listed, &workspace.searched)?;
+            &workspace.searched
+        } else {
+            everyone
+        };
+        self.search(calls, block, cue, searched, kind)
+    }
+
+    /// Weighs every pattern at `cue`, tallying, and writes out the weights that are asked for.
+    fn weigh_all(&self, calls: &mut Calls<'_>, block: Block, cue: &Binding, targets: &Targets<'_>) -> Result<()> {
+        let everyone = &self.workspace.everyone;
+        self.resolve(calls, block, cue)?;
+        for (i, chunk) in self.chunks(self.staged).enumerate() {
+            self.similarity(calls, block, cue, everyone, &chunk)?;
+            self.weigh(calls, block, everyone, &chunk, self.kind(), i == 0)?;
+            for (first, count, rows) in &targets.weights {
+                let from = block.first.max(*first);
+                let to = (block.first + block.count).min(first + count);
+                if from < to {
+                    self.export_weights(calls, &chunk, rows, from - first, from - block.first, to - from)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the energy at the present state is computed from.
+    fn energy(&self, calls: &mut Calls<'_>, block: Block, weighed: &Weighed<'_>) -> Result<()> {
+        let workspace = self.workspace;
+        let cue = self.compared(calls, block, &workspace.everyone, &workspace.state)?;
+        self.resolve(calls, block, &cue)?;
+        for (i, chunk) in self.chunks(self.staged).enumerate() {
+            self.similarity(calls, block, &cue, &workspace.everyone, &chunk)?;
+            self.weigh(calls, block, &workspace.everyone, &chunk, self.kind(), i == 0)?;
+        }
+        self.export_weighed(calls, block, weighed)
+    }
+
+    fn export_weighed(&self, calls: &mut Calls<'_>, block: Block, weighed: &Weighed<'_>) -> Result<()> {
+        self.export(calls, &self.workspace.records, 8, &weighed.records, block)?;
+        self.export(calls, &self.workspace.tallies, 8, &weighed.tallies, block)?;
+        match &weighed.state {
+            Some(state) => self.export(calls, &self.workspace.state, self.layout.dim as u32, state, block),
+            None => Ok(()),
+        }
+    }
+
+    /// The patterns, as far as one dispatch takes them.
+    fn chunks(&self, plan: &'a Plan) -> impl Iterator<Item = Chunk<'a>> + use<'a, '_> {
+        self.windows.iter().flat_map(move |window| {
+            (0..window.rows).step_by(plan.chunk() as usize).map(move |first_row| {
+                let count = (window.rows - first_row).min(plan.chunk() as usize) as u32;
+                Chunk {
+                    rows: &window.storage,
+                    window_first: window.first as u32,
+                    first_row: first_row as u32,
+                    count,
+                    splits: count.div_ceil(plan.rows_per_split),
+                }
+            })
+        })
     }
 }
 
-/// Rows of one window that one dispatch takes.
-struct Chunk<'a> {
-    rows: &'a StoredRows,
-    first_row: u32,
-    count: u32,
+impl Kind {
+    pub fn of(rule: Rule, patterns: u64) -> Self {
+        match rule.separation {
+            Separation::Softmax => Self::Softmax { one_more: false },
+            Separation::Softmax1 => Self::Softmax { one_more: true },
+            Separation::Sparsemax => Self::Entmax { gain: 1.0 },
+            Separation::Entmax { alpha } => Self::Entmax { gain: alpha - 1.0 },
+            Separation::TopK { k } if k as u64 >= patterns => Self::Softmax { one_more: false },
+            Separation::TopK { k } => Self::Top { k: k as u32 },
+        }
+    }
 }

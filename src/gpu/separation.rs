@@ -1,23 +1,22 @@
 //! Host side of `shaders/separation.wgsl`: scores to `exp(z - maximum)`, with each split's maximum and sum.
 
-use super::kernel::{Access, Kernel, params};
+use super::kernel::{Access, Kernel, Variant, params};
 
 params! {
-    queries: u32,
     rows: u32,
     rows_per_split: u32,
     splits: u32,
     score_stride: u32,
-    padding: [u32; 3],
+    padding: [u32; 4],
 }
 
 pub const KERNEL: Kernel = Kernel {
     stem: "separation",
     source: include_str!("../../shaders/separation.wgsl"),
-    storage: &[Access::Write, Access::Write],
+    storage: &[Access::Read, Access::Write, Access::Write],
     params: size_of::<Params>(),
     fields: Params::FIELDS,
-    variants: &[&[]],
+    variants: &[Variant::PLAIN],
 };
 
 /// Loop iterations of one invocation over `rows` of a split.

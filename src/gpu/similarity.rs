@@ -1,24 +1,31 @@
-//! Host side of `shaders/similarity.wgsl`: the scores of a block of queries against a chunk of patterns.
+//! Host side of `shaders/similarity.wgsl`: the scores of a list of queries against a chunk of patterns.
 
-use super::kernel::{Access, Kernel, params};
+use super::kernel::{Access, Kernel, Variant, params};
 
 params! {
-    queries: u32,
+    keep_first: u32,
+    keep_stride: u32,
+    window_first: u32,
     first_row: u32,
     rows: u32,
     key_vectors: u32,
     score_stride: u32,
     beta: f32,
-    padding: [u32; 2],
 }
 
 pub const KERNEL: Kernel = Kernel {
     stem: "similarity",
     source: include_str!("../../shaders/similarity.wgsl"),
-    storage: &[Access::Read, Access::Read, Access::Write],
+    storage: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Read, Access::Write],
     params: size_of::<Params>(),
     fields: Params::FIELDS,
-    variants: &[&[]],
+    variants: &[
+        Variant::COMPARED[0],
+        Variant::COMPARED[1],
+        Variant::COMPARED[2],
+        Variant::COMPARED[3],
+        Variant::COMPARED[4],
+    ],
 };
 
 /// Queries, and patterns, of one workgroup.

@@ -1,10 +1,12 @@
 //! Host side of `shaders/stream.wgsl`: few queries, every stage fused over a split of the patterns.
 
-use super::kernel::{Access, Kernel, params};
+use super::kernel::{Access, Kernel, Variant, params};
 use super::shader::Constant;
 
 params! {
-    queries: u32,
+    keep_first: u32,
+    keep_stride: u32,
+    window_first: u32,
     first_row: u32,
     end_row: u32,
     rows_per_split: u32,
@@ -14,21 +16,32 @@ params! {
     key_columns: u32,
     columns: u32,
     beta: f32,
-    padding: [u32; 2],
 }
 
 pub const KERNEL: Kernel = Kernel {
     stem: "stream",
     source: include_str!("../../shaders/stream.wgsl"),
-    storage: &[Access::Read, Access::Read, Access::Read, Access::Write, Access::Write],
+    storage: &[
+        Access::Read,
+        Access::Read,
+        Access::Read,
+        Access::Read,
+        Access::Read,
+        Access::Read,
+        Access::Write,
+        Access::Write,
+    ],
     params: size_of::<Params>(),
     fields: Params::FIELDS,
     variants: &[
-        &[],
-        &[("QUERIES", 1), ("COLUMNS", 1), ("OUT", 1)],
-        &[("QUERIES", 2), ("COLUMNS", 64), ("OUT", 2)],
-        &[("QUERIES", 4), ("COLUMNS", 64), ("OUT", 4)],
-        &[("WORKGROUP", 256), ("QUERIES", 4), ("COLUMNS", 256), ("OUT", 4)],
+        Variant::COMPARED[0],
+        Variant { constants: &[("QUERIES", 1), ("COLUMNS", 1), ("OUT", 1)], ..Variant::COMPARED[1] },
+        Variant { constants: &[("QUERIES", 2), ("COLUMNS", 64), ("OUT", 2), ("KEEP", 1)], ..Variant::COMPARED[2] },
+        Variant { constants: &[("QUERIES", 4), ("COLUMNS", 64), ("OUT", 4), ("TERMS", 1)], ..Variant::COMPARED[3] },
+        Variant {
+            constants: &[("WORKGROUP", 256), ("QUERIES", 4), ("COLUMNS", 256), ("OUT", 4), ("TERMS", 1), ("KEEP", 1)],
+            ..Variant::COMPARED[4]
+        },
     ],
 };
 

@@ -17,6 +17,20 @@ pub(crate) struct Workspace {
     pub running_stats: Binding,
     pub running_sums: Binding,
     pub report: Binding,
+    pub cue: Binding,
+    pub previous: Binding,
+    /// All queries of the block.
+    pub everyone: Binding,
+    /// Those that go on.
+    pub active: Binding,
+    /// Of these, those whose threshold comes from a list, and those whose it is searched for.
+    pub listed: Binding,
+    pub searched: Binding,
+    pub heads: Binding,
+    pub list: Binding,
+    pub brackets: Binding,
+    pub records: Binding,
+    pub tallies: Binding,
 }
 
 /// A NaN with a mark: whatever reads a word that nobody wrote shows it.
@@ -47,6 +61,17 @@ impl Workspace {
             running_stats: make("attractor.running_stats", sizes.running_stats)?,
             running_sums: make("attractor.running_sums", sizes.running_sums)?,
             report: make("attractor.report", sizes.report)?,
+            cue: make("attractor.cue", sizes.cue)?,
+            previous: make("attractor.previous", sizes.previous)?,
+            everyone: make("attractor.everyone", sizes.queries)?,
+            active: make("attractor.active", sizes.queries)?,
+            listed: make("attractor.listed", sizes.queries)?,
+            searched: make("attractor.searched", sizes.queries)?,
+            heads: make("attractor.heads", sizes.heads)?,
+            list: make("attractor.list", sizes.list)?,
+            brackets: make("attractor.brackets", sizes.brackets)?,
+            records: make("attractor.records", sizes.records)?,
+            tallies: make("attractor.tallies", sizes.tallies)?,
         })
     }
 }

@@ -14,11 +14,14 @@
 //! assert!(answer.weights[0] > 0.99);
 //! ```
 
+mod energy;
 mod projection;
+mod report;
 mod separation;
 mod similarity;
 
 pub use projection::project;
+pub use report::{Statistics, statistics, top};
 pub use separation::separate;
 pub use similarity::similarity;
 
@@ -39,6 +42,8 @@ pub struct Problem<'a> {
     pub bias: Option<&'a [f32]>,
     /// `N` flags, `true` where a pattern may be used; all when absent.
     pub keep: Option<&'a [bool]>,
+    /// `d` flags, `true` where a coordinate stays as the query has it; none when absent.
+    pub clamp: Option<&'a [bool]>,
 }
 
 /// What the reference computes for one query.
@@ -54,12 +59,16 @@ pub struct Answer {
     pub scores: Vec<f64>,
     /// `max |x' - x|` of the last step.
     pub change: f64,
+    /// Updates done.
+    pub steps: u32,
+    /// The query and every state after it.
+    pub states: Vec<Vec<f64>>,
 }
 
 impl<'a> Problem<'a> {
     /// A problem with neither values, bias nor mask.
     pub fn new(rule: Rule, dim: usize, keys: &'a [f32]) -> Self {
-        Self { rule, dim, keys, values: None, bias: None, keep: None }
+        Self { rule, dim, keys, values: None, bias: None, keep: None, clamp: None }
     }
 
     /// The number of patterns.
@@ -81,31 +90,76 @@ impl<'a> Problem<'a> {
             {
                 z = f64::NEG_INFINITY;
             }
-            scores.push(z);
+            // Zero has one sign, so that ties are ties.
+            scores.push(z + 0.0);
         }
         scores
     }
 
     /// `steps` updates (at least one) from `query`.
     pub fn retrieve(&self, query: &[f32], steps: u32) -> Answer {
+        // No change is below zero, so none stops early.
+        self.converge(query, steps, -1.0)
+    }
+
+    /// Updates from `query` until `max |x' - x| <= tolerance`, at most `max_steps` (at least one).
+    pub fn converge(&self, query: &[f32], max_steps: u32, tolerance: f64) -> Answer {
         let mut x: Vec<f64> = query.iter().map(|&q| f64::from(q)).collect();
+        let mut states = vec![x.clone()];
         let mut scores = Vec::new();
         let mut weights = Vec::new();
+        let mut sum = Vec::new();
         let mut change = 0.0;
-        for _ in 0..steps {
+        let mut steps = 0;
+        while steps < max_steps {
             scores = self.scores(&x);
             weights = separate(self.rule.separation, &scores);
-            let next = project(&weights, self.keys, self.dim);
+            sum = project(&weights, self.keys, self.dim);
+            let mut next = sum.clone();
+            let something_left = scores.iter().any(|z| *z > f64::NEG_INFINITY);
+            if let (Some(clamp), true) = (self.clamp, something_left) {
+                for c in 0..self.dim {
+                    if clamp[c] {
+                        next[c] = f64::from(query[c]);
+                    }
+                }
+            }
             change = 0.0;
             for c in 0..self.dim {
                 change = f64::max(change, (next[c] - x[c]).abs());
             }
             x = next;
+            states.push(x.clone());
+            steps += 1;
+            if change <= tolerance {
+                break;
+            }
         }
         let output = match self.values {
             Some(values) => project(&weights, values, values.len() / self.patterns()),
-            None => x.clone(),
+            None => sum,
         };
-        Answer { output, state: x, weights, scores, change }
+        Answer { output, state: x, weights, scores, change, steps, states }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hand_computed_convergence_and_clamp() {
+        // Sparsemax at beta 10 takes one key whole at once, and stays.
+        let rule = Rule::new(crate::Similarity::Dot, crate::Separation::Sparsemax, 10.0);
+        let keys = [1.0, 0.0, 0.0, 1.0];
+        let answer = Problem::new(rule, 2, &keys).converge(&[0.75, 0.25], 9, 1e-6);
+        assert_eq!((answer.state, answer.steps, answer.change), (vec![1.0, 0.0], 2, 0.0));
+        assert_eq!(answer.states, [[0.75, 0.25], [1.0, 0.0], [1.0, 0.0]]);
+        // The first coordinate is held: the state keeps it, the output does not.
+        let clamped = Problem { clamp: Some(&[true, false]), ..Problem::new(rule, 2, &keys) };
+        let answer = clamped.retrieve(&[0.75, 0.25], 2);
+        assert_eq!((answer.state, answer.output), (vec![0.75, 0.0], vec![1.0, 0.0]));
+        let nothing = Problem { keep: Some(&[false, false]), ..clamped }.retrieve(&[0.75, 0.25], 1);
+        assert_eq!((nothing.state, nothing.output, nothing.weights), (vec![0.0; 2], vec![0.0; 2], vec![0.0; 2]));
     }
 }

@@ -1,5 +1,7 @@
 //! Scores to weights, straight from the definitions: whole rows, a sort where a sort is the simplest.
 
+use std::cmp::Ordering;
+
 use crate::rule::Separation;
 
 /// The weights of one row of scores (`-inf` where masked). All zero when no score is finite.
@@ -21,7 +23,9 @@ pub fn separate(rule: Separation, scores: &[f64]) -> Vec<f64> {
         Separation::Entmax { alpha } => entmax(scores, f64::from(alpha)),
         Separation::TopK { k } => {
             let mut order: Vec<usize> = (0..scores.len()).collect();
-            order.sort_by(|&i, &j| scores[j].total_cmp(&scores[i]).then(i.cmp(&j)));
+            // Not by `total_cmp`, to which the two zeros are no tie.
+            let falling = |i: usize, j: usize| scores[j].partial_cmp(&scores[i]).unwrap_or(Ordering::Equal);
+            order.sort_by(|&i, &j| falling(i, j).then(i.cmp(&j)));
             let mut kept = vec![f64::NEG_INFINITY; scores.len()];
             for &i in order.iter().take(k) {
                 kept[i] = scores[i];
@@ -84,6 +88,7 @@ mod tests {
         // entmax 1.5 of (0.8, 0.4): t = (0.4, 0.2), (0.4-tau)^2 + (0.2-tau)^2 = 1 at tau = 0.3 - sqrt(0.49)
         close(&separate(Separation::Entmax { alpha: 1.5 }, &[0.8, 0.4]), &[0.64, 0.36]);
         close(&separate(Separation::TopK { k: 2 }, &[ln(1.0), ln(3.0), ln(1.0)]), &[0.25, 0.75, 0.0]);
+        close(&separate(Separation::TopK { k: 1 }, &[-0.0, 0.0]), &[1.0, 0.0]);
         close(&separate(Separation::TopK { k: 9 }, &[ln(1.0), ln(3.0)]), &[0.25, 0.75]);
     }
 

@@ -1,7 +1,11 @@
 //! Stored patterns: their row layout, the windows that hold them, and the ids by which callers know them.
 
+mod ids;
+mod precision;
 mod windows;
 
+pub(crate) use ids::{Ids, Places};
+pub(crate) use precision::{decode, encode};
 pub(crate) use windows::{Window, Windows};
 
 /// Names one stored pattern for as long as it is stored.
@@ -41,6 +45,52 @@ impl Iterator for PatternIds {
     }
 }
 
+/// How keys and values are stored. Sums are `f32` whatever the storage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// As given.
+    #[default]
+    F32,
+    /// Rounded to the nearest half: 11 bits, magnitudes up to 65,504.
+    F16,
+    /// Rounded to 255 levels between plus and minus the row's largest magnitude, with one `f32` scale per row.
+    I8,
+}
+
+/// Rows that have been checked and are about to be stored, tight.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewRows<'a> {
+    /// `n x d`.
+    pub keys: &'a [f32],
+    /// `n x dv`, exactly where the layout has a value dimension.
+    pub values: Option<&'a [f32]>,
+    /// `n`; zeros when absent.
+    pub bias: Option<&'a [f32]>,
+}
+
+impl<'a> NewRows<'a> {
+    /// Rows `range` of these.
+    pub fn slice(&self, range: std::ops::Range<usize>, dim: usize, value_dim: Option<usize>) -> NewRows<'a> {
+        let rows = |of: &'a [f32], columns: usize| &of[range.start * columns..range.end * columns];
+        NewRows {
+            keys: rows(self.keys, dim),
+            values: self.values.map(|values| rows(values, value_dim.unwrap_or(dim))),
+            bias: self.bias.map(|bias| &bias[range.clone()]),
+        }
+    }
+}
+
+/// One pattern as it is stored, read back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pattern {
+    /// `d` floats, as the storage's precision has them.
+    pub key: Vec<f32>,
+    /// `dv` floats, where the memory has values.
+    pub value: Option<Vec<f32>>,
+    /// What is added to the pattern's score.
+    pub bias: f32,
+}
+
 /// The row layout of keys and values: each row is padded with zeros to whole vectors of four floats, so that shaders
 /// load `vec4<f32>` and padding adds nothing to any sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +99,10 @@ pub(crate) struct Layout {
     pub dim: usize,
     /// `dv`, when values are stored beside the keys.
     pub value_dim: Option<usize>,
+    /// How rows are stored.
+    pub precision: Precision,
+    /// Whether patterns have a bias.
+    pub bias: bool,
     /// The most rows that one window may hold.
     pub max_rows: usize,
 }
@@ -73,28 +127,9 @@ impl Layout {
     }
 }
 
-/// Copies tight rows of `columns` into rows of `stride(columns)`, zero-padded. Borrows where nothing needs to move.
-pub(crate) fn pad_rows(rows: &[f32], columns: usize) -> std::borrow::Cow<'_, [f32]> {
-    let stride = stride(columns);
-    if stride == columns {
-        return rows.into();
-    }
-    let mut padded = vec![0.0; rows.len() / columns * stride];
-    for (from, to) in rows.chunks_exact(columns).zip(padded.chunks_exact_mut(stride)) {
-        to[..columns].copy_from_slice(from);
-    }
-    padded.into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn padding_keeps_the_values_and_adds_zeros() {
-        assert_eq!(&*pad_rows(&[1.0, 2.0, 3.0, 4.0], 2), [1.0, 2.0, 0.0, 0.0, 3.0, 4.0, 0.0, 0.0]);
-        assert!(matches!(pad_rows(&[1.0; 8], 4), std::borrow::Cow::Borrowed(_)));
-    }
 
     #[test]
     fn ids_of_one_add_are_consecutive() {

@@ -43,6 +43,23 @@ impl<B> Windows<B> {
         self.windows.iter().filter(|w| w.rows > 0)
     }
 
+    /// The storage of the row at `position`, which is filled, and the row within it.
+    pub fn row(&self, position: usize) -> (&B, usize) {
+        let window = &self.windows[self.index_of(position)];
+        (&window.storage, position - window.first)
+    }
+
+    /// [`Windows::row`], to be changed.
+    pub fn row_mut(&mut self, position: usize) -> (&mut B, usize) {
+        let index = self.index_of(position);
+        let window = &mut self.windows[index];
+        (&mut window.storage, position - window.first)
+    }
+
+    fn index_of(&self, position: usize) -> usize {
+        self.windows.partition_point(|w| w.first <= position) - 1
+    }
+
     /// Forgets all rows and keeps the storage.
     pub fn clear(&mut self) {
         for window in &mut self.windows {

@@ -7,7 +7,10 @@
 use std::sync::OnceLock;
 
 use attractor::reference::{Answer, Problem};
-use attractor::{AdapterChoice, Device, DeviceOptions, Retrieval, Rule};
+use attractor::{
+    AdapterChoice, Device, DeviceOptions, Error, Mask, Memory, MemoryOptions, Patterns, Precision, Retrieval,
+    RetrieveOptions, Rule,
+};
 
 /// Adapters that every run looks for, besides all hardware: a name to require it by, the backend, and how the adapter
 /// says that it is the one.
@@ -108,15 +111,25 @@ pub fn worst(got: &[f32], expected: &[f64]) -> f64 {
     })
 }
 
-/// A problem with its queries.
+/// A problem with its queries. Whatever is absent or empty is not used.
+#[derive(Clone, Debug)]
 pub struct Case {
     pub rule: Rule,
     pub dim: usize,
     pub value_dim: Option<usize>,
     pub keys: Vec<f32>,
     pub values: Option<Vec<f32>>,
+    pub bias: Option<Vec<f32>>,
+    /// `B x N`, true where that query may use that pattern.
+    pub keep: Option<Vec<bool>>,
+    /// `B x d`, true where a coordinate is known.
+    pub clamp: Option<Vec<bool>>,
+    pub precision: Precision,
+    pub window_bytes: Option<u64>,
     pub queries: Vec<f32>,
     pub steps: u32,
+    /// Stop early at this.
+    pub tolerance: Option<f32>,
 }
 
 impl Case {
@@ -128,8 +141,14 @@ impl Case {
             value_dim,
             keys: numbers.vector(patterns * dim),
             values: value_dim.map(|value_dim| numbers.vector(patterns * value_dim)),
+            bias: None,
+            keep: None,
+            clamp: None,
+            precision: Precision::F32,
+            window_bytes: None,
             queries: numbers.vector(batch * dim),
             steps: 1,
+            tolerance: None,
         }
     }
 
@@ -137,13 +156,69 @@ impl Case {
         self.queries.len() / self.dim
     }
 
+    pub fn patterns(&self) -> usize {
+        self.keys.len() / self.dim
+    }
+
     pub fn query(&self, b: usize) -> &[f32] {
         &self.queries[b * self.dim..(b + 1) * self.dim]
     }
 
+    /// The same case as query `b` alone sees it.
+    pub fn problem(&self, b: usize) -> Problem<'_> {
+        let n = self.patterns();
+        Problem {
+            values: self.values.as_deref(),
+            bias: self.bias.as_deref(),
+            keep: self.keep.as_deref().map(|keep| &keep[b * n..(b + 1) * n]),
+            clamp: self.clamp.as_deref().map(|clamp| &clamp[b * self.dim..(b + 1) * self.dim]),
+            ..Problem::new(self.rule, self.dim, &self.keys)
+        }
+    }
+
     pub fn reference(&self, b: usize) -> Answer {
-        let problem = Problem { values: self.values.as_deref(), ..Problem::new(self.rule, self.dim, &self.keys) };
-        problem.retrieve(self.query(b), self.steps)
+        match self.tolerance {
+            None => self.problem(b).retrieve(self.query(b), self.steps),
+            Some(tolerance) => self.problem(b).converge(self.query(b), self.steps, f64::from(tolerance)),
+        }
+    }
+
+    /// The case's own options; tests add reports.
+    pub fn options(&self) -> RetrieveOptions {
+        let mut options = match self.tolerance {
+            None => RetrieveOptions::steps(self.steps),
+            Some(tolerance) => RetrieveOptions::converge(self.steps, tolerance),
+        };
+        options.mask = self.keep.as_deref().map(Mask::keep_per_query);
+        options.clamp.clone_from(&self.clamp);
+        options
+    }
+
+    /// The case's patterns on a device; `None`, said on standard error, where the device does not support them.
+    pub fn memory(&self, name: &str, device: &Device) -> Option<Memory> {
+        let mut options = MemoryOptions::new(self.dim, self.rule).precision(self.precision);
+        if let Some(value_dim) = self.value_dim {
+            options = options.value_dim(value_dim);
+        }
+        if self.bias.is_some() {
+            options = options.bias();
+        }
+        if let Some(bytes) = self.window_bytes {
+            options = options.window_bytes(bytes);
+        }
+        let mut memory = supported(name, options.build(device))?;
+        let added = memory.add_patterns(&Patterns {
+            keys: &self.keys,
+            values: self.values.as_deref(),
+            bias: self.bias.as_deref(),
+        });
+        supported(name, added)?;
+        Some(memory)
+    }
+
+    /// Retrieves the case's queries; `None`, said on standard error, where the device does not support it.
+    pub fn run(&self, name: &str, device: &Device, options: &RetrieveOptions) -> Option<Retrieval> {
+        supported(name, self.memory(name, device)?.retrieve_with_blocking(&self.queries, options))
     }
 
     /// The worst error of the sampled queries as a share of its bound; right where it is at most 1.
@@ -158,9 +233,22 @@ impl Case {
             let bound = bound(self.rule, self.dim, &self.keys, values, self.query(b), self.steps);
             let error = worst(got.output(b), &expected.output).max(worst(got.state(b), &expected.state));
             let change = (f64::from(got.change[b]) - expected.change).abs();
-            assert_eq!(got.steps[b], self.steps);
+            assert_eq!(got.steps[b], expected.steps);
             share = share.max(error / bound).max(change / (2.0 * bound));
         }
         share
+    }
+}
+
+/// The result, `None` where it is that the device does not support what was asked, which is said on standard error.
+pub fn supported<T>(name: &str, result: attractor::Result<T>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(error @ Error::Unsupported { .. }) => {
+            assert!(name != "cpu", "the CPU engine supports everything: {error}");
+            eprintln!("SKIP {name}: {error}");
+            None
+        }
+        Err(error) => panic!("{name}: {error}"),
     }
 }

@@ -1,0 +1,140 @@
+//! use lib/score
+//! use lib/order
+//! use lib/records
+//! use lib/list
+//! use lib/workgroup
+// Folds the scores of a chunk into each query's list of candidates, in the order of the patterns. Under entmax these are
+// the scores within `margin` of the running maximum, because no other can have weight; the list is pruned when the
+// maximum rises, and what finds no room is remembered by its largest score. Under top-k they are the k largest so far;
+// ties keep the smaller index. One workgroup handles one query.
+
+const LANES: u32 = 256u;
+const TOP: u32 = 0u;
+
+struct Params {
+    first: u32,
+    first_pattern: u32,
+    rows: u32,
+    score_stride: u32,
+    capacity: u32,
+    k: u32,
+    margin: f32,
+    padding_0: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> queries: array<u32>;
+@group(0) @binding(2) var<storage, read> scores: array<f32>;
+@group(0) @binding(3) var<storage, read_write> heads: array<Head>;
+@group(0) @binding(4) var<storage, read_write> list: array<vec2<u32>>;
+
+var<workgroup> dropped: atomic<u32>;
+
+// Keeps the entries of the list at `first` for which the score is within the margin, in order; returns how many.
+fn prune(local: u32, first: u32, count: u32, maximum: f32) -> u32 {
+    var kept = 0u;
+    for (var base = 0u; base < count; base += LANES) {
+        let i = base + local;
+        var entry = vec2<u32>(0u);
+        if (i < count) {
+            entry = list[first + i];
+        }
+        let z = bitcast<f32>(entry.y);
+        let stays = i < count && z - maximum > -params.margin;
+        let place = place_of(local, stays);
+        if (stays) {
+            list[first + kept + place.before] = entry;
+        }
+        kept += place.total;
+        storageBarrier();
+    }
+    return kept;
+}
+
+// Keeps the k largest entries of the list at `first`, in order; ties keep the smaller index.
+fn select_top(local: u32, first: u32, count: u32, floor: u32) {
+    var ties = ties_for(local, first, count, floor);
+    var kept = 0u;
+    for (var base = 0u; base < count; base += LANES) {
+        let i = base + local;
+        var entry = vec2<u32>(0u);
+        if (i < count) {
+            entry = list[first + i];
+        }
+        let z = bitcast<f32>(entry.y);
+        let tied = i < count && key_of(z) == floor;
+        let tie = place_of(local, tied);
+        let stays = i < count && (key_of(z) > floor || (tied && tie.before < ties));
+        let place = place_of(local, stays);
+        if (stays) {
+            list[first + kept + place.before] = entry;
+        }
+        kept += place.total;
+        ties -= min(ties, tie.total);
+        storageBarrier();
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    if (workgroup.x >= queries[0]) {
+        return;
+    }
+    let query = queries[1u + workgroup.x];
+    let first = query * params.capacity;
+    let row = workgroup.x * params.score_stride;
+    var head = Head(0u, 0u, 0u, NO_SCORE);
+    if (params.first == 0u) {
+        head = heads[query];
+    }
+    if (local == 0u) {
+        atomicStore(&dropped, head.dropped);
+    }
+
+    var most = head.maximum;
+    for (var t = local; t < params.rows; t += LANES) {
+        most = max(most, scores[row + t]);
+    }
+    most = maximum_of(local, most);
+    var count = uniform_of(local, head.count);
+    if (TOP == 0u && uniform_of(local, u32(most > head.maximum)) == 1u) {
+        count = prune(local, first, count, most);
+    }
+    var floor = head.floor;
+
+    for (var base = 0u; base < params.rows; base += LANES) {
+        let t = base + local;
+        var z = NO_SCORE;
+        if (t < params.rows) {
+            z = scores[row + t];
+        }
+        var enters = counts(z);
+        if (TOP == 1u) {
+            enters = enters && key_of(z) > floor;
+        } else {
+            enters = enters && z - most > -params.margin;
+        }
+        let place = place_of(local, enters);
+        var start = count;
+        if (TOP == 1u && uniform_of(local, u32(count + place.total > params.capacity)) == 1u) {
+            storageBarrier();
+            floor = kth_key(local, first, count);
+            select_top(local, first, count, floor);
+            start = params.k;
+        }
+        if (enters) {
+            let at = start + place.before;
+            if (at < params.capacity) {
+                list[first + at] = vec2<u32>(params.first_pattern + t, bitcast<u32>(z));
+            } else {
+                atomicMax(&dropped, key_of(z));
+            }
+        }
+        count = uniform_of(local, min(start + place.total, params.capacity));
+        storageBarrier();
+    }
+    workgroupBarrier();
+    if (local == 0u) {
+        heads[query] = Head(count, atomicLoad(&dropped), floor, most);
+    }
+}

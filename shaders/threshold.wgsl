@@ -1,0 +1,133 @@
+//! use lib/score
+//! use lib/order
+//! use lib/entmax
+//! use lib/records
+//! use lib/list
+//! use lib/workgroup
+// Solves each query's threshold on its list of candidates and turns the list into the support: indices and unnormalised
+// weights, in the order of the patterns. A query whose candidates found no room is flagged for the search over all
+// patterns instead. One workgroup handles one query.
+//
+// entmax: f(s) = sum (t_i + s)^(1/(alpha-1)) rises in s from at most 1 at count^(1-alpha) to at least 1 at 1 (Peters et
+// al. 2019): halvings of ln s, and one step of Newton where f is smooth (alpha <= 2), which ends on the exact threshold
+// of the support that was found. top-k: the k-th largest score, bit by bit, then softmax over what is left; with SCORES
+// the k entries keep their scores.
+
+const LANES: u32 = 256u;
+const TOP: u32 = 0u;
+const SCORES: u32 = 0u;
+const SEARCH: u32 = 8u;
+const HALVINGS: u32 = 34u;
+
+struct Params {
+    capacity: u32,
+    k: u32,
+    margin: f32,
+    gain: f32,
+    exponent: f32,
+    padding_0: u32,
+    padding_1: u32,
+    padding_2: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> queries: array<u32>;
+@group(0) @binding(2) var<storage, read_write> flags: array<u32>;
+@group(0) @binding(3) var<storage, read_write> heads: array<Head>;
+@group(0) @binding(4) var<storage, read_write> list: array<vec2<u32>>;
+@group(0) @binding(5) var<storage, read_write> records: array<Record>;
+
+fn total_at(local: u32, first: u32, count: u32, maximum: f32, s: f32, exponent: f32) -> f32 {
+    var total = 0.0;
+    for (var i = local; i < count; i += LANES) {
+        let root = entmax_root(score_at(first + i) - maximum, s);
+        if (root > 0.0) {
+            total += power(root, exponent);
+        }
+    }
+    return sum_of(local, total);
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    if (workgroup.x >= queries[0]) {
+        return;
+    }
+    let query = queries[1u + workgroup.x];
+    let first = query * params.capacity;
+    let head = heads[query];
+    let maximum = head.maximum;
+    let count = uniform_of(local, head.count);
+    let lost = head.dropped != 0u && score_of(head.dropped) - maximum > -params.margin;
+    if (uniform_of(local, u32(TOP == 0u && lost)) == 1u) {
+        if (local == 0u) {
+            flags[query] |= SEARCH;
+        }
+        return;
+    }
+
+    var s = 1.0;
+    var floor = 0u;
+    var ties = 0u;
+    if (TOP == 1u) {
+        floor = kth_key(local, first, count);
+        ties = ties_for(local, first, count, floor);
+    } else if (count > 1u) {
+        var low = -params.gain * log(f32(count));
+        var high = 0.0;
+        for (var i = 0u; i < HALVINGS; i += 1u) {
+            let middle = 0.5 * (low + high);
+            if (total_at(local, first, count, maximum, exp(middle), params.exponent) >= 1.0) {
+                high = middle;
+            } else {
+                low = middle;
+            }
+        }
+        s = exp(high);
+        if (params.exponent >= 1.0) {
+            let slope = params.exponent * total_at(local, first, count, maximum, s, params.exponent - 1.0);
+            let excess = total_at(local, first, count, maximum, s, params.exponent) - 1.0;
+            s = max(s - excess / slope, 0.5 * s);
+        }
+    }
+
+    // The support, in place.
+    var sum = 0.0;
+    var kept = 0u;
+    var ties_left = ties;
+    for (var base = 0u; base < count; base += LANES) {
+        let i = base + local;
+        var entry = vec2<u32>(0u);
+        if (i < count) {
+            entry = list[first + i];
+        }
+        let z = bitcast<f32>(entry.y);
+        var weight = 0.0;
+        var stays = false;
+        if (TOP == 1u) {
+            let tied = i < count && key_of(z) == floor;
+            let tie = place_of(local, tied);
+            if (i < count && (key_of(z) > floor || (tied && tie.before < ties_left))) {
+                weight = softmax_weight(z, maximum);
+                stays = SCORES == 1u || weight > 0.0;
+            }
+            ties_left -= min(ties_left, tie.total);
+        } else if (i < count) {
+            weight = entmax_weight(z - maximum, s);
+            stays = weight > 0.0;
+        }
+        let place = place_of(local, stays);
+        if (stays) {
+            list[first + kept + place.before] = vec2<u32>(entry.x, bitcast<u32>(select(weight, z, SCORES == 1u)));
+        }
+        kept += place.total;
+        sum += weight;
+        storageBarrier();
+    }
+    sum = sum_of(local, sum);
+    if (local == 0u) {
+        heads[query].count = kept;
+        records[query] = Record(maximum, s, sum, floor, ties, 0u, 0u, 0u);
+        flags[query] &= ~SEARCH;
+    }
+}

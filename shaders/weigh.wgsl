@@ -1,0 +1,126 @@
+//! use lib/score
+//! use lib/order
+//! use lib/entmax
+//! use lib/records
+//! use lib/workgroup
+// Turns the scores of a chunk into unnormalised weights, in place, by each query's record, and adds up what is reported
+// of them. One workgroup handles one query.
+
+const LANES: u32 = 256u;
+const RULE: u32 = 1u;
+const ENTMAX: u32 = 1u;
+const TOP: u32 = 2u;
+// The smallest weight that counts as support beside a largest of 1: the smallest normal f32.
+const SMALLEST: f32 = 1.1754944e-38;
+
+struct Params {
+    first: u32,
+    rows: u32,
+    score_stride: u32,
+    splits: u32,
+    gain: f32,
+    exponent: f32,
+    margin: f32,
+    padding_0: u32,
+}
+
+// Sums over the patterns so far, w being the unnormalised weight: how many have one, sum w, sum w ln w, sum w (z - max),
+// sum w^alpha, the largest w, and of ties how many have been given weight.
+struct Tally {
+    support: u32,
+    sum: f32,
+    log_sum: f32,
+    score_sum: f32,
+    power_sum: f32,
+    ties: u32,
+    largest: f32,
+    padding_0: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> queries: array<u32>;
+@group(0) @binding(2) var<storage, read> records: array<Record>;
+@group(0) @binding(3) var<storage, read_write> scores: array<f32>;
+@group(0) @binding(4) var<storage, read_write> tallies: array<Tally>;
+@group(0) @binding(5) var<storage, read_write> stats: array<vec2<f32>>;
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let slot = workgroup.x;
+    if (slot >= queries[0]) {
+        return;
+    }
+    let query = queries[1u + slot];
+    let row = slot * params.score_stride;
+    let record = records[query];
+    var before = Tally(0u, 0.0, 0.0, 0.0, 0.0, 0u, 0.0, 0u);
+    if (params.first == 0u) {
+        before = tallies[query];
+    }
+    var ties = uniform_of(local, before.ties);
+
+    var support = 0u;
+    var sum = 0.0;
+    var log_sum = 0.0;
+    var score_sum = 0.0;
+    var power_sum = 0.0;
+    var largest = 0.0;
+    for (var base = 0u; base < params.rows; base += LANES) {
+        let t = base + local;
+        var z = NO_SCORE;
+        if (t < params.rows) {
+            z = scores[row + t];
+        }
+        let difference = z - record.maximum;
+        var weight = 0.0;
+        var root = 0.0;
+        if (RULE == ENTMAX) {
+            root = select(0.0, entmax_root(difference, record.s), counts(z));
+            weight = power(root, params.exponent);
+        } else if (RULE == TOP) {
+            let key = key_of(z);
+            let tied = counts(z) && key == record.floor;
+            let tie = place_of(local, tied);
+            if (counts(z) && (key > record.floor || (tied && ties + tie.before < record.ties))) {
+                weight = softmax_weight(z, record.maximum);
+            }
+            ties += tie.total;
+        } else {
+            weight = softmax_weight(z, record.maximum);
+        }
+        if (weight >= SMALLEST) {
+            support += 1u;
+            log_sum += weight * log(weight);
+            score_sum += weight * difference;
+            largest = max(largest, weight);
+            power_sum += weight * root;
+        } else {
+            weight = 0.0;
+        }
+        sum += weight;
+        if (t < params.rows) {
+            scores[row + t] = weight;
+        }
+    }
+    support = count_of(local, support);
+    sum = sum_of(local, sum);
+    log_sum = sum_of(local, log_sum);
+    score_sum = sum_of(local, score_sum);
+    power_sum = sum_of(local, power_sum);
+    largest = maximum_of(local, largest);
+    for (var split = local; split < params.splits; split += LANES) {
+        stats[slot * params.splits + split] = vec2<f32>(0.0, select(0.0, sum, split == 0u));
+    }
+    if (local == 0u) {
+        tallies[query] = Tally(
+            before.support + support,
+            before.sum + sum,
+            before.log_sum + log_sum,
+            before.score_sum + score_sum,
+            before.power_sum + power_sum,
+            ties,
+            max(before.largest, largest),
+            0u,
+        );
+    }
+}

@@ -1,0 +1,179 @@
+//! Partial states of single queries over some of the patterns, for callers to merge.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::Engine;
+use super::projection;
+use super::separation::{Entry, Weigher, preferred, softmax};
+use super::similarity::Query;
+use super::walk::{Usable, Walk};
+use crate::partial::{Body, Candidate, Mean, Partial, prune};
+use crate::rule::Separation;
+use crate::store::stride;
+
+/// The weights of a row of scores, each with its position in the row.
+pub(crate) fn weights(separation: Separation, row: &[Entry]) -> Vec<f64> {
+    let weigher = Weigher::solve(separation, &mut row.to_vec());
+    row.iter().map(|entry| weigher.weight(*entry)).collect()
+}
+
+/// Softmax over a part, unnormalised.
+struct Sums {
+    max: f64,
+    sum: f64,
+    /// `sum exp(z - max) (z - max)`.
+    scores: f64,
+    keys: Vec<f64>,
+    values: Vec<f64>,
+}
+
+impl Sums {
+    /// Moves to the maximum `max`, which is not below its own.
+    fn raise(&mut self, max: f64) {
+        if max <= self.max {
+            return;
+        }
+        let shrink = softmax::shrink(self.max, max);
+        if self.sum > 0.0 {
+            self.scores = shrink * (self.scores + self.sum * (self.max - max));
+            self.sum *= shrink;
+            self.keys.iter_mut().chain(&mut self.values).for_each(|sum| *sum *= shrink);
+        }
+        self.max = max;
+    }
+
+    fn add(&mut self, other: &mut Self) {
+        if other.max == f64::NEG_INFINITY {
+            return;
+        }
+        self.raise(other.max);
+        other.raise(self.max);
+        self.sum += other.sum;
+        self.scores += other.scores;
+        for (into, from) in [(&mut self.keys, &other.keys), (&mut self.values, &other.values)] {
+            into.iter_mut().zip(from).for_each(|(sum, part)| *sum += part);
+        }
+    }
+}
+
+impl Engine {
+    /// The partial states of checked queries over the patterns at `subset`, whose ids are `first_id` and its position
+    /// together.
+    pub fn partials(
+        &self,
+        queries: &[f32],
+        alive: Option<&[bool]>,
+        subset: &Range<usize>,
+        first_id: u64,
+    ) -> Vec<Partial> {
+        let usable = Usable { alive, mask: None, patterns: self.windows.len() };
+        let walk = Walk { engine: self, usable, range: subset.clone() };
+        let patterns = subset.clone().filter(|index| usable.keeps(0, *index)).count() as u64;
+        queries
+            .par_chunks(self.layout.dim)
+            .enumerate()
+            .map(|(position, row)| {
+                let mut exact: Vec<f64> = row.iter().map(|x| f64::from(*x)).collect();
+                exact.resize(stride(self.layout.dim), 0.0);
+                let query = Query::new(position, exact);
+                let body = match self.rule.separation {
+                    Separation::Softmax | Separation::Softmax1 => Body::Mean(self.mean(&walk, &query)),
+                    _ => Body::Candidates(self.candidates(&walk, &query, first_id)),
+                };
+                Partial { rule: self.rule, dim: self.layout.dim, value_dim: self.layout.value_dim, patterns, body }
+            })
+            .collect()
+    }
+
+    fn mean(&self, walk: &Walk<'_>, query: &Query) -> Mean {
+        let layout = self.layout;
+        let empty = || Sums {
+            max: f64::NEG_INFINITY,
+            sum: 0.0,
+            scores: 0.0,
+            keys: vec![0.0; layout.key_stride()],
+            values: vec![0.0; layout.value_stride()],
+        };
+        let splits = walk.pass(
+            query,
+            true,
+            |_| empty(),
+            |sums, pattern| {
+                sums.raise(pattern.score);
+                let weight = (pattern.score - sums.max).exp();
+                sums.sum += weight;
+                if weight > 0.0 {
+                    sums.scores += weight * (pattern.score - sums.max);
+                    projection::add(&mut sums.keys, weight, pattern.key);
+                    if let Some(value) = pattern.value {
+                        projection::add(&mut sums.values, weight, value);
+                    }
+                }
+            },
+        );
+        let mut total = empty();
+        for mut split in splits {
+            total.add(&mut split);
+        }
+        let columns = total.keys[..layout.dim].iter().chain(&total.values[..layout.value_dim.unwrap_or(0)]);
+        if total.sum == 0.0 {
+            return Mean { log_sum: total.max, score: 0.0, largest: total.max, rows: columns.copied().collect() };
+        }
+        Mean {
+            log_sum: total.max + total.sum.ln(),
+            score: total.max + total.scores / total.sum,
+            largest: total.max,
+            rows: columns.map(|sum| sum / total.sum).collect(),
+        }
+    }
+
+    fn candidates(&self, walk: &Walk<'_>, query: &Query, first_id: u64) -> Vec<Candidate> {
+        let layout = self.layout;
+        let separation = self.rule.separation;
+        // Everything that can have weight must be kept, however much that is; a list is pruned each time it has doubled.
+        let thin = |entries: &mut Vec<Entry>| match separation {
+            Separation::TopK { k } => {
+                entries.sort_unstable_by(preferred);
+                entries.truncate(k);
+            }
+            _ => {
+                let alpha = match separation {
+                    Separation::Entmax { alpha } => f64::from(alpha),
+                    _ => 2.0,
+                };
+                let largest = entries.iter().fold(f64::NEG_INFINITY, |most, entry| most.max(entry.0));
+                entries.retain(|entry| (alpha - 1.0) * (largest - entry.0) <= 1.0);
+            }
+        };
+        let splits = walk.pass(
+            query,
+            false,
+            |_| (Vec::new(), 256),
+            |(entries, limit): &mut (Vec<Entry>, usize), pattern| {
+                entries.push((pattern.score, pattern.index));
+                if entries.len() >= *limit {
+                    thin(entries);
+                    *limit = (2 * entries.len()).max(256);
+                }
+            },
+        );
+        let mut entries: Vec<Entry> = splits.into_iter().flat_map(|(entries, _)| entries).collect();
+        thin(&mut entries);
+        let mut scratch = Vec::new();
+        let mut candidates: Vec<Candidate> = entries
+            .into_iter()
+            .map(|(score, index)| {
+                let (block, at) = self.windows.row(index);
+                let mut row = block.keys.load(at, 1, layout.key_stride(), &mut scratch)[..layout.dim].to_vec();
+                if let (Some(values), Some(columns)) = (&block.values, layout.value_dim) {
+                    row.extend(&values.load(at, 1, layout.value_stride(), &mut scratch)[..columns]);
+                }
+                Candidate { score, id: first_id.wrapping_add(index as u64), row }
+            })
+            .collect();
+        prune(separation, &mut candidates);
+        candidates
+    }
+}

@@ -1,0 +1,118 @@
+//! Rows of one window in host memory, in the precision in which they are stored, read back tile by tile as `f32`.
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
+use crate::error::{Error, Result};
+use crate::store::{Precision, stride};
+
+/// Rows of `stride(columns)` elements, the padding zero.
+#[derive(Debug)]
+pub(super) enum Rows {
+    F32(Vec<f32>),
+    F16(Vec<f16>),
+    I8 { levels: Vec<i8>, scales: Vec<f32> },
+}
+
+/// `length` zeros, or an error where the host has no room.
+pub(super) fn zeros<T: Clone + Default>(length: usize) -> Result<Vec<T>> {
+    let mut storage = Vec::new();
+    storage.try_reserve_exact(length).map_err(|_| Error::Limit {
+        operation: "Memory::reserve",
+        limit: "host memory (bytes)",
+        need: (length as u64).saturating_mul(size_of::<T>() as u64),
+        allowed: isize::MAX as u64,
+    })?;
+    storage.resize(length, T::default());
+    Ok(storage)
+}
+
+impl Rows {
+    pub fn allocate(precision: Precision, rows: usize, columns: usize) -> Result<Self> {
+        let length = rows.saturating_mul(stride(columns));
+        Ok(match precision {
+            Precision::F32 => Self::F32(zeros(length)?),
+            Precision::F16 => Self::F16(zeros(length)?),
+            Precision::I8 => Self::I8 { levels: zeros(length)?, scales: zeros(rows)? },
+        })
+    }
+
+    /// Stores tight `rows` from row `at` on.
+    pub fn store(&mut self, at: usize, rows: &[f32], columns: usize) {
+        let stride = stride(columns);
+        for (row, from) in rows.chunks_exact(columns).enumerate() {
+            let start = (at + row) * stride;
+            match self {
+                Self::F32(to) => to[start..start + columns].copy_from_slice(from),
+                Self::F16(to) => {
+                    for (to, value) in to[start..start + columns].iter_mut().zip(from) {
+                        // Beyond the range a half would be infinite, and one infinity makes every answer NaN.
+                        *to = f16::from_f32(value.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()));
+                    }
+                }
+                Self::I8 { levels, scales } => {
+                    let largest = from.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+                    let scale = largest / 127.0;
+                    scales[at + row] = scale;
+                    // A row of zeros, or of numbers so small that the scale underflows, has only level 0.
+                    let inverse = if scale > 0.0 { 1.0 / f64::from(scale) } else { 0.0 };
+                    for (to, value) in levels[start..start + columns].iter_mut().zip(from) {
+                        *to = (f64::from(*value) * inverse).round().clamp(-127.0, 127.0) as i8;
+                    }
+                }
+            }
+        }
+    }
+
+    /// `count` rows from row `at` on, each `stride` floats; borrows where they are stored as such.
+    pub fn load<'a>(&'a self, at: usize, count: usize, stride: usize, scratch: &'a mut Vec<f32>) -> &'a [f32] {
+        let range = at * stride..(at + count) * stride;
+        match self {
+            Self::F32(rows) => return &rows[range],
+            Self::F16(rows) => {
+                scratch.resize(count * stride, 0.0);
+                rows[range].convert_to_f32_slice(scratch);
+            }
+            Self::I8 { levels, scales } => {
+                scratch.resize(count * stride, 0.0);
+                let rows = scratch.chunks_exact_mut(stride).zip(levels[range].chunks_exact(stride));
+                for ((to, from), scale) in rows.zip(&scales[at..]) {
+                    for (to, level) in to.iter_mut().zip(from) {
+                        *to = f32::from(*level) * scale;
+                    }
+                }
+            }
+        }
+        scratch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(precision: Precision, row: &[f32]) -> Vec<f32> {
+        let mut rows = Rows::allocate(precision, 3, row.len()).unwrap();
+        rows.store(1, row, row.len());
+        let mut scratch = Vec::new();
+        let loaded = rows.load(1, 1, stride(row.len()), &mut scratch);
+        assert!(loaded[row.len()..].iter().all(|v| *v == 0.0), "padding is zero");
+        loaded[..row.len()].to_vec()
+    }
+
+    #[test]
+    fn each_precision_keeps_what_it_promises() {
+        let row = [0.1, -3.0, 0.0, 2.5, 1e-3];
+        assert_eq!(stored(Precision::F32, &row), row);
+        for (got, given) in stored(Precision::F16, &row).iter().zip(row) {
+            assert!((got - given).abs() <= given.abs() / 2048.0, "{got} for {given}");
+        }
+        for (got, given) in stored(Precision::I8, &row).iter().zip(row) {
+            assert!((got - given).abs() <= 3.0 / 254.0 * 1.0001, "{got} for {given}");
+        }
+        assert_eq!(stored(Precision::I8, &row)[1], -3.0, "the largest magnitude is a level");
+        assert_eq!(stored(Precision::I8, &[0.0; 5]), [0.0; 5]);
+        assert_eq!(stored(Precision::I8, &[1e-45; 2]), [0.0; 2]);
+        assert_eq!(stored(Precision::F16, &[1e30, -1e30]), [65504.0, -65504.0]);
+    }
+}

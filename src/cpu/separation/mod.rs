@@ -1,0 +1,80 @@
+//! Scores to weights. A [`Weigher`] is a separation solved for one row of scores: it turns any score of the row into its
+//! weight, so that weights are had again, for reports or sums, without being kept.
+
+pub(super) mod entmax;
+pub(super) mod passes;
+pub(super) mod softmax;
+pub(super) mod topk;
+
+use crate::rule::Separation;
+
+/// A score and the pattern that it belongs to.
+pub(super) type Entry = (f64, usize);
+
+/// Below its maximum by this, a softmax weight is far below what one `f64` sum of all others can show.
+pub(super) const SOFTMAX_WINDOW: f64 = 120.0;
+
+/// Falling scores, ties by rising index: the order in which patterns are preferred.
+pub(super) fn preferred(a: &Entry, b: &Entry) -> std::cmp::Ordering {
+    b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
+}
+
+/// A separation, solved for one row of scores.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Weigher {
+    /// No pattern is usable.
+    Nothing,
+    /// `exp(z - max) / sum`.
+    Softmax { max: f64, sum: f64 },
+    /// `[s - (max - (alpha-1) z)]_+ ^ (1/(alpha-1)) / sum`, where `max` is the largest `(alpha-1) z`.
+    Entmax { max: f64, s: f64, alpha: f64, sum: f64 },
+    /// Softmax over the entries up to `last` in order of preference.
+    TopK { last: Entry, max: f64, sum: f64 },
+}
+
+impl Weigher {
+    /// Solves `separation` for all usable entries, or for those that can have weight.
+    pub fn solve(separation: Separation, entries: &mut [Entry]) -> Self {
+        if entries.is_empty() {
+            return Self::Nothing;
+        }
+        match separation {
+            Separation::Softmax => softmax::solve(entries, false),
+            Separation::Softmax1 => softmax::solve(entries, true),
+            Separation::Sparsemax => entmax::solve(entries, 2.0),
+            Separation::Entmax { alpha } => entmax::solve(entries, f64::from(alpha)),
+            Separation::TopK { k } => topk::solve(entries, k),
+        }
+    }
+
+    pub fn is_nothing(&self) -> bool {
+        matches!(self, Self::Nothing)
+    }
+
+    /// The weight of an entry of the row.
+    pub fn weight(&self, entry: Entry) -> f64 {
+        match *self {
+            Self::Nothing => 0.0,
+            Self::Softmax { max, sum } => (entry.0 - max).exp() / sum,
+            Self::Entmax { max, s, alpha, sum } => {
+                entmax::raw(s - entmax::below(max, alpha, entry.0), entmax::power(alpha)) / sum
+            }
+            Self::TopK { last, max, sum } => {
+                if preferred(&entry, &last).is_le() {
+                    (entry.0 - max).exp() / sum
+                } else {
+                    0.0
+                }
+            }
+        }
+    }
+
+    /// Whether the entry counts as support: its weight is above zero in `f32` (softmax: beside the largest weight).
+    pub fn supports(&self, entry: Entry) -> bool {
+        match *self {
+            Self::Softmax { max, .. } => ((entry.0 - max) as f32).exp() > 0.0,
+            Self::TopK { last, max, .. } => preferred(&entry, &last).is_le() && ((entry.0 - max) as f32).exp() > 0.0,
+            _ => self.weight(entry) as f32 > 0.0,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Walking over patterns: tiles of rows through the windows, and exact passes of one state over all of them.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::Engine;
+use super::similarity::{self, Query};
+use crate::mask::Mask;
+
+/// Patterns whose scores are held at once.
+pub(super) const TILE: usize = 64;
+/// Parallel tasks to aim for; a constant, so that the bits do not depend on the number of cores.
+pub(super) const TASKS: usize = 64;
+
+/// Which patterns which query may use.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Usable<'a> {
+    pub alive: Option<&'a [bool]>,
+    pub mask: Option<&'a Mask>,
+    pub patterns: usize,
+}
+
+impl Usable<'_> {
+    pub fn keeps(&self, query: usize, pattern: usize) -> bool {
+        self.alive.is_none_or(|alive| alive[pattern])
+            && self.mask.is_none_or(|mask| mask.keeps(query, pattern, self.patterns))
+    }
+}
+
+/// Consecutive patterns of one window, their rows as `f32`.
+pub(super) struct Tile<'a> {
+    /// The position of its first pattern.
+    pub first: usize,
+    pub keys: &'a [f32],
+    pub values: Option<&'a [f32]>,
+    pub bias: &'a [f32],
+    pub norms: &'a [f64],
+}
+
+/// One usable pattern with its score.
+pub(super) struct Scored<'a> {
+    pub index: usize,
+    pub score: f64,
+    pub key: &'a [f32],
+    pub value: Option<&'a [f32]>,
+}
+
+/// Some patterns of an engine, as one retrieval sees them.
+#[derive(Clone, Debug)]
+pub(super) struct Walk<'a> {
+    pub engine: &'a Engine,
+    pub usable: Usable<'a>,
+    /// The patterns to walk over; everything outside does not exist.
+    pub range: Range<usize>,
+}
+
+/// `range` in at most `splits` pieces of whole tiles.
+pub(super) fn split(range: &Range<usize>, splits: usize) -> Vec<Range<usize>> {
+    let step = range.len().div_ceil(splits).next_multiple_of(TILE);
+    range.clone().step_by(step.max(1)).map(|start| start..range.end.min(start + step)).collect()
+}
+
+impl Walk<'_> {
+    /// The tiles of `range`, in order.
+    pub fn tiles(&self, range: &Range<usize>, values: bool, mut visit: impl FnMut(&Tile<'_>)) {
+        let layout = self.engine.layout;
+        let (key_stride, value_stride) = (layout.key_stride(), layout.value_stride());
+        let (mut key_scratch, mut value_scratch) = (Vec::new(), Vec::new());
+        for window in self.engine.windows.filled() {
+            let from = range.start.max(window.first) - window.first;
+            let to = range.end.min(window.first + window.rows).saturating_sub(window.first);
+            for start in (from..to).step_by(TILE) {
+                let count = TILE.min(to - start);
+                let block = &window.storage;
+                visit(&Tile {
+                    first: window.first + start,
+                    keys: block.keys.load(start, count, key_stride, &mut key_scratch),
+                    values: match &block.values {
+                        Some(rows) if values => Some(rows.load(start, count, value_stride, &mut value_scratch)),
+                        _ => None,
+                    },
+                    bias: &block.bias[start..start + count],
+                    norms: &block.norms[start..start + count],
+                });
+            }
+        }
+    }
+
+    /// The score `beta similarity + bias` of one pattern, from a similarity. Zero has one sign, so that ties are ties.
+    pub fn score(&self, similarity: f64, bias: f32) -> f64 {
+        f64::from(self.engine.rule.beta) * similarity + f64::from(bias) + 0.0
+    }
+
+    /// One exact pass of `query` over all usable patterns: `visit` folds them, in order, into an accumulator for each
+    /// split, which `make` makes from the split's number. The splits depend on the patterns alone.
+    pub fn pass<A: Send>(
+        &self,
+        query: &Query,
+        values: bool,
+        make: impl Fn(usize) -> A + Sync,
+        visit: impl Fn(&mut A, &Scored<'_>) + Sync,
+    ) -> Vec<A> {
+        let layout = self.engine.layout;
+        let similarity = self.engine.rule.similarity;
+        split(&self.range, TASKS)
+            .into_par_iter()
+            .enumerate()
+            .map(|(number, range)| {
+                let mut folded = make(number);
+                self.tiles(&range, values, |tile| {
+                    for (t, key) in tile.keys.chunks_exact(layout.key_stride()).enumerate() {
+                        let index = tile.first + t;
+                        if self.usable.keeps(query.position, index) {
+                            let score =
+                                self.score(similarity::exact(similarity, query, key, tile.norms[t]), tile.bias[t]);
+                            let stride = layout.value_stride();
+                            let value = tile.values.map(|values| &values[t * stride..(t + 1) * stride]);
+                            visit(&mut folded, &Scored { index, score, key, value });
+                        }
+                    }
+                });
+                folded
+            })
+            .collect()
+    }
+
+    /// The exact score of one pattern.
+    pub fn score_of(&self, query: &Query, index: usize, scratch: &mut Vec<f32>) -> f64 {
+        let (block, at) = self.engine.windows.row(index);
+        let key = block.keys.load(at, 1, self.engine.layout.key_stride(), scratch);
+        self.score(similarity::exact(self.engine.rule.similarity, query, key, block.norms[at]), block.bias[at])
+    }
+
+    /// The largest norm of a key, and the largest magnitude of a bias, that `keeps` lets through.
+    pub fn extent(&self, keeps: impl Fn(usize) -> bool) -> Extent {
+        let mut extent = Extent { norm: 0.0, bias: 0.0 };
+        for window in self.engine.windows.filled() {
+            let block = &window.storage;
+            for (row, (norm, bias)) in block.norms[..window.rows].iter().zip(&block.bias).enumerate() {
+                let bias = f64::from(bias.abs());
+                let index = window.first + row;
+                if (*norm > extent.norm || bias > extent.bias) && self.range.contains(&index) && keeps(index) {
+                    extent.norm = extent.norm.max(*norm);
+                    extent.bias = extent.bias.max(bias);
+                }
+            }
+        }
+        extent
+    }
+}
+
+/// How large the patterns of a walk are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    pub norm: f64,
+    pub bias: f64,
+}

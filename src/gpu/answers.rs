@@ -1,0 +1,265 @@
+//! Where the answers of one submission lie within their buffer, and how they become a [`Retrieval`].
+
+use super::retrieve::{Kind, Targets, Weighed};
+use super::{Rows, finish};
+use crate::error::{Error, Result};
+use crate::retrieval::{Retrieval, RetrieveOptions, Statistics, Status, Top};
+use crate::rule::{Rule, Separation, Similarity};
+use crate::store::Layout;
+
+/// What of the memory the answers are judged by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    pub layout: Layout,
+    pub rule: Rule,
+    /// Positions, of which some may have been freed.
+    pub patterns: usize,
+    /// Patterns that are stored.
+    pub stored: usize,
+    /// The square of the largest norm of a key.
+    pub largest_square: f64,
+}
+
+/// Sections of an answer buffer, in bytes from its start. Every section has one row for each query.
+pub(crate) struct Answers {
+    facts: Facts,
+    count: usize,
+    report: u64,
+    output: u64,
+    /// Apart from the output only where the two differ.
+    state: Option<u64>,
+    weighed: Option<[u64; 2]>,
+    energy: Option<[u64; 2]>,
+    trace: Vec<[u64; 3]>,
+    top: Option<[u64; 2]>,
+    /// Patterns of a top list.
+    k: u32,
+    /// Runs of queries of the part, and where their weights lie.
+    weights: Vec<(u32, u32, u64)>,
+    pub size: u64,
+}
+
+/// Words of a record and of a tally.
+const WORDS: u64 = 8;
+
+impl Answers {
+    /// The layout for `count` queries, of which `weights` (positions within the part) report theirs in full.
+    pub fn new(facts: Facts, options: &RetrieveOptions, count: usize, weights: &[usize]) -> Self {
+        let mut size = 0;
+        let mut section = |words: u64| {
+            let at = size;
+            size += count as u64 * words * 4;
+            at
+        };
+        let layout = facts.layout;
+        let report = section(finish::REPORT_WORDS.into());
+        let output = section(layout.output_dim() as u64);
+        let apart = layout.value_dim.is_some() || options.clamp.is_some();
+        let state = apart.then(|| section(layout.dim as u64));
+        let weighs = options.statistics || options.top > 0 || !weights.is_empty();
+        let weighed = weighs.then(|| [section(WORDS), section(WORDS)]);
+        let energy = options.energy.then(|| [section(WORDS), section(WORDS)]);
+        let states = if options.trace { options.max_steps() + 1 } else { 0 };
+        let trace = (0..states).map(|_| [section(WORDS), section(WORDS), section(layout.dim as u64)]).collect();
+        let k = options.top.min(facts.patterns) as u32;
+        let top = (k > 0).then(|| [section(4), section(2 * u64::from(k))]);
+        let mut runs: Vec<(u32, u32, u64)> = Vec::new();
+        for &query in weights {
+            match runs.last_mut() {
+                Some((first, length, _)) if query == (*first + *length) as usize => *length += 1,
+                _ => runs.push((query as u32, 1, size)),
+            }
+            size += 4 * facts.patterns as u64;
+        }
+        Self { facts, count, report, output, state, weighed, energy, trace, top, k, weights: runs, size }
+    }
+
+    /// The bytes of one query's answers, at the most.
+    pub fn bytes_per_query(facts: Facts, options: &RetrieveOptions, weights: bool) -> u64 {
+        let options = RetrieveOptions { clamp: Some(Vec::new()), statistics: true, energy: true, ..options.clone() };
+        Self::new(facts, &options, 1, if weights { &[0] } else { &[] }).size
+    }
+
+    /// The sections as rows of `buffer`, to write to.
+    pub fn targets<'b>(&self, buffer: &'b wgpu::Buffer, queries: Rows<'b>) -> Targets<'b> {
+        let rows = |at: u64| Rows::at(buffer, at);
+        let weighed =
+            |[records, tallies]: [u64; 2]| Weighed { records: rows(records), tallies: rows(tallies), state: None };
+        Targets {
+            count: self.count,
+            queries,
+            output: rows(self.output),
+            state: self.state.map(rows),
+            report: Some(rows(self.report)),
+            weighed: self.weighed.map(weighed),
+            energy: self.energy.map(weighed),
+            trace: self
+                .trace
+                .iter()
+                .map(|&[records, tallies, state]| Weighed { state: Some(rows(state)), ..weighed([records, tallies]) })
+                .collect(),
+            top: self.top.map(|[heads, entries]| (rows(heads), rows(entries), self.k)),
+            weights: self.weights.iter().map(|&(first, count, at)| (first, count, rows(at))).collect(),
+        }
+    }
+
+    /// Appends the answers in `bytes` to a retrieval, refusing any query whose report does not carry the stamp.
+    pub fn take(&self, to: &mut Retrieval, bytes: &[u8], stamp: u32, tolerance: f32) -> Result<()> {
+        let words: Vec<u32> = bytemuck::pod_collect_to_vec(bytes);
+        let row = |at: u64, query: usize, width: usize| &words[at as usize / 4 + query * width..][..width];
+        let floats = |words: &[u32]| -> Vec<f32> { words.iter().map(|&word| f32::from_bits(word)).collect() };
+        let (dim, output_dim) = (self.facts.layout.dim, self.facts.layout.output_dim());
+        for query in 0..self.count {
+            let report = row(self.report, query, finish::REPORT_WORDS as usize);
+            if report[0] != stamp {
+                return Err(Error::Lost {
+                    operation: "retrieve",
+                    message: format!(
+                        "query {query} carries stamp {:#x} instead of {stamp:#x}: its commands did not complete",
+                        report[0]
+                    ),
+                });
+            }
+            let (steps, change) = (report[1], f32::from_bits(report[2]));
+            let status = if report[3] & finish::NOTHING_LEFT == 0 { Status::Answered } else { Status::NothingLeft };
+            to.steps.push(steps);
+            to.change.push(change);
+            to.converged.push(change <= tolerance);
+            to.status.push(status);
+            let output = floats(row(self.output, query, output_dim));
+            let state = self.state.map_or_else(|| output.clone(), |at| floats(row(at, query, dim)));
+
+            let weights_at = |[records, tallies]: [u64; 2]| {
+                Weights::new(&self.facts, row(records, query, WORDS as usize), row(tallies, query, WORDS as usize))
+            };
+            if let Some(at) = self.energy {
+                to.energy.get_or_insert_default().push(weights_at(at).energy(&self.facts, &state));
+            }
+            if !self.trace.is_empty() {
+                let states = self.trace.iter().take(steps as usize + 1);
+                let energies = states.map(|&[records, tallies, state]| {
+                    weights_at([records, tallies]).energy(&self.facts, &floats(row(state, query, dim)))
+                });
+                to.energy_trace.get_or_insert_default().push(energies.collect());
+            }
+            if let Some(at) = self.weighed {
+                let weights = weights_at(at);
+                to.statistics.get_or_insert_default().push(weights.statistics(self.facts.stored));
+                if let Some([heads, entries]) = self.top {
+                    let count = row(heads, query, 4)[0];
+                    let entries = &row(entries, query, 2 * self.k as usize)[..2 * count.min(self.k) as usize];
+                    weights.rank(entries, self.k, to.top.get_or_insert_default());
+                }
+            }
+            to.output.extend(output);
+            to.state.extend(state);
+        }
+        for &(first, length, at) in &self.weights {
+            for i in 0..length {
+                let query = (first + i) as usize;
+                let [records, tallies] = self.weighed.expect("weights are weighed");
+                let weights =
+                    Weights::new(&self.facts, row(records, query, WORDS as usize), row(tallies, query, WORDS as usize));
+                let raw = row(at, i as usize, self.facts.patterns);
+                let scale = if weights.total > 0.0 { 1.0 / weights.total } else { 0.0 };
+                let full = raw.iter().map(|&word| (f64::from(f32::from_bits(word)) * scale) as f32);
+                to.weights.get_or_insert_default().extend(full);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One query's record and tally, as `shaders/lib/records.wgsl` and `shaders/weigh.wgsl` have them.
+struct Weights {
+    kind: Kind,
+    maximum: f64,
+    s: f64,
+    /// What unnormalised weights are divided by.
+    total: f64,
+    support: u32,
+    sum: f64,
+    log_sum: f64,
+    score_sum: f64,
+    power_sum: f64,
+    largest: f64,
+}
+
+impl Weights {
+    fn new(facts: &Facts, record: &[u32], tally: &[u32]) -> Self {
+        let float = |word: u32| f64::from(f32::from_bits(word));
+        let kind = Kind::of(facts.rule, facts.patterns as u64);
+        let sum = float(tally[1]);
+        Self {
+            kind,
+            maximum: float(record[0]),
+            s: float(record[1]),
+            total: if let Kind::Softmax { .. } = kind { float(record[2]) } else { sum },
+            support: tally[0],
+            sum,
+            log_sum: float(tally[2]),
+            score_sum: float(tally[3]),
+            power_sum: float(tally[4]),
+            largest: float(tally[6]),
+        }
+    }
+
+    /// The weight of a score of rank `rank` from the largest.
+    fn of(&self, score: f64, rank: usize) -> f64 {
+        let difference = score - self.maximum;
+        let weight = match self.kind {
+            Kind::Softmax { .. } => difference.exp(),
+            Kind::Entmax { gain } => (f64::from(gain) * difference + self.s).max(0.0).powf(1.0 / f64::from(gain)),
+            Kind::Top { k } if rank < k as usize => difference.exp(),
+            Kind::Top { .. } => 0.0,
+        };
+        weight / self.total
+    }
+
+    fn statistics(&self, patterns: usize) -> Statistics {
+        if self.sum <= 0.0 {
+            return Statistics::new(0, 0.0, 0.0, patterns);
+        }
+        let entropy = (self.sum * self.total.ln() - self.log_sum) / self.total;
+        Statistics::new(self.support, entropy.exp() as f32, (self.largest / self.total) as f32, patterns)
+    }
+
+    /// Sorts the entries of a list and appends them as a row of `top`.
+    fn rank(&self, entries: &[u32], k: u32, top: &mut Top) {
+        top.k = k as usize;
+        let mut entries: Vec<(u32, f32)> =
+            entries.as_chunks::<2>().0.iter().map(|entry| (entry[0], f32::from_bits(entry[1]))).collect();
+        entries.sort_by(|a, b| b.1.partial_cmp(&a.1).unwrap_or(std::cmp::Ordering::Equal).then(a.0.cmp(&b.0)));
+        for rank in 0..k as usize {
+            let (index, weight) = match entries.get(rank) {
+                Some(&(index, score)) => (index, self.of(f64::from(score), rank) as f32),
+                None => (u32::MAX, 0.0),
+            };
+            top.index.push(index);
+            top.weight.push(weight);
+        }
+    }
+
+    /// The table of energies in the documentation of [`Retrieval::energy`].
+    fn energy(&self, facts: &Facts, state: &[f32]) -> f64 {
+        let beta = f64::from(facts.rule.beta);
+        let square: f64 = state.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+        let patterns = facts.stored as f64;
+        let (free, constant) = match (self.kind, facts.rule.separation) {
+            (_, Separation::Softmax1) => (self.maximum + self.total.ln(), (patterns + 1.0).ln() / beta),
+            // With nothing left there are no weights and no entropy.
+            (Kind::Entmax { .. }, _) if self.total <= 0.0 => (0.0, 0.0),
+            (Kind::Entmax { gain }, _) => {
+                let alpha = 1.0 + f64::from(gain);
+                let mean = self.maximum + self.score_sum / self.total;
+                let entropy = (1.0 - self.power_sum / self.total.powf(alpha)) / (alpha * (alpha - 1.0));
+                (mean + entropy, 0.0)
+            }
+            _ => (self.maximum + self.total.ln(), patterns.ln() / beta),
+        };
+        match facts.rule.similarity {
+            Similarity::Dot => -free / beta + 0.5 * square + constant + 0.5 * facts.largest_square,
+            _ => -free / beta,
+        }
+    }
+}

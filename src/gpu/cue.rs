@@ -1,0 +1,22 @@
+//! Host side of `shaders/cue.wgsl`: copies of states, as they are or normalised.
+
+use super::kernel::{Access, Kernel, Variant, params};
+
+params! {
+    vectors: u32,
+    padding: [u32; 3],
+}
+
+pub const KERNEL: Kernel = Kernel {
+    stem: "cue",
+    source: include_str!("../../shaders/cue.wgsl"),
+    storage: &[Access::Read, Access::Read, Access::Write],
+    params: size_of::<Params>(),
+    fields: Params::FIELDS,
+    variants: &[Variant::PLAIN, Variant { constants: &[("NORMALIZE", 1)], ..Variant::PLAIN }],
+};
+
+/// Loop iterations of one invocation.
+pub fn iterations(vectors: u64) -> u64 {
+    3 * vectors.div_ceil(64) + 12
+}

@@ -1,0 +1,580 @@
+//! One dispatch for each kernel: its setting, parameters, bindings and grid.
+
+use super::buffer::Binding;
+use super::plan::LIST_CAPACITY;
+use super::record::{Calls, fold};
+use super::retrieve::{Block, Kind, Task, Wanted};
+use super::shader::{Constant, Substitution};
+use super::{Rows, StoredRows, bracket, candidates, compact, cue, export, finish, gather, merge, prepare, projection};
+use super::{refine, separation, similarity, stream, threshold, weigh};
+use crate::error::Result;
+use crate::rule::{Separation, Similarity};
+use crate::store::Precision;
+
+/// Rows of one window that one dispatch takes.
+pub(crate) struct Chunk<'a> {
+    pub rows: &'a StoredRows,
+    /// Where the window starts within the memory.
+    pub window_first: u32,
+    /// Where the chunk starts within the window.
+    pub first_row: u32,
+    pub count: u32,
+    pub splits: u32,
+}
+
+/// The largest magnitude of a beta that scores are computed with.
+const LARGEST_BETA: f32 = 1.0e30;
+
+/// No constants set, no fragments substituted.
+const PLAIN: (&[Constant], &[Substitution]) = (&[], &[]);
+
+/// `gain = alpha - 1`, `margin = 1 / gain`, `exponent = 1 / gain`, as kernels take them. Under top-k no score is too low.
+fn entmax(kind: Kind) -> (f32, f32, f32) {
+    match kind {
+        Kind::Entmax { gain } => (gain, 1.0 / gain, 1.0 / gain),
+        _ => (1.0, 1.0e38, 1.0),
+    }
+}
+
+fn rule(kind: Kind) -> u32 {
+    match kind {
+        Kind::Softmax { .. } => 0,
+        Kind::Entmax { .. } => 1,
+        Kind::Top { .. } => 2,
+    }
+}
+
+impl Task<'_> {
+    pub fn prepare(&self, calls: &mut Calls<'_>, source: &Rows<'_>, block: Block) -> Result<()> {
+        let columns = self.layout.dim as u32;
+        let (binding, source_first, source_stride) = self.bind(source, columns, block.first, block.count);
+        let params = prepare::Params {
+            queries: block.count,
+            columns,
+            vectors: self.shape.key_vectors,
+            source_first,
+            source_stride,
+            padding: [0; 3],
+        };
+        let storage = [&binding, &self.workspace.state, &self.workspace.flags];
+        let cost = u64::from(block.count) * u64::from(columns);
+        calls.push(&prepare::KERNEL, PLAIN, params, &storage, self.fold(block.count), cost)
+    }
+
+    /// Those of `source` (or all) whose flags have none of the bits of `stopped` to `chosen`, the others to `rest`.
+    pub fn compact(
+        &self,
+        calls: &mut Calls<'_>,
+        block: Block,
+        source: Option<&Binding>,
+        stopped: u32,
+        chosen: &Binding,
+        rest: &Binding,
+    ) -> Result<()> {
+        let params =
+            compact::Params { queries: block.count, from_source: source.is_some().into(), stopped, padding: 0 };
+        // Without a source, any buffer that the dispatch does not write stands in for it.
+        let storage = [source.unwrap_or(&self.workspace.state), &self.workspace.flags, chosen, rest];
+        calls.push(&compact::KERNEL, PLAIN, params, &storage, [1, 1, 1], block.count.into())
+    }
+
+    /// Copies the states of `queries`, normalised if asked.
+    pub fn copy(
+        &self,
+        calls: &mut Calls<'_>,
+        block: Block,
+        queries: &Binding,
+        from: &Binding,
+        to: &Binding,
+        normalize: bool,
+    ) -> Result<()> {
+        let params = cue::Params { vectors: self.shape.key_vectors, padding: [0; 3] };
+        let constants = [("NORMALIZE", u32::from(normalize))];
+        let cost = 4 * u64::from(block.count) * u64::from(self.shape.key_vectors);
+        calls.push(&cue::KERNEL, (&constants, &[]), params, &[queries, from, to], [block.count, 1, 1], cost)
+    }
+
+    pub fn stream(
+        &self,
+        calls: &mut Calls<'_>,
+        block: Block,
+        cue: &Binding,
+        queries: &Binding,
+        wanted: Wanted,
+        chunk: &Chunk<'_>,
+    ) -> Result<()> {
+        let shape = stream::Shape::new(self.plan.stream.queries, wanted.columns());
+        let (keep, keep_first, keep_stride) = self.keep(block, &chunk.rows.keys);
+        let params = stream::Params {
+            keep_first,
+            keep_stride,
+            window_first: chunk.window_first,
+            first_row: chunk.first_row,
+            end_row: chunk.first_row + chunk.count,
+            rows_per_split: self.plan.rows_per_split,
+            splits: chunk.splits,
+            key_vectors: self.shape.key_vectors,
+            value_vectors: self.shape.value_vectors,
+            key_columns: wanted.keys,
+            columns: wanted.columns(),
+            beta: self.beta(),
+        };
+        let workspace = self.workspace;
+        let keys = &chunk.rows.keys;
+        let storage = [
+            queries,
+            cue,
+            keys,
+            chunk.rows.values.as_ref().unwrap_or(keys),
+            chunk.rows.terms.as_ref().unwrap_or(keys),
+            keep,
+            &workspace.stats,
+            &workspace.sums,
+        ];
+        let blocks = shape.blocks(wanted.columns());
+        let grid = [chunk.splits, block.count.div_ceil(shape.queries), blocks];
+        let columns = 4 * (blocks * self.shape.key_vectors + wanted.columns());
+        let cost = u64::from(block.count) * u64::from(chunk.count) * u64::from(columns);
+        let mut constants = shape.constants();
+        constants.extend(self.compared_constants(chunk));
+        calls.push(&stream::KERNEL, (&constants, &self.compared_fragments()), params, &storage, grid, cost)
+    }
+
+    pub fn similarity(
+        &self,
+        calls: &mut Calls<'_>,
+        block: Block,
+        cue: &Binding,
+        queries: &Binding,
+        chunk: &Chunk<'_>,
+    ) -> Result<()> {
+        let (keep, keep_first, keep_stride) = self.keep(block, &chunk.rows.keys);
+        let params = similarity::Params {
+            keep_first,
+            keep_stride,
+            window_first: chunk.window_first,
+            first_row: chunk.first_row,
+            rows: chunk.count,
+            key_vectors: self.shape.key_vectors,
+            score_stride: self.staged.score_stride(),
+            beta: self.beta(),
+        };
+        let keys = &chunk.rows.keys;
+        let terms = chunk.rows.terms.as_ref().unwrap_or(keys);
+        let storage = [queries, cue, keys, terms, keep, &self.workspace.scores];
+        let grid = [chunk.count.div_ceil(similarity::TILE), block.count.div_ceil(similarity::TILE), 1];
+        let cost = u64::from(block.count) * u64::from(chunk.count) * u64::from(4 * self.shape.key_vectors);
+        let setting = (&self.compared_constants(chunk)[..], &self.compared_fragments()[..]);
+        calls.push(&similarity::KERNEL, setting, params, &storage, grid, cost)
+    }
+
+    pub fn separation(&self, calls: &mut Calls<'_>, block: Block, queries: &Binding, chunk: &Chunk<'_>) -> Result<()> {
+        let params = separation::Params {
+            rows: chunk.count,
+            rows_per_split: self.staged.rows_per_split,
+            splits: chunk.splits,
+            score_stride: self.staged.score_stride(),
+            padding: [0; 4],
+        };
+        let storage = [queries, &self.workspace.scores, &self.workspace.stats];
+        let grid = [chunk.splits, block.count, 1];
+        calls.push(&separation::KERNEL, PLAIN, params, &storage, grid, scanned(block, chunk, 8))
+    }
+
+    pub fn candidates(
+        &self,
+        calls: &mut Calls<'_>,
+        block: Block,
+        queries: &Binding,
+        chunk: &Chunk<'_>,
+        kind: Kind,
+        first: bool,
+    ) -> Result<()> {
+        let (_, margin, _) = entmax(kind);
+        let (top, k) = top_of(kind);
+        let params = candidates::Params {
+            first: first.into(),
+            first_pattern: chunk.window_first + chunk.first_row,
+            rows: chunk.count,
+            score_stride: self.staged.score_stride(),
+            capacity: LIST_CAPACITY,
+            k,
+            margin,
+            padding: 0,
+        };
+        let storage = [queries, &self.workspace.scores, &self.workspace.heads, &self.workspace.list];
+        let grid = [block.count, 1, 1];
+        let setting = (&[("TOP", top)][..], &[][..]);
+        calls.push(&candidates::KERNEL, setting, params, &storage, grid, scanned(block, chunk, 8))
+    }
+
+    /// Lists to supports; under `scores` top-k lists keep their scores.
+    pub fn threshold(
+        &self,
+        calls: &mut Calls<'_>,
+        block: Block,
+        queries: &Binding,
+        kind: Kind,
+        scores: bool,
+    ) -> Result<()> {
+        let (gain, margin, exponent) = entmax(kind);
+        let (top, k) = top_of(kind);
+        let params = threshold::Params { capacity: LIST_CAPACITY, k, margin, gain, exponent, padding: [0; 3] };
+        let workspace = self.workspace;
+        let storage = [queries, &workspace.flags, &workspace.heads, &workspace.list, &workspace.records];
+        let constants = [("TOP", top), ("SCORES", scores.into())];
+        let cost = u64::from(block.count) * u64::from(LIST_CAPACITY);
+        calls.push(&threshold::KERNEL, (&constants, &[]), params, &storage, [block.count, 1, 1], cost)
+    }
+
+    pub fn bracket(
+        &self,
+        calls: &mut Calls<'_>,
+        block: Block,
+        queries: &Binding,
+        chunk: &Chunk<'_>,
+        kind: Kind,
+    ) -> Result<()> {
+        let (gain, margin, exponent) = entmax(kind);
+        let params = bracket::Params {
+            rows: chunk.count,
+            score_stride: self.staged.score_stride(),
+            gain,
+            exponent,
+            margin,
+            padding: [0; 3],
+        };
+        let storage = [queries, &self.workspace.scores, &self.workspace.brackets];
+        let setting = (&[("TOP", top_of(kind).0)][..], &[][..]);
+        calls.push(&bracket::KERNEL, setting, params, &storage, [block.count, 1, 1], scanned(block, chunk, 16))
+    }
+
+    pub fn refine(
+        &self,
+        calls: &mut Calls<'_>,
+        block: Block,
+        queries: &Binding,
+        kind: Kind,
+        stage: u32,
+        slot: u32,
+    ) -> Result<()> {
+        let (gain, ..) = entmax(kind);
+        let params = refine::Params {
+            stage,
+            slot,
+            k: top_of(kind).1,
+            softmax1: (kind == Kind::Softmax { one_more: true }).into(),
+            // s is at least N^(1-alpha), and the logarithm of a normal f32.
+            lowest: (-gain * (self.shape.patterns as f32).ln()).max(-87.0),
+            padding: [0; 3],
+        };
+        let workspace = self.workspace;
+        let storage = [queries, &workspace.running_stats, &workspace.heads, &workspace.brackets, &workspace.records];
+        let setting = (&[("RULE", rule(kind))][..], &[][..]);
+        let grid = [block.count.div_ceil(64), 1, 1];
+        calls.push(&refine::KERNEL, setting, params, &storage, grid, block.count.into())
+    }
+
+    pub fn weigh(
+        &self,
+        calls: &mut Calls<'_>,
+        block: Block,
+        queries: &Binding,
+        chunk: &Chunk<'_>,
+        kind: Kind,
+        first: bool,
+    ) -> Result<()> {
+        let (gain, margin, exponent) = entmax(kind);
+        let params = weigh::Params {
+            first: first.into(),
+            rows: chunk.count,
+            score_stride: self.staged.score_stride(),
+            splits: chunk.splits,
+            gain,
+            exponent,
+            margin,
+            padding: 0,
+        };
+        let workspace = self.workspace;
+        let storage = [queries, &workspace.records, &workspace.scores, &workspace.tallies, &workspace.stats];
+        let setting = (&[("RULE", rule(kind))][..], &[][..]);
+        calls.push(&weigh::KERNEL, setting, params, &storage, [block.count, 1, 1], scanned(block, chunk, 8))
+    }
+
+    /// Sums the rows of every query's support, window by window.
+    pub fn gather(&self, calls: &mut Calls<'_>, block: Block, queries: &Binding, wanted: Wanted) -> Result<()> {
+        let workspace = self.workspace;
+        for (i, window) in self.windows.iter().enumerate() {
+            let rows = &window.storage;
+            let mut sum = |source: &Binding, source_vectors: u32, first_column: u32, values: u32| {
+                let side = gather::side(source_vectors);
+                let params = gather::Params {
+                    capacity: LIST_CAPACITY,
+                    window_first: window.first as u32,
+                    window_rows: window.rows as u32,
+                    source_vectors,
+                    first_column,
+                    columns: wanted.columns(),
+                    first: (i == 0).into(),
+                    padding: 0,
+                };
+                let storage = [
+                    queries,
+                    &workspace.heads,
+                    &workspace.records,
+                    &workspace.list,
+                    source,
+                    rows.terms.as_ref().unwrap_or(source),
+                    &workspace.running_stats,
+                    &workspace.running_sums,
+                ];
+                let constants = [("COLUMNS", side), ("VALUES", values)];
+                let grid = [source_vectors.div_ceil(side), block.count, 1];
+                let cost = 4 * u64::from(block.count) * u64::from(LIST_CAPACITY.min(256) * source_vectors);
+                calls.push(&gather::KERNEL, (&constants, &self.stored_fragments()), params, &storage, grid, cost)
+            };
+            if wanted.keys > 0 {
+                sum(&rows.keys, wanted.keys, 0, 0)?;
+            }
+            if let Some(values) = &rows.values
+                && wanted.values > 0
+            {
+                sum(values, wanted.values, wanted.keys, 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn projection(
+        &self,
+        calls: &mut Calls<'_>,
+        block: Block,
+        queries: &Binding,
+        wanted: Wanted,
+        chunk: &Chunk<'_>,
+    ) -> Result<()> {
+        let mut project = |source: &Binding, source_vectors: u32, first_column: u32, values: u32| {
+            let params = projection::Params {
+                first_row: chunk.first_row,
+                rows: chunk.count,
+                rows_per_split: self.staged.rows_per_split,
+                splits: chunk.splits,
+                weight_vectors: self.staged.score_stride() / 4,
+                source_vectors,
+                first_column,
+                columns: wanted.columns(),
+                padding: [0; 4],
+            };
+            let terms = chunk.rows.terms.as_ref().unwrap_or(source);
+            let storage = [queries, &self.workspace.scores, source, terms, &self.workspace.sums];
+            let grid =
+                [source_vectors.div_ceil(projection::SIDE), block.count.div_ceil(projection::TILE), chunk.splits];
+            let cost = u64::from(block.count) * u64::from(chunk.count) * u64::from(4 * source_vectors);
+            let setting = (&[("VALUES", values)][..], &self.stored_fragments()[..]);
+            calls.push(&projection::KERNEL, setting, params, &storage, grid, cost)
+        };
+        if wanted.keys > 0 {
+            project(&chunk.rows.keys, wanted.keys, 0, 0)?;
+        }
+        match &chunk.rows.values {
+            Some(values) if wanted.values > 0 => project(values, wanted.values, wanted.keys, 1),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn merge(
+        &self,
+        calls: &mut Calls<'_>,
+        block: Block,
+        queries: &Binding,
+        wanted: Wanted,
+        splits: u32,
+        chunks: u32,
+    ) -> Result<()> {
+        let columns = wanted.columns();
+        let params = merge::Params { splits, columns, slot: chunks % 2, first: u32::from(chunks == 0) };
+        let workspace = self.workspace;
+        let storage = [queries, &workspace.stats, &workspace.sums, &workspace.running_stats, &workspace.running_sums];
+        // Without columns one workgroup still merges the statistics.
+        let grid = [columns.div_ceil(merge::side(columns)).max(1), block.count, 1];
+        let cost = 4 * u64::from(block.count) * u64::from(splits) * u64::from(columns.max(1));
+        let setting = (&[("COLUMNS", merge::side(columns))][..], &[][..]);
+        calls.push(&merge::KERNEL, setting, params, &storage, grid, cost)
+    }
+
+    pub fn finish(
+        &self,
+        calls: &mut Calls<'_>,
+        block: Block,
+        queries: &Binding,
+        wanted: Wanted,
+        step: u32,
+        slot: u32,
+    ) -> Result<()> {
+        // The result is the values' part, or with clamped keys all of it, before the clamp.
+        let result_from = match (self.shape.value_vectors, &self.known) {
+            (0, Some(_)) => 0,
+            (0, None) => wanted.columns(),
+            _ => wanted.keys,
+        };
+        let known = self.known.as_ref();
+        let stride = known.map_or(0, |bits| bits.stride);
+        let params = finish::Params {
+            columns: wanted.columns(),
+            key_columns: wanted.keys,
+            result_from,
+            slot,
+            step,
+            stamp: self.stamp,
+            known_first: block.first * stride,
+            known_stride: stride,
+            tolerance: self.tolerance,
+            stops_early: self.stops_early.into(),
+            padding: [0; 2],
+        };
+        let workspace = self.workspace;
+        let storage = [
+            queries,
+            &workspace.running_stats,
+            &workspace.running_sums,
+            known.map_or(queries, |bits| &bits.words),
+            &workspace.flags,
+            &workspace.state,
+            &workspace.result,
+            &workspace.report,
+        ];
+        let constants = [
+            ("SOFTMAX1", u32::from(self.rule.separation == Separation::Softmax1)),
+            ("CLAMP", u32::from(known.is_some())),
+        ];
+        let cost = 4 * u64::from(block.count) * u64::from(wanted.columns());
+        calls.push(&finish::KERNEL, (&constants, &[]), params, &storage, [block.count, 1, 1], cost)
+    }
+
+    /// Rows of `columns` words, padded to whole vectors, of the queries of a block.
+    pub fn export(
+        &self,
+        calls: &mut Calls<'_>,
+        source: &Binding,
+        columns: u32,
+        target: &Rows<'_>,
+        block: Block,
+    ) -> Result<()> {
+        self.export_strided(calls, source, columns, columns.next_multiple_of(4), 0, target, block)
+    }
+
+    /// Rows of `columns` words, `source_stride` apart from word `source_first`.
+    #[expect(clippy::too_many_arguments, reason = "a dispatch has as many")]
+    pub fn export_strided(
+        &self,
+        calls: &mut Calls<'_>,
+        source: &Binding,
+        columns: u32,
+        source_stride: u32,
+        source_first: u32,
+        target: &Rows<'_>,
+        block: Block,
+    ) -> Result<()> {
+        let (binding, target_first, target_stride) = self.bind(target, columns, block.first, block.count);
+        let params = export::Params {
+            rows: block.count,
+            columns,
+            source_first,
+            source_stride,
+            target_first,
+            target_stride,
+            padding: [0; 2],
+        };
+        let cost = u64::from(block.count) * u64::from(columns);
+        calls.push(&export::KERNEL, PLAIN, params, &[source, &binding], self.fold(block.count), cost)
+    }
+
+    /// The weights of a chunk, of `count` queries from `slot`, into rows from `row` of a target as wide as the memory.
+    pub fn export_weights(
+        &self,
+        calls: &mut Calls<'_>,
+        chunk: &Chunk<'_>,
+        target: &Rows<'_>,
+        row: u32,
+        slot: u32,
+        count: u32,
+    ) -> Result<()> {
+        let stride = self.staged.score_stride();
+        let at = chunk.window_first + chunk.first_row;
+        let rows = Rows {
+            buffer: target.buffer,
+            offset: target.offset + 4 * u64::from(at),
+            stride: Some(self.shape.patterns as u32),
+        };
+        let block = Block { first: row, count };
+        self.export_strided(calls, &self.workspace.scores, chunk.count, stride, slot * stride, &rows, block)
+    }
+
+    /// The rule's beta, kept where a product with it does not overflow: beyond, all that counts is which score is largest,
+    /// and scores that were cut at their limit would tie.
+    fn beta(&self) -> f32 {
+        self.rule.beta.clamp(-LARGEST_BETA, LARGEST_BETA)
+    }
+
+    /// Rows `first .. first + count` of a caller's buffer: a binding of just those, aligned as the device asks, the word
+    /// at which they start within it, and the words from row to row.
+    fn bind(&self, rows: &Rows<'_>, columns: u32, first: u32, count: u32) -> (Binding, u32, u32) {
+        let stride = rows.stride(columns as usize);
+        let begin = rows.offset + 4 * u64::from(first) * stride;
+        let end = begin + 4 * (u64::from(count - 1) * stride + u64::from(columns));
+        let alignment = u64::from(self.context.limits.min_storage_buffer_offset_alignment);
+        let offset = begin / alignment * alignment;
+        // Bindings are whole vectors where the buffer allows.
+        let size = (end - offset).next_multiple_of(16).min(rows.buffer.size() - offset);
+        let binding = Binding { buffer: rows.buffer.clone(), offset, size: Some(size) };
+        (binding, ((begin - offset) / 4) as u32, stride as u32)
+    }
+
+    /// The bits that say which patterns may be used, the block's first word and the words from query to query. Without a
+    /// mask `other` stands in.
+    fn keep<'b>(&'b self, block: Block, other: &'b Binding) -> (&'b Binding, u32, u32) {
+        match &self.keep {
+            Some(bits) => (&bits.words, block.first * bits.stride, bits.stride),
+            None => (other, 0, 0),
+        }
+    }
+
+    fn compared_constants(&self, chunk: &Chunk<'_>) -> [Constant; 2] {
+        [("TERMS", chunk.rows.terms.is_some().into()), ("KEEP", self.keep.is_some().into())]
+    }
+
+    fn compared_fragments(&self) -> Vec<Substitution> {
+        let mut fragments = self.stored_fragments();
+        match self.rule.similarity {
+            Similarity::Dot | Similarity::Cosine => {}
+            Similarity::Euclidean => fragments.push(("lib/compare_dot", "lib/compare_euclidean")),
+            Similarity::Manhattan => fragments.push(("lib/compare_dot", "lib/compare_manhattan")),
+        }
+        fragments
+    }
+
+    fn stored_fragments(&self) -> Vec<Substitution> {
+        match self.layout.precision {
+            Precision::F32 => vec![],
+            Precision::F16 => vec![("lib/stored_f32", "lib/stored_f16")],
+            Precision::I8 => vec![("lib/stored_f32", "lib/stored_i8")],
+        }
+    }
+
+    fn fold(&self, workgroups: u32) -> [u32; 3] {
+        fold(workgroups, self.context.limits.max_compute_workgroups_per_dimension)
+    }
+}
+
+/// Whether a kernel selects the largest, and how many.
+fn top_of(kind: Kind) -> (u32, u32) {
+    match kind {
+        Kind::Top { k } => (1, k),
+        _ => (0, 0),
+    }
+}
+
+/// The cost of going once through the scores of a chunk.
+fn scanned(block: Block, chunk: &Chunk<'_>, operations: u64) -> u64 {
+    operations * u64::from(block.count) * u64::from(chunk.count)
+}

@@ -1,0 +1,31 @@
+//! Host side of `shaders/refine.wgsl`: the ends of each query's bracket, and its record.
+
+use super::kernel::{Access, Kernel, Variant, params};
+
+params! {
+    stage: u32,
+    slot: u32,
+    k: u32,
+    softmax1: u32,
+    lowest: f32,
+    padding: [u32; 3],
+}
+
+pub const KERNEL: Kernel = Kernel {
+    stem: "refine",
+    source: include_str!("../../shaders/refine.wgsl"),
+    storage: &[Access::Read, Access::Read, Access::Read, Access::Write, Access::Write],
+    params: size_of::<Params>(),
+    fields: Params::FIELDS,
+    variants: &[Variant::RULES[0], Variant::RULES[1], Variant::RULES[2]],
+};
+
+/// Opens the brackets.
+pub const OPEN: u32 = 0;
+/// Narrows them by one pass.
+pub const NARROW: u32 = 1;
+/// Narrows them and writes the records.
+pub const CLOSE: u32 = 2;
+
+/// Loop iterations of one invocation.
+pub const ITERATIONS: u64 = 16;

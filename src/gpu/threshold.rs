@@ -1,0 +1,31 @@
+//! Host side of `shaders/threshold.wgsl`: the threshold of each query from its list.
+
+use super::kernel::{Access, Kernel, Variant, params};
+
+params! {
+    capacity: u32,
+    k: u32,
+    margin: f32,
+    gain: f32,
+    exponent: f32,
+    padding: [u32; 3],
+}
+
+pub const KERNEL: Kernel = Kernel {
+    stem: "threshold",
+    source: include_str!("../../shaders/threshold.wgsl"),
+    storage: &[Access::Read, Access::Write, Access::Write, Access::Write, Access::Write],
+    params: size_of::<Params>(),
+    fields: Params::FIELDS,
+    variants: &[
+        Variant::PLAIN,
+        Variant { constants: &[("TOP", 1)], ..Variant::PLAIN },
+        Variant { constants: &[("TOP", 1), ("SCORES", 1)], ..Variant::PLAIN },
+    ],
+};
+
+/// Loop iterations of one invocation over a list of `capacity`.
+pub fn iterations(capacity: u64) -> u64 {
+    let list = capacity.div_ceil(256);
+    36 * (1 + list + 8) + list * (1 + 16) + 8
+}

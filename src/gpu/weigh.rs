@@ -1,0 +1,28 @@
+//! Host side of `shaders/weigh.wgsl`: a chunk of scores into unnormalised weights, and what is reported of them.
+
+use super::kernel::{Access, Kernel, Variant, params};
+
+params! {
+    first: u32,
+    rows: u32,
+    score_stride: u32,
+    splits: u32,
+    gain: f32,
+    exponent: f32,
+    margin: f32,
+    padding: u32,
+}
+
+pub const KERNEL: Kernel = Kernel {
+    stem: "weigh",
+    source: include_str!("../../shaders/weigh.wgsl"),
+    storage: &[Access::Read, Access::Read, Access::Write, Access::Write, Access::Write],
+    params: size_of::<Params>(),
+    fields: Params::FIELDS,
+    variants: &[Variant::RULES[0], Variant::RULES[1], Variant::RULES[2]],
+};
+
+/// Loop iterations of one invocation over `rows` patterns.
+pub fn iterations(rows: u64) -> u64 {
+    rows.div_ceil(256) * (1 + 8) + 5 * 8 + 4
+}

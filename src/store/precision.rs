@@ -1,0 +1,90 @@
+//! Rows as they are stored: `f32`, halves, or bytes with one scale a row.
+
+use half::f16;
+
+use super::{Precision, stride};
+
+impl Precision {
+    /// Bytes of one stored element.
+    pub(crate) fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+            Self::I8 => 1,
+        }
+    }
+}
+
+/// Tight rows of `columns` as stored rows, padded with zeros to `stride(columns)` elements, and the scale of each row (1
+/// where the precision has none).
+pub(crate) fn encode(rows: &[f32], columns: usize, precision: Precision) -> (Vec<u8>, Vec<f32>) {
+    let count = rows.len() / columns;
+    let mut bytes = vec![0u8; count * stride(columns) * precision.bytes()];
+    let mut scales = vec![1.0; count];
+    let stored = bytes.chunks_exact_mut(stride(columns) * precision.bytes());
+    for ((row, stored), scale) in rows.chunks_exact(columns).zip(stored).zip(&mut scales) {
+        match precision {
+            Precision::F32 => stored[..4 * columns].copy_from_slice(bytemuck::cast_slice(row)),
+            Precision::F16 => {
+                for (to, value) in stored.as_chunks_mut::<2>().0.iter_mut().zip(row) {
+                    // What is beyond the largest half becomes the largest: an infinity would poison every sum.
+                    *to = f16::from_f32(value.clamp(-65_504.0, 65_504.0)).to_le_bytes();
+                }
+            }
+            Precision::I8 => {
+                let largest = row.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+                // A row of zeros, or of values too small for a scale, is stored as zeros.
+                *scale = largest / 127.0;
+                if *scale >= f32::MIN_POSITIVE {
+                    for (to, value) in stored.iter_mut().zip(row) {
+                        *to = (value / *scale).round().clamp(-127.0, 127.0) as i8 as u8;
+                    }
+                }
+            }
+        }
+    }
+    (bytes, scales)
+}
+
+/// One stored row as `f32`, tight.
+pub(crate) fn decode(stored: &[u8], columns: usize, precision: Precision, scale: f32) -> Vec<f32> {
+    match precision {
+        Precision::F32 => bytemuck::pod_collect_to_vec(&stored[..4 * columns]),
+        Precision::F16 => {
+            stored.as_chunks::<2>().0.iter().take(columns).map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect()
+        }
+        Precision::I8 => stored.iter().take(columns).map(|byte| f32::from(byte.cast_signed()) * scale).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_back_within_their_precision() {
+        let rows = [1.0, -0.3, 0.001, 70_000.0, 0.0, 0.0, 0.0, 0.0, 1e-40, -1e-40, 0.0, 0.0];
+        for (precision, error) in [(Precision::F32, 0.0), (Precision::F16, 1.0 / 2048.0), (Precision::I8, 0.5 / 127.0)]
+        {
+            let (bytes, scales) = encode(&rows, 4, precision);
+            for (i, row) in rows.chunks_exact(4).enumerate() {
+                let size = 4 * precision.bytes();
+                let back = decode(&bytes[i * size..(i + 1) * size], 4, precision, scales[i]);
+                let largest = row.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+                for (got, stored) in back.iter().zip(row) {
+                    let stored = if precision == Precision::F16 { stored.min(65_504.0) } else { *stored };
+                    assert!((got - stored).abs() <= error * largest.max(1e-4), "{precision:?}: {got} for {stored}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn padding_is_zero() {
+        for precision in [Precision::F32, Precision::F16, Precision::I8] {
+            let (bytes, _) = encode(&[5.0; 6], 3, precision);
+            assert_eq!(bytes.len(), 8 * precision.bytes());
+            assert!(bytes[3 * precision.bytes()..4 * precision.bytes()].iter().all(|byte| *byte == 0));
+        }
+    }
+}

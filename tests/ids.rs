@@ -1,0 +1,109 @@
+//! Patterns by id: what is removed, updated and read back, on every device.
+
+mod common;
+
+use attractor::{Error, Memory, MemoryOptions, PatternId, Patterns, Precision, RetrieveOptions, Rule, WeightsOf};
+use common::{Case, Numbers};
+
+/// The stored rows in the order of their positions, as a case for the reference.
+fn case_of(memory: &Memory, rule: Rule, queries: &[f32]) -> Case {
+    let ids = (0..memory.positions()).filter_map(|position| memory.id_at(position));
+    let keys: Vec<f32> = ids.flat_map(|id| memory.get(id).unwrap().key).collect();
+    Case { keys, queries: queries.to_vec(), ..Case::random(0, 1, 1, memory.dim(), None, rule) }
+}
+
+#[test]
+fn what_is_removed_has_no_weight_and_what_is_updated_counts() {
+    for (name, device) in common::devices() {
+        let rule = Rule::softmax(1.5);
+        let mut numbers = Numbers(7);
+        let mut memory = MemoryOptions::new(6, rule).window_bytes(20 * 32).build(device).unwrap();
+        let ids: Vec<PatternId> = memory.add(&numbers.vector(50 * 6)).unwrap().collect();
+        let queries = numbers.vector(5 * 6);
+        for id in [0, 7, 19, 20, 49] {
+            memory.remove(ids[id]).unwrap();
+            assert!(!memory.contains(ids[id]));
+        }
+        let row = numbers.vector(6);
+        memory.update(ids[30], &Patterns { keys: &row, values: None, bias: None }).unwrap();
+        assert_eq!(memory.get(ids[30]).unwrap().key, row, "{name}");
+        assert_eq!((memory.len(), memory.positions()), (45, 50), "{name}");
+
+        let check = |memory: &Memory| {
+            let options = RetrieveOptions::default().weights(WeightsOf::All).top(3);
+            let got = memory.retrieve_with_blocking(&queries, &options).unwrap();
+            let case = case_of(memory, rule, &queries);
+            assert!(case.judge(&got, 0..5) <= 1.0, "{name}");
+            for (position, weight) in got.weights.as_ref().unwrap()[..memory.positions()].iter().enumerate() {
+                assert_eq!(*weight > 0.0, memory.id_at(position).is_some(), "{name} position {position}");
+            }
+            let best = got.top.unwrap().index[0] as usize;
+            assert!(memory.id_at(best).is_some(), "{name}");
+        };
+        check(&memory);
+        // Freed positions are filled first, ids are new.
+        let added: Vec<PatternId> = memory.add(&numbers.vector(8 * 6)).unwrap().collect();
+        assert_eq!(added.first(), Some(&PatternId(50)), "{name}");
+        assert_eq!((memory.len(), memory.positions(), memory.id_at(0)), (53, 53, Some(PatternId(50))), "{name}");
+        check(&memory);
+
+        let only = memory.filter(|id| id == ids[30]);
+        let got = memory.retrieve_with_blocking(&queries, &RetrieveOptions::default().mask(only)).unwrap();
+        for b in 0..5 {
+            assert_eq!(got.output(b), row, "{name}: one pattern is all there is");
+        }
+    }
+}
+
+#[test]
+fn unknown_ids_and_wrong_rows_change_nothing() {
+    for (name, device) in common::devices() {
+        let mut memory = Memory::with_values(device, 3, 2, Rule::softmax(1.0)).unwrap();
+        memory.add_with_values(&[1.0; 6], &[2.0; 4]).unwrap();
+        let before = memory.get(PatternId(1)).unwrap();
+        assert_eq!(
+            (before.key.as_slice(), before.value.as_deref(), before.bias),
+            (&[1.0; 3][..], Some(&[2.0; 2][..]), 0.0)
+        );
+        let good = Patterns { keys: &[5.0; 3], values: Some(&[5.0; 2]), bias: None };
+        assert!(matches!(memory.update(PatternId(2), &good), Err(Error::UnknownId { .. })), "{name}");
+        assert!(memory.remove(PatternId(9)).unwrap_err().to_string().contains("id 9"), "{name}");
+        assert!(matches!(memory.get(PatternId(u64::MAX)), Err(Error::UnknownId { .. })), "{name}");
+        for bad in [
+            Patterns { keys: &[5.0; 6], values: Some(&[5.0; 4]), bias: None },
+            Patterns { values: None, ..good },
+            Patterns { keys: &[f32::NAN; 3], ..good },
+            Patterns { bias: Some(&[1.0]), ..good },
+        ] {
+            assert!(memory.update(PatternId(1), &bad).is_err(), "{name}");
+        }
+        assert_eq!(memory.get(PatternId(1)).unwrap(), before, "{name}");
+        memory.remove(PatternId(0)).unwrap();
+        memory.remove(PatternId(1)).unwrap();
+        assert!(matches!(memory.retrieve_blocking(&[0.0; 3]), Err(Error::Empty { .. })), "{name}");
+    }
+}
+
+#[test]
+fn every_precision_reads_back_what_it_stores() {
+    for (name, device) in common::devices() {
+        for (precision, error) in [(Precision::F32, 0.0), (Precision::F16, 1.0 / 2048.0), (Precision::I8, 0.5 / 127.0)]
+        {
+            let mut numbers = Numbers(3);
+            let options = MemoryOptions::new(7, Rule::softmax(1.0)).value_dim(5).bias().precision(precision);
+            let mut memory = options.build(device).unwrap();
+            let (keys, values) = (numbers.vector(9 * 7), numbers.vector(9 * 5));
+            let bias = numbers.vector(9);
+            let patterns = Patterns { keys: &keys, values: Some(&values), bias: Some(&bias) };
+            for (i, id) in memory.add_patterns(&patterns).unwrap().enumerate() {
+                let got = memory.get(id).unwrap();
+                assert_eq!(got.bias, bias[i], "{name}");
+                let near = |got: &[f32], stored: &[f32]| {
+                    got.len() == stored.len() && got.iter().zip(stored).all(|(g, s)| (g - s).abs() <= error * 1.001)
+                };
+                assert!(near(&got.key, &keys[i * 7..(i + 1) * 7]), "{name} {precision:?}");
+                assert!(near(&got.value.unwrap(), &values[i * 5..(i + 1) * 5]), "{name} {precision:?}");
+            }
+        }
+    }
+}

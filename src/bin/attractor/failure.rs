@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Why a command ends without its result.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The flags make no sense, or ask for what this version does not have.
+    /// The flags make no sense.
     #[error("{0}")]
     Usage(String),
     /// The input is not what it should be, or an answer is wrong.
@@ -34,7 +34,7 @@ impl Failure {
     /// 2 for bad usage, 1 for a failure.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Library(attractor::Error::Unsupported { .. }) => Self::USAGE,
+            Self::Usage(_) => Self::USAGE,
             _ => 1,
         }
     }

@@ -44,31 +44,59 @@ impl std::fmt::Display for Address {
     }
 }
 
+/// What a tensor is to the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Precision {
+pub enum Role {
+    Keys,
+    Values,
+    Queries,
+    Bias,
+    Mask,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Keys => "keys",
+            Self::Values => "values",
+            Self::Queries => "queries",
+            Self::Bias => "bias",
+            Self::Mask => "mask",
+        }
+    }
+
+    /// Keys have, a mask has.
+    fn verb(self, plural: &'static str, singular: &'static str) -> &'static str {
+        match self {
+            Self::Keys | Self::Values | Self::Queries => plural,
+            Self::Bias | Self::Mask => singular,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Element {
     F32,
     F16,
+    /// A byte that is 0 or 1.
+    Flag,
 }
 
-/// A matrix in a mapped file: checked to be there in full, and not read yet.
+/// A tensor in a mapped file: checked to be there in full and of a fitting dtype, and not read yet.
 #[derive(Debug)]
-pub struct Matrix {
-    /// What it is to the command: `keys`, `values` or `queries`.
-    pub role: &'static str,
-    /// Where it came from.
-    pub address: Address,
-    /// The number of rows, at least 1.
-    pub rows: usize,
-    /// The number of columns, at least 1.
-    pub columns: usize,
+pub struct Array {
+    role: Role,
+    address: Address,
+    /// Its shape, as the file has it.
+    pub shape: Vec<usize>,
     map: Mmap,
     data: Range<usize>,
-    precision: Precision,
+    element: Element,
 }
 
-impl Matrix {
-    /// Opens the matrix at `address`.
-    pub fn open(role: &'static str, address: &Address) -> Result<Self, Failure> {
+impl Array {
+    /// Opens the tensor at `address`.
+    pub fn open(role: Role, address: &Address) -> Result<Self, Failure> {
         let map = map(&address.path)?;
         let located = match &address.tensor {
             Some(tensor) => in_safetensors(&map, tensor),
@@ -76,53 +104,97 @@ impl Matrix {
         };
         let fail = |why: String| Failure::Work(format!("{address}: {why}"));
         let Located { dtype, shape, data } = located.map_err(fail)?;
-        let precision = match dtype.as_str() {
-            "F32" | "<f4" => Precision::F32,
-            "F16" | "<f2" => Precision::F16,
-            _ => return Err(fail(format!("{role} have dtype {dtype}, expected f32 or f16 (little-endian)"))),
+        let element = match (dtype.as_str(), role) {
+            ("U8" | "BOOL" | "|u1" | "|b1", Role::Mask) => Element::Flag,
+            (_, Role::Mask) => {
+                let expected = "u8 or bool, 1 where a pattern may be used";
+                return Err(fail(format!("mask has dtype {dtype}, expected {expected}")));
+            }
+            ("F32" | "<f4", _) => Element::F32,
+            ("F16" | "<f2", _) => Element::F16,
+            _ => {
+                let (name, has) = (role.name(), role.verb("have", "has"));
+                return Err(fail(format!("{name} {has} dtype {dtype}, expected f32 or f16 (little-endian)")));
+            }
         };
-        let [rows, columns] = shape[..] else {
-            let rows = if role == "queries" { "B" } else { "N" };
-            return Err(fail(format!(
-                "{role} have shape {}, expected two dimensions, {rows} rows by columns",
-                shape_text(&shape)
-            )));
-        };
-        if rows == 0 || columns == 0 {
-            return Err(fail(format!(
-                "{role} have shape {rows} x {columns}, expected at least one row and one column"
-            )));
-        }
-        Ok(Self { role, address: address.clone(), rows, columns, map, data, precision })
+        Ok(Self { role, address: address.clone(), shape, map, data, element })
     }
 
     /// Every number, row-major, borrowed from the mapped file where it lies as the machine wants it.
-    pub fn read(&self) -> Result<Cow<'_, [f32]>, Failure> {
-        let bytes = &self.map[self.data.clone()];
-        let floats = match self.precision {
+    pub fn floats(&self) -> Result<Cow<'_, [f32]>, Failure> {
+        let bytes = self.bytes();
+        let floats = match self.element {
             // The cast fails on an odd offset, which both formats allow.
-            Precision::F32 => match bytemuck::try_cast_slice(bytes) {
+            Element::F32 => match bytemuck::try_cast_slice(bytes) {
                 Ok(floats) if cfg!(target_endian = "little") => Cow::Borrowed(floats),
                 _ => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
             },
-            Precision::F16 => bytes.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+            Element::F16 => bytes.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+            Element::Flag => bytes.iter().map(|&b| f32::from(b)).collect(),
         };
         match floats.iter().position(|v| !v.is_finite()) {
             None => Ok(floats),
-            Some(at) => Err(Failure::Work(format!(
-                "{}: {} row {}, column {} is {}; every value must be finite",
-                self.address,
-                self.role,
-                at / self.columns,
-                at % self.columns,
-                floats[at]
-            ))),
+            Some(at) => Err(self.refuse_element(at, &format!("is {}; every value must be finite", floats[at]))),
         }
+    }
+
+    /// The bytes of a mask, row-major, each 0 or 1.
+    pub fn flags(&self) -> Result<&[u8], Failure> {
+        let bytes = self.bytes();
+        match bytes.iter().position(|b| *b > 1) {
+            None => Ok(bytes),
+            Some(at) => Err(self.refuse_element(at, &format!("is {}; a mask holds 0 and 1 only", bytes[at]))),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.map[self.data.clone()]
+    }
+
+    fn refuse_element(&self, at: usize, why: &str) -> Failure {
+        let place = match self.shape[..] {
+            [_, columns] => format!("row {}, column {}", at / columns, at % columns),
+            _ => format!("element {at}"),
+        };
+        Failure::Work(format!("{}: {} {place} {why}", self.address, self.role.name()))
     }
 
     /// Role, place and shape, for messages.
     pub fn describe(&self) -> String {
-        format!("{} of {} are {} x {}", self.role, self.address, self.rows, self.columns)
+        let (name, is) = (self.role.name(), self.role.verb("are", "is"));
+        format!("{name} of {} {is} {}", self.address, shape_text(&self.shape))
+    }
+
+    /// Refuses this tensor for not fitting `other`.
+    pub fn unlike(&self, other: &Self, expected: &str) -> Failure {
+        Failure::Work(format!("{}, but {}: expected {expected}", self.describe(), other.describe()))
+    }
+}
+
+/// A tensor of rows and columns, at least one of each.
+#[derive(Debug)]
+pub struct Matrix {
+    pub array: Array,
+    pub rows: usize,
+    pub columns: usize,
+}
+
+impl Matrix {
+    /// Opens the matrix at `address`.
+    pub fn open(role: Role, address: &Address) -> Result<Self, Failure> {
+        let array = Array::open(role, address)?;
+        let fail = |expected: &str| {
+            let (name, has) = (role.name(), role.verb("have", "has"));
+            Failure::Work(format!("{address}: {name} {has} shape {}, expected {expected}", shape_text(&array.shape)))
+        };
+        let [rows, columns] = array.shape[..] else {
+            let rows = if role == Role::Queries { "B" } else { "N" };
+            return Err(fail(&format!("two dimensions, {rows} rows by columns")));
+        };
+        if rows == 0 || columns == 0 {
+            return Err(fail("at least one row and one column"));
+        }
+        Ok(Self { array, rows, columns })
     }
 }
 
@@ -217,6 +289,7 @@ fn in_npy(file: &[u8]) -> Result<Located, String> {
     let item = match dtype.as_str() {
         "<f4" => 4,
         "<f2" => 2,
+        "|u1" | "|b1" => 1,
         _ => return Ok(Located { dtype, shape, data: data..data }),
     };
     let expected = shape.iter().try_fold(item, |size: usize, &n| size.checked_mul(n));
@@ -243,13 +316,15 @@ pub struct Tensor<'a> {
 
 impl<'a> Tensor<'a> {
     /// A tensor of f32.
-    pub fn f32(name: &'static str, shape: &[usize], values: &'a [f32]) -> Self {
-        Self { name, dtype: Dtype::F32, shape: shape.into(), bytes: little_endian(values, |v| v.to_le_bytes()) }
+    pub fn f32(name: &'static str, shape: &[usize], values: impl Into<Cow<'a, [f32]>>) -> Self {
+        let bytes = little_endian(values.into(), |v| v.to_le_bytes());
+        Self { name, dtype: Dtype::F32, shape: shape.into(), bytes }
     }
 
     /// A tensor of u32.
-    pub fn u32(name: &'static str, shape: &[usize], values: &'a [u32]) -> Self {
-        Self { name, dtype: Dtype::U32, shape: shape.into(), bytes: little_endian(values, |v| v.to_le_bytes()) }
+    pub fn u32(name: &'static str, shape: &[usize], values: impl Into<Cow<'a, [u32]>>) -> Self {
+        let bytes = little_endian(values.into(), |v| v.to_le_bytes());
+        Self { name, dtype: Dtype::U32, shape: shape.into(), bytes }
     }
 
     /// A tensor of u8, 1 where true.
@@ -257,13 +332,17 @@ impl<'a> Tensor<'a> {
         let bytes = values.iter().map(|&v| u8::from(v)).collect();
         Self { name, dtype: Dtype::U8, shape: shape.into(), bytes }
     }
+
+    /// Name and shape, for messages.
+    pub fn describe(&self) -> String {
+        format!("{} {}", self.name, shape_text(&self.shape))
+    }
 }
 
-fn little_endian<T: bytemuck::NoUninit>(values: &[T], bytes: impl Fn(&T) -> [u8; 4]) -> Cow<'_, [u8]> {
-    if cfg!(target_endian = "little") {
-        bytemuck::cast_slice(values).into()
-    } else {
-        values.iter().flat_map(bytes).collect()
+fn little_endian<T: bytemuck::NoUninit>(values: Cow<'_, [T]>, bytes: impl Fn(&T) -> [u8; 4]) -> Cow<'_, [u8]> {
+    match values {
+        Cow::Borrowed(values) if cfg!(target_endian = "little") => bytemuck::cast_slice(values).into(),
+        values => values.iter().flat_map(bytes).collect(),
     }
 }
 

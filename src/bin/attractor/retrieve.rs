@@ -1,26 +1,38 @@
 //! `attractor retrieve`: from files to a file.
 
+use std::fmt::Write;
 use std::path::PathBuf;
 
-use attractor::{MemoryOptions, Retrieval, RetrieveOptions, Rule, Separation, Similarity};
+use attractor::{
+    DEFAULT_TOLERANCE, FixedPoint, MAX_TOP, Mask, Memory, MemoryOptions, Patterns, Precision, Retrieval,
+    RetrieveOptions, Rule, Separation, Similarity, Status, Stop, WeightsOf,
+};
 use clap::ValueEnum;
 
 use crate::args::{DeviceArgs, at_least_one, finite};
 use crate::failure::{Failure, emit};
-use crate::files::{self, Address, Matrix, Tensor};
+use crate::files::{self, Address, Array, Matrix, Role, Tensor};
 use crate::progress;
 
 /// Shown under the flags.
 pub const AFTER_HELP: &str = "\
-F is file.npy or file.safetensors:tensor, of f32 or f16. Keys are N x d, values N x dv (the keys themselves unless \
-given), queries B x d. One update of a state x:
+F is file.npy or file.safetensors:tensor, of f32 or f16 (a mask: u8 or bool). Keys are N x d, values N x dv (the keys \
+themselves unless given), queries B x d. One update of a state x:
 
-    z_i = beta similarity(x, k_i)     p = separation(z)     x' = sum_i p_i k_i     y = sum_i p_i v_i
+    z_i = beta similarity(x, k_i) + b_i     p = separation(z)     x' = sum_i p_i k_i     y = sum_i p_i v_i
 
-Written: output (B x dv, f32), state (B x d, f32), steps (B, u32), converged (B, u8).
+Written: output (B x dv, f32), state (B x d, f32), steps (B, u32), converged (B, u8; under --steps: whether the last \
+update changed no coordinate by more than 1e-4), and when asked
 
-This version computes dot similarity with softmax, for a fixed number of steps, in f32. It refuses every other rule, \
-stop and report with exit status 2.";
+    --energy      energy (B, f32), of the last state; for dot with every separation but topk, and for euclidean with
+                  softmax, sparsemax and entmax. None is defined for other rules, nor at beta 0
+    --statistics  support (B, u32): weights above zero; perplexity (B, f32): exp of the entropy; largest (B, f32)
+    --top K       top_index (B x K', u32), top_weight (B x K', f32) in falling order, K' = min(K, N); a smaller index
+                  first where equal; index 4294967295 with weight 0 where a mask leaves fewer than K'
+    --weights     weights (B x N, f32)
+
+A query whose mask leaves no pattern gets zeros; how many there are is said. Exit status: 0, 2 for bad usage, 1 for a \
+failure.";
 
 /// How a state is compared with a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -53,8 +65,11 @@ pub enum SeparationArg {
 /// How patterns are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PrecisionArg {
+    /// As they are
     F32,
+    /// As halves
     F16,
+    /// As bytes, with a scale per row
     I8,
 }
 
@@ -73,10 +88,10 @@ pub struct RetrieveArgs {
     /// What the patterns stand for, N x dv; the keys themselves unless given.
     #[arg(long, value_name = "F")]
     values: Option<Address>,
-    /// A score to add per pattern, N. Not in this version.
+    /// What to add to each pattern's scores: N, 1 x N or N x 1.
     #[arg(long, value_name = "F")]
     bias: Option<Address>,
-    /// 1 where a pattern may be used, B x N or N. Not in this version.
+    /// 1 where a pattern may be used and 0 where not: N, or B x N with a row for each query.
     #[arg(long, value_name = "F")]
     mask: Option<Address>,
     /// How a state is compared with a key.
@@ -85,10 +100,10 @@ pub struct RetrieveArgs {
     /// How scores become weights.
     #[arg(long, value_enum, default_value = "softmax")]
     separation: SeparationArg,
-    /// The exponent of entmax, above 1.
+    /// The exponent of entmax, above 1 [default: 1.5].
     #[arg(long, value_name = "A", value_parser = finite, allow_negative_numbers = true)]
     alpha: Option<f32>,
-    /// The number of patterns that topk keeps.
+    /// How many scores topk keeps; required by it.
     #[arg(long, value_name = "K", value_parser = at_least_one)]
     k: Option<usize>,
     /// The inverse temperature, of any sign [default: 1/sqrt(d)].
@@ -97,22 +112,25 @@ pub struct RetrieveArgs {
     /// The number of updates [default: 1].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "converge")]
     steps: Option<u32>,
-    /// Update until a state stays put, at most this often. Not in this version.
+    /// Update each query until its state stays put, at most this often.
     #[arg(long, value_name = "MAX", value_parser = clap::value_parser!(u32).range(1..))]
     converge: Option<u32>,
-    /// The largest change of a coordinate that --converge takes for none.
-    #[arg(long, value_name = "T", value_parser = finite, allow_negative_numbers = true, requires = "converge")]
+    /// The largest change of a coordinate that --converge takes for none [default: 1e-4].
+    #[arg(long, value_name = "T", value_parser = finite, allow_negative_numbers = true)]
     tolerance: Option<f32>,
     /// How patterns are stored.
     #[arg(long, value_enum, default_value = "f32")]
     precision: PrecisionArg,
-    /// Report the energy of each answer. Not in this version.
+    /// Report the energy of each last state.
     #[arg(long)]
     energy: bool,
-    /// Report every weight, B x N. Not in this version.
+    /// Report every weight of the last update, B x N.
     #[arg(long)]
     weights: bool,
-    /// Report the K patterns of largest weight. Not in this version.
+    /// Report support, perplexity and largest weight of the last update.
+    #[arg(long)]
+    statistics: bool,
+    /// Report the K patterns of largest weight in the last update, at most 1024.
     #[arg(long, value_name = "K", value_parser = at_least_one)]
     top: Option<usize>,
     /// The most bytes of keys, and of values, in one window of device memory.
@@ -123,13 +141,12 @@ pub struct RetrieveArgs {
 }
 
 impl RetrieveArgs {
-    /// Flags that contradict each other come first: they would be wrong in any version.
+    /// Refuses flags that contradict each other or leave their domain.
     fn check(&self) -> Result<(), Failure> {
         let usage = |why: &str| Err(Failure::Usage(why.into()));
         match self.alpha {
             Some(_) if self.separation != SeparationArg::Entmax => return usage("--alpha needs --separation entmax"),
             Some(alpha) if alpha <= 1.0 => return usage("--alpha must be above 1 (softmax is the limit at 1)"),
-            None if self.separation == SeparationArg::Entmax => return usage("--separation entmax needs --alpha"),
             _ => {}
         }
         match self.k {
@@ -137,133 +154,315 @@ impl RetrieveArgs {
             None if self.separation == SeparationArg::Topk => return usage("--separation topk needs --k"),
             _ => {}
         }
-        if self.tolerance.is_some_and(|t| t <= 0.0) {
-            return usage("--tolerance must be above 0");
+        match self.tolerance {
+            // The parser lets this pass beside --steps, which excludes what --tolerance requires.
+            Some(_) if self.converge.is_none() => return usage("--tolerance needs --converge"),
+            Some(tolerance) if tolerance <= 0.0 => return usage("--tolerance must be above 0"),
+            _ => {}
+        }
+        if let Some(top) = self.top
+            && top > MAX_TOP
+        {
+            return usage(&format!("--top {top} is more than the {MAX_TOP} that can be reported"));
         }
         if !self.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors")) {
             let out = self.out.display();
             return usage(&format!("--out {out}: expected a name that ends in .safetensors"));
         }
-
-        let value = |flag: &str, value: &dyn ValueEnumName| format!("--{flag} {}", value.name());
-        let missing = [
-            (self.similarity != SimilarityArg::Dot, value("similarity", &self.similarity)),
-            (self.separation != SeparationArg::Softmax, value("separation", &self.separation)),
-            (self.precision != PrecisionArg::F32, value("precision", &self.precision)),
-            (self.converge.is_some(), "--converge".into()),
-            (self.bias.is_some(), "--bias".into()),
-            (self.mask.is_some(), "--mask".into()),
-            (self.energy, "--energy".into()),
-            (self.weights, "--weights".into()),
-            (self.top.is_some(), "--top".into()),
-        ];
-        let missing: Vec<&str> = missing.iter().filter(|(asked, _)| *asked).map(|(_, flag)| flag.as_str()).collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        Err(Failure::Usage(format!(
-            "{} is not supported by this version, which computes dot similarity with softmax in f32 for a fixed \
-             number of --steps",
-            missing.join(", ")
-        )))
+        Ok(())
     }
-}
 
-/// The spelling of a value as the command line has it.
-trait ValueEnumName {
-    fn name(&self) -> String;
-}
+    fn rule(&self, dim: usize) -> Rule {
+        let similarity = match self.similarity {
+            SimilarityArg::Dot => Similarity::Dot,
+            SimilarityArg::Cosine => Similarity::Cosine,
+            SimilarityArg::Euclidean => Similarity::Euclidean,
+            SimilarityArg::Manhattan => Similarity::Manhattan,
+        };
+        let separation = match self.separation {
+            SeparationArg::Softmax => Separation::Softmax,
+            SeparationArg::Softmax1 => Separation::Softmax1,
+            SeparationArg::Sparsemax => Separation::Sparsemax,
+            SeparationArg::Entmax => Separation::Entmax { alpha: self.alpha.unwrap_or(1.5) },
+            // `check` has seen to it that there is a k.
+            SeparationArg::Topk => Separation::TopK { k: self.k.unwrap_or(1) },
+        };
+        Rule::new(similarity, separation, self.beta.unwrap_or(Rule::attention(dim).beta))
+    }
 
-impl<T: ValueEnum> ValueEnumName for T {
-    fn name(&self) -> String {
-        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    fn options(&self) -> RetrieveOptions {
+        let stop = match self.converge {
+            Some(max_steps) => Stop::Converge { max_steps, tolerance: self.tolerance.unwrap_or(DEFAULT_TOLERANCE) },
+            None => Stop::Steps(self.steps.unwrap_or(1)),
+        };
+        RetrieveOptions {
+            stop,
+            energy: self.energy,
+            top: self.top.unwrap_or(0),
+            statistics: self.statistics,
+            weights: if self.weights { WeightsOf::All } else { WeightsOf::None },
+            ..RetrieveOptions::default()
+        }
     }
 }
 
 /// Patterns are stored, and queries asked, this many numbers at a time, so that a bar has something to show.
 const CHUNK: usize = 1 << 22;
+/// The most weights, or flags of a mask, that are in flight at a time: they are as many a query as there are patterns.
+const WIDE_CHUNK: usize = 1 << 26;
+
+/// What the flags name, opened and found to fit together.
+struct Inputs {
+    keys: Matrix,
+    queries: Matrix,
+    values: Option<Matrix>,
+    bias: Option<Array>,
+    mask: Option<Array>,
+}
+
+impl Inputs {
+    fn open(args: &RetrieveArgs) -> Result<Self, Failure> {
+        let matrix = |role, address: &Option<Address>| address.as_ref().map(|a| Matrix::open(role, a)).transpose();
+        let array = |role, address: &Option<Address>| address.as_ref().map(|a| Array::open(role, a)).transpose();
+        let inputs = Self {
+            keys: Matrix::open(Role::Keys, &args.keys)?,
+            queries: Matrix::open(Role::Queries, &args.queries)?,
+            values: matrix(Role::Values, &args.values)?,
+            bias: array(Role::Bias, &args.bias)?,
+            mask: array(Role::Mask, &args.mask)?,
+        };
+        let (keys, queries) = (&inputs.keys, &inputs.queries);
+        let (patterns, batch) = (keys.rows, queries.rows);
+        if queries.columns != keys.columns {
+            return Err(queries.array.unlike(&keys.array, "as many columns in both"));
+        }
+        if let Some(values) = &inputs.values
+            && values.rows != patterns
+        {
+            return Err(values.array.unlike(&keys.array, "as many rows in both"));
+        }
+        if let Some(bias) = &inputs.bias
+            && ![&[patterns][..], &[1, patterns], &[patterns, 1]].contains(&&bias.shape[..])
+        {
+            let expected = format!("a bias of {patterns}, 1 x {patterns} or {patterns} x 1");
+            return Err(bias.unlike(&keys.array, &expected));
+        }
+        if let Some(mask) = &inputs.mask
+            && ![&[patterns][..], &[batch, patterns]].contains(&&mask.shape[..])
+        {
+            let (mask, keys, queries) = (mask.describe(), keys.array.describe(), queries.array.describe());
+            return Err(Failure::Work(format!(
+                "{mask}, but {keys} and {queries}: expected a mask of {patterns} or {batch} x {patterns}"
+            )));
+        }
+        Ok(inputs)
+    }
+
+    /// The mask over queries `part`, from the flags of the whole.
+    fn mask(&self, flags: &[u8], part: std::ops::Range<usize>) -> Mask {
+        let patterns = self.keys.rows;
+        let keep = |flags: &[u8]| flags.iter().map(|flag| *flag != 0).collect::<Vec<bool>>();
+        match self.mask.as_ref().map(|mask| mask.shape.len()) {
+            Some(2) => Mask::keep_per_query(&keep(&flags[part.start * patterns..part.end * patterns])),
+            _ => Mask::keep(&keep(flags)),
+        }
+    }
+}
 
 /// Retrieves, and writes the answers.
 pub fn run(args: &RetrieveArgs) -> Result<(), Failure> {
     args.check()?;
-    let keys = Matrix::open("keys", &args.keys)?;
-    let queries = Matrix::open("queries", &args.queries)?;
-    let values = args.values.as_ref().map(|address| Matrix::open("values", address)).transpose()?;
-    if queries.columns != keys.columns {
-        let (queries, keys) = (queries.describe(), keys.describe());
-        return Err(Failure::Work(format!("{queries}, but {keys}: expected as many columns in both")));
-    }
-    if let Some(values) = &values
-        && values.rows != keys.rows
-    {
-        let (values, keys) = (values.describe(), keys.describe());
-        return Err(Failure::Work(format!("{values}, but {keys}: expected as many rows in both")));
-    }
+    let inputs = Inputs::open(args)?;
     files::check_target(&args.out)?;
+    // Numbers that only queries need come first: nothing is stored for a batch that will be refused.
+    let queries = inputs.queries.array.floats()?;
+    let flags = inputs.mask.as_ref().map(Array::flags).transpose()?;
+    let mut answers = Retrieval::default();
+    if args.weights {
+        answers.weights = Some(room_for_weights(&inputs)?);
+    }
 
-    let dim = keys.columns;
-    let beta = args.beta.unwrap_or(Rule::attention(dim).beta);
-    let rule = Rule::new(Similarity::Dot, Separation::Softmax, beta);
-    let steps = args.steps.unwrap_or(1);
     let device = args.device.open()?;
-    let mut options = MemoryOptions::new(dim, rule);
-    if let Some(values) = &values {
+    let mut options = MemoryOptions::new(inputs.keys.columns, args.rule(inputs.keys.columns));
+    if let Some(values) = &inputs.values {
         options = options.value_dim(values.columns);
+    }
+    if inputs.bias.is_some() {
+        options = options.bias();
     }
     if let Some(bytes) = args.window_bytes {
         options = options.window_bytes(bytes);
     }
-    let mut memory = options.build(&device)?;
-    // Queries first: nothing is stored for a batch that will be refused.
-    let query_rows = queries.read()?;
-    let key_rows = keys.read()?;
-    let value_rows = values.as_ref().map(Matrix::read).transpose()?;
+    let precision = match args.precision {
+        PrecisionArg::F32 => Precision::F32,
+        PrecisionArg::F16 => Precision::F16,
+        PrecisionArg::I8 => Precision::I8,
+    };
+    let mut memory = options.precision(precision).build(&device)?;
+    let chunk = (CHUNK / memory.dim().max(memory.value_dim())).max(1);
+    store(&mut memory, &inputs, chunk)?;
 
-    memory.reserve(keys.rows)?;
-    let bar = progress::bar(keys.rows, "storing");
-    let chunk = (CHUNK / dim.max(memory.value_dim())).max(1);
-    for (i, part) in key_rows.chunks(chunk * dim).enumerate() {
-        match (&values, &value_rows) {
-            (Some(values), Some(rows)) => {
-                let from = i * chunk * values.columns;
-                let to = from + part.len() / dim * values.columns;
-                memory.add_with_values(part, &rows[from..to])?
-            }
-            _ => memory.add(part)?,
-        };
-        bar.inc((part.len() / dim) as u64);
-    }
-    bar.finish_and_clear();
-
-    let bar = progress::bar(queries.rows, "retrieving");
-    let chunk = chunk.min(queries.rows);
+    let wide = args.weights || inputs.mask.as_ref().is_some_and(|mask| mask.shape.len() == 2);
+    let wide = if wide { WIDE_CHUNK / memory.len() } else { usize::MAX };
+    let tall = CHUNK / args.top.unwrap_or(1);
+    let chunk = chunk.min(wide).min(tall).clamp(1, inputs.queries.rows);
+    let bar = progress::bar(inputs.queries.rows, "retrieving");
     // One plan for every chunk, so that a query's bits do not depend on where the cuts fall.
-    let options = RetrieveOptions::steps(steps).plan_for(chunk);
-    let mut answers = Retrieval::default();
-    for part in query_rows.chunks(chunk * dim) {
-        let answer = memory.retrieve_with_blocking(part, &options)?;
-        answers.output.extend(answer.output);
-        answers.state.extend(answer.state);
-        answers.steps.extend(answer.steps);
-        answers.converged.extend(answer.converged);
-        bar.inc((part.len() / dim) as u64);
+    let mut options = args.options().plan_for(chunk);
+    for (i, part) in queries.chunks(chunk * memory.dim()).enumerate() {
+        let count = part.len() / memory.dim();
+        if let Some(flags) = flags {
+            options.mask = Some(inputs.mask(flags, i * chunk..i * chunk + count));
+        }
+        append(&mut answers, memory.retrieve_with_blocking(part, &options)?);
+        bar.inc(count as u64);
     }
     bar.finish_and_clear();
+    // An engine that has weighed the patterns for --top or --weights may report these too.
+    answers.statistics = answers.statistics.filter(|_| args.statistics);
 
-    let (batch, value_dim) = (queries.rows, memory.value_dim());
-    files::write_tensors(
-        &args.out,
-        &[
-            Tensor::f32("output", &[batch, value_dim], &answers.output),
-            Tensor::f32("state", &[batch, dim], &answers.state),
-            Tensor::u32("steps", &[batch], &answers.steps),
-            Tensor::bool("converged", &[batch], &answers.converged),
-        ],
-    )?;
-    emit(&format!(
-        "wrote {}: output {batch} x {value_dim} and state {batch} x {dim} from {} patterns, on {}\n",
-        args.out.display(),
-        keys.rows,
-        device.info()
-    ))
+    let tensors = tensors(&answers);
+    files::write_tensors(&args.out, &tensors)?;
+    let list: Vec<String> = tensors.iter().map(Tensor::describe).collect();
+    let head = format!("wrote {}: {}\n", args.out.display(), list.join(", "));
+    emit(&(head + &remarks(args, &memory, &answers)))
+}
+
+/// Room for all weights, taken before long work: where there is too little, now is the time to say so.
+fn room_for_weights(inputs: &Inputs) -> Result<Vec<f32>, Failure> {
+    let (batch, patterns) = (inputs.queries.rows, inputs.keys.rows);
+    let mut weights = Vec::new();
+    batch.checked_mul(patterns).and_then(|count| weights.try_reserve_exact(count).ok()).ok_or_else(|| {
+        Failure::Work(format!(
+            "--weights: {batch} x {patterns} floats do not fit in memory; ask with fewer queries, or for --top"
+        ))
+    })?;
+    Ok(weights)
+}
+
+/// Stores every pattern, `chunk` at a time.
+fn store(memory: &mut Memory, inputs: &Inputs, chunk: usize) -> Result<(), Failure> {
+    let keys = inputs.keys.array.floats()?;
+    let values = inputs.values.as_ref().map(|values| values.array.floats()).transpose()?;
+    let bias = inputs.bias.as_ref().map(Array::floats).transpose()?;
+    memory.reserve(inputs.keys.rows)?;
+    let bar = progress::bar(inputs.keys.rows, "storing");
+    let (dim, value_dim) = (memory.dim(), memory.value_dim());
+    for (i, keys) in keys.chunks(chunk * dim).enumerate() {
+        let rows = i * chunk..i * chunk + keys.len() / dim;
+        memory.add_patterns(&Patterns {
+            keys,
+            values: values.as_ref().map(|values| &values[rows.start * value_dim..rows.end * value_dim]),
+            bias: bias.as_ref().map(|bias| &bias[rows.clone()]),
+        })?;
+        bar.inc(rows.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// Appends the answers to further queries.
+fn append(to: &mut Retrieval, more: Retrieval) {
+    fn extend<T>(to: &mut Option<Vec<T>>, more: Option<Vec<T>>) {
+        if let Some(more) = more {
+            to.get_or_insert_default().extend(more);
+        }
+    }
+    (to.dim, to.value_dim, to.patterns) = (more.dim, more.value_dim, more.patterns);
+    to.batch += more.batch;
+    to.output.extend(more.output);
+    to.state.extend(more.state);
+    to.steps.extend(more.steps);
+    to.converged.extend(more.converged);
+    to.status.extend(more.status);
+    extend(&mut to.energy, more.energy);
+    extend(&mut to.statistics, more.statistics);
+    extend(&mut to.weights, more.weights);
+    if let Some(more) = more.top {
+        let top = to.top.get_or_insert_default();
+        top.k = more.k;
+        top.index.extend(more.index);
+        top.weight.extend(more.weight);
+    }
+}
+
+/// What is written of `answers`.
+fn tensors(answers: &Retrieval) -> Vec<Tensor<'_>> {
+    let batch = answers.batch;
+    let mut tensors = vec![
+        Tensor::f32("output", &[batch, answers.value_dim], &answers.output),
+        Tensor::f32("state", &[batch, answers.dim], &answers.state),
+        Tensor::u32("steps", &[batch], &answers.steps),
+        Tensor::bool("converged", &[batch], &answers.converged),
+    ];
+    if let Some(energy) = &answers.energy {
+        tensors.push(Tensor::f32("energy", &[batch], energy.iter().map(|&e| e as f32).collect::<Vec<_>>()));
+    }
+    if let Some(statistics) = &answers.statistics {
+        tensors.push(Tensor::u32("support", &[batch], statistics.iter().map(|s| s.support).collect::<Vec<_>>()));
+        tensors.push(Tensor::f32("perplexity", &[batch], statistics.iter().map(|s| s.perplexity).collect::<Vec<_>>()));
+        tensors.push(Tensor::f32("largest", &[batch], statistics.iter().map(|s| s.largest).collect::<Vec<_>>()));
+    }
+    if let Some(top) = &answers.top {
+        tensors.push(Tensor::u32("top_index", &[batch, top.k], &top.index));
+        tensors.push(Tensor::f32("top_weight", &[batch, top.k], &top.weight));
+    }
+    if let Some(weights) = &answers.weights {
+        tensors.push(Tensor::f32("weights", &[batch, answers.patterns], weights));
+    }
+    tensors
+}
+
+/// What there is to say of `answers`, in lines.
+fn remarks(args: &RetrieveArgs, memory: &Memory, answers: &Retrieval) -> String {
+    let (batch, patterns) = (answers.batch, answers.patterns);
+    let mut text = format!("{patterns} patterns, {}, on {}\n", describe(memory.rule()), memory.device().info());
+    // Writing to a String cannot fail.
+    if args.converge.is_some() {
+        let converged = answers.converged.iter().filter(|converged| **converged).count();
+        let (fewest, most) = (answers.steps.iter().min().unwrap_or(&0), answers.steps.iter().max().unwrap_or(&0));
+        let _ = writeln!(text, "{converged} of {batch} queries converged, after {fewest} to {most} steps");
+    }
+    if let (Some(asked), Some(top)) = (args.top, &answers.top)
+        && top.k < asked
+    {
+        let _ = writeln!(text, "--top {asked}: there are {patterns} patterns, so {} are reported", top.k);
+    }
+    if let Some(statistics) = &answers.statistics {
+        let answered = || statistics.iter().zip(&answers.status).filter(|(_, status)| **status == Status::Answered);
+        let of = |kind| answered().filter(|(s, _)| s.kind == kind).count();
+        let (single, some, all) = (of(FixedPoint::Single), of(FixedPoint::Metastable), of(FixedPoint::Global));
+        let _ = writeln!(
+            text,
+            "{single} answers are a single pattern (largest weight >= 0.99), {all} an average over all (perplexity >= \
+             N/2), {some} an average over some"
+        );
+    }
+    let nothing = answers.status.iter().filter(|status| **status == Status::NothingLeft).count();
+    if nothing > 0 {
+        let _ = writeln!(text, "{nothing} of {batch} queries may use no pattern: their answers are zero");
+    }
+    text
+}
+
+/// A rule in words, as the flags spell them.
+pub fn describe(rule: Rule) -> String {
+    let similarity = match rule.similarity {
+        Similarity::Dot => "dot",
+        Similarity::Cosine => "cosine",
+        Similarity::Euclidean => "euclidean",
+        Similarity::Manhattan => "manhattan",
+    };
+    format!("{similarity} {}, beta {}", separation_name(rule.separation), rule.beta)
+}
+
+/// A separation in words, with what it depends on.
+pub fn separation_name(separation: Separation) -> String {
+    match separation {
+        Separation::Softmax => "softmax".into(),
+        Separation::Softmax1 => "softmax1".into(),
+        Separation::Sparsemax => "sparsemax".into(),
+        Separation::Entmax { alpha } => format!("entmax {alpha}"),
+        Separation::TopK { k } => format!("topk {k}"),
+    }
 }

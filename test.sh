@@ -1,12 +1,33 @@
 #!/usr/bin/env bash
 # The whole test suite, with the software adapters required. On Debian and Ubuntu the drivers are installed when they are
-# missing; on macOS and Windows the system's own adapter is used and nothing needs installing.
+# missing, and SwiftShader is unpacked from Debian's chromium-common into the target folder, where the tests look for it;
+# on macOS and Windows the system's own adapter is used and nothing needs installing.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 vulkan_driver() { compgen -G '/usr/share/vulkan/icd.d/lvp_icd*.json' >/dev/null; }
 gl_driver() { ldconfig -p | grep -q 'libEGL\.so\.1' && compgen -G '/usr/lib/*/dri/swrast_dri.so' >/dev/null; }
 loader() { ldconfig -p | grep -q 'libvulkan\.so\.1'; }
+
+# SwiftShader, the Vulkan driver that Chromium carries. Only its two files are unpacked: nothing is installed.
+swiftshader() {
+    local folder="${CARGO_TARGET_DIR:-target}/swiftshader" unpacked
+    [ -f "$folder/vk_swiftshader_icd.json" ] && return
+    [ -f /usr/lib/chromium/vk_swiftshader_icd.json ] && return
+    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return
+    unpacked=$(mktemp -d)
+    # Only root can refresh the lists, and those at hand may do.
+    if (cd "$unpacked" && { apt-get download chromium-common || { apt-get update && apt-get download chromium-common; }; }) >/dev/null 2>&1 &&
+        dpkg-deb --fsys-tarfile "$unpacked"/chromium-common_*.deb |
+        tar -x -C "$unpacked" --wildcards './usr/lib/chromium/*vk_swiftshader*' &&
+        mkdir -p "$folder"; then
+        # The description comes last: it is what the tests look for.
+        mv "$unpacked/usr/lib/chromium/libvk_swiftshader.so" "$folder/" &&
+            mv "$unpacked/usr/lib/chromium/vk_swiftshader_icd.json" "$folder/" || true
+    fi
+    rm -rf "$unpacked"
+    [ -f "$folder/vk_swiftshader_icd.json" ]
+}
 
 if [ "$(uname -s)" = Linux ]; then
     if ! { vulkan_driver && gl_driver && loader; }; then
@@ -24,7 +45,13 @@ if [ "$(uname -s)" = Linux ]; then
     fi
     # Mesa's EGL complains where there is none.
     export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}"
-    export ATTRACTOR_REQUIRE_ADAPTERS="${ATTRACTOR_REQUIRE_ADAPTERS-lavapipe,llvmpipe}"
+    required=lavapipe,llvmpipe
+    if swiftshader; then
+        required+=,swiftshader
+    else
+        echo "test.sh: no SwiftShader here (Debian's chromium-common has it): its tests are skipped" >&2
+    fi
+    export ATTRACTOR_REQUIRE_ADAPTERS="${ATTRACTOR_REQUIRE_ADAPTERS-$required}"
 fi
 
 cargo fmt --check

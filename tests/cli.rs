@@ -6,13 +6,34 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use tempfile::TempDir;
 
+/// Where to compute, and what the loader of Vulkan drivers is told.
+struct Place {
+    name: &'static str,
+    args: &'static [&'static str],
+    icd: Option<PathBuf>,
+}
+
+/// The engine that is always there.
+const CPU: Place = Place { name: "cpu", args: &["--device", "cpu"], icd: None };
+
 /// Runs the command in `dir`.
 fn attractor(dir: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_attractor"))
+    run(dir, args, None)
+}
+
+/// Runs the command in `dir` with the Vulkan driver that `icd` describes, or with those of the system.
+fn run(dir: &Path, args: &[&str], icd: Option<&Path>) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_attractor"));
+    if let Some(icd) = icd {
+        // The second is for loaders from before 2022.
+        command.env("VK_DRIVER_FILES", icd).env("VK_ICD_FILENAMES", icd);
+    }
+    command
         .args(args)
         .current_dir(dir)
         .env_remove("RUST_LOG")
@@ -47,31 +68,63 @@ fn refuses(dir: &Path, args: &[&str], code: i32, words: &[&str]) {
     }
 }
 
-/// The arguments that pick each device to test on. A software adapter that is not there is a skip, and a failure where
+impl Place {
+    /// Runs the command there, expects success, and returns what it printed.
+    #[track_caller]
+    fn succeeds(&self, dir: &Path, args: &[&str]) -> String {
+        let output = run(dir, &[args, self.args].concat(), self.icd.as_deref());
+        assert!(output.status.success(), "{args:?} on {} failed: {}", self.name, text(&output.stderr));
+        text(&output.stdout)
+    }
+}
+
+/// SwiftShader's description for the Vulkan loader: where `test.sh` puts it, or where Debian's chromium-common does.
+fn swiftshader() -> Option<PathBuf> {
+    let ours = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("swiftshader");
+    let places = [ours.as_path(), Path::new("/usr/lib/chromium")];
+    places.iter().map(|place| place.join("vk_swiftshader_icd.json")).find(|icd| icd.exists())
+}
+
+/// Every device to test on. A software adapter that is not there is a skip, and a failure where
 /// `ATTRACTOR_REQUIRE_ADAPTERS` (a list of names, or 1 for all) says that it must be.
-fn places() -> Vec<&'static [&'static str]> {
-    const SOFTWARE: [(&str, &[&str]); 2] =
-        [("lavapipe", &["--device", "vulkan", "--software"]), ("llvmpipe", &["--device", "gl", "--software"])];
-    let dir = TempDir::new().unwrap();
-    let golden = golden("retrieve_softmax_one_pattern");
-    let mut places: Vec<&[&str]> = vec![&["--device", "cpu"]];
-    for (name, place) in SOFTWARE {
-        let (keys, queries) = (format!("{golden}:keys"), format!("{golden}:queries"));
-        let mut args = vec!["retrieve", "--keys", &keys, "--queries", &queries, "--out", "probe.safetensors"];
-        args.extend(place);
-        let output = attractor(dir.path(), &args);
-        let said = text(&output.stderr);
-        if said.contains("no adapter fits") {
-            eprintln!("SKIP {name}: {}", said.trim());
+fn places() -> &'static [Place] {
+    static PLACES: OnceLock<Vec<Place>> = OnceLock::new();
+    PLACES.get_or_init(|| {
+        const VULKAN: &[&str] = &["--device", "vulkan", "--software"];
+        let mut places = vec![CPU];
+        let skip = |name: &str, why: &str| {
+            eprintln!("SKIP {name}: {why}");
             let required = std::env::var("ATTRACTOR_REQUIRE_ADAPTERS").unwrap_or_default();
             let fatal = required.split(',').any(|asked| [name, "1"].contains(&asked.trim()));
-            assert!(!fatal, "{name} is required by ATTRACTOR_REQUIRE_ADAPTERS and is not there");
-        } else {
-            assert!(output.status.success(), "{name}: {said}");
-            places.push(place);
+            assert!(!fatal, "{name} is required by ATTRACTOR_REQUIRE_ADAPTERS and is not there: {why}");
+        };
+        let dir = TempDir::new().unwrap();
+        let golden = golden("retrieve_softmax_one_pattern");
+        let (keys, queries) = (format!("{golden}:keys"), format!("{golden}:queries"));
+        let probe = ["retrieve", "--keys", &keys, "--queries", &queries, "--out", "probe.safetensors"];
+        for place in [
+            Place { name: "lavapipe", args: VULKAN, icd: None },
+            Place { name: "llvmpipe", args: &["--device", "gl", "--software"], icd: None },
+            Place { name: "swiftshader", args: VULKAN, icd: swiftshader() },
+        ] {
+            if place.name == "swiftshader" && place.icd.is_none() {
+                skip(place.name, "no vk_swiftshader_icd.json in target/swiftshader or /usr/lib/chromium");
+                continue;
+            }
+            let output = run(dir.path(), &[&probe[..], place.args].concat(), place.icd.as_deref());
+            let said = text(&output.stderr);
+            if said.contains("no adapter fits") {
+                skip(place.name, said.trim());
+            } else {
+                assert!(output.status.success(), "{}: {said}", place.name);
+                let on = text(&output.stdout);
+                // The loader may still have found another driver than the one that it was told of.
+                assert!(place.name != "swiftshader" || on.contains("SwiftShader"), "{on}");
+                places.push(place);
+            }
         }
-    }
-    places
+        places
+    })
 }
 
 fn golden(name: &str) -> String {
@@ -121,13 +174,13 @@ fn write_safetensors(path: &Path, tensors: &[(&str, Dtype, &[usize], &[u8])]) {
     fs::write(path, serialize(views, None).unwrap()).unwrap();
 }
 
-/// Holds `output` and `state` of a written file against expected ones.
+/// Holds `output` and `state` of a written file against expected ones, to `tolerance` times the largest expected.
 #[track_caller]
 fn agrees(what: &str, written: &Path, expected: &SafeTensors<'_>, tolerance: f64) {
     let bytes = fs::read(written).unwrap();
     let written = SafeTensors::deserialize(&bytes).unwrap();
-    assert_eq!(written.tensor("output").unwrap().dtype(), Dtype::F32);
     for name in ["output", "state"] {
+        assert_eq!(written.tensor(name).unwrap().dtype(), Dtype::F32);
         let ((shape, got), (expected_shape, expected)) = (tensor(&written, name), tensor(expected, name));
         assert_eq!(shape, expected_shape, "{what}: {name}");
         let largest = expected.iter().fold(1.0, |most, e| f64::max(most, e.abs()));
@@ -139,13 +192,22 @@ fn agrees(what: &str, written: &Path, expected: &SafeTensors<'_>, tolerance: f64
     }
 }
 
-/// The golden cases that this version computes: name, beta, steps, and whether there are values.
-fn cases() -> Vec<(String, String, String, bool)> {
+/// A golden case as flags.
+struct Case {
+    name: String,
+    args: Vec<String>,
+    batch: usize,
+    patterns: usize,
+    steps: f64,
+}
+
+/// Every golden case.
+fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        if !name.starts_with("retrieve_softmax_") {
+        if !name.starts_with("retrieve_") {
             continue;
         }
         let bytes = fs::read(&path).unwrap();
@@ -153,66 +215,116 @@ fn cases() -> Vec<(String, String, String, bool)> {
         let case = &metadata.metadata().as_ref().unwrap()["case"];
         let case: serde_json::Value = serde_json::from_str(case).unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();
-        if case["similarity"] != "dot" || case["separation"]["kind"] != "softmax" || file.tensor("mask").is_ok() {
-            continue;
+        let mut args = vec!["retrieve".to_owned()];
+        for tensor in ["keys", "queries", "values", "mask"] {
+            if file.tensor(tensor).is_ok() {
+                args.extend([format!("--{tensor}"), format!("{}:{tensor}", path.display())]);
+            }
         }
-        let values = file.tensor("values").is_ok();
-        cases.push((name, case["beta"].to_string(), case["steps"].to_string(), values));
+        let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+        let separation = &case["separation"];
+        args.extend(["--similarity".into(), text(&case["similarity"])]);
+        args.extend(["--separation".into(), text(&separation["kind"])]);
+        for (flag, value) in [("alpha", &separation["alpha"]), ("k", &separation["k"])] {
+            if !value.is_null() {
+                args.extend([format!("--{flag}"), text(value)]);
+            }
+        }
+        args.extend(["--beta".into(), text(&case["beta"]), "--steps".into(), text(&case["steps"])]);
+        let size = |name: &str| case[name].as_u64().unwrap() as usize;
+        cases.push(Case { name, args, batch: size("b"), patterns: size("n"), steps: case["steps"].as_f64().unwrap() });
     }
+    cases.sort_by(|a, b| a.name.cmp(&b.name));
+    assert_eq!(cases.len(), 24, "golden cases");
     cases
 }
 
 #[test]
 fn golden_cases_come_back_on_every_device() {
-    let cases = cases();
-    assert!(cases.len() >= 7, "only {} golden cases of dot and softmax", cases.len());
     let dir = TempDir::new().unwrap();
     for place in places() {
-        for (name, beta, steps, values) in &cases {
-            let file = golden(name);
-            let address = |tensor: &str| format!("{file}:{tensor}");
-            let (keys, queries, value) = (address("keys"), address("queries"), address("values"));
-            let mut args = vec!["retrieve", "--keys", &keys, "--queries", &queries, "--out", "out.safetensors"];
-            args.extend(["--beta", beta, "--steps", steps]);
-            args.extend(place);
-            if *values {
-                args.extend(["--values", &value]);
-            }
-            let said = succeeds(dir.path(), &args);
-            assert!(said.contains("out.safetensors"), "{said}");
-            let expected = fs::read(&file).unwrap();
-            let expected = SafeTensors::deserialize(&expected).unwrap();
-            let written = dir.path().join("out.safetensors");
-            agrees(&format!("{name} on {place:?}"), &written, &expected, 2e-5);
-
-            let bytes = fs::read(&written).unwrap();
-            let written = SafeTensors::deserialize(&bytes).unwrap();
-            let batch = expected.tensor("queries").unwrap().shape()[0];
-            let (shape, taken) = tensor(&written, "steps");
-            assert_eq!(shape, [batch]);
-            assert!(taken.iter().all(|t| t.to_string() == *steps), "{name}: {taken:?}");
-            let (shape, converged) = tensor(&written, "converged");
-            assert!(shape == [batch] && converged.iter().all(|c| [0.0, 1.0].contains(c)));
+        let start = std::time::Instant::now();
+        for case in &cases() {
+            golden_case(dir.path(), place, case);
         }
+        println!("24 golden cases on {}: {:.1?}", place.name, start.elapsed());
     }
     // Nothing but the answer is left: the temporary file has its name.
     let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| name == "out.safetensors" || !name.to_string_lossy().contains(".tmp")), "{left:?}");
 }
 
+fn golden_case(dir: &Path, place: &Place, case: &Case) {
+    let what = format!("{} on {}", case.name, place.name);
+    let mut args: Vec<&str> = case.args.iter().map(String::as_str).collect();
+    args.extend(["--out", "out.safetensors", "--weights", "--statistics", "--top", "20"]);
+    let said = place.succeeds(dir, &args);
+    assert!(said.contains("out.safetensors"), "{said}");
+
+    let golden = fs::read(golden(&case.name)).unwrap();
+    let golden = SafeTensors::deserialize(&golden).unwrap();
+    let written = dir.join("out.safetensors");
+    agrees(&what, &written, &golden, 2e-5);
+    let bytes = fs::read(&written).unwrap();
+    let written = SafeTensors::deserialize(&bytes).unwrap();
+    let (batch, patterns) = (case.batch, case.patterns);
+    let read = |name: &str, shape: &[usize]| {
+        let (got, values) = tensor(&written, name);
+        assert_eq!(got, shape, "{what}: {name}");
+        values
+    };
+    let taken = read("steps", &[batch]);
+    assert!(taken.iter().all(|taken| *taken == case.steps), "{what}: {taken:?}");
+    assert!(read("converged", &[batch]).iter().all(|c| [0.0, 1.0].contains(c)));
+
+    let weights = read("weights", &[batch, patterns]);
+    let (_, expected) = tensor(&golden, "weights");
+    for (i, (got, want)) in weights.iter().zip(&expected).enumerate() {
+        assert!((got - want).abs() <= 2e-5, "{what}: weight {i} is {got}, expected {want}");
+        let same = (*got > 0.0) == (*want > 0.0);
+        assert!(same || f64::max(*got, *want) < 1e-6, "{what}: weight {i} is {got}, expected {want}");
+    }
+
+    // The reports are judged by the weights that came with them.
+    let k = patterns.min(20);
+    let (support, perplexity) = (read("support", &[batch]), read("perplexity", &[batch]));
+    let largest = read("largest", &[batch]);
+    let (index, weight) = (read("top_index", &[batch, k]), read("top_weight", &[batch, k]));
+    for (b, row) in weights.chunks_exact(patterns).enumerate() {
+        // What an f32 rounds to nothing may count or not.
+        let counts = |least: f64| row.iter().filter(|p| **p > least).count() as f64;
+        assert!((counts(1e-30)..=counts(0.0)).contains(&support[b]), "{what}: support {} of {b}", support[b]);
+        let entropy: f64 = row.iter().filter(|p| **p > 0.0).map(|p| -p * p.ln()).sum();
+        let expected = entropy.exp();
+        assert!((perplexity[b] - expected).abs() <= 1e-4 * expected, "{what}: {} for {expected}", perplexity[b]);
+        assert!((largest[b] - row.iter().copied().fold(0.0, f64::max)).abs() <= 1e-6);
+        let top: Vec<(f64, f64)> = (b * k..(b + 1) * k).map(|at| (index[at], weight[at])).collect();
+        assert!(top.windows(2).all(|pair| pair[0].1 >= pair[1].1), "{what}: {top:?}");
+        for (index, weight) in top.iter().filter(|(index, _)| *index != f64::from(u32::MAX)) {
+            assert!((row[*index as usize] - weight).abs() <= 1e-6, "{what}: {index} weighs {weight}");
+        }
+        let listed: f64 = top.iter().map(|(_, weight)| weight).sum();
+        let mut sorted = row.to_vec();
+        sorted.sort_by(|a, b| b.total_cmp(a));
+        assert!((listed - sorted[..k].iter().sum::<f64>()).abs() <= 1e-5, "{what}: {listed}");
+    }
+}
+
 #[test]
 fn small_windows_give_the_same_answer() {
     let dir = TempDir::new().unwrap();
-    let file = golden("retrieve_softmax_hetero");
-    let expected = fs::read(&file).unwrap();
-    let expected = SafeTensors::deserialize(&expected).unwrap();
-    let (keys, queries, values) = (format!("{file}:keys"), format!("{file}:queries"), format!("{file}:values"));
-    for place in places() {
-        let mut args = vec!["retrieve", "--keys", &keys, "--queries", &queries, "--values", &values];
-        args.extend(["--beta", "0.125", "--window-bytes", "20000", "--out", "windows.safetensors"]);
-        args.extend(place);
-        succeeds(dir.path(), &args);
-        agrees(&format!("windows on {place:?}"), &dir.path().join("windows.safetensors"), &expected, 2e-5);
+    for case in
+        cases().iter().filter(|case| ["retrieve_softmax_hetero", "retrieve_entmax15_large"].contains(&&*case.name))
+    {
+        let expected = fs::read(golden(&case.name)).unwrap();
+        let expected = SafeTensors::deserialize(&expected).unwrap();
+        for place in places() {
+            let mut args: Vec<&str> = case.args.iter().map(String::as_str).collect();
+            args.extend(["--window-bytes", "20000", "--out", "windows.safetensors"]);
+            place.succeeds(dir.path(), &args);
+            let written = dir.path().join("windows.safetensors");
+            agrees(&format!("{} in windows on {}", case.name, place.name), &written, &expected, 2e-5);
+        }
     }
 }
 
@@ -385,33 +497,263 @@ fn shapes_that_do_not_fit_are_named_with_both_sides() {
     succeeds(dir.path(), &cpu(args));
 }
 
+/// Retrieves from `k.npy`, `q.npy` on a device with more flags, and returns the tensors written.
+#[track_caller]
+fn retrieved(dir: &Path, place: &Place, more: &[&str]) -> HashMap<String, (Vec<usize>, Vec<f64>)> {
+    place.succeeds(dir, &[&GOOD[..], more].concat());
+    let bytes = fs::read(dir.join("o.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    file.names().into_iter().map(|name| (name.to_owned(), tensor(&file, name))).collect()
+}
+
+/// Three orthogonal keys of four dimensions, and two queries: scores at beta 1 are (2, 1, 0) and (0, 0, 1).
+fn plain_inputs() -> TempDir {
+    let dir = TempDir::new().unwrap();
+    let write = |name: &str, shape: &str, values: &[f64]| {
+        write_npy(&dir.path().join(name), "<f4", shape, &f32_bytes(values));
+    };
+    write("k.npy", "(3, 4)", &[1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+    write("q.npy", "(2, 4)", &[2.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+    dir
+}
+
+fn close(got: &[f64], expected: &[f64]) -> bool {
+    got.len() == expected.len() && got.iter().zip(expected).all(|(g, e)| (g - e).abs() <= 1e-5)
+}
+
 #[test]
-fn what_this_version_lacks_is_refused_and_never_ignored() {
-    let dir = good_inputs();
-    for (more, word) in [
-        (&["--similarity", "cosine"][..], "--similarity cosine"),
-        (&["--similarity", "euclidean"], "--similarity euclidean"),
-        (&["--similarity", "manhattan"], "--similarity manhattan"),
-        (&["--separation", "softmax1"], "--separation softmax1"),
-        (&["--separation", "sparsemax"], "--separation sparsemax"),
-        (&["--separation", "entmax", "--alpha", "1.5"], "--separation entmax"),
-        (&["--separation", "topk", "--k", "2"], "--separation topk"),
-        (&["--converge", "10"], "--converge"),
-        (&["--converge", "10", "--tolerance", "1e-3"], "--converge"),
-        (&["--precision", "f16"], "--precision f16"),
-        (&["--precision", "i8"], "--precision i8"),
-        (&["--energy"], "--energy"),
-        (&["--weights"], "--weights"),
-        (&["--top", "3"], "--top"),
-        (&["--mask", "m.npy"], "--mask"),
-        (&["--bias", "b.npy"], "--bias"),
-    ] {
-        let args = [&GOOD[..], more].concat();
-        refuses(dir.path(), &args, 2, &[word, "not supported by this version"]);
+fn a_bias_is_added_in_each_of_its_shapes() {
+    let dir = plain_inputs();
+    let at = |name: &str| dir.path().join(name);
+    let bias = [-1.0, 0.5, 0.5];
+    write_npy(&at("flat.npy"), "<f4", "(3,)", &f32_bytes(&bias));
+    write_npy(&at("half.npy"), "<f2", "(1, 3)", &f16_bytes(&bias));
+    write_safetensors(&at("b.safetensors"), &[("column", Dtype::F32, &[3, 1], &f32_bytes(&bias))]);
+    for place in places() {
+        for bias in ["flat.npy", "half.npy", "b.safetensors:column"] {
+            let flags = ["--separation", "sparsemax", "--beta", "1", "--weights", "--bias", bias];
+            let weights = &retrieved(dir.path(), place, &flags)["weights"];
+            // Scores (1, 1.5, 0.5) and (-1, 0.5, 1.5): tau 0.75 and 0.5.
+            assert!(close(&weights.1, &[0.25, 0.75, 0.0, 0.0, 0.0, 1.0]), "{} on {}: {weights:?}", bias, place.name);
+        }
     }
-    // All defaults by name are what it does have.
+}
+
+#[test]
+fn masks_go_by_pattern_or_by_query_and_rows_with_nothing_left_are_said() {
+    let dir = plain_inputs();
+    let at = |name: &str| dir.path().join(name);
+    write_npy(&at("all.npy"), "|u1", "(3,)", &[0, 1, 1]);
+    write_npy(&at("each.npy"), "|b1", "(2, 3)", &[0, 1, 1, 0, 0, 0]);
+    let tensors: &[(&str, Dtype, &[usize], &[u8])] = &[
+        ("all", Dtype::BOOL, &[3], &[0, 1, 1]),
+        ("each", Dtype::U8, &[2, 3], &[0, 1, 1, 0, 0, 0]),
+        ("none", Dtype::U8, &[3], &[0, 0, 0]),
+    ];
+    write_safetensors(&at("m.safetensors"), tensors);
+    let flags = ["--separation", "sparsemax", "--beta", "1", "--weights", "--statistics", "--top", "2", "--mask"];
+    for place in places() {
+        for (mask, second, nothing) in [
+            ("all.npy", [0.0, 0.0, 1.0], 0),
+            ("m.safetensors:all", [0.0, 0.0, 1.0], 0),
+            ("each.npy", [0.0; 3], 1),
+            ("m.safetensors:each", [0.0; 3], 1),
+        ] {
+            let flags = [&flags[..], &[mask]].concat();
+            let said = place.succeeds(dir.path(), &[&GOOD[..], &flags].concat());
+            let got = retrieved(dir.path(), place, &flags);
+            let what = format!("{mask} on {}: {got:?}", place.name);
+            let weights = [&[0.0, 1.0, 0.0][..], &second].concat();
+            assert!(close(&got["weights"].1, &weights), "{what}");
+            assert!(close(&got["output"].1, &[0.0, 1.0, 0.0, 0.0, 0.0, 0.0, second[2], 0.0]), "{what}");
+            assert!(close(&got["support"].1, &[1.0, second[2]]), "{what}");
+            assert_eq!(got["top_index"].1[..2], [1.0, 2.0], "{what}");
+            assert_eq!(said.contains("1 of 2 queries may use no pattern"), nothing == 1, "{said}");
+            if nothing == 1 {
+                assert_eq!(got["top_index"].1[2..], [f64::from(u32::MAX); 2], "{what}");
+                assert_eq!(got["top_weight"].1[2..], [0.0; 2], "{what}");
+            }
+        }
+        for separation in ["softmax", "softmax1", "entmax", "topk"] {
+            let k: &[&str] = if separation == "topk" { &["--k", "2"] } else { &[] };
+            let flags = [&["--separation", separation, "--mask", "m.safetensors:none", "--weights"], k].concat();
+            let got = retrieved(dir.path(), place, &flags);
+            assert!(
+                ["output", "state", "weights"].iter().all(|name| got[*name].1.iter().all(|v| *v == 0.0)),
+                "{got:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn convergence_stops_each_query_by_itself() {
+    let dir = plain_inputs();
+    for place in places() {
+        let flags = ["--separation", "sparsemax", "--beta", "1", "--converge", "9", "--tolerance", "0.001"];
+        let got = retrieved(dir.path(), place, &flags);
+        // (2, 1) goes to (1, 0) at once and stays; (0, 0, 1) is there already.
+        assert!(close(&got["steps"].1, &[2.0, 1.0]) && close(&got["converged"].1, &[1.0, 1.0]), "{got:?}");
+        let capped = [&flags[..4], &["--converge", "1"]].concat();
+        let said = place.succeeds(dir.path(), &[&GOOD[..], &capped].concat());
+        assert!(said.contains("1 of 2 queries converged, after 1 to 1 steps"), "{said}");
+        let got = retrieved(dir.path(), place, &capped);
+        assert!(close(&got["steps"].1, &[1.0, 1.0]) && close(&got["converged"].1, &[0.0, 1.0]), "{got:?}");
+    }
+}
+
+/// Energies by hand, at the last state: `retrieve` says what it is of.
+#[test]
+fn energies_follow_the_table_and_are_refused_where_there_is_none() {
+    let dir = plain_inputs();
+    let energies = |place: &Place, flags: &[&str]| {
+        let got = retrieved(dir.path(), place, &[&["--energy", "--beta", "1"], flags].concat());
+        assert_eq!(got["energy"].0, [2]);
+        (got["energy"].1.clone(), got["state"].1.clone())
+    };
+    for place in places() {
+        // Both end in a key: -(<p, z> + H(p)) + 1/2 |x|^2 + 1/2 M^2 = -1 + 1/2 + 1/2.
+        let (got, _) = energies(place, &["--separation", "sparsemax"]);
+        assert!(close(&got, &[0.0, 0.0]), "{got:?}");
+        let (got, _) = energies(place, &["--separation", "sparsemax", "--similarity", "euclidean"]);
+        assert!(close(&got, &[0.0, 0.0]), "{got:?}");
+        let (got, states) = energies(place, &[]);
+        for (energy, x) in got.iter().zip(states.chunks_exact(4)) {
+            let sum: f64 = x[..3].iter().map(|z| z.exp()).sum();
+            let expected = -sum.ln() + 0.5 * x.iter().map(|x| x * x).sum::<f64>() + 3f64.ln() + 0.5;
+            assert!((energy - expected).abs() < 1e-5, "{energy} for {expected} on {}", place.name);
+        }
+    }
+    for flags in [
+        &["--similarity", "cosine"][..],
+        &["--similarity", "manhattan"],
+        &["--separation", "topk", "--k", "2"],
+        &["--similarity", "euclidean", "--separation", "softmax1"],
+        &["--beta", "0"],
+    ] {
+        refuses(dir.path(), &[&GOOD[..], &["--device", "cpu", "--energy"], flags].concat(), 1, &["energy"]);
+    }
+}
+
+#[test]
+fn top_is_cut_to_the_patterns_there_are_and_says_so() {
+    let dir = plain_inputs();
+    for place in places() {
+        let flags = ["--separation", "softmax", "--beta", "1", "--top", "7"];
+        let said = place.succeeds(dir.path(), &[&GOOD[..], &flags].concat());
+        assert!(said.contains("--top 7: there are 3 patterns, so 3 are reported"), "{said}");
+        assert!(said.contains("top_index 2 x 3"), "{said}");
+        let got = retrieved(dir.path(), place, &flags);
+        assert_eq!(got["top_index"], (vec![2, 3], vec![0.0, 1.0, 2.0, 2.0, 0.0, 1.0]), "{}", place.name);
+        assert!(!got.contains_key("support") && !got.contains_key("weights"), "only what was asked for");
+    }
+}
+
+#[test]
+fn defaults_are_what_help_says() {
+    let dir = plain_inputs();
+    let plain = retrieved(dir.path(), &CPU, &[]);
     let defaults = ["--similarity", "dot", "--separation", "softmax", "--precision", "f32", "--steps", "1"];
-    succeeds(dir.path(), &[&GOOD[..], &defaults, &["--device", "cpu"]].concat());
+    assert_eq!(plain, retrieved(dir.path(), &CPU, &[&defaults[..], &["--beta", "0.5"]].concat()));
+    let entmax = ["--separation", "entmax", "--weights"];
+    let explicit = [&entmax[..], &["--alpha", "1.5"]].concat();
+    assert_eq!(retrieved(dir.path(), &CPU, &entmax), retrieved(dir.path(), &CPU, &explicit));
+    let converge = ["--converge", "50"];
+    let explicit = [&converge[..], &["--tolerance", "1e-4"]].concat();
+    assert_eq!(retrieved(dir.path(), &CPU, &converge), retrieved(dir.path(), &CPU, &explicit));
+}
+
+#[test]
+fn stored_halves_and_bytes_stay_near() {
+    let dir = TempDir::new().unwrap();
+    let case = cases().into_iter().find(|case| case.name == "retrieve_softmax_hetero").unwrap();
+    let expected = fs::read(golden(&case.name)).unwrap();
+    let expected = SafeTensors::deserialize(&expected).unwrap();
+    for place in places() {
+        let mut outputs = Vec::new();
+        for (precision, tolerance) in [("f32", 2e-5), ("f16", 3e-3), ("i8", 6e-2)] {
+            let mut args: Vec<&str> = case.args.iter().map(String::as_str).collect();
+            args.extend(["--precision", precision, "--out", "p.safetensors"]);
+            place.succeeds(dir.path(), &args);
+            let written = dir.path().join("p.safetensors");
+            agrees(&format!("{precision} on {}", place.name), &written, &expected, tolerance);
+            outputs.push(fs::read(written).unwrap());
+        }
+        assert!(outputs[0] != outputs[1] && outputs[1] != outputs[2], "a precision was ignored on {}", place.name);
+    }
+}
+
+/// More queries than one chunk takes: the second chunk has its own rows of the mask.
+#[test]
+fn chunks_have_their_rows_of_the_mask() {
+    let dir = TempDir::new().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    // 2^22 numbers of 8192 a query are 512 queries a chunk.
+    let (dim, batch) = (8192, 600);
+    let mut keys = vec![0.0; 2 * dim];
+    (keys[0], keys[dim + 1]) = (1.0, 1.0);
+    write_npy(&at("k.npy"), "<f4", &format!("(2, {dim})"), &f32_bytes(&keys));
+    write_npy(&at("q.npy"), "<f2", &format!("({batch}, {dim})"), &vec![0; 2 * batch * dim]);
+    let keep: Vec<u8> = (0..batch).flat_map(|b| if b % 3 == 0 { [1, 0] } else { [0, 1] }).collect();
+    write_npy(&at("m.npy"), "|u1", &format!("({batch}, 2)"), &keep);
+    let weights = &retrieved(dir.path(), &CPU, &["--mask", "m.npy", "--weights"])["weights"];
+    assert_eq!(weights.0, [batch, 2]);
+    assert!(weights.1.iter().zip(&keep).all(|(weight, keep)| *weight == f64::from(*keep)));
+}
+
+#[test]
+fn bad_masks_and_biases_are_refused_with_both_shapes() {
+    let dir = good_inputs();
+    let at = |name: &str| dir.path().join(name);
+    write_npy(&at("m2.npy"), "|u1", "(2,)", &[1; 2]);
+    write_npy(&at("m32.npy"), "|u1", "(3, 2)", &[1; 6]);
+    write_npy(&at("m13.npy"), "|u1", "(1, 3)", &[1; 3]);
+    write_npy(&at("m31.npy"), "|u1", "(3, 1)", &[1; 3]);
+    write_npy(&at("two.npy"), "|u1", "(2, 3)", &[1, 0, 1, 1, 2, 0]);
+    write_npy(&at("cut.npy"), "|u1", "(2, 3)", &[1; 5]);
+    write_npy(&at("float.npy"), "<f4", "(3,)", &f32_bytes(&[1.0; 3]));
+    write_npy(&at("b2.npy"), "<f4", "(2,)", &f32_bytes(&[1.0; 2]));
+    write_npy(&at("b33.npy"), "<f4", "(3, 3)", &f32_bytes(&[1.0; 9]));
+    write_npy(&at("b0.npy"), "<f4", "()", &f32_bytes(&[1.0]));
+    write_npy(&at("nan.npy"), "<f4", "(3,)", &f32_bytes(&[1.0, 2.0, f64::NAN]));
+    write_npy(&at("bytes.npy"), "|u1", "(3,)", &[1; 3]);
+    let tensors: &[(&str, Dtype, &[usize], &[u8])] = &[
+        ("half", Dtype::F16, &[3], &[0; 6]),
+        ("wide", Dtype::U8, &[1, 2, 3], &[1; 6]),
+        ("i8", Dtype::I8, &[3], &[1; 3]),
+        ("two", Dtype::U8, &[3], &[1, 0, 255]),
+    ];
+    write_safetensors(&at("t.safetensors"), tensors);
+    let both = ["keys of k.npy are 3 x 4", "queries of q.npy are 2 x 4", "expected a mask of 3 or 2 x 3"];
+    for (flag, address, words) in [
+        ("--mask", "m2.npy", &[&["mask of m2.npy is (2,)"][..], &both].concat()[..]),
+        ("--mask", "m32.npy", &[&["mask of m32.npy is 3 x 2"][..], &both].concat()),
+        ("--mask", "m13.npy", &[&["mask of m13.npy is 1 x 3"][..], &both].concat()),
+        ("--mask", "m31.npy", &[&["mask of m31.npy is 3 x 1"][..], &both].concat()),
+        ("--mask", "t.safetensors:wide", &[&["mask of t.safetensors:wide is 1 x 2 x 3"][..], &both].concat()),
+        ("--mask", "two.npy", &["two.npy: mask row 1, column 1 is 2", "0 and 1"]),
+        ("--mask", "t.safetensors:two", &["t.safetensors:two: mask element 2 is 255", "0 and 1"]),
+        ("--mask", "cut.npy", &["cut.npy", "truncated", "2 x 3", "6 bytes", "5"]),
+        ("--mask", "float.npy", &["float.npy: mask has dtype <f4", "u8 or bool"]),
+        ("--mask", "t.safetensors:half", &["t.safetensors:half: mask has dtype F16", "u8 or bool"]),
+        ("--mask", "t.safetensors:i8", &["t.safetensors:i8: mask has dtype I8", "u8 or bool"]),
+        ("--mask", "gone.npy", &["gone.npy", "cannot open"]),
+        ("--bias", "b2.npy", &["bias of b2.npy is (2,)", "keys of k.npy are 3 x 4", "3, 1 x 3 or 3 x 1"]),
+        ("--bias", "b33.npy", &["bias of b33.npy is 3 x 3", "keys of k.npy are 3 x 4"]),
+        ("--bias", "b0.npy", &["bias of b0.npy is scalar", "keys of k.npy are 3 x 4"]),
+        ("--bias", "nan.npy", &["nan.npy: bias element 2 is NaN", "finite"]),
+        ("--bias", "bytes.npy", &["bytes.npy: bias has dtype |u1", "f32 or f16"]),
+        ("--bias", "t.safetensors:gone", &["t.safetensors:gone", "no tensor", "half"]),
+        ("--keys", "bytes.npy", &["bytes.npy: keys have dtype |u1", "f32 or f16"]),
+    ] {
+        let mut args = GOOD.to_vec();
+        match flag {
+            "--keys" => args[2] = address,
+            _ => args.extend([flag, address]),
+        }
+        refuses(dir.path(), &[&args[..], &["--device", "cpu"]].concat(), 1, words);
+        assert!(!at("o.safetensors").exists(), "{address} left an answer");
+    }
 }
 
 #[test]
@@ -427,12 +769,24 @@ fn bad_usage_is_status_2_and_one_line() {
         (&["--beta", "hot"], &["--beta", "not a number"]),
         (&["--alpha", "1.5"], &["--alpha needs --separation entmax"]),
         (&["--k", "3"], &["--k needs --separation topk"]),
-        (&["--separation", "entmax"], &["needs --alpha"]),
-        (&["--separation", "entmax", "--alpha", "1"], &["above 1"]),
+        (&["--separation", "entmax", "--alpha", "1"], &["--alpha", "above 1"]),
+        (&["--separation", "entmax", "--alpha", "-2"], &["--alpha", "above 1"]),
+        (&["--separation", "entmax", "--alpha", "inf"], &["--alpha", "finite"]),
+        (&["--separation", "sparsemax", "--alpha", "2"], &["--alpha needs --separation entmax"]),
         (&["--separation", "topk"], &["needs --k"]),
         (&["--separation", "topk", "--k", "0"], &["at least 1"]),
         (&["--separation", "hardmax"], &["hardmax", "softmax"]),
         (&["--tolerance", "0.1"], &["--converge"]),
+        (&["--steps", "2", "--tolerance", "0.1"], &["--converge"]),
+        (&["--converge", "0"], &["--converge"]),
+        (&["--converge", "9", "--tolerance", "0"], &["--tolerance", "above 0"]),
+        (&["--converge", "9", "--tolerance", "-1"], &["--tolerance", "above 0"]),
+        (&["--converge", "9", "--tolerance", "nan"], &["--tolerance", "finite"]),
+        (&["--top", "0"], &["--top", "at least 1"]),
+        (&["--top", "1025"], &["--top 1025", "1024"]),
+        (&["--precision", "f64"], &["f64", "i8"]),
+        (&["--mask", "m.bin"], &["m.bin", "file.npy or file.safetensors:tensor"]),
+        (&["--bias", "b"], &["file.npy or file.safetensors:tensor"]),
         (&["--device", "abacus"], &["abacus", "vulkan"]),
         (&["--device", "cpu", "--software"], &["--software", "--device cpu"]),
         (&["--window-bytes", "0"], &["--window-bytes"]),
@@ -481,6 +835,7 @@ fn help_and_version_are_there() {
         "--precision",
         "--energy",
         "--weights",
+        "--statistics",
         "--top",
         "--window-bytes",
         "--device",
@@ -519,16 +874,30 @@ fn recall_shows_a_table_and_writes_a_picture_on_every_device() {
     for place in places() {
         let picture = dir.path().join("digits.png");
         let _ = fs::remove_file(&picture);
-        let mut args = vec!["recall", "--patterns", "50", "--queries", "45", "--output", "digits.png"];
-        args.extend(place);
-        let table = succeeds(dir.path(), &args);
-        for word in ["device", "worst error", "50 x 784", "lower-half", "dot softmax, beta 1", "100.0 %", "digits.png"]
-        {
+        let args = ["recall", "--beta", "1", "--patterns", "50", "--queries", "45", "--output", "digits.png"];
+        let table = place.succeeds(dir.path(), &args);
+        for word in ["worst error", "50 images of 28 x 28", "lower-half", "beta 1;", "steps", "support", "digits.png"] {
             assert!(table.contains(word), "{word} is not in {table}");
         }
-        // Two blocks of three rows of twenty digits: 56 pixels each and 3 between, 14 around a block.
-        assert_eq!(png_size(&picture), (20 * 59 - 3 + 28, 2 * (3 * 59 - 3 + 14) + 14));
+        for rule in ["softmax", "entmax 1.5", "sparsemax"] {
+            let row = table.lines().find(|line| line.contains(rule)).unwrap_or_else(|| panic!("{rule} in {table}"));
+            assert!(row.contains("100.0 %") && row.contains("% single"), "{row}");
+        }
+        // Two blocks of five rows of twenty digits, 56 pixels each and 3 between, 14 around a block and around labels of
+        // ten letters, 12 pixels each.
+        assert_eq!(png_size(&picture), (14 + 120 + 14 + 20 * 59 - 3 + 14, 2 * (5 * 59 - 3 + 14) + 14));
     }
+}
+
+#[test]
+fn recall_takes_one_rule_or_a_number_of_steps() {
+    let dir = TempDir::new().unwrap();
+    let some = ["recall", "--patterns", "20", "--output", "p.png"];
+    let table = CPU.succeeds(dir.path(), &[&some[..], &["--separation", "sparsemax"]].concat());
+    assert!(table.contains(" sparsemax ") && !table.contains("entmax") && !table.contains("softmax"), "{table}");
+    assert_eq!(png_size(&dir.path().join("p.png")).1, 3 * 59 - 3 + 2 * 14);
+    let table = CPU.succeeds(dir.path(), &[&some[..], &["--steps", "3"]].concat());
+    assert!(table.contains("; 3 steps") && table.matches(" 3.00 ").count() == 3, "{table}");
 }
 
 /// With nothing said, the CPU engine is joined by a software adapter where there is one, and the picture has its name.
@@ -537,11 +906,11 @@ fn recall_runs_the_shaders_where_it_can() {
     let dir = TempDir::new().unwrap();
     let table = succeeds(dir.path(), &["recall", "--patterns", "20", "--damage", "noise", "--level", "0.4"]);
     assert!(dir.path().join("recall.png").exists(), "{table}");
-    let rows = table.lines().filter(|line| line.contains("20 x 784")).count();
+    let rows = ["softmax", "entmax 1.5", "sparsemax"].map(|rule| table.matches(&format!(" {rule} ")).count());
     let list = succeeds(dir.path(), &["devices"]);
     let alone = list.lines().any(|line| line.starts_with("[cpu]") && line.contains("auto"));
     let software = list.contains("kind software");
-    assert_eq!(rows, if alone && software { 2 } else { 1 }, "{table}\n{list}");
+    assert_eq!(rows, [if alone && software { 2 } else { 1 }; 3], "{table}\n{list}");
     assert!(!alone || software || table.contains("no shader ran"), "{table}");
 }
 
@@ -590,7 +959,7 @@ fn recall_reads_idx_files_plain_and_compressed() {
     let mut pictures = Vec::new();
     for file in ["plain.idx", "packed.gz"] {
         let table = succeeds(dir.path(), &["recall", "--device", "cpu", "--images", file, "--output", "p.png"]);
-        assert!(table.contains("7 x 30"), "{table}");
+        assert!(table.contains("7 images of 6 x 5"), "{table}");
         pictures.push(fs::read(dir.path().join("p.png")).unwrap());
     }
     assert_eq!(pictures[0], pictures[1]);
@@ -624,6 +993,7 @@ fn recall_refuses_bad_input_in_one_line() {
         (&["--level", "0.5"], 2, &["--level needs --damage"]),
         (&["--damage", "fire"], 2, &["fire", "lower-half"]),
         (&["--steps", "0"], 2, &["--steps"]),
+        (&["--separation", "topk"], 2, &["topk", "sparsemax"]),
         (&["--beta", "nan"], 2, &["--beta", "finite"]),
     ] {
         refuses(dir.path(), &[&["recall", "--device", "cpu"], args].concat(), code, words);

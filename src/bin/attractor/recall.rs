@@ -49,7 +49,7 @@ const RECALLED: f32 = 0.9;
 const CAP: u32 = 100;
 
 /// The most queries that a software adapter gets that runs beside the CPU engine.
-const JOINED: usize = 100;
+const JOINED: usize = 50;
 
 /// The separations that can be watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -94,7 +94,7 @@ pub struct RecallArgs {
     /// How many images to store [default: 1000, or all where there are fewer].
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     patterns: Option<usize>,
-    /// How many of them to damage and recall [default: all that are stored; 100 on a software adapter that runs beside the
+    /// How many of them to damage and recall [default: all that are stored; 50 on a software adapter that runs beside the
     /// CPU engine].
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     queries: Option<usize>,

@@ -874,7 +874,7 @@ fn recall_shows_a_table_and_writes_a_picture_on_every_device() {
     for place in places() {
         let picture = dir.path().join("digits.png");
         let _ = fs::remove_file(&picture);
-        let args = ["recall", "--beta", "1", "--patterns", "50", "--queries", "45", "--output", "digits.png"];
+        let args = ["recall", "--patterns", "50", "--queries", "45", "--output", "digits.png"];
         let table = place.succeeds(dir.path(), &args);
         for word in ["worst error", "50 images of 28 x 28", "lower-half", "beta 1;", "steps", "support", "digits.png"] {
             assert!(table.contains(word), "{word} is not in {table}");

@@ -101,8 +101,8 @@ pub struct RecallArgs {
     /// How scores become weights.
     #[arg(long, value_enum, default_value = "all")]
     separation: SeparationArg,
-    /// The inverse temperature.
-    #[arg(long, default_value = "0.1", value_parser = finite, allow_negative_numbers = true)]
+    /// The inverse temperature. At 1 every rule recalls; at 0.1 softmax averages where the sparse rules still recall.
+    #[arg(long, default_value = "1", value_parser = finite, allow_negative_numbers = true)]
     beta: f32,
     /// The number of updates [default: until no pixel moves by more than 1e-4, at most 100].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

@@ -5,11 +5,12 @@
 //! use lib/workgroup
 // The search for a threshold over all patterns, for queries whose candidates do not fit a list: evaluates STEPS trial
 // thresholds between the bracket's ends over a chunk of scores and adds to what earlier chunks gave. Under entmax a trial
-// is ln s and gives the sum of weights; under top-k it is a key and gives the number of scores at or above it. One
-// workgroup handles one query.
+// is ln s, or with PIVOT the key of a score that takes the place of the largest at s = 0, and gives the sum of weights;
+// under top-k it is a key and gives the number of scores at or above it. One workgroup handles one query.
 
 const LANES: u32 = 256u;
 const TOP: u32 = 0u;
+const PIVOT: u32 = 0u;
 
 struct Params {
     rows: u32,
@@ -67,17 +68,24 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
     } else {
         var s: array<f32, STEPS>;
+        var from_score: array<f32, STEPS>;
         var mine: array<f32, STEPS>;
         for (var j = 0u; j < STEPS; j += 1u) {
-            s[j] = exp(trial_log(bitcast<f32>(low), bitcast<f32>(high), j));
+            if (PIVOT == 1u) {
+                s[j] = 0.0;
+                from_score[j] = score_of(trial_key(low, high - low, j));
+            } else {
+                s[j] = exp(trial_log(bitcast<f32>(low), bitcast<f32>(high), j));
+                from_score[j] = maximum;
+            }
             mine[j] = 0.0;
         }
         for (var t = local; t < params.rows; t += LANES) {
             let z = scores[row + t];
-            let difference = z - maximum;
-            if (counts(z) && entmax_root(difference, s[STEPS - 1u]) > 0.0) {
+            // Of the first pivot and of the last s most patterns have weight.
+            if (counts(z) && entmax_root(z - from_score[0], s[STEPS - 1u]) > 0.0) {
                 for (var j = 0u; j < STEPS; j += 1u) {
-                    mine[j] += entmax_weight(difference, s[j]);
+                    mine[j] += entmax_weight(z - from_score[j], s[j]);
                 }
             }
         }

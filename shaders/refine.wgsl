@@ -1,9 +1,10 @@
 //! use lib/score
+//! use lib/order
 //! use lib/trial
 //! use lib/records
 // Opens each query's bracket, narrows it by what the trials gave, and ends by writing the record of how its scores become
-// weights. Under softmax there is nothing to search for: the record comes from the running statistics. One invocation
-// handles one query.
+// weights. Steep entmax (alpha > 2) searches for the pivot of `shaders/threshold.wgsl` first, then for s beside it. Under
+// softmax there is nothing to search for: the record comes from the running statistics. One invocation handles one query.
 
 const WORKGROUP: u32 = 64u;
 const RULE: u32 = 1u;
@@ -13,6 +14,7 @@ const TOP: u32 = 2u;
 const OPEN: u32 = 0u;
 const NARROW: u32 = 1u;
 const CLOSE: u32 = 2u;
+const TURN: u32 = 3u;
 
 struct Params {
     stage: u32,
@@ -20,9 +22,9 @@ struct Params {
     k: u32,
     softmax1: u32,
     lowest: f32,
+    margin: f32,
+    pivot: u32,
     padding_0: u32,
-    padding_1: u32,
-    padding_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -40,6 +42,10 @@ fn open(query: u32) {
         maximum = heads[query].maximum;
         low = bitcast<u32>(params.lowest);
         high = bitcast<u32>(0.0);
+        if (params.pivot == 1u) {
+            low = key_of(maximum - params.margin);
+            high = key_of(maximum);
+        }
     }
     brackets[query].low = low;
     brackets[query].high = high;
@@ -56,7 +62,8 @@ fn narrow(query: u32) {
     var new_low = low;
     var new_high = high;
     var above = brackets[query].above;
-    // Counts fall from trial to trial, sums rise; either way one step of the ladder holds the threshold.
+    // Counts, and sums from a pivot, fall from trial to trial, sums by s rise; in any case one step of the ladder holds the
+    // threshold.
     var settled = false;
     for (var j = 0u; j < STEPS; j += 1u) {
         let given = brackets[query].given[j];
@@ -69,6 +76,14 @@ fn narrow(query: u32) {
                 settled = true;
                 new_high = trial;
                 above = given;
+            }
+        } else if (params.pivot == 1u) {
+            let trial = trial_key(low, high - low, j);
+            if (bitcast<f32>(given) >= 1.0) {
+                new_low = max(new_low, trial);
+            } else if (!settled && trial > new_low) {
+                settled = true;
+                new_high = trial;
             }
         } else {
             let trial = bitcast<u32>(trial_log(bitcast<f32>(low), bitcast<f32>(high), j));
@@ -108,6 +123,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         return;
     }
     narrow(query);
+    if (params.stage == TURN) {
+        brackets[query].maximum = score_of(brackets[query].high);
+        brackets[query].low = bitcast<u32>(params.lowest);
+        brackets[query].high = bitcast<u32>(0.0);
+    }
     if (params.stage == CLOSE) {
         let bracket = brackets[query];
         if (RULE == TOP) {

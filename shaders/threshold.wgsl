@@ -10,14 +10,18 @@
 //
 // entmax: f(s) = sum (t_i + s)^(1/(alpha-1)) rises in s from at most 1 at count^(1-alpha) to at least 1 at 1 (Peters et
 // al. 2019): halvings of ln s, and one step of Newton where f is smooth (alpha <= 2), which ends on the exact threshold
-// of the support that was found. top-k: the k-th largest score, bit by bit, then softmax over what is left; with SCORES
-// the k entries keep their scores.
+// of the support that was found. Where f is steep (alpha > 2) a weight at the edge of the support is a root of 1e-10 or
+// less, which a sum with the s of the largest score cannot hold: scores are then counted from a pivot next to the edge
+// instead, the smallest score at which s = 0 gives less than 1. top-k: the k-th largest score, bit by bit, then softmax
+// over what is left; with SCORES the k entries keep their scores.
 
 const LANES: u32 = 256u;
 const TOP: u32 = 0u;
 const SCORES: u32 = 0u;
 const SEARCH: u32 = 8u;
 const HALVINGS: u32 = 34u;
+// The smallest ln s of a normal f32.
+const LOWEST: f32 = -87.0;
 
 struct Params {
     capacity: u32,
@@ -67,6 +71,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
 
     var s = 1.0;
+    var pivot = maximum;
     var floor = 0u;
     var ties = 0u;
     if (TOP == 1u) {
@@ -74,10 +79,24 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         ties = ties_for(local, first, count, floor);
     } else if (count > 1u) {
         var low = -params.gain * log(f32(count));
+        if (params.exponent < 1.0) {
+            low = LOWEST;
+            var below = key_of(maximum - params.margin);
+            var above = key_of(maximum);
+            for (var i = 0u; i < 32u; i += 1u) {
+                let middle = below + (above - below) / 2u;
+                if (total_at(local, first, count, score_of(middle), 0.0, params.exponent) >= 1.0) {
+                    below = middle;
+                } else {
+                    above = middle;
+                }
+            }
+            pivot = score_of(above);
+        }
         var high = 0.0;
         for (var i = 0u; i < HALVINGS; i += 1u) {
             let middle = 0.5 * (low + high);
-            if (total_at(local, first, count, maximum, exp(middle), params.exponent) >= 1.0) {
+            if (total_at(local, first, count, pivot, exp(middle), params.exponent) >= 1.0) {
                 high = middle;
             } else {
                 low = middle;
@@ -85,8 +104,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
         s = exp(high);
         if (params.exponent >= 1.0) {
-            let slope = params.exponent * total_at(local, first, count, maximum, s, params.exponent - 1.0);
-            let excess = total_at(local, first, count, maximum, s, params.exponent) - 1.0;
+            let slope = params.exponent * total_at(local, first, count, pivot, s, params.exponent - 1.0);
+            let excess = total_at(local, first, count, pivot, s, params.exponent) - 1.0;
             s = max(s - excess / slope, 0.5 * s);
         }
     }
@@ -113,7 +132,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             }
             ties_left -= min(ties_left, tie.total);
         } else if (i < count) {
-            weight = entmax_weight(z - maximum, s);
+            weight = entmax_weight(z - pivot, s);
             stays = weight > 0.0;
         }
         let place = place_of(local, stays);
@@ -127,7 +146,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     sum = sum_of(local, sum);
     if (local == 0u) {
         heads[query].count = kept;
-        records[query] = Record(maximum, s, sum, floor, ties, 0u, 0u, 0u);
+        records[query] = Record(pivot, s, sum, floor, ties, 0u, 0u, 0u);
         flags[query] &= ~SEARCH;
     }
 }

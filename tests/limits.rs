@@ -88,7 +88,7 @@ fn iteration_counts_know_every_loop() {
         ("separation", 4),
         ("similarity", 2),
         ("stream", 24),
-        ("threshold", 3),
+        ("threshold", 4),
         ("weigh", 2),
     ];
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");

@@ -25,17 +25,6 @@ fn close(got: &[f32], expected: &[f64], within: f64, what: &str) {
     assert!(error <= within * largest, "{what}: off by {error}");
 }
 
-/// Above alpha 3 a weight is a high root of a score's height above the threshold, whose slope has no bound: where a score
-/// lies within its f32 rounding of the threshold, the shaders' weight is right to that root of the rounding only. The CPU
-/// engine scores candidates in f64.
-fn too_steep(name: &str, separation: Separation) -> bool {
-    let steep = matches!(separation, Separation::Entmax { alpha } if alpha > 3.0) && name != "cpu";
-    if steep {
-        eprintln!("SKIP {separation:?} on {name}: f32 scores do not settle weights next to the threshold");
-    }
-    steep
-}
-
 /// Judges everything that a retrieval reports.
 fn judge(case: &Case, got: &Retrieval, what: &str) {
     let n = case.patterns();
@@ -91,9 +80,6 @@ fn everything(case: &Case) -> RetrieveOptions {
 
 fn check(case: &Case, what: &str) {
     for (name, device) in common::devices() {
-        if too_steep(name, case.rule.separation) {
-            continue;
-        }
         if let Some(got) = case.run(name, device, &everything(case)) {
             judge(case, &got, &format!("{name} {what}"));
         }
@@ -233,9 +219,6 @@ fn euclidean_holds_far_from_the_origin() {
             }
         }
         for (name, device) in common::devices() {
-            if too_steep(name, separation) {
-                continue;
-            }
             let options = case.options().weights(WeightsOf::All);
             let Some(got) = case.run(name, device, &options) else { continue };
             for b in 0..6 {

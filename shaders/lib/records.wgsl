@@ -9,8 +9,9 @@ struct Head {
     maximum: f32,
 }
 
-// How a score becomes a weight: the largest score; for entmax s; the sum of unnormalised weights; for top-k the key of the
-// smallest score that has weight, and how many that equal it have.
+// How a score becomes a weight: the largest score, or for steep entmax (alpha > 2) the pivot of `threshold`; for entmax s;
+// the sum of unnormalised weights; for top-k the key of the smallest score that has weight, and how many that equal it
+// have.
 struct Record {
     maximum: f32,
     s: f32,

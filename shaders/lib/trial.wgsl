@@ -2,8 +2,8 @@
 
 const STEPS: u32 = 8u;
 
-// The ends of the bracket (bits of ln s, or keys), the largest score, the number of scores above the bracket (top-k), and
-// what the trials have given so far (bits of a sum, or a count).
+// The ends of the bracket (bits of ln s, or keys), the largest score or the pivot, the number of scores above the bracket
+// (top-k), and what the trials have given so far (bits of a sum, or a count).
 struct Bracket {
     low: u32,
     high: u32,

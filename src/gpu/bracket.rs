@@ -17,7 +17,11 @@ pub const KERNEL: Kernel = Kernel {
     storage: &[Access::Read, Access::Read, Access::Write],
     params: size_of::<Params>(),
     fields: Params::FIELDS,
-    variants: &[Variant::PLAIN, Variant { constants: &[("TOP", 1)], ..Variant::PLAIN }],
+    variants: &[
+        Variant::PLAIN,
+        Variant { constants: &[("TOP", 1)], ..Variant::PLAIN },
+        Variant { constants: &[("PIVOT", 1)], ..Variant::PLAIN },
+    ],
 };
 
 /// Trial thresholds of one pass, as the shaders have them.

@@ -234,6 +234,7 @@ impl Task<'_> {
         queries: &Binding,
         chunk: &Chunk<'_>,
         kind: Kind,
+        pivot: bool,
     ) -> Result<()> {
         let (gain, margin, exponent) = entmax(kind);
         let params = bracket::Params {
@@ -245,7 +246,7 @@ impl Task<'_> {
             padding: [0; 3],
         };
         let storage = [queries, &self.workspace.scores, &self.workspace.brackets];
-        let setting = (&[("TOP", top_of(kind).0)][..], &[][..]);
+        let setting = (&[("TOP", top_of(kind).0), ("PIVOT", pivot.into())][..], &[][..]);
         calls.push(&bracket::KERNEL, setting, params, &storage, [block.count, 1, 1], scanned(block, chunk, 16))
     }
 
@@ -258,15 +259,18 @@ impl Task<'_> {
         stage: u32,
         slot: u32,
     ) -> Result<()> {
-        let (gain, ..) = entmax(kind);
+        let (gain, margin, _) = entmax(kind);
+        // s is at least N^(1-alpha), and the logarithm of a normal f32. Beside a pivot it may be as small as any.
+        let lowest = if kind.is_steep() { -87.0 } else { (-gain * (self.shape.patterns as f32).ln()).max(-87.0) };
         let params = refine::Params {
             stage,
             slot,
             k: top_of(kind).1,
             softmax1: (kind == Kind::Softmax { one_more: true }).into(),
-            // s is at least N^(1-alpha), and the logarithm of a normal f32.
-            lowest: (-gain * (self.shape.patterns as f32).ln()).max(-87.0),
-            padding: [0; 3],
+            lowest,
+            margin,
+            pivot: (kind.is_steep() && [refine::OPEN, refine::APPROACH, refine::TURN].contains(&stage)).into(),
+            padding: 0,
         };
         let workspace = self.workspace;
         let storage = [queries, &workspace.running_stats, &workspace.heads, &workspace.brackets, &workspace.records];

@@ -8,7 +8,9 @@ params! {
     k: u32,
     softmax1: u32,
     lowest: f32,
-    padding: [u32; 3],
+    margin: f32,
+    pivot: u32,
+    padding: u32,
 }
 
 pub const KERNEL: Kernel = Kernel {
@@ -26,6 +28,10 @@ pub const OPEN: u32 = 0;
 pub const NARROW: u32 = 1;
 /// Narrows them and writes the records.
 pub const CLOSE: u32 = 2;
+/// Narrows them, takes the pivot that was found and opens the brackets of `s` beside it.
+pub const TURN: u32 = 3;
+/// Narrows the brackets of pivots by one pass.
+pub const APPROACH: u32 = 4;
 
 /// Loop iterations of one invocation.
 pub const ITERATIONS: u64 = 16;

@@ -270,18 +270,27 @@ impl<'a> Task<'a> {
     /// Searches the thresholds of `queries` over all patterns, pass by pass. Where no query needs it, every workgroup
     /// ends at once.
     fn search(&self, calls: &mut Calls<'_>, block: Block, cue: &Binding, queries: &Binding, kind: Kind) -> Result<()> {
+        let steep = kind.is_steep();
         let passes = match kind {
             Kind::Top { .. } => TOP_PASSES,
+            _ if steep => TOP_PASSES + ENTMAX_PASSES,
             _ => ENTMAX_PASSES,
         };
         debug_assert!((bracket::STEPS + 1).pow(TOP_PASSES - 1) > u64::from(u32::MAX));
         self.refine(calls, block, queries, kind, refine::OPEN, 0)?;
         for pass in 1..=passes {
+            // A pivot is found as a key is.
+            let pivot = steep && pass <= TOP_PASSES;
             for chunk in self.chunks(self.staged) {
                 self.similarity(calls, block, cue, queries, &chunk)?;
-                self.bracket(calls, block, queries, &chunk, kind)?;
+                self.bracket(calls, block, queries, &chunk, kind, pivot)?;
             }
-            let stage = if pass == passes { refine::CLOSE } else { refine::NARROW };
+            let stage = match pass {
+                _ if pass == passes => refine::CLOSE,
+                TOP_PASSES if pivot => refine::TURN,
+                _ if pivot => refine::APPROACH,
+                _ => refine::NARROW,
+            };
             self.refine(calls, block, queries, kind, stage, 0)?;
         }
         Ok(())
@@ -385,6 +394,11 @@ impl<'a> Task<'a> {
 }
 
 impl Kind {
+    /// Whether weights at the edge of the support have no finite slope (alpha > 2): thresholds go by a pivot then.
+    pub fn is_steep(self) -> bool {
+        matches!(self, Self::Entmax { gain } if gain > 1.0)
+    }
+
     pub fn of(rule: Rule, patterns: u64) -> Self {
         match rule.separation {
             Separation::Softmax => Self::Softmax { one_more: false },

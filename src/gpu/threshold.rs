@@ -27,5 +27,5 @@ pub const KERNEL: Kernel = Kernel {
 /// Loop iterations of one invocation over a list of `capacity`.
 pub fn iterations(capacity: u64) -> u64 {
     let list = capacity.div_ceil(256);
-    36 * (1 + list + 8) + list * (1 + 16) + 8
+    (32 + 36) * (1 + list + 8) + list * (1 + 16) + 8
 }

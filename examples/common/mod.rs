@@ -1,0 +1,164 @@
+//! What the examples share: the device that is asked for, and the images of MNIST.
+#![allow(dead_code, reason = "each example uses its own part")]
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use attractor::{Device, DeviceOptions, Software, wgpu};
+use flate2::read::MultiGzDecoder;
+
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// How far a measured rate may be from the published one.
+pub const TOLERANCE: f64 = 0.03;
+
+/// Pixels of an image, from side to side and from top to bottom.
+pub const SIDE: usize = 28;
+/// Pixels of an image.
+pub const PIXELS: usize = SIDE * SIDE;
+
+/// The command line of an example.
+pub struct Arguments {
+    pub device: Device,
+    /// What the example's own flag names, or its environment variable.
+    pub data: Option<PathBuf>,
+}
+
+impl Arguments {
+    /// Reads `--device`, `--software` and the example's own `flag`, for which `variable` of the environment stands in.
+    pub fn read(flag: &str, variable: &str) -> Result<Self> {
+        let mut options = DeviceOptions::default();
+        let mut cpu = false;
+        let mut data = std::env::var_os(variable).map(PathBuf::from);
+        let mut arguments = std::env::args().skip(1);
+        while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().ok_or_else(|| format!("{argument} takes a value"));
+            match argument.as_str() {
+                "--device" => match value()?.as_str() {
+                    "auto" => {}
+                    "cpu" => cpu = true,
+                    "vulkan" => options.backends = Some(wgpu::Backends::VULKAN),
+                    "gl" => options.backends = Some(wgpu::Backends::GL),
+                    "metal" => options.backends = Some(wgpu::Backends::METAL),
+                    "dx12" => options.backends = Some(wgpu::Backends::DX12),
+                    other => {
+                        return Err(format!("--device {other}: expected auto, cpu, vulkan, gl, metal or dx12").into());
+                    }
+                },
+                "--software" => options.software = Software::Require,
+                own if own == flag => data = Some(value()?.into()),
+                other => {
+                    return Err(format!("{other}: expected --device NAME, --software or {flag} PATH").into());
+                }
+            }
+        }
+        let device = if cpu { Device::cpu() } else { pollster::block_on(Device::with_options(&options))? };
+        println!("on {}", device.info());
+        Ok(Self { device, data })
+    }
+}
+
+/// Runs an example: exit status 0 on success, 1 on a failure, which is one line on stderr.
+pub fn run(example: impl FnOnce() -> Result<()>) -> ExitCode {
+    match example() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Where data lies that is too large for the project: beside its folder.
+pub fn shared(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(path)
+}
+
+/// Images of the MNIST test set.
+pub struct Digits {
+    bytes: Vec<u8>,
+    /// Whether all 10,000 are there.
+    pub complete: bool,
+}
+
+impl Digits {
+    /// The images of the file that is asked for, else all 10,000 where they lie beside the project, else the 1,000 that
+    /// the project carries.
+    pub fn load(asked: Option<&Path>) -> Result<Self> {
+        let beside = ["data/mnist/t10k-images-idx3-ubyte", "data/mnist/t10k-images-idx3-ubyte.gz"].map(shared);
+        let carried = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/mnist/t10k-images-first1000-idx3-ubyte.gz");
+        let found = beside.into_iter().find(|path| path.is_file());
+        let path = asked.map(Path::to_path_buf).or(found).unwrap_or(carried);
+        let bytes = read_idx(&path).map_err(|why| format!("{}: {why}", path.display()))?;
+        let count = bytes.len() / PIXELS;
+        println!("{count} images of the MNIST test set");
+        Ok(Self { bytes, complete: count >= 10_000 })
+    }
+
+    pub fn len(&self) -> usize {
+        self.bytes.len() / PIXELS
+    }
+
+    /// Images `first .. first + count`, each pixel as `scale` has it.
+    pub fn rows(&self, first: usize, count: usize, scale: impl Fn(f32) -> f32) -> Vec<f32> {
+        self.bytes[first * PIXELS..(first + count) * PIXELS].iter().map(|byte| scale(f32::from(*byte))).collect()
+    }
+}
+
+/// The pixels of an IDX file of 28 x 28 images, plain or gzip'd.
+fn read_idx(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = std::fs::read(path)?;
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        let mut plain = Vec::new();
+        MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut plain)?;
+        bytes = plain;
+    }
+    let word = |i: usize| bytes.get(4 * i..4 * i + 4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) as usize);
+    let (Some(0x0803), Some(count), Some(SIDE), Some(SIDE)) = (word(0), word(1), word(2), word(3)) else {
+        return Err("expected an IDX file of 28 x 28 images".into());
+    };
+    if bytes.len() - 16 != count * PIXELS {
+        return Err(format!("its header claims {count} images, it holds {} bytes", bytes.len()).into());
+    }
+    bytes.drain(..16);
+    Ok(bytes)
+}
+
+/// The lower half of every image set to 0.
+pub fn hide_lower_half(images: &mut [f32]) {
+    for image in images.chunks_exact_mut(PIXELS) {
+        image[PIXELS / 2..].fill(0.0);
+    }
+}
+
+/// The share of rows of `got` that `succeeds` finds good beside the same row of `expected`.
+pub fn rate(got: &[f32], expected: &[f32], succeeds: impl Fn(&[f32], &[f32]) -> bool) -> f64 {
+    let rows = got.chunks_exact(PIXELS).zip(expected.chunks_exact(PIXELS));
+    let good = rows.filter(|(got, expected)| succeeds(got, expected)).count();
+    good as f64 / (got.len() / PIXELS) as f64
+}
+
+/// Prints the end of a row of a table, and tells whether the measured rate is too far from the published one.
+pub fn differs(measured: f64, published: f64) -> bool {
+    println!("{measured:>9.3} {published:>9.3} {:>9.3}", (measured - published).abs());
+    (measured - published).abs() > TOLERANCE
+}
+
+/// Fails where rates differ, unless there were too few images for the protocol.
+pub fn conclude(differ: usize, complete: bool) -> Result<()> {
+    if !complete {
+        println!(
+            "The protocol takes the mean of 5 runs over all 10,000 images, which are not here (--images FILE, or \
+             ATTRACTOR_MNIST):\nthis was one run on what is, and the published figures are only indicative."
+        );
+        return Ok(());
+    }
+    match differ {
+        0 => {
+            println!("Every rate is within {TOLERANCE} of the published one.");
+            Ok(())
+        }
+        differ => Err(format!("{differ} rates differ from the published ones by more than {TOLERANCE}").into()),
+    }
+}

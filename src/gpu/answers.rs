@@ -29,6 +29,8 @@ pub(crate) struct Answers {
     /// Apart from the output only where the two differ.
     state: Option<u64>,
     weighed: Option<[u64; 2]>,
+    /// Whether these are reported, besides what is computed from them.
+    statistics: bool,
     energy: Option<[u64; 2]>,
     trace: Vec<[u64; 3]>,
     top: Option<[u64; 2]>,
@@ -71,12 +73,22 @@ impl Answers {
             }
             size += 4 * facts.patterns as u64;
         }
-        Self { facts, count, report, output, state, weighed, energy, trace, top, k, weights: runs, size }
+        let statistics = options.statistics;
+        Self { facts, count, report, output, state, weighed, statistics, energy, trace, top, k, weights: runs, size }
     }
 
     /// The bytes of one query's answers, at the most.
     pub fn bytes_per_query(facts: Facts, options: &RetrieveOptions, weights: bool) -> u64 {
-        let options = RetrieveOptions { clamp: Some(Vec::new()), statistics: true, energy: true, ..options.clone() };
+        // Everything that takes room, without the masks and flags of the options at hand.
+        let options = RetrieveOptions {
+            stop: options.stop,
+            trace: options.trace,
+            top: options.top,
+            clamp: Some(Vec::new()),
+            statistics: true,
+            energy: true,
+            ..RetrieveOptions::default()
+        };
         Self::new(facts, &options, 1, if weights { &[0] } else { &[] }).size
     }
 
@@ -144,7 +156,9 @@ impl Answers {
             }
             if let Some(at) = self.weighed {
                 let weights = weights_at(at);
-                to.statistics.get_or_insert_default().push(weights.statistics(self.facts.stored));
+                if self.statistics {
+                    to.statistics.get_or_insert_default().push(weights.statistics(self.facts.stored));
+                }
                 if let Some([heads, entries]) = self.top {
                     let count = row(heads, query, 4)[0];
                     let entries = &row(entries, query, 2 * self.k as usize)[..2 * count.min(self.k) as usize];

@@ -262,3 +262,43 @@ fn kinds_of_fixed_points() {
         }
     }
 }
+
+#[test]
+fn only_what_is_asked_for_is_reported() {
+    let case = Case::random(3, 2, 30, 4, None, Rule::softmax(1.0));
+    for (name, device) in common::devices() {
+        let plain = case.run(name, device, &case.options()).unwrap();
+        let none = (plain.statistics, plain.top, plain.weights, plain.energy, plain.energy_trace);
+        assert_eq!(none, (None, None, None, None, None), "{name}");
+        let top = case.run(name, device, &case.options().top(2)).unwrap();
+        assert!(top.top.is_some() && top.statistics.is_none() && top.weights.is_none(), "{name}");
+        let weights = case.run(name, device, &case.options().weights(WeightsOf::All)).unwrap();
+        assert!(weights.weights.is_some() && weights.statistics.is_none() && weights.top.is_none(), "{name}");
+        let energy = case.run(name, device, &case.options().energy()).unwrap();
+        assert!(energy.energy.is_some() && energy.energy_trace.is_none() && energy.statistics.is_none(), "{name}");
+    }
+}
+
+#[test]
+fn every_device_stores_the_same_narrow_rows() {
+    for precision in [Precision::F16, Precision::I8] {
+        let mut case = Case::random(4, 1, 50, 9, Some(3), Rule::softmax(1.0));
+        case.precision = precision;
+        // Rows of all magnitudes, down to scales that are no normal f32, and up to what no half holds.
+        for (i, row) in case.keys.chunks_exact_mut(9).enumerate() {
+            let scale = 10f32.powi(i as i32 - 42);
+            for v in row {
+                *v *= scale;
+            }
+        }
+        let rows = |name: &str, device| -> Vec<attractor::Pattern> {
+            let memory = case.memory(name, device).unwrap();
+            (0..50).map(|id| memory.get(attractor::PatternId(id)).unwrap()).collect()
+        };
+        let (first, device) = &common::devices()[0];
+        let expected = rows(first, device);
+        for (name, device) in &common::devices()[1..] {
+            assert_eq!(rows(name, device), expected, "{name} {precision:?}");
+        }
+    }
+}

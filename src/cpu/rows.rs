@@ -4,7 +4,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use crate::error::{Error, Result};
-use crate::store::{Precision, stride};
+use crate::store::{Precision, half_of, quantize, stride};
 
 /// Rows of `stride(columns)` elements, the padding zero.
 #[derive(Debug)]
@@ -46,19 +46,11 @@ impl Rows {
                 Self::F32(to) => to[start..start + columns].copy_from_slice(from),
                 Self::F16(to) => {
                     for (to, value) in to[start..start + columns].iter_mut().zip(from) {
-                        // Beyond the range a half would be infinite, and one infinity makes every answer NaN.
-                        *to = f16::from_f32(value.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()));
+                        *to = half_of(*value);
                     }
                 }
                 Self::I8 { levels, scales } => {
-                    let largest = from.iter().fold(0.0f32, |most, value| most.max(value.abs()));
-                    let scale = largest / 127.0;
-                    scales[at + row] = scale;
-                    // A row of zeros, or of numbers so small that the scale underflows, has only level 0.
-                    let inverse = if scale > 0.0 { 1.0 / f64::from(scale) } else { 0.0 };
-                    for (to, value) in levels[start..start + columns].iter_mut().zip(from) {
-                        *to = (f64::from(*value) * inverse).round().clamp(-127.0, 127.0) as i8;
-                    }
+                    scales[at + row] = quantize(from, &mut levels[start..start + columns]);
                 }
             }
         }

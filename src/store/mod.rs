@@ -5,7 +5,7 @@ mod precision;
 mod windows;
 
 pub(crate) use ids::{Ids, Places};
-pub(crate) use precision::{decode, encode};
+pub(crate) use precision::{decode, encode, half_of, quantize};
 pub(crate) use windows::{Window, Windows};
 
 /// Names one stored pattern for as long as it is stored.

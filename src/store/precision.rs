@@ -15,6 +15,22 @@ impl Precision {
     }
 }
 
+/// The nearest half. What is beyond the largest becomes the largest: one infinity would make every answer NaN.
+pub(crate) fn half_of(value: f32) -> f16 {
+    f16::from_f32(value.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()))
+}
+
+/// A row in units of its scale, which is returned. A row of zeros, or of numbers so small that shaders would flush the
+/// scale to zero, has level 0 only.
+pub(crate) fn quantize(row: &[f32], levels: &mut [i8]) -> f32 {
+    let scale = row.iter().fold(0.0f32, |most, value| most.max(value.abs())) / 127.0;
+    let inverse = if scale >= f32::MIN_POSITIVE { 1.0 / f64::from(scale) } else { 0.0 };
+    for (level, value) in levels.iter_mut().zip(row) {
+        *level = (f64::from(*value) * inverse).round().clamp(-127.0, 127.0) as i8;
+    }
+    scale
+}
+
 /// Tight rows of `columns` as stored rows, padded with zeros to `stride(columns)` elements, and the scale of each row (1
 /// where the precision has none).
 pub(crate) fn encode(rows: &[f32], columns: usize, precision: Precision) -> (Vec<u8>, Vec<f32>) {
@@ -27,20 +43,10 @@ pub(crate) fn encode(rows: &[f32], columns: usize, precision: Precision) -> (Vec
             Precision::F32 => stored[..4 * columns].copy_from_slice(bytemuck::cast_slice(row)),
             Precision::F16 => {
                 for (to, value) in stored.as_chunks_mut::<2>().0.iter_mut().zip(row) {
-                    // What is beyond the largest half becomes the largest: an infinity would poison every sum.
-                    *to = f16::from_f32(value.clamp(-65_504.0, 65_504.0)).to_le_bytes();
+                    *to = half_of(*value).to_le_bytes();
                 }
             }
-            Precision::I8 => {
-                let largest = row.iter().fold(0.0f32, |most, value| most.max(value.abs()));
-                // A row of zeros, or of values too small for a scale, is stored as zeros.
-                *scale = largest / 127.0;
-                if *scale >= f32::MIN_POSITIVE {
-                    for (to, value) in stored.iter_mut().zip(row) {
-                        *to = (value / *scale).round().clamp(-127.0, 127.0) as i8 as u8;
-                    }
-                }
-            }
+            Precision::I8 => *scale = quantize(row, bytemuck::cast_slice_mut(&mut stored[..columns])),
         }
     }
     (bytes, scales)

@@ -1,4 +1,5 @@
 //! use lib/stored_f32
+//! use lib/source
 //! use lib/records
 // Sums the rows of one window that are in each query's support, by weight. One workgroup handles COLUMNS column vectors
 // of one query; WORKGROUP / COLUMNS groups share the support. The first window starts the running sums, and the sum of
@@ -30,18 +31,6 @@ struct Params {
 @group(0) @binding(8) var<storage, read_write> running_sums: array<vec4<f32>>;
 
 var<workgroup> gathered: array<vec4<f32>, WORKGROUP>;
-
-fn source_at(row: u32, vector: u32) -> vec4<f32> {
-    let stored = unpack_stored(source[row * params.source_vectors + vector]);
-    if (QUANTIZED) {
-        let term = terms[row];
-        if (VALUES == 1u) {
-            return stored * term.w;
-        }
-        return stored * term.z;
-    }
-    return stored;
-}
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {

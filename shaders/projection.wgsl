@@ -1,4 +1,5 @@
 //! use lib/stored_f32
+//! use lib/source
 // Stage 3: the weighted sums of one split's rows, as a register-tiled product of weights and rows.
 // One workgroup computes TILE queries x SIDE column vectors, one invocation 4 queries x 1 vector, over slabs of SLAB
 // vectors of weights (4 * SLAB rows) that the workgroup brings into shared memory.
@@ -33,19 +34,6 @@ struct Params {
 
 var<workgroup> weight_slab: array<vec4<f32>, TILE * PITCH>;
 var<workgroup> row_slab: array<vec4<f32>, 4u * SLAB * SIDE>;
-
-// Row `row` of the source, scaled where it is quantized: keys and values have scales of their own.
-fn source_at(row: u32, vector: u32) -> vec4<f32> {
-    let stored = unpack_stored(source[row * params.source_vectors + vector]);
-    if (QUANTIZED) {
-        let term = terms[row];
-        if (VALUES == 1u) {
-            return stored * term.w;
-        }
-        return stored * term.z;
-    }
-    return stored;
-}
 
 fn store(slot: u32, split: u32, column: u32, sum: vec4<f32>) {
     if (slot < queries[0] && column < params.source_vectors) {

@@ -15,6 +15,7 @@ const FRAGMENTS: &[(&str, &str)] = &[
     ("lib/order", include_str!("../../shaders/lib/order.wgsl")),
     ("lib/records", include_str!("../../shaders/lib/records.wgsl")),
     ("lib/score", include_str!("../../shaders/lib/score.wgsl")),
+    ("lib/source", include_str!("../../shaders/lib/source.wgsl")),
     ("lib/stored_f16", include_str!("../../shaders/lib/stored_f16.wgsl")),
     ("lib/stored_f32", include_str!("../../shaders/lib/stored_f32.wgsl")),
     ("lib/stored_i8", include_str!("../../shaders/lib/stored_i8.wgsl")),

@@ -9,11 +9,19 @@ vulkan_driver() { compgen -G '/usr/share/vulkan/icd.d/lvp_icd*.json' >/dev/null;
 gl_driver() { ldconfig -p | grep -q 'libEGL\.so\.1' && compgen -G '/usr/lib/*/dri/swrast_dri.so' >/dev/null; }
 loader() { ldconfig -p | grep -q 'libvulkan\.so\.1'; }
 
+# Where SwiftShader's description is.
+swiftshader_icd() {
+    local folder
+    for folder in "${CARGO_TARGET_DIR:-$PWD/target}/swiftshader" /usr/lib/chromium; do
+        [ -f "$folder/vk_swiftshader_icd.json" ] && echo "$folder/vk_swiftshader_icd.json" && return
+    done
+    return 1
+}
+
 # SwiftShader, the Vulkan driver that Chromium carries. Only its two files are unpacked: nothing is installed.
 swiftshader() {
-    local folder="${CARGO_TARGET_DIR:-target}/swiftshader" unpacked
-    [ -f "$folder/vk_swiftshader_icd.json" ] && return
-    [ -f /usr/lib/chromium/vk_swiftshader_icd.json ] && return
+    local folder="${CARGO_TARGET_DIR:-$PWD/target}/swiftshader" unpacked
+    swiftshader_icd >/dev/null && return
     command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return
     unpacked=$(mktemp -d)
     # Only root can refresh the lists, and those at hand may do.
@@ -26,7 +34,7 @@ swiftshader() {
             mv "$unpacked/usr/lib/chromium/vk_swiftshader_icd.json" "$folder/" || true
     fi
     rm -rf "$unpacked"
-    [ -f "$folder/vk_swiftshader_icd.json" ]
+    swiftshader_icd >/dev/null
 }
 
 if [ "$(uname -s)" = Linux ]; then
@@ -48,6 +56,9 @@ if [ "$(uname -s)" = Linux ]; then
     required=lavapipe,llvmpipe
     if swiftshader; then
         required+=,swiftshader
+        # Beside the system's drivers; only newer loaders know the variable.
+        VK_ADD_DRIVER_FILES="$(swiftshader_icd)${VK_ADD_DRIVER_FILES:+:$VK_ADD_DRIVER_FILES}"
+        export VK_ADD_DRIVER_FILES
     else
         echo "test.sh: no SwiftShader here (Debian's chromium-common has it): its tests are skipped" >&2
     fi

@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
-use attractor::{Device, Memory, Partial, Rule, Separation, Similarity};
+use attractor::{Device, Memory, Partial, PartialOptions, Rule, Separation, Similarity};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -54,7 +54,8 @@ fn shard(shard: usize) -> Result<()> {
     for rule in rules() {
         let mut memory = Memory::new(&Device::cpu(), DIM, rule)?;
         memory.add(keys)?;
-        for partial in memory.retrieve_partial_blocking(&queries, 0..rows, (shard * rows) as u64)? {
+        let options = PartialOptions::default().first_id((shard * rows) as u64);
+        for partial in memory.retrieve_partial_blocking(&queries, &options)? {
             send(&mut std::io::stdout().lock(), &partial.to_bytes())?;
         }
     }

@@ -37,7 +37,7 @@ pub use error::{Error, Result};
 pub use gpu::{Recording, Rows};
 pub use mask::Mask;
 pub use memory::{Memory, MemoryOptions, Patterns};
-pub use partial::{Finished, Partial};
+pub use partial::{Finished, Partial, PartialOptions};
 pub use retrieval::{
     DEFAULT_TOLERANCE, FixedPoint, MAX_TOP, Retrieval, RetrieveOptions, Statistics, Status, Stop, Top, WeightsOf,
 };

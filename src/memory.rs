@@ -5,7 +5,7 @@ use crate::device::{Device, Kind};
 use crate::error::{Error, Result, check_finite};
 use crate::gpu;
 use crate::mask::Mask;
-use crate::partial::Partial;
+use crate::partial::{Partial, PartialOptions};
 use crate::retrieval::{Retrieval, RetrieveOptions};
 use crate::rule::Rule;
 use crate::store::{Ids, Layout, NewRows, Pattern, PatternId, PatternIds, Places, Precision, stride};
@@ -361,7 +361,7 @@ impl Memory {
         let position = self.position("Memory::get", id)?;
         match &self.engine {
             Engine::Cpu(engine) => Ok(engine.read(position)),
-            Engine::Gpu(engine) => engine.read(position),
+            Engine::Gpu(engine) => engine.read_one(position),
         }
     }
 
@@ -423,7 +423,7 @@ impl Memory {
         self.check(queries, options)?;
         match &self.engine {
             Engine::Cpu(engine) => Ok(engine.retrieve(queries, options, self.ids.alive())),
-            Engine::Gpu(engine) => engine.retrieve(queries, options, self.ids.alive())?.await,
+            Engine::Gpu(engine) => engine.retrieve(queries, options, self.ids.alive(), gpu::Waiting::Forbidden)?.await,
         }
     }
 
@@ -435,37 +435,36 @@ impl Memory {
         self.check(queries, options)?;
         match &self.engine {
             Engine::Cpu(engine) => Ok(engine.retrieve(queries, options, self.ids.alive())),
-            Engine::Gpu(engine) => engine.retrieve(queries, options, self.ids.alive())?.wait(),
+            Engine::Gpu(engine) => engine.retrieve(queries, options, self.ids.alive(), gpu::Waiting::Allowed)?.wait(),
         }
     }
 
-    /// One update for each row of `queries` (`B x d`) over the patterns at the positions `subset` alone, to be merged with
-    /// those over other patterns. Where ties are broken by index (top-k), the index is that of the position plus
-    /// `first_id`, so that shards of one memory that start where others end are told apart.
+    /// One update for each row of `queries` (`B x d`) over the patterns that `options` name, to be merged with those over
+    /// other patterns, of this memory or of any other under the same rule ([`Partial`]).
     ///
     /// # Errors
     /// [`Error::Shape`] and [`Error::NotFinite`] for the queries, [`Error::Parameter`] for a subset that is not within
-    /// the memory, [`Error::Unsupported`] on a GPU.
-    pub fn retrieve_partial_blocking(
-        &self,
-        queries: &[f32],
-        subset: std::ops::Range<usize>,
-        first_id: u64,
-    ) -> Result<Vec<Partial>> {
+    /// the memory, [`Error::Shape`] for a mask that does not fit, [`Error::Lost`] where the device fails.
+    pub async fn retrieve_partial(&self, queries: &[f32], options: &PartialOptions) -> Result<Vec<Partial>> {
+        self.partials(queries, options, gpu::Waiting::Forbidden).await
+    }
+
+    /// [`Memory::retrieve_partial`], waiting for the answer on this thread.
+    ///
+    /// # Errors
+    /// As [`Memory::retrieve_partial`].
+    pub fn retrieve_partial_blocking(&self, queries: &[f32], options: &PartialOptions) -> Result<Vec<Partial>> {
+        pollster::block_on(self.partials(queries, options, gpu::Waiting::Allowed))
+    }
+
+    async fn partials(&self, queries: &[f32], options: &PartialOptions, waiting: gpu::Waiting) -> Result<Vec<Partial>> {
         const OPERATION: &str = "Memory::retrieve_partial";
-        rows(OPERATION, "queries", queries, self.layout.dim)?;
+        let batch = rows(OPERATION, "queries", queries, self.layout.dim)?;
+        options.validate(OPERATION, batch, self.positions())?;
         check_finite(OPERATION, "queries", queries, self.layout.dim)?;
-        if subset.start > subset.end || subset.end > self.positions() {
-            return Err(Error::Parameter {
-                operation: OPERATION,
-                parameter: "subset",
-                expected: "a rising range of positions of the memory",
-                got: format!("{subset:?} of {}", self.positions()),
-            });
-        }
         match &self.engine {
-            Engine::Cpu(engine) => Ok(engine.partials(queries, self.ids.alive(), &subset, first_id)),
-            Engine::Gpu(_) => Err(Error::Unsupported { operation: OPERATION, what: "a partial state on a GPU".into() }),
+            Engine::Cpu(engine) => Ok(engine.partials(queries, options, self.ids.alive())),
+            Engine::Gpu(engine) => engine.partials(queries, options, self.ids.alive(), waiting).await,
         }
     }
 

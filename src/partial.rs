@@ -1,7 +1,10 @@
 //! Partial states: what some of the patterns make of one query, so that shards, wherever they are, answer as one memory.
 
+use std::ops::Range;
+
 use crate::cpu;
 use crate::error::{Error, Result};
+use crate::mask::Mask;
 use crate::retrieval::{Statistics, Status};
 use crate::rule::{Rule, Separation, Similarity};
 
@@ -16,12 +19,13 @@ use crate::rule::{Rule, Separation, Similarity};
 /// pattern in two of them counts twice.
 ///
 /// ```
-/// use attractor::{Device, Memory, Partial, Rule};
+/// use attractor::{Device, Memory, Partial, PartialOptions, Rule};
 /// let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(3.0))?;
 /// memory.add(&[1.0, 0.0, 0.0, 1.0, 0.5, 0.5])?;
 /// let query = [0.9, 0.1];
-/// let left = memory.retrieve_partial_blocking(&query, 0..1, 0)?.remove(0);
-/// let right = memory.retrieve_partial_blocking(&query, 1..3, 0)?.remove(0);
+/// let part = |subset| PartialOptions::default().subset(subset);
+/// let left = memory.retrieve_partial_blocking(&query, &part(0..1))?.remove(0);
+/// let right = memory.retrieve_partial_blocking(&query, &part(1..3))?.remove(0);
 /// let sent = Partial::from_bytes(&right.to_bytes())?;
 /// let whole = left.merge(sent)?.finish();
 /// let expected = memory.retrieve_blocking(&query)?;
@@ -38,6 +42,65 @@ pub struct Partial {
     /// How many patterns it covers.
     pub(crate) patterns: u64,
     pub(crate) body: Body,
+}
+
+/// Which patterns a partial state covers; all that are stored by default.
+///
+/// ```
+/// use attractor::{Mask, PartialOptions};
+/// let second_shard = PartialOptions::default().first_id(1_000_000);
+/// let some = PartialOptions::default().subset(10..20).mask(Mask::keep(&[true; 30]));
+/// # let _ = (second_shard, some);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PartialOptions {
+    /// Only the patterns at these positions; all when absent.
+    pub subset: Option<Range<usize>>,
+    /// Of these, only the ones that each query may use. What a mask leaves out is not covered: for that query it does
+    /// not exist.
+    pub mask: Option<Mask>,
+    /// Where ties are broken by index (top-k), the index is that of the position plus this, so that shards of one memory
+    /// that start where others end are told apart.
+    pub first_id: u64,
+}
+
+impl PartialOptions {
+    /// Sets [`PartialOptions::subset`].
+    pub fn subset(mut self, positions: Range<usize>) -> Self {
+        self.subset = Some(positions);
+        self
+    }
+
+    /// Sets [`PartialOptions::mask`].
+    pub fn mask(mut self, mask: Mask) -> Self {
+        self.mask = Some(mask);
+        self
+    }
+
+    /// Sets [`PartialOptions::first_id`].
+    pub fn first_id(mut self, id: u64) -> Self {
+        self.first_id = id;
+        self
+    }
+
+    /// The positions of the subset, of `positions` in all.
+    pub(crate) fn range(&self, positions: usize) -> Range<usize> {
+        self.subset.clone().unwrap_or(0..positions)
+    }
+
+    /// Refuses options that do not fit `batch` queries of a memory of `positions`.
+    pub(crate) fn validate(&self, operation: &'static str, batch: usize, positions: usize) -> Result<()> {
+        let subset = self.range(positions);
+        if subset.start > subset.end || subset.end > positions {
+            return Err(Error::Parameter {
+                operation,
+                parameter: "subset",
+                expected: "a rising range of positions of the memory",
+                got: format!("{subset:?} of {positions}"),
+            });
+        }
+        self.mask.as_ref().map_or(Ok(()), |mask| mask.check(operation, batch, positions))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -103,6 +166,19 @@ pub(crate) fn prune(separation: Separation, candidates: &mut Vec<Candidate>) {
         Separation::Softmax | Separation::Softmax1 => {}
     }
     candidates.sort_by_key(|candidate| candidate.id);
+}
+
+impl Body {
+    /// What no pattern makes of a query, in rows of `columns`.
+    pub fn nothing(separation: Separation, columns: usize) -> Self {
+        match separation {
+            Separation::Softmax | Separation::Softmax1 => {
+                let none = f64::NEG_INFINITY;
+                Self::Mean(Mean { log_sum: none, score: 0.0, largest: none, rows: vec![0.0; columns] })
+            }
+            _ => Self::Candidates(Vec::new()),
+        }
+    }
 }
 
 impl Mean {

@@ -1,8 +1,12 @@
-//! Partial states: any split, merged in any order, answers as the whole; and bytes that are not one are refused.
+//! Partial states on every device: any split, merged in any order, answers as the whole; and bytes that are not one are
+//! refused.
 
 mod common;
 
-use attractor::{Device, Error, Memory, Partial, Rule, Separation, Similarity, Status};
+use attractor::{
+    Device, Error, Finished, Mask, Memory, Partial, PartialOptions, PatternId, Precision, Retrieval, RetrieveOptions,
+    Rule, Separation, Similarity, Status,
+};
 use common::{Case, Numbers};
 
 fn separations() -> [Separation; 8] {
@@ -22,6 +26,10 @@ fn cpu(case: &Case) -> Memory {
     case.memory("cpu", &Device::cpu()).unwrap()
 }
 
+fn subset(range: std::ops::Range<usize>) -> PartialOptions {
+    PartialOptions::default().subset(range)
+}
+
 /// Merges all in an order, and a tree, that the numbers choose; through bytes.
 fn merge(mut parts: Vec<Partial>, numbers: &mut Numbers) -> Partial {
     while parts.len() > 1 {
@@ -35,41 +43,58 @@ fn merge(mut parts: Vec<Partial>, numbers: &mut Numbers) -> Partial {
     parts.pop().unwrap()
 }
 
+/// Cuts `0..patterns` into as many parts, some of them perhaps empty.
+fn cuts(patterns: usize, parts: usize, numbers: &mut Numbers) -> Vec<std::ops::Range<usize>> {
+    let mut ends: Vec<usize> = (1..parts).map(|_| numbers.bits() as usize % (patterns + 1)).collect();
+    ends.extend([0, patterns]);
+    ends.sort_unstable();
+    ends.windows(2).map(|ends| ends[0]..ends[1]).collect()
+}
+
+/// Whether `got` is query `b` of `whole`, which the CPU engine computed in one piece.
+fn is_the_whole(what: &str, got: &Finished, whole: &Retrieval, b: usize) {
+    let largest = whole.output.iter().chain(&whole.state).fold(1.0f32, |most, v| most.max(v.abs()));
+    for (got, expected) in [(&got.output[..], whole.output(b)), (&got.state, whole.state(b))] {
+        let expected: Vec<f64> = expected.iter().map(|v| f64::from(*v)).collect();
+        let worst = common::worst(got, &expected);
+        assert!(worst <= 1e-5 * f64::from(largest), "{what}: off by {worst}");
+    }
+    assert_eq!(got.status, whole.status[b], "{what}");
+    let expected = whole.statistics.as_ref().unwrap()[b];
+    let told = got.statistics;
+    assert!((told.perplexity - expected.perplexity).abs() <= 1e-4 * expected.perplexity, "{what}: {told:?}");
+    assert!((told.largest - expected.largest).abs() < 1e-5, "{what}: {told:?} {expected:?}");
+}
+
 #[test]
 fn any_split_in_any_order_is_the_whole() {
-    for similarity in [Similarity::Dot, Similarity::Euclidean] {
-        for (seed, separation) in separations().into_iter().enumerate() {
-            for (beta, value_dim) in [(2.0, None), (0.01, Some(3)), (-1.0, Some(5)), (1e30, None)] {
-                let rule = Rule::new(similarity, separation, beta);
-                let mut numbers = Numbers(seed as u64);
-                let mut case = Case::random(seed as u64 + 70, 3, 150, 6, value_dim, rule);
-                case.bias = Some(numbers.vector(150));
-                let memory = cpu(&case);
-                let whole = memory.retrieve_with_blocking(&case.queries, &case.options().statistics()).unwrap();
-                for shards in 1..=7 {
-                    let mut cuts: Vec<usize> = (1..shards).map(|_| numbers.bits() as usize % 151).collect();
-                    cuts.extend([0, 150]);
-                    cuts.sort_unstable();
-                    let parts: Vec<Vec<Partial>> = cuts
-                        .windows(2)
-                        .map(|cut| memory.retrieve_partial_blocking(&case.queries, cut[0]..cut[1], 0).unwrap())
-                        .collect();
-                    for b in 0..3 {
-                        let parts = parts.iter().map(|part| part[b].clone()).collect();
-                        let got = merge(parts, &mut numbers).finish();
-                        let what = format!("{rule:?}, {shards} shards, query {b}");
-                        for (got, expected) in [(&got.output[..], whole.output(b)), (&got.state, whole.state(b))] {
-                            let expected: Vec<f64> = expected.iter().map(|v| f64::from(*v)).collect();
-                            let worst = common::worst(got, &expected);
-                            assert!(worst <= 1e-5, "{what}: off by {worst}");
-                        }
-                        assert_eq!((got.patterns, got.status), (150, Status::Answered), "{what}");
-                        let expected = whole.statistics.as_ref().unwrap()[b];
-                        let told = got.statistics;
-                        assert!((told.perplexity / expected.perplexity - 1.0).abs() < 1e-4, "{what}: {told:?}");
-                        assert!((told.largest - expected.largest).abs() < 1e-5, "{what}: {told:?}");
-                        if !matches!(separation, Separation::Softmax | Separation::Softmax1) && beta < 1e3 {
-                            assert_eq!(told.support, expected.support, "{what}");
+    for (name, device) in common::devices() {
+        // On a GPU every part is a submission or three.
+        let shards: &[usize] = if device.is_cpu() { &[1, 2, 3, 4, 5, 6, 7] } else { &[1, 2, 5] };
+        for similarity in [Similarity::Dot, Similarity::Cosine, Similarity::Euclidean] {
+            for (seed, separation) in separations().into_iter().enumerate() {
+                for (beta, value_dim) in [(2.0, None), (0.01, Some(3)), (-1.0, Some(5)), (1e30, None)] {
+                    let rule = Rule::new(similarity, separation, beta);
+                    let mut numbers = Numbers(seed as u64);
+                    let mut case = Case::random(seed as u64 + 70, 3, 150, 6, value_dim, rule);
+                    case.bias = Some(numbers.vector(150));
+                    case.window_bytes = Some(64 * 32);
+                    let whole = cpu(&case).retrieve_with_blocking(&case.queries, &case.options().statistics()).unwrap();
+                    let memory = case.memory(name, device).unwrap();
+                    for &shards in shards {
+                        let parts: Vec<Vec<Partial>> = cuts(150, shards, &mut numbers)
+                            .into_iter()
+                            .map(|cut| memory.retrieve_partial_blocking(&case.queries, &subset(cut)).unwrap())
+                            .collect();
+                        for b in 0..3 {
+                            let parts = parts.iter().map(|part| part[b].clone()).collect();
+                            let got = merge(parts, &mut numbers).finish();
+                            let what = format!("{name}, {rule:?}, {shards} shards, query {b}");
+                            is_the_whole(&what, &got, &whole, b);
+                            assert_eq!(got.patterns, 150, "{what}");
+                            if !matches!(separation, Separation::Softmax | Separation::Softmax1) && beta < 1e3 {
+                                assert_eq!(got.statistics.support, whole.statistics.as_ref().unwrap()[b].support);
+                            }
                         }
                     }
                 }
@@ -78,53 +103,173 @@ fn any_split_in_any_order_is_the_whole() {
     }
 }
 
+/// Masks of one row and of many, with a query that may use nothing and one that may use one pattern; removed patterns;
+/// narrow stores.
+#[test]
+fn masked_and_removed_patterns_are_not_covered() {
+    for (name, device) in common::devices() {
+        for (seed, separation) in separations().into_iter().enumerate() {
+            for precision in [Precision::F32, Precision::F16, Precision::I8] {
+                let rule = Rule::new(Similarity::Dot, separation, 1.5);
+                let mut numbers = Numbers(seed as u64 + 5);
+                let mut case = Case::random(seed as u64, 4, 90, 5, Some(7), rule);
+                case.precision = precision;
+                case.window_bytes = Some(32 * 8 * 4);
+                let mut keep: Vec<bool> = (0..4 * 90).map(|_| numbers.unit() > -0.2).collect();
+                keep[90..180].fill(false);
+                keep[180..270].fill(false);
+                keep[200] = true;
+                let gone = [0, 31, 32, 89];
+                let stored = |name, device| {
+                    let mut memory = case.memory(name, device).unwrap();
+                    for id in gone {
+                        memory.remove(PatternId(id)).unwrap();
+                    }
+                    memory
+                };
+                let (memory, single) = (stored(name, device), stored("cpu", &Device::cpu()));
+                for mask in [Mask::keep_per_query(&keep), Mask::keep(&keep[..90])] {
+                    let options = RetrieveOptions::default().mask(mask.clone()).statistics();
+                    let whole = single.retrieve_with_blocking(&case.queries, &options).unwrap();
+                    let parts: Vec<Vec<Partial>> = cuts(90, 3, &mut numbers)
+                        .into_iter()
+                        .map(|cut| subset(cut).mask(mask.clone()))
+                        .map(|part| memory.retrieve_partial_blocking(&case.queries, &part).unwrap())
+                        .collect();
+                    for b in 0..4 {
+                        let parts = parts.iter().map(|part| part[b].clone()).collect();
+                        let got = merge(parts, &mut numbers).finish();
+                        let what = format!("{name}, {separation:?}, {precision:?}, query {b}");
+                        is_the_whole(&what, &got, &whole, b);
+                        let row = if mask.is_per_query() { b } else { 0 };
+                        let usable = (0..90).filter(|i| keep[row * 90 + i] && !gone.contains(&(*i as u64))).count();
+                        assert_eq!(got.patterns, usable as u64, "{what}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// More candidates than any list of a device holds, and more places than it selects from.
+#[test]
+fn parts_with_long_lists_are_exact() {
+    let rules = [
+        Rule::new(Similarity::Dot, Separation::Sparsemax, 1e-3),
+        Rule::new(Similarity::Euclidean, Separation::Entmax { alpha: 1.5 }, 0.02),
+        Rule::new(Similarity::Dot, Separation::Entmax { alpha: 3.0 }, 1e-3),
+        Rule::new(Similarity::Dot, Separation::TopK { k: 2000 }, 1.0),
+        Rule::new(Similarity::Dot, Separation::TopK { k: 20_000 }, 1.0),
+    ];
+    for (name, device) in common::devices() {
+        for rule in rules {
+            let mut case = Case::random(9, 3, 9001, 4, None, rule);
+            // One query is sharp: its list does not overflow.
+            case.queries[8..].iter_mut().for_each(|x| *x *= 3e3);
+            let whole = cpu(&case).retrieve_with_blocking(&case.queries, &case.options().statistics()).unwrap();
+            let memory = case.memory(name, device).unwrap();
+            let mut numbers = Numbers(1);
+            let parts: Vec<Vec<Partial>> = [0..8000, 8000..9001]
+                .into_iter()
+                .map(|cut| memory.retrieve_partial_blocking(&case.queries, &subset(cut)).unwrap())
+                .collect();
+            for b in 0..3 {
+                let parts = parts.iter().map(|part| part[b].clone()).collect();
+                let got = merge(parts, &mut numbers).finish();
+                is_the_whole(&format!("{name}, {rule:?}, query {b}"), &got, &whole, b);
+            }
+        }
+    }
+}
+
+#[test]
+fn parts_of_different_devices_are_one_memory() {
+    for (seed, separation) in separations().into_iter().enumerate() {
+        let rule = Rule::new(Similarity::Dot, separation, 2.0);
+        let case = Case::random(seed as u64, 2, 100, 6, Some(2), rule);
+        let whole = cpu(&case).retrieve_with_blocking(&case.queries, &case.options().statistics()).unwrap();
+        let step = 100_usize.div_ceil(common::devices().len());
+        let parts: Vec<Vec<Partial>> = common::devices()
+            .iter()
+            .enumerate()
+            .map(|(i, (name, device))| {
+                let cut = (i * step).min(100)..((i + 1) * step).min(100);
+                let memory = case.memory(name, device).unwrap();
+                // As a future, too.
+                pollster::block_on(memory.retrieve_partial(&case.queries, &subset(cut))).unwrap()
+            })
+            .collect();
+        for b in 0..2 {
+            let parts = parts.iter().map(|part| part[b].clone()).collect();
+            let got = merge(parts, &mut Numbers(3)).finish();
+            is_the_whole(&format!("{separation:?}, query {b}"), &got, &whole, b);
+        }
+    }
+}
+
 #[test]
 fn ties_across_shards_keep_the_smaller_id() {
     let rule = Rule::new(Similarity::Dot, Separation::TopK { k: 1 }, 1.0);
-    let shard = |value: f32, first_id| {
-        let mut memory = Memory::with_values(&Device::cpu(), 1, 1, rule).unwrap();
-        memory.add_with_values(&[1.0], &[value]).unwrap();
-        memory.retrieve_partial_blocking(&[1.0], 0..1, first_id).unwrap().remove(0)
-    };
-    for (a, b) in [(shard(5.0, 0), shard(7.0, 1)), (shard(7.0, 1), shard(5.0, 0))] {
-        assert_eq!(a.merge(b).unwrap().finish().output, [5.0]);
+    for (name, device) in common::devices() {
+        let shard = |value: f32, first_id| {
+            let mut memory = Memory::with_values(device, 1, 1, rule).unwrap();
+            memory.add_with_values(&[1.0], &[value]).unwrap();
+            let options = PartialOptions::default().first_id(first_id);
+            memory.retrieve_partial_blocking(&[1.0], &options).unwrap().remove(0)
+        };
+        for (a, b) in [(shard(5.0, 0), shard(7.0, 1)), (shard(7.0, 1), shard(5.0, 0))] {
+            assert_eq!(a.merge(b).unwrap().finish().output, [5.0], "{name}");
+        }
     }
 }
 
 #[test]
 fn nothing_merges_and_finishes() {
-    for separation in separations() {
-        let case = Case::random(3, 1, 20, 4, Some(2), Rule::new(Similarity::Dot, separation, 1.0));
-        let memory = cpu(&case);
-        let part = |range| memory.retrieve_partial_blocking(&case.queries, range, 0).unwrap().remove(0);
-        let nothing = Partial::from_bytes(&part(7..7).to_bytes()).unwrap();
-        let finished = nothing.clone().merge(part(0..0)).unwrap().finish();
-        assert_eq!(
-            (finished.status, finished.output, finished.state),
-            (Status::NothingLeft, vec![0.0; 2], vec![0.0; 4])
-        );
-        assert_eq!(nothing.merge(part(0..20)).unwrap().finish(), part(0..20).finish());
+    for (name, device) in common::devices() {
+        for separation in separations() {
+            let case = Case::random(3, 1, 20, 4, Some(2), Rule::new(Similarity::Dot, separation, 1.0));
+            let memory = case.memory(name, device).unwrap();
+            let part = |range| memory.retrieve_partial_blocking(&case.queries, &subset(range)).unwrap().remove(0);
+            let nothing = Partial::from_bytes(&part(7..7).to_bytes()).unwrap();
+            let finished = nothing.clone().merge(part(0..0)).unwrap().finish();
+            assert_eq!(
+                (finished.status, finished.output, finished.state),
+                (Status::NothingLeft, vec![0.0; 2], vec![0.0; 4])
+            );
+            assert_eq!(nothing.merge(part(0..20)).unwrap().finish(), part(0..20).finish(), "{name}");
+            let empty = Memory::with_values(device, 4, 2, case.rule).unwrap();
+            let all = PartialOptions::default();
+            assert_eq!(empty.retrieve_partial_blocking(&case.queries, &all).unwrap()[0].patterns(), 0, "{name}");
+            assert!(memory.retrieve_partial_blocking(&[], &all).unwrap().is_empty(), "{name}");
+        }
     }
 }
 
 #[test]
 fn others_and_bad_arguments_are_refused() {
-    let partial = |dim, rule| {
-        let case = Case::random(3, 1, 5, dim, None, rule);
-        cpu(&case).retrieve_partial_blocking(&case.queries, 0..5, 0).unwrap().remove(0)
-    };
-    let one = partial(3, Rule::softmax(1.0));
-    for other in [partial(3, Rule::softmax(2.0)), partial(4, Rule::softmax(1.0))] {
-        assert!(matches!(one.clone().merge(other), Err(Error::Shape { .. })));
+    for (name, device) in common::devices() {
+        let partial = |dim, rule| {
+            let case = Case::random(3, 1, 5, dim, None, rule);
+            let memory = case.memory(name, device).unwrap();
+            memory.retrieve_partial_blocking(&case.queries, &PartialOptions::default()).unwrap().remove(0)
+        };
+        let one = partial(3, Rule::softmax(1.0));
+        for other in [partial(3, Rule::softmax(2.0)), partial(4, Rule::softmax(1.0))] {
+            assert!(matches!(one.clone().merge(other), Err(Error::Shape { .. })), "{name}");
+        }
+        let memory = Case::random(3, 1, 5, 3, None, Rule::softmax(1.0)).memory(name, device).unwrap();
+        #[allow(clippy::reversed_empty_ranges, reason = "it must be refused")]
+        for range in [0..6, 9..9, 4..2, 0..usize::MAX] {
+            let error = memory.retrieve_partial_blocking(&[0.0; 3], &subset(range)).unwrap_err();
+            assert!(error.to_string().contains("subset"), "{name}: {error}");
+        }
+        for mask in [Mask::keep(&[true; 4]), Mask::keep_per_query(&[true; 10])] {
+            let error = memory.retrieve_partial_blocking(&[0.0; 3], &subset(0..2).mask(mask)).unwrap_err();
+            assert!(error.to_string().contains("mask"), "{name}: {error}");
+        }
+        assert!(memory.retrieve_partial_blocking(&[0.0; 4], &subset(0..5)).is_err(), "{name}");
+        assert!(memory.retrieve_partial_blocking(&[f32::NAN; 3], &subset(0..5)).is_err(), "{name}");
     }
-    let memory = cpu(&Case::random(3, 1, 5, 3, None, Rule::softmax(1.0)));
-    #[allow(clippy::reversed_empty_ranges, reason = "it must be refused")]
-    for range in [0..6, 9..9, 4..2, 0..usize::MAX] {
-        let error = memory.retrieve_partial_blocking(&[0.0; 3], range, 0).unwrap_err();
-        assert!(error.to_string().contains("subset"), "{error}");
-    }
-    assert!(memory.retrieve_partial_blocking(&[0.0; 4], 0..5, 0).is_err());
-    assert!(memory.retrieve_partial_blocking(&[f32::NAN; 3], 0..5, 0).is_err());
 }
 
 /// Every truncation, every byte set to extremes, and lengths that ask for the absurd: an error, or a partial state that
@@ -133,7 +278,7 @@ fn others_and_bad_arguments_are_refused() {
 fn hostile_bytes() {
     for separation in separations() {
         let case = Case::random(3, 1, 4, 3, Some(2), Rule::new(Similarity::Dot, separation, 1.0));
-        let good = cpu(&case).retrieve_partial_blocking(&case.queries, 0..4, 0).unwrap().remove(0);
+        let good = cpu(&case).retrieve_partial_blocking(&case.queries, &subset(0..4)).unwrap().remove(0);
         let bytes = good.to_bytes();
         assert_eq!(Partial::from_bytes(&bytes).unwrap(), good);
         for length in 0..bytes.len() {

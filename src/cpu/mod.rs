@@ -19,7 +19,7 @@ mod walk;
 use crate::error::Result;
 use crate::rule::Rule;
 use crate::store::{Layout, NewRows, Pattern, Windows, stride};
-pub(crate) use partial::weights;
+pub(crate) use partial::{Scorer, weights};
 use rows::{Rows, zeros};
 
 /// What one window stores of its rows.

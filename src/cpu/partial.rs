@@ -1,22 +1,39 @@
 //! Partial states of single queries over some of the patterns, for callers to merge.
 
-use std::ops::Range;
-
 use rayon::prelude::*;
 
 use super::Engine;
 use super::projection;
 use super::separation::{Entry, Weigher, preferred, softmax};
-use super::similarity::Query;
+use super::similarity::{self, Query};
 use super::walk::{Usable, Walk};
-use crate::partial::{Body, Candidate, Mean, Partial, prune};
-use crate::rule::Separation;
+use crate::partial::{Body, Candidate, Mean, Partial, PartialOptions, prune};
+use crate::rule::{Rule, Separation};
 use crate::store::stride;
 
 /// The weights of a row of scores, each with its position in the row.
 pub(crate) fn weights(separation: Separation, row: &[Entry]) -> Vec<f64> {
     let weigher = Weigher::solve(separation, &mut row.to_vec());
     row.iter().map(|entry| weigher.weight(*entry)).collect()
+}
+
+/// Scores patterns against one query, exactly, wherever they are stored.
+pub(crate) struct Scorer {
+    rule: Rule,
+    query: Query,
+}
+
+impl Scorer {
+    pub fn new(rule: Rule, query: &[f32]) -> Self {
+        Self { rule, query: Query::new(0, query.iter().map(|x| f64::from(*x)).collect()) }
+    }
+
+    /// `beta similarity(x, k) + b`, for a key as long as the query.
+    pub fn score(&self, key: &[f32], bias: f32) -> f64 {
+        let norm = key.iter().map(|k| f64::from(*k) * f64::from(*k)).sum::<f64>().sqrt();
+        let similarity = similarity::exact(self.rule.similarity, &self.query, key, norm);
+        f64::from(self.rule.beta) * similarity + f64::from(bias) + 0.0
+    }
 }
 
 /// Softmax over a part, unnormalised.
@@ -59,18 +76,14 @@ impl Sums {
 }
 
 impl Engine {
-    /// The partial states of checked queries over the patterns at `subset`, whose ids are `first_id` and its position
-    /// together.
-    pub fn partials(
-        &self,
-        queries: &[f32],
-        alive: Option<&[bool]>,
-        subset: &Range<usize>,
-        first_id: u64,
-    ) -> Vec<Partial> {
-        let usable = Usable { alive, mask: None, patterns: self.windows.len() };
-        let walk = Walk { engine: self, usable, range: subset.clone() };
-        let patterns = subset.clone().filter(|index| usable.keeps(0, *index)).count() as u64;
+    /// The partial states of checked queries over the patterns that `options` name.
+    pub fn partials(&self, queries: &[f32], options: &PartialOptions, alive: Option<&[bool]>) -> Vec<Partial> {
+        let usable = Usable { alive, mask: options.mask.as_ref(), patterns: self.windows.len() };
+        let walk = Walk { engine: self, usable, range: options.range(usable.patterns) };
+        let usable_by = |query: usize| walk.range.clone().filter(|index| usable.keeps(query, *index)).count() as u64;
+        // A mask of one row says the same of every query.
+        let same = options.mask.as_ref().is_none_or(|mask| !mask.is_per_query());
+        let all = if same && !queries.is_empty() { usable_by(0) } else { 0 };
         queries
             .par_chunks(self.layout.dim)
             .enumerate()
@@ -80,8 +93,9 @@ impl Engine {
                 let query = Query::new(position, exact);
                 let body = match self.rule.separation {
                     Separation::Softmax | Separation::Softmax1 => Body::Mean(self.mean(&walk, &query)),
-                    _ => Body::Candidates(self.candidates(&walk, &query, first_id)),
+                    _ => Body::Candidates(self.candidates(&walk, &query, options.first_id)),
                 };
+                let patterns = if same { all } else { usable_by(position) };
                 Partial { rule: self.rule, dim: self.layout.dim, value_dim: self.layout.value_dim, patterns, body }
             })
             .collect()

@@ -3,6 +3,7 @@
 use super::retrieve::{Kind, Targets, Weighed};
 use super::{Rows, finish};
 use crate::error::{Error, Result};
+use crate::partial::Mean;
 use crate::retrieval::{Retrieval, RetrieveOptions, Statistics, Status, Top};
 use crate::rule::{Rule, Separation, Similarity};
 use crate::store::Layout;
@@ -115,6 +116,55 @@ impl Answers {
         }
     }
 
+    /// The report of one query, refused where it does not carry the stamp.
+    fn report(&self, words: &[u32], query: usize, stamp: u32) -> Result<Report> {
+        let report = &words[self.report as usize / 4 + query * finish::REPORT_WORDS as usize..];
+        if report[0] != stamp {
+            return Err(Error::Lost {
+                operation: "retrieve",
+                message: format!(
+                    "query {query} carries stamp {:#x} instead of {stamp:#x}: its commands did not complete",
+                    report[0]
+                ),
+            });
+        }
+        let status = if report[3] & finish::NOTHING_LEFT == 0 { Status::Answered } else { Status::NothingLeft };
+        Ok(Report { steps: report[1], change: f32::from_bits(report[2]), status })
+    }
+
+    /// The answers in `bytes` as softmax over `patterns` of each query, to be merged.
+    pub fn means(&self, bytes: &[u8], stamp: u32, patterns: &[u64]) -> Result<Vec<Mean>> {
+        let words: Vec<u32> = bytemuck::pod_collect_to_vec(bytes);
+        let row = |at: u64, query: usize, width: usize| &words[at as usize / 4 + query * width..][..width];
+        let layout = self.facts.layout;
+        let mean = |(query, patterns): (usize, &u64)| {
+            let Report { status, .. } = self.report(&words, query, stamp)?;
+            let mut rows = Vec::new();
+            let mut extend = |at: u64, columns: usize| {
+                rows.extend(row(at, query, columns).iter().map(|&word| f64::from(f32::from_bits(word))));
+            };
+            if let Some(state) = self.state {
+                extend(state, layout.dim);
+            }
+            extend(self.output, layout.output_dim());
+            if status == Status::NothingLeft {
+                return Ok(Mean { log_sum: f64::NEG_INFINITY, score: 0.0, largest: f64::NEG_INFINITY, rows });
+            }
+            let [records, tallies] = self.weighed.expect("partial states are weighed");
+            let width = WORDS as usize;
+            let weights = Weights::new(&self.facts, row(records, query, width), row(tallies, query, width));
+            // The sum of weights of which the largest is 1, whatever it was rounded to.
+            let total = weights.total.clamp(1.0, *patterns as f64);
+            Ok(Mean {
+                log_sum: weights.maximum + total.ln(),
+                score: weights.maximum + weights.score_sum / total,
+                largest: weights.maximum,
+                rows,
+            })
+        };
+        patterns.iter().enumerate().map(mean).collect()
+    }
+
     /// Appends the answers in `bytes` to a retrieval, refusing any query whose report does not carry the stamp.
     pub fn take(&self, to: &mut Retrieval, bytes: &[u8], stamp: u32, tolerance: f32) -> Result<()> {
         let words: Vec<u32> = bytemuck::pod_collect_to_vec(bytes);
@@ -122,18 +172,7 @@ impl Answers {
         let floats = |words: &[u32]| -> Vec<f32> { words.iter().map(|&word| f32::from_bits(word)).collect() };
         let (dim, output_dim) = (self.facts.layout.dim, self.facts.layout.output_dim());
         for query in 0..self.count {
-            let report = row(self.report, query, finish::REPORT_WORDS as usize);
-            if report[0] != stamp {
-                return Err(Error::Lost {
-                    operation: "retrieve",
-                    message: format!(
-                        "query {query} carries stamp {:#x} instead of {stamp:#x}: its commands did not complete",
-                        report[0]
-                    ),
-                });
-            }
-            let (steps, change) = (report[1], f32::from_bits(report[2]));
-            let status = if report[3] & finish::NOTHING_LEFT == 0 { Status::Answered } else { Status::NothingLeft };
+            let Report { steps, change, status } = self.report(&words, query, stamp)?;
             to.steps.push(steps);
             to.change.push(change);
             to.converged.push(change <= tolerance);
@@ -182,6 +221,13 @@ impl Answers {
         }
         Ok(())
     }
+}
+
+/// What a report says of one query.
+struct Report {
+    steps: u32,
+    change: f32,
+    status: Status,
 }
 
 /// One query's record and tally, as `shaders/lib/records.wgsl` and `shaders/weigh.wgsl` have them.

@@ -14,9 +14,11 @@ mod finish;
 mod gather;
 mod kernel;
 mod merge;
+mod partial;
 pub(crate) mod plan;
 mod prepare;
 mod projection;
+mod read;
 mod readback;
 mod record;
 mod refine;
@@ -25,6 +27,7 @@ mod separation;
 mod shader;
 mod similarity;
 mod stream;
+mod submit;
 mod threshold;
 mod weigh;
 mod workspace;
@@ -37,12 +40,14 @@ use crate::error::{Error, Result};
 use crate::mask::Mask;
 use crate::retrieval::{Retrieval, RetrieveOptions};
 use crate::rule::{Rule, Similarity};
-use crate::store::{Layout, NewRows, Pattern, Precision, Windows, decode, encode};
+use crate::store::{Layout, NewRows, Precision, Windows, decode, encode};
 use answers::{Answers, Facts};
 use buffer::Binding;
 use plan::{Plan, Shape, Sizes};
 use readback::Staged;
+use record::Calls;
 use retrieve::{Bits, Kind, Targets};
+pub(crate) use submit::Waiting;
 use workspace::Workspace;
 
 /// For the project's own tests.
@@ -58,8 +63,6 @@ const LARGEST_BINDING: u64 = (1 << 31) - 4;
 const STORAGE_BUFFERS: u32 = 8;
 const WORKGROUP_BYTES: u32 = 14 << 10;
 const INVOCATIONS: u32 = 256;
-/// Multiply-adds of one submission of ours, at the most: a fraction of a second on slow hardware.
-const SUBMISSION_COST: u64 = 50_000_000_000;
 /// Bytes of an upload after which pending writes are flushed on a device of ours.
 const UPLOAD: usize = 32 << 20;
 /// Bytes of queries, of masks, and of answers that one submission of ours takes, as far as queries can be cut apart.
@@ -334,44 +337,13 @@ impl Engine {
         self.squares[position..=position].copy_from_slice(&squares);
     }
 
-    /// Reads the pattern at `position`, which is stored, back, waiting for it.
-    pub fn read(&self, position: usize) -> Result<Pattern> {
-        let (layout, device) = (self.layout, self.context.device());
-        let (rows, at) = self.windows.row(position);
-        let sources = [
-            Some((&rows.keys, layout.precision.bytes() * layout.key_stride())),
-            rows.values.as_ref().map(|values| (values, layout.precision.bytes() * layout.value_stride())),
-            rows.terms.as_ref().map(|terms| (terms, 16)),
-        ];
-        let size: usize = sources.iter().flatten().map(|(_, size)| size).sum();
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = buffer::create(device, "attractor.staging", size as u64, usage)?;
-        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("attractor") });
-        let mut to = 0;
-        for (source, size) in sources.iter().flatten() {
-            encoder.copy_buffer_to_buffer(&source.buffer, (at * size) as u64, &staging, to, *size as u64);
-            to += *size as u64;
-        }
-        let submission = self.context.queue.submit([encoder.finish()]);
-        let bytes = Staged::new(self.context.clone(), staging, submission).wait()?;
-        let mut parts = bytes.as_slice();
-        let mut take = |source: Option<(&Binding, usize)>| {
-            let (part, rest) = parts.split_at(source.map_or(0, |(_, size)| size));
-            parts = rest;
-            part
-        };
-        let (key, value, terms) = (take(sources[0]), take(sources[1]), take(sources[2]));
-        let terms: [f32; 4] = bytemuck::pod_collect_to_vec(terms).try_into().unwrap_or([1.0, 0.0, 1.0, 1.0]);
-        Ok(Pattern {
-            key: decode(key, layout.dim, layout.precision, terms[2]),
-            value: layout.value_dim.map(|columns| decode(value, columns, layout.precision, terms[3])),
-            bias: terms[1],
-        })
+    fn shape(&self, batch: usize, options: &RetrieveOptions) -> Shape {
+        self.shape_of(self.rule, self.windows.len() as u64, batch, options)
     }
 
-    fn shape(&self, batch: usize, options: &RetrieveOptions) -> Shape {
-        let patterns = self.windows.len() as u64;
-        let softmax = matches!(Kind::of(self.rule, patterns), Kind::Softmax { .. });
+    /// The shape of a retrieval by `rule` from `patterns` of those that are stored.
+    fn shape_of(&self, rule: Rule, patterns: u64, batch: usize, options: &RetrieveOptions) -> Shape {
+        let softmax = matches!(Kind::of(rule, patterns), Kind::Softmax { .. });
         let weighs = options.statistics || options.top > 0 || options.weights != crate::WeightsOf::None;
         Shape {
             batch: batch as u64,
@@ -381,7 +353,7 @@ impl Engine {
             parallel: self.context.parallel(),
             fused: softmax,
             lists: !softmax || weighs || options.energy || options.trace,
-            cue: self.rule.similarity == Similarity::Cosine,
+            cue: rule.similarity == Similarity::Cosine,
             previous: weighs,
             result: self.layout.value_dim.is_some() || options.clamp.is_some(),
         }
@@ -445,8 +417,11 @@ impl Engine {
             weights: Vec::new(),
         };
         let part = 0..job.count;
-        let calls = self.task(&sizing, &workspace, options, alive, part, self.context.next_stamp())?.calls(&targets)?;
-        calls.encode(encoder, 0..calls.len())
+        let task = self.task(&sizing, &workspace, options, alive, part, self.context.next_stamp())?;
+        // Whole before anything is recorded: an error leaves the encoder as it was.
+        let mut calls = Calls::new(&self.context, task.damage);
+        task.answer(&mut calls, &targets)?;
+        record::encode(&self.context, encoder, &calls.rest())
     }
 
     /// The task for queries `part` of a batch.
@@ -456,7 +431,7 @@ impl Engine {
         workspace: &'a Workspace,
         options: &RetrieveOptions,
         alive: Option<&[bool]>,
-        part: std::ops::Range<usize>,
+        part: impl Iterator<Item = usize> + Clone,
         stamp: u32,
     ) -> Result<retrieve::Task<'a>> {
         Ok(retrieve::Task {
@@ -464,6 +439,7 @@ impl Engine {
             layout: self.layout,
             rule: self.rule,
             windows: self.windows.filled().collect(),
+            range: 0..self.windows.len(),
             plan: &sizing.plan,
             staged: &sizing.staged,
             shape: &sizing.shape,
@@ -479,13 +455,19 @@ impl Engine {
     }
 
     /// The mask and the patterns that are left, as bits for queries `part`.
-    fn keep(&self, mask: Option<&Mask>, alive: Option<&[bool]>, part: std::ops::Range<usize>) -> Result<Option<Bits>> {
+    fn keep(
+        &self,
+        mask: Option<&Mask>,
+        alive: Option<&[bool]>,
+        part: impl Iterator<Item = usize>,
+    ) -> Result<Option<Bits>> {
         if mask.is_none() && alive.is_none() {
             return Ok(None);
         }
         let patterns = self.windows.len();
         let per_query = mask.is_some_and(Mask::is_per_query);
-        let rows = if per_query { part } else { 0..1 };
+        // One row serves all queries where they share it.
+        let rows = part.take(if per_query { usize::MAX } else { 1 });
         let keeps = |b: usize, i: usize| {
             mask.is_none_or(|mask| mask.keeps(b, i, patterns)) && alive.is_none_or(|alive| alive[i])
         };
@@ -494,7 +476,7 @@ impl Engine {
     }
 
     /// The clamped coordinates of queries `part`, as bits.
-    fn known(&self, clamp: Option<&[bool]>, part: std::ops::Range<usize>) -> Result<Option<Bits>> {
+    fn known(&self, clamp: Option<&[bool]>, part: impl Iterator<Item = usize>) -> Result<Option<Bits>> {
         let Some(clamp) = clamp else { return Ok(None) };
         let dim = self.layout.dim;
         let bits = pack(part.map(|b| clamp[b * dim..(b + 1) * dim].iter().copied()));
@@ -502,14 +484,18 @@ impl Engine {
     }
 
     fn upload_bits(&self, label: &'static str, words: &[u32], stride: usize) -> Result<Option<Bits>> {
-        let bytes: &[u8] = bytemuck::cast_slice(words);
-        let buffer =
-            buffer::create_with(self.context.device(), label, bytes.len() as u64, buffer::STORAGE, Some(fill(bytes)))?;
+        let buffer = self.context.upload(label, bytemuck::cast_slice(words))?;
         Ok(Some(Bits { words: Binding::from(&buffer), stride: stride as u32 }))
     }
 
     /// Submits a retrieval of checked queries; the answer comes with the [`Pending`].
-    pub fn retrieve(&self, queries: &[f32], options: &RetrieveOptions, alive: Option<&[bool]>) -> Result<Pending> {
+    pub fn retrieve(
+        &self,
+        queries: &[f32],
+        options: &RetrieveOptions,
+        alive: Option<&[bool]>,
+        waiting: Waiting,
+    ) -> Result<Pending> {
         let layout = self.layout;
         let batch = queries.len() / layout.dim;
         let facts = self.facts(alive);
@@ -524,13 +510,9 @@ impl Engine {
             return Ok(pending);
         }
         let sizing = Sizing::new(self.shape(options.plan_for.unwrap_or(batch), options), options);
-        let spare = {
-            let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-            spare.pop().filter(|workspace| workspace.sizes.hold(&sizing.sizes) && !options.hints.garbage)
-        };
-        let workspace = match spare {
-            Some(workspace) => workspace,
-            None => Workspace::new(&self.context.device, sizing.sizes, options.hints.garbage)?,
+        let workspace = match options.hints.garbage {
+            false => self.workspace(&sizing)?,
+            true => Workspace::new(&self.context.device, sizing.sizes, true)?,
         };
         let wanted = options.weight_queries(batch);
         for part in self.parts(batch, &sizing, options) {
@@ -546,11 +528,11 @@ impl Engine {
             let positions: Vec<usize> = weights.iter().map(|(position, _)| *position).collect();
             let answers = Answers::new(facts, options, part.len(), &positions);
             let queries = &queries[part.start * layout.dim..part.end * layout.dim];
-            let staged = self.submit(&task, queries, &answers, options.hints.garbage)?;
+            let staged = self.submit(&task, queries, &answers, options.hints.garbage, waiting)?;
             let places = weights.into_iter().map(|(_, place)| place).collect();
             pending.parts.push(Part { staged, stamp, answers, places });
         }
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
+        self.give_back(workspace);
         Ok(pending)
     }
 
@@ -572,39 +554,38 @@ impl Engine {
         (0..batch).step_by(part).map(move |start| start..batch.min(start + part))
     }
 
+    /// A workspace that serves `sizing`, to be given back once everything that uses it has been submitted.
+    fn workspace(&self, sizing: &Sizing) -> Result<Workspace> {
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match spare.filter(|workspace| workspace.sizes.hold(&sizing.sizes)) {
+            Some(workspace) => Ok(workspace),
+            None => Workspace::new(self.context.device(), sizing.sizes, false),
+        }
+    }
+
+    fn give_back(&self, workspace: Workspace) {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
+    }
+
     /// Uploads, records, submits and asks for the answers of one part of a batch.
-    fn submit(&self, task: &retrieve::Task<'_>, queries: &[f32], answers: &Answers, garbage: bool) -> Result<Staged> {
-        let context = &self.context;
-        let device = &context.device;
-        let bytes: &[u8] = bytemuck::cast_slice(queries);
-        let source =
-            buffer::create_with(device, "attractor.queries", bytes.len() as u64, buffer::STORAGE, Some(fill(bytes)))?;
+    fn submit(
+        &self,
+        task: &retrieve::Task<'_>,
+        queries: &[f32],
+        answers: &Answers,
+        garbage: bool,
+        waiting: Waiting,
+    ) -> Result<Staged> {
+        let source = self.context.upload("attractor.queries", bytemuck::cast_slice(queries))?;
+        let device = &self.context.device;
         let usage = buffer::STORAGE | wgpu::BufferUsages::COPY_SRC;
         let poison = vec![0xa5; if garbage { answers.size as usize } else { 0 }];
-        let device_answers = match garbage {
+        let target = match garbage {
             false => buffer::create(device, "attractor.answers", answers.size, usage)?,
             true => buffer::create_with(device, "attractor.answers", answers.size, usage, Some(fill(&poison)))?,
         };
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = buffer::create(device, "attractor.staging", answers.size, usage)?;
-        let calls = task.calls(&answers.targets(&device_answers, Rows::new(&source)))?;
-        let submission = buffer::scoped(device, "submit", || {
-            let mut submission = None;
-            for range in calls.cut(SUBMISSION_COST) {
-                let last = range.end == calls.len();
-                let mut encoder =
-                    device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("attractor") });
-                calls.encode(&mut encoder, range)?;
-                if last {
-                    encoder.copy_buffer_to_buffer(&device_answers, 0, &staging, 0, staging.size());
-                }
-                submission = Some(context.queue.submit([encoder.finish()]));
-            }
-            Ok(submission)
-        })??;
-        let submission =
-            submission.ok_or_else(|| Error::Lost { operation: "submit", message: "nothing was submitted".into() })?;
-        Ok(Staged::new(context.clone(), staging, submission))
+        let targets = answers.targets(&target, Rows::new(&source));
+        self.context.submit(task.damage, &target, waiting, |calls| task.answer(calls, &targets))
     }
 }
 
@@ -646,6 +627,11 @@ fn pack<R: Iterator<Item = bool>>(rows: impl Iterator<Item = R>) -> Vec<u32> {
 }
 
 impl Context {
+    /// A storage buffer that starts with `bytes`.
+    fn upload(&self, label: &'static str, bytes: &[u8]) -> Result<wgpu::Buffer> {
+        buffer::create_with(&self.device, label, bytes.len() as u64, buffer::STORAGE, Some(fill(bytes)))
+    }
+
     /// Writes checked rows from row `at` of a window. Returns the squared norms of the keys as they are stored.
     fn write_rows(&self, to: &StoredRows, at: usize, rows: &NewRows<'_>, layout: &Layout, rule: Rule) -> Vec<f64> {
         let write = |to: &Binding, row: usize, bytes: &[u8]| {

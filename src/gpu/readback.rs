@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::channel::oneshot;
 
-use super::Context;
+use super::{Context, Waiting};
 use crate::error::{Error, Result};
 
 /// A staging buffer whose mapping has been asked for.
@@ -46,6 +46,14 @@ impl Staged {
         self.context.device().poll(wait).map_err(|error| lost(error.to_string()))?;
         let result = pollster::block_on(self.mapped);
         Self::read(&self.buffer, result)
+    }
+
+    /// The bytes, waiting as the caller may.
+    pub async fn get(self, waiting: Waiting) -> Result<Vec<u8>> {
+        match waiting {
+            Waiting::Allowed => self.wait(),
+            Waiting::Forbidden => self.bytes().await,
+        }
     }
 
     fn read(

@@ -1,4 +1,5 @@
-//! Dispatches as a list: built first, so that it can be counted, cut and explained, and encoded afterwards.
+//! Dispatches as a list: built first, so that it can be counted and cut, and encoded afterwards. A long list is handed on
+//! in pieces while it is built, so that what is recorded takes no more room for a larger memory.
 
 use std::sync::Arc;
 
@@ -11,14 +12,15 @@ use crate::error::Result;
 /// Bytes from one dispatch's parameters to the next: the largest alignment that a device may ask of a uniform offset.
 const PARAMS_STRIDE: u64 = 256;
 
+/// Dispatches of one piece, at the most.
+const PIECE: usize = 256;
+
 /// One dispatch.
-struct Call {
+pub(crate) struct Call {
     pipeline: Arc<Pipeline>,
     storage: Vec<Binding>,
     params: Vec<u8>,
     grid: [u32; 3],
-    /// Multiply-adds and loads, roughly: what cutting into submissions goes by.
-    cost: u64,
 }
 
 /// The dispatches of one recording, in order.
@@ -26,7 +28,18 @@ pub(crate) struct Calls<'a> {
     context: &'a Context,
     damage: Option<(&'static str, Constant)>,
     calls: Vec<Call>,
+    cost: u64,
+    cut: Option<Cut<'a>>,
 }
+
+/// Where a list of dispatches is cut, and what takes the pieces before the last.
+struct Cut<'a> {
+    /// The most that the dispatches of one piece may cost together.
+    cost: u64,
+    hand_on: HandOn<'a>,
+}
+
+type HandOn<'a> = Box<dyn FnMut(&[Call]) -> Result<()> + 'a>;
 
 /// Folds a grid that is longer than one dimension may be; kernels that use it call `flat_index`.
 pub(crate) fn fold(workgroups: u32, limit: u32) -> [u32; 3] {
@@ -35,11 +48,22 @@ pub(crate) fn fold(workgroups: u32, limit: u32) -> [u32; 3] {
 }
 
 impl<'a> Calls<'a> {
+    /// An empty list that is kept whole.
     pub fn new(context: &'a Context, damage: Option<(&'static str, Constant)>) -> Self {
-        Self { context, damage, calls: Vec::new() }
+        Self { context, damage, calls: Vec::new(), cost: 0, cut: None }
     }
 
-    /// Appends a dispatch of `kernel`.
+    /// An empty list that hands on what it has whenever its next dispatch would make it cost more than `cost`.
+    pub fn cut(
+        context: &'a Context,
+        damage: Option<(&'static str, Constant)>,
+        cost: u64,
+        hand_on: impl FnMut(&[Call]) -> Result<()> + 'a,
+    ) -> Self {
+        Self { cut: Some(Cut { cost, hand_on: Box::new(hand_on) }), ..Self::new(context, damage) }
+    }
+
+    /// Appends a dispatch of `kernel`; `cost` is its multiply-adds and loads, roughly.
     pub fn push<P: bytemuck::Pod>(
         &mut self,
         kernel: &'static Kernel,
@@ -61,69 +85,62 @@ impl<'a> Calls<'a> {
         let pipeline = self.context.pipelines.get(self.context.device(), kernel, &constants, setting.1)?;
         let params = bytemuck::bytes_of(&params).to_vec();
         let storage = storage.iter().map(|binding| (*binding).clone()).collect();
-        self.calls.push(Call { pipeline, storage, params, grid, cost });
+        if let Some(cut) = &mut self.cut
+            && !self.calls.is_empty()
+            && (self.calls.len() == PIECE || self.cost.saturating_add(cost) > cut.cost)
+        {
+            (cut.hand_on)(&self.calls)?;
+            self.calls.clear();
+            self.cost = 0;
+        }
+        self.cost = self.cost.saturating_add(cost);
+        self.calls.push(Call { pipeline, storage, params, grid });
         Ok(())
     }
 
-    /// Cuts the list where the cost since the last cut passes `most`: ranges of calls, for one submission each.
-    pub fn cut(&self, most: u64) -> Vec<std::ops::Range<usize>> {
-        let mut ranges = Vec::new();
-        let (mut start, mut cost) = (0, 0u64);
-        for (i, call) in self.calls.iter().enumerate() {
-            if i > start && cost.saturating_add(call.cost) > most {
-                ranges.push(start..i);
-                (start, cost) = (i, 0);
+    /// What has not been handed on.
+    pub fn rest(self) -> Vec<Call> {
+        self.calls
+    }
+}
+
+/// Records `calls` as one compute pass.
+pub(crate) fn encode(context: &Context, encoder: &mut wgpu::CommandEncoder, calls: &[Call]) -> Result<()> {
+    let device = context.device();
+    let params = buffer::create_with(
+        device,
+        "attractor.params",
+        calls.len() as u64 * PARAMS_STRIDE,
+        wgpu::BufferUsages::UNIFORM,
+        Some(|view: &mut wgpu::BufferViewMut| {
+            for (i, call) in calls.iter().enumerate() {
+                let at = i * PARAMS_STRIDE as usize;
+                view.slice(at..at + call.params.len()).copy_from_slice(&call.params);
             }
-            cost = cost.saturating_add(call.cost);
-        }
-        ranges.push(start..self.calls.len());
-        ranges
+        }),
+    )?;
+    let mut pass =
+        encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("attractor"), timestamp_writes: None });
+    // The latest bind group of each kernel: most calls repeat the bindings of the call before.
+    let mut groups: Vec<(&Call, wgpu::BindGroup)> = Vec::new();
+    for (i, call) in calls.iter().enumerate() {
+        let same = |other: &&(&Call, wgpu::BindGroup)| {
+            Arc::ptr_eq(&other.0.pipeline, &call.pipeline) && other.0.storage == call.storage
+        };
+        let group = match groups.iter().rev().find(same) {
+            Some((_, group)) => group.clone(),
+            None => {
+                let group = bind(device, call, &params);
+                groups.retain(|other| !Arc::ptr_eq(&other.0.pipeline, &call.pipeline));
+                groups.push((call, group.clone()));
+                group
+            }
+        };
+        pass.set_pipeline(&call.pipeline.pipeline);
+        pass.set_bind_group(0, &group, &[(i as u64 * PARAMS_STRIDE) as u32]);
+        pass.dispatch_workgroups(call.grid[0], call.grid[1], call.grid[2]);
     }
-
-    /// The number of dispatches.
-    pub fn len(&self) -> usize {
-        self.calls.len()
-    }
-
-    /// Records the calls of `range` as one compute pass.
-    pub fn encode(&self, encoder: &mut wgpu::CommandEncoder, range: std::ops::Range<usize>) -> Result<()> {
-        let calls = &self.calls[range];
-        let device = self.context.device();
-        let params = buffer::create_with(
-            device,
-            "attractor.params",
-            calls.len() as u64 * PARAMS_STRIDE,
-            wgpu::BufferUsages::UNIFORM,
-            Some(|view: &mut wgpu::BufferViewMut| {
-                for (i, call) in calls.iter().enumerate() {
-                    let at = i * PARAMS_STRIDE as usize;
-                    view.slice(at..at + call.params.len()).copy_from_slice(&call.params);
-                }
-            }),
-        )?;
-        let mut pass = encoder
-            .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("attractor"), timestamp_writes: None });
-        // The latest bind group of each kernel: most calls repeat the bindings of the call before.
-        let mut groups: Vec<(&Call, wgpu::BindGroup)> = Vec::new();
-        for (i, call) in calls.iter().enumerate() {
-            let same = |other: &&(&Call, wgpu::BindGroup)| {
-                Arc::ptr_eq(&other.0.pipeline, &call.pipeline) && other.0.storage == call.storage
-            };
-            let group = match groups.iter().rev().find(same) {
-                Some((_, group)) => group.clone(),
-                None => {
-                    let group = bind(device, call, &params);
-                    groups.retain(|other| !Arc::ptr_eq(&other.0.pipeline, &call.pipeline));
-                    groups.push((call, group.clone()));
-                    group
-                }
-            };
-            pass.set_pipeline(&call.pipeline.pipeline);
-            pass.set_bind_group(0, &group, &[(i as u64 * PARAMS_STRIDE) as u32]);
-            pass.dispatch_workgroups(call.grid[0], call.grid[1], call.grid[2]);
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 fn bind(device: &wgpu::Device, call: &Call, params: &wgpu::Buffer) -> wgpu::BindGroup {

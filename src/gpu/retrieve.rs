@@ -1,6 +1,8 @@
 //! The whole pipeline of a retrieval, as a list of dispatches: queries in blocks, patterns in windows and chunks. What
 //! each dispatch binds is in `dispatch`.
 
+use std::ops::Range;
+
 use super::buffer::Binding;
 use super::dispatch::Chunk;
 use super::plan::{LIST_CAPACITY, LIST_TOP, Plan, Regime, Shape};
@@ -18,6 +20,8 @@ pub(crate) struct Task<'a> {
     pub layout: Layout,
     pub rule: Rule,
     pub windows: Vec<&'a Window<StoredRows>>,
+    /// The positions to go over; nothing outside counts.
+    pub range: Range<usize>,
     /// Sizes of the steps.
     pub plan: &'a Plan,
     /// Sizes where every stage is on its own.
@@ -105,15 +109,15 @@ impl<'a> Task<'a> {
         Kind::of(self.rule, self.shape.patterns)
     }
 
-    /// Every dispatch that answers `targets`, in order.
-    pub fn calls(&self, targets: &Targets<'_>) -> Result<Calls<'a>> {
-        let mut calls = Calls::new(self.context, self.damage);
-        let count = targets.count as u32;
-        for first in (0..count).step_by(self.plan.query_block as usize) {
-            let block = Block { first, count: self.plan.query_block.min(count - first) };
-            self.block(&mut calls, targets, block)?;
-        }
-        Ok(calls)
+    /// Appends every dispatch that answers `targets`, in order.
+    pub fn answer(&self, calls: &mut Calls<'_>, targets: &Targets<'_>) -> Result<()> {
+        self.blocks(targets.count).try_for_each(|block| self.block(calls, targets, block))
+    }
+
+    /// A batch in blocks that the workspace holds.
+    pub fn blocks(&self, count: usize) -> impl Iterator<Item = Block> + use<> {
+        let (count, most) = (count as u32, self.plan.query_block);
+        (0..count).step_by(most as usize).map(move |first| Block { first, count: most.min(count - first) })
     }
 
     fn block(&self, calls: &mut Calls<'_>, targets: &Targets<'_>, block: Block) -> Result<()> {
@@ -179,7 +183,7 @@ impl<'a> Task<'a> {
     }
 
     /// What is compared with the keys, for `state`: itself, or a normalised copy.
-    fn compared(&self, calls: &mut Calls<'_>, block: Block, queries: &Binding, state: &Binding) -> Result<Binding> {
+    pub fn compared(&self, calls: &mut Calls<'_>, block: Block, queries: &Binding, state: &Binding) -> Result<Binding> {
         if self.rule.similarity != Similarity::Cosine {
             return Ok(state.clone());
         }
@@ -259,7 +263,14 @@ impl<'a> Task<'a> {
     }
 
     /// Scores every pattern once into the lists of candidates.
-    fn list(&self, calls: &mut Calls<'_>, block: Block, cue: &Binding, queries: &Binding, kind: Kind) -> Result<()> {
+    pub fn list(
+        &self,
+        calls: &mut Calls<'_>,
+        block: Block,
+        cue: &Binding,
+        queries: &Binding,
+        kind: Kind,
+    ) -> Result<()> {
         for (i, chunk) in self.chunks(self.staged).enumerate() {
             self.similarity(calls, block, cue, queries, &chunk)?;
             self.candidates(calls, block, queries, &chunk, kind, i == 0)?;
@@ -377,10 +388,13 @@ impl<'a> Task<'a> {
     }
 
     /// The patterns, as far as one dispatch takes them.
-    fn chunks(&self, plan: &'a Plan) -> impl Iterator<Item = Chunk<'a>> + use<'a, '_> {
+    pub fn chunks(&self, plan: &'a Plan) -> impl Iterator<Item = Chunk<'a>> + use<'a, '_> {
+        let range = self.range.clone();
         self.windows.iter().flat_map(move |window| {
-            (0..window.rows).step_by(plan.chunk() as usize).map(move |first_row| {
-                let count = (window.rows - first_row).min(plan.chunk() as usize) as u32;
+            let from = range.start.max(window.first) - window.first;
+            let to = range.end.min(window.first + window.rows).saturating_sub(window.first);
+            (from..to).step_by(plan.chunk() as usize).map(move |first_row| {
+                let count = (to - first_row).min(plan.chunk() as usize) as u32;
                 Chunk {
                     rows: &window.storage,
                     window_first: window.first as u32,

@@ -1,7 +1,7 @@
 //! One runner for every implementation: the CPU engine and each adapter of this machine, judged by the reference.
 //!
 //! Which adapters must be there is said by `ATTRACTOR_REQUIRE_ADAPTERS`: a comma-separated list of names (`lavapipe`,
-//! `llvmpipe`). A missing adapter is printed as a skip, and fails the test when it is on the list.
+//! `llvmpipe`, `swiftshader`). A missing adapter is printed as a skip, and fails the test when it is on the list.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::sync::OnceLock;
@@ -14,8 +14,12 @@ use attractor::{
 
 /// Adapters that every run looks for, besides all hardware: a name to require it by, the backend, and how the adapter
 /// says that it is the one.
-const SOFTWARE: &[(&str, wgpu::Backend, &str)] =
-    &[("lavapipe", wgpu::Backend::Vulkan, "llvmpipe"), ("llvmpipe", wgpu::Backend::Gl, "llvmpipe")];
+const SOFTWARE: &[(&str, wgpu::Backend, &str)] = &[
+    ("lavapipe", wgpu::Backend::Vulkan, "llvmpipe"),
+    ("llvmpipe", wgpu::Backend::Gl, "llvmpipe"),
+    // `VK_ADD_DRIVER_FILES` brings it in (`test.sh`).
+    ("swiftshader", wgpu::Backend::Vulkan, "swiftshader"),
+];
 
 use attractor::wgpu;
 

@@ -27,6 +27,9 @@ const SMALL: usize = 200_000;
 const WINDOW: u64 = 16 << 20;
 /// The most bytes of workspace.
 const WORKSPACE: usize = 64 << 20;
+/// Two workspaces are the same within this: what an allocator and a driver round, and at the time of the watch is on its
+/// way. A byte for each further pattern would be seven times as much.
+const SAME: usize = 256 << 10;
 
 const SEPARATIONS: [Separation; 5] = [
     Separation::Softmax,
@@ -202,7 +205,7 @@ fn references(data: &Data) -> Vec<Vec<Answer>> {
 fn many_small_windows() {
     let data = Data::new(30_000);
     let expected = references(&data);
-    for (name, device) in common::devices() {
+    for (name, device) in common::quick_devices() {
         check(name, device, &data, 64 << 10, &expected);
     }
 }
@@ -218,17 +221,15 @@ fn two_million_patterns() {
     let expected = references(&data);
     println!("reference: {:.1?}", start.elapsed());
     let large: Vec<_> =
-        common::devices().iter().map(|(name, device)| check(name, device, &data, WINDOW, &expected)).collect();
+        common::quick_devices().map(|(name, device)| check(name, device, &data, WINDOW, &expected)).collect();
     data.keys.truncate(SMALL * DIM);
     let expected = references(&data);
-    for ((name, device), large) in common::devices().iter().zip(large) {
+    for ((name, device), large) in common::quick_devices().zip(large) {
         let small = check(name, device, &data, WINDOW, &expected);
         for ((small, large), separation) in small.iter().zip(large).zip(SEPARATIONS) {
-            // Partial states of more splits and lists of candidates grow up to a bound, and recorded commands by a byte a
-            // pattern or so (one set for each chunk of 65,536). A single score a pattern would be four.
             let all = |taken: &Taken| taken.host + taken.device.unwrap_or(0);
             let growth = all(&large).saturating_sub(all(small));
-            assert!(growth < 4 * (LARGE - SMALL), "{name} {separation:?}: {growth} bytes more");
+            assert!(growth <= SAME, "{name} {separation:?}: {growth} bytes more");
         }
     }
 }

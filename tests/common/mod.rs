@@ -4,7 +4,7 @@
 //! `llvmpipe`, `swiftshader`). A missing adapter is printed as a skip, and fails the test when it is on the list.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 
 use attractor::reference::{Answer, Problem};
 use attractor::{
@@ -58,6 +58,20 @@ pub fn devices() -> &'static [(String, Device)] {
             }
         }
         devices
+    })
+}
+
+/// [`devices`] without those on which a minute's work takes an hour: SwiftShader runs each invocation between two
+/// barriers as a fibre. `ATTRACTOR_SLOW=swiftshader` leaves it in.
+pub fn quick_devices() -> impl Iterator<Item = &'static (String, Device)> {
+    static SAID: Once = Once::new();
+    let all = std::env::var("ATTRACTOR_SLOW").is_ok_and(|slow| slow.contains("swiftshader"));
+    devices().iter().filter(move |(name, _)| {
+        let runs = all || name != "swiftshader";
+        if !runs {
+            SAID.call_once(|| eprintln!("SKIP swiftshader: it takes too long there; set ATTRACTOR_SLOW=swiftshader"));
+        }
+        runs
     })
 }
 

@@ -23,6 +23,7 @@
 mod cpu;
 mod device;
 mod error;
+mod explanation;
 mod gpu;
 mod mask;
 mod memory;
@@ -34,6 +35,7 @@ mod store;
 
 pub use device::{AdapterChoice, Device, DeviceInfo, DeviceOptions, Software};
 pub use error::{Error, Result};
+pub use explanation::{Explanation, KernelWork};
 pub use gpu::{Recording, Rows};
 pub use mask::Mask;
 pub use memory::{Memory, MemoryOptions, Patterns};

@@ -3,6 +3,7 @@
 use crate::cpu;
 use crate::device::{Device, Kind};
 use crate::error::{Error, Result, check_finite};
+use crate::explanation::Explanation;
 use crate::gpu;
 use crate::mask::Mask;
 use crate::partial::{Partial, PartialOptions};
@@ -465,6 +466,36 @@ impl Memory {
         match &self.engine {
             Engine::Cpu(engine) => Ok(engine.partials(queries, options, self.ids.alive())),
             Engine::Gpu(engine) => engine.partials(queries, options, self.ids.alive(), waiting).await,
+        }
+    }
+
+    /// How this memory would answer `batch` queries: kernels, tiles, splits, windows, dispatches, and the work that they
+    /// are. On a GPU the workspace is allocated, and nothing is compiled or run.
+    ///
+    /// ```
+    /// use attractor::{Device, Memory, RetrieveOptions, Rule};
+    /// let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(1.0))?;
+    /// memory.add(&[1.0, 0.0, 0.0, 1.0])?;
+    /// println!("{}", memory.explain(100, &RetrieveOptions::default())?);
+    /// # Ok::<(), attractor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Memory::retrieve_with`], and [`Error::Parameter`] for a batch of none.
+    pub fn explain(&self, batch: usize, options: &RetrieveOptions) -> Result<Explanation> {
+        const OPERATION: &str = "Memory::explain";
+        options.validate(batch, self.layout.dim, self.positions())?;
+        self.defined(OPERATION, options)?;
+        if self.is_empty() {
+            return Err(Error::Empty { operation: OPERATION });
+        }
+        if batch == 0 {
+            let (parameter, expected) = ("batch", "at least 1");
+            return Err(Error::Parameter { operation: OPERATION, parameter, expected, got: "0".into() });
+        }
+        match &self.engine {
+            Engine::Cpu(engine) => Ok(engine.explain(batch, options, self.device.info())),
+            Engine::Gpu(engine) => engine.explain(batch, options, self.ids.alive()),
         }
     }
 

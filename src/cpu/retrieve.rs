@@ -7,6 +7,8 @@ use super::separation::{Entry, SOFTMAX_WINDOW, Weigher, passes, softmax};
 use super::similarity::{self, Query};
 use super::walk::{Extent, TASKS, TILE, Usable, Walk, split};
 use super::{Engine, projection, report};
+use crate::device::DeviceInfo;
+use crate::explanation::Explanation;
 use crate::retrieval::{Retrieval, RetrieveOptions, Status, Top};
 use crate::rule::Separation;
 use crate::store::stride;
@@ -136,6 +138,30 @@ impl Engine {
                 Some(asked.iter().flat_map(|b| rows[*b].as_deref().unwrap_or_default()).copied().collect());
         }
         retrieval
+    }
+}
+
+impl Engine {
+    /// Explains a retrieval of `batch` queries, at least one.
+    pub fn explain(&self, batch: usize, options: &RetrieveOptions, device: DeviceInfo) -> Explanation {
+        let plan = Plan::new(self.walk(options, None), options.plan_for.unwrap_or(batch));
+        let patterns = plan.walk.usable.patterns;
+        let rows_per_split = patterns.div_ceil(plan.splits).next_multiple_of(TILE);
+        Explanation {
+            device,
+            batch,
+            patterns,
+            regime: "blocks of queries over splits of the patterns, both in parallel, tile by tile",
+            query_block: QUERY_BLOCK,
+            chunk: TILE,
+            rows_per_split,
+            splits: plan.splits,
+            windows: self.windows.filled().count(),
+            submissions: 0,
+            workspace_bytes: (batch.div_ceil(QUERY_BLOCK).min(8) * QUERY_BLOCK * plan.splits * plan.limit) as u64
+                * size_of::<Entry>() as u64,
+            kernels: Vec::new(),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::buffer::Binding;
 use super::plan::LIST_CAPACITY;
-use super::record::{Calls, fold};
+use super::record::{Calls, Work, fold};
 use super::retrieve::{Block, Kind, Task, Wanted};
 use super::shader::{Constant, Substitution};
 use super::{Rows, StoredRows, bracket, candidates, compact, cue, export, finish, gather, merge, prepare, projection};
@@ -24,6 +24,9 @@ pub(crate) struct Chunk<'a> {
 
 /// The largest magnitude of a beta that scores are computed with.
 const LARGEST_BETA: f32 = 1.0e30;
+
+/// Candidates, and patterns in a support, that work is counted for: how many there are is known on the device only.
+const LIKELY: u32 = 256;
 
 /// No constants set, no fragments substituted.
 const PLAIN: (&[Constant], &[Substitution]) = (&[], &[]);
@@ -57,8 +60,9 @@ impl Task<'_> {
             padding: [0; 3],
         };
         let storage = [&binding, &self.workspace.state, &self.workspace.flags];
-        let cost = u64::from(block.count) * u64::from(columns);
-        calls.push(&prepare::KERNEL, PLAIN, params, &storage, self.fold(block.count), cost)
+        let words = u64::from(block.count) * u64::from(columns + 4 * self.shape.key_vectors);
+        let work = Work { flops: 0, bytes: 4 * words };
+        calls.push(&prepare::KERNEL, PLAIN, params, &storage, self.fold(block.count), work)
     }
 
     /// Those of `source` (or all) whose flags have none of the bits of `stopped` to `chosen`, the others to `rest`.
@@ -75,7 +79,8 @@ impl Task<'_> {
             compact::Params { queries: block.count, from_source: source.is_some().into(), stopped, padding: 0 };
         // Without a source, any buffer that the dispatch does not write stands in for it.
         let storage = [source.unwrap_or(&self.workspace.state), &self.workspace.flags, chosen, rest];
-        calls.push(&compact::KERNEL, PLAIN, params, &storage, [1, 1, 1], block.count.into())
+        let work = Work { flops: 0, bytes: 12 * u64::from(block.count) };
+        calls.push(&compact::KERNEL, PLAIN, params, &storage, [1, 1, 1], work)
     }
 
     /// Copies the states of `queries`, normalised if asked.
@@ -90,8 +95,9 @@ impl Task<'_> {
     ) -> Result<()> {
         let params = cue::Params { vectors: self.shape.key_vectors, padding: [0; 3] };
         let constants = [("NORMALIZE", u32::from(normalize))];
-        let cost = 4 * u64::from(block.count) * u64::from(self.shape.key_vectors);
-        calls.push(&cue::KERNEL, (&constants, &[]), params, &[queries, from, to], [block.count, 1, 1], cost)
+        let vectors = u64::from(block.count) * u64::from(self.shape.key_vectors);
+        let work = Work { flops: if normalize { 12 * vectors } else { 0 }, bytes: 32 * vectors };
+        calls.push(&cue::KERNEL, (&constants, &[]), params, &[queries, from, to], [block.count, 1, 1], work)
     }
 
     pub fn stream(
@@ -133,11 +139,20 @@ impl Task<'_> {
         ];
         let blocks = shape.blocks(wanted.columns());
         let grid = [chunk.splits, block.count.div_ceil(shape.queries), blocks];
-        let columns = 4 * (blocks * self.shape.key_vectors + wanted.columns());
-        let cost = u64::from(block.count) * u64::from(chunk.count) * u64::from(columns);
+        let (count, rows) = (u64::from(block.count), u64::from(chunk.count));
+        let groups = count.div_ceil(shape.queries.into());
+        let (keys_read, sums) = (u64::from(blocks * self.shape.key_vectors), u64::from(wanted.columns()));
+        // Keys that are summed are still in cache from their scores.
+        let payload = rows * self.stored_bytes(blocks * self.shape.key_vectors + wanted.values);
+        let partials = count * u64::from(chunk.splits) * (8 + 16 * sums);
+        let cues = groups * u64::from(chunk.splits) * u64::from(shape.queries) * 16 * keys_read;
+        let work = Work {
+            flops: count * rows * 8 * (keys_read + sums),
+            bytes: groups * (payload + rows * self.term_bytes(chunk)) + cues + partials,
+        };
         let mut constants = shape.constants();
         constants.extend(self.compared_constants(chunk));
-        calls.push(&stream::KERNEL, (&constants, &self.compared_fragments()), params, &storage, grid, cost)
+        calls.push(&stream::KERNEL, (&constants, &self.compared_fragments()), params, &storage, grid, work)
     }
 
     pub fn similarity(
@@ -163,9 +178,16 @@ impl Task<'_> {
         let terms = chunk.rows.terms.as_ref().unwrap_or(keys);
         let storage = [queries, cue, keys, terms, keep, &self.workspace.scores];
         let grid = [chunk.count.div_ceil(similarity::TILE), block.count.div_ceil(similarity::TILE), 1];
-        let cost = u64::from(block.count) * u64::from(chunk.count) * u64::from(4 * self.shape.key_vectors);
+        let (count, rows) = (u64::from(block.count), u64::from(chunk.count));
+        let vectors = self.shape.key_vectors;
+        let work = Work {
+            flops: count * rows * 8 * u64::from(vectors),
+            bytes: u64::from(grid[1]) * rows * (self.stored_bytes(vectors) + self.term_bytes(chunk))
+                + u64::from(grid[0]) * count * 16 * u64::from(vectors)
+                + 4 * count * rows,
+        };
         let setting = (&self.compared_constants(chunk)[..], &self.compared_fragments()[..]);
-        calls.push(&similarity::KERNEL, setting, params, &storage, grid, cost)
+        calls.push(&similarity::KERNEL, setting, params, &storage, grid, work)
     }
 
     pub fn separation(&self, calls: &mut Calls<'_>, block: Block, queries: &Binding, chunk: &Chunk<'_>) -> Result<()> {
@@ -178,7 +200,7 @@ impl Task<'_> {
         };
         let storage = [queries, &self.workspace.scores, &self.workspace.stats];
         let grid = [chunk.splits, block.count, 1];
-        calls.push(&separation::KERNEL, PLAIN, params, &storage, grid, scanned(block, chunk, 8))
+        calls.push(&separation::KERNEL, PLAIN, params, &storage, grid, scanned(block, chunk, 4, 12))
     }
 
     pub fn candidates(
@@ -205,7 +227,7 @@ impl Task<'_> {
         let storage = [queries, &self.workspace.scores, &self.workspace.heads, &self.workspace.list];
         let grid = [block.count, 1, 1];
         let setting = (&[("TOP", top)][..], &[][..]);
-        calls.push(&candidates::KERNEL, setting, params, &storage, grid, scanned(block, chunk, 8))
+        calls.push(&candidates::KERNEL, setting, params, &storage, grid, scanned(block, chunk, 2, 8))
     }
 
     /// Lists to supports; under `scores` top-k lists keep their scores.
@@ -223,8 +245,9 @@ impl Task<'_> {
         let workspace = self.workspace;
         let storage = [queries, &workspace.flags, &workspace.heads, &workspace.list, &workspace.records];
         let constants = [("TOP", top), ("SCORES", scores.into())];
-        let cost = u64::from(block.count) * u64::from(LIST_CAPACITY);
-        calls.push(&threshold::KERNEL, (&constants, &[]), params, &storage, [block.count, 1, 1], cost)
+        let entries = u64::from(block.count) * u64::from(LIKELY);
+        let work = Work { flops: 34 * 4 * entries, bytes: 16 * entries };
+        calls.push(&threshold::KERNEL, (&constants, &[]), params, &storage, [block.count, 1, 1], work)
     }
 
     pub fn bracket(
@@ -247,7 +270,7 @@ impl Task<'_> {
         };
         let storage = [queries, &self.workspace.scores, &self.workspace.brackets];
         let setting = (&[("TOP", top_of(kind).0), ("PIVOT", pivot.into())][..], &[][..]);
-        calls.push(&bracket::KERNEL, setting, params, &storage, [block.count, 1, 1], scanned(block, chunk, 16))
+        calls.push(&bracket::KERNEL, setting, params, &storage, [block.count, 1, 1], scanned(block, chunk, 32, 4))
     }
 
     pub fn refine(
@@ -276,7 +299,8 @@ impl Task<'_> {
         let storage = [queries, &workspace.running_stats, &workspace.heads, &workspace.brackets, &workspace.records];
         let setting = (&[("RULE", rule(kind))][..], &[][..]);
         let grid = [block.count.div_ceil(64), 1, 1];
-        calls.push(&refine::KERNEL, setting, params, &storage, grid, block.count.into())
+        let work = Work { flops: 16 * u64::from(block.count), bytes: 80 * u64::from(block.count) };
+        calls.push(&refine::KERNEL, setting, params, &storage, grid, work)
     }
 
     pub fn weigh(
@@ -302,7 +326,7 @@ impl Task<'_> {
         let workspace = self.workspace;
         let storage = [queries, &workspace.records, &workspace.scores, &workspace.tallies, &workspace.stats];
         let setting = (&[("RULE", rule(kind))][..], &[][..]);
-        calls.push(&weigh::KERNEL, setting, params, &storage, [block.count, 1, 1], scanned(block, chunk, 8))
+        calls.push(&weigh::KERNEL, setting, params, &storage, [block.count, 1, 1], scanned(block, chunk, 10, 8))
     }
 
     /// Sums the rows of every query's support, window by window.
@@ -334,8 +358,13 @@ impl Task<'_> {
                 ];
                 let constants = [("COLUMNS", side), ("VALUES", values)];
                 let grid = [source_vectors.div_ceil(side), block.count, 1];
-                let cost = 4 * u64::from(block.count) * u64::from(LIST_CAPACITY.min(256) * source_vectors);
-                calls.push(&gather::KERNEL, (&constants, &self.stored_fragments()), params, &storage, grid, cost)
+                // All of a likely support in every window: an upper bound.
+                let rows = u64::from(block.count) * u64::from(LIKELY);
+                let work = Work {
+                    flops: rows * 8 * u64::from(source_vectors),
+                    bytes: rows * (8 * u64::from(grid[0]) + self.stored_bytes(source_vectors)),
+                };
+                calls.push(&gather::KERNEL, (&constants, &self.stored_fragments()), params, &storage, grid, work)
             };
             if wanted.keys > 0 {
                 sum(&rows.keys, wanted.keys, 0, 0)?;
@@ -373,9 +402,15 @@ impl Task<'_> {
             let storage = [queries, &self.workspace.scores, source, terms, &self.workspace.sums];
             let grid =
                 [source_vectors.div_ceil(projection::SIDE), block.count.div_ceil(projection::TILE), chunk.splits];
-            let cost = u64::from(block.count) * u64::from(chunk.count) * u64::from(4 * source_vectors);
+            let (count, rows) = (u64::from(block.count), u64::from(chunk.count));
+            let work = Work {
+                flops: count * rows * 8 * u64::from(source_vectors),
+                bytes: u64::from(grid[0]) * 4 * count * rows
+                    + u64::from(grid[1]) * rows * self.stored_bytes(source_vectors)
+                    + count * u64::from(chunk.splits) * 16 * u64::from(source_vectors),
+            };
             let setting = (&[("VALUES", values)][..], &self.stored_fragments()[..]);
-            calls.push(&projection::KERNEL, setting, params, &storage, grid, cost)
+            calls.push(&projection::KERNEL, setting, params, &storage, grid, work)
         };
         if wanted.keys > 0 {
             project(&chunk.rows.keys, wanted.keys, 0, 0)?;
@@ -400,10 +435,13 @@ impl Task<'_> {
         let workspace = self.workspace;
         let storage = [queries, &workspace.stats, &workspace.sums, &workspace.running_stats, &workspace.running_sums];
         // Without columns one workgroup still merges the statistics.
-        let grid = [columns.div_ceil(merge::side(columns)).max(1), block.count, 1];
-        let cost = 4 * u64::from(block.count) * u64::from(splits) * u64::from(columns.max(1));
-        let setting = (&[("COLUMNS", merge::side(columns))][..], &[][..]);
-        calls.push(&merge::KERNEL, setting, params, &storage, grid, cost)
+        let side = merge::side(columns);
+        let grid = [columns.div_ceil(side).max(1), block.count, 1];
+        let partials = u64::from(block.count) * u64::from(splits);
+        let columns = u64::from(columns);
+        let work = Work { flops: partials * 8 * columns, bytes: partials * (8 + 16 * columns) };
+        let setting = (&[("COLUMNS", side)][..], &[][..]);
+        calls.push(&merge::KERNEL, setting, params, &storage, grid, work)
     }
 
     pub fn finish(
@@ -451,8 +489,9 @@ impl Task<'_> {
             ("SOFTMAX1", u32::from(self.rule.separation == Separation::Softmax1)),
             ("CLAMP", u32::from(known.is_some())),
         ];
-        let cost = 4 * u64::from(block.count) * u64::from(wanted.columns());
-        calls.push(&finish::KERNEL, (&constants, &[]), params, &storage, [block.count, 1, 1], cost)
+        let vectors = u64::from(block.count) * u64::from(wanted.columns());
+        let work = Work { flops: 16 * vectors, bytes: 48 * vectors };
+        calls.push(&finish::KERNEL, (&constants, &[]), params, &storage, [block.count, 1, 1], work)
     }
 
     /// Rows of `columns` words, padded to whole vectors, of the queries of a block.
@@ -489,8 +528,8 @@ impl Task<'_> {
             target_stride,
             padding: [0; 2],
         };
-        let cost = u64::from(block.count) * u64::from(columns);
-        calls.push(&export::KERNEL, PLAIN, params, &[source, &binding], self.fold(block.count), cost)
+        let work = Work { flops: 0, bytes: 8 * u64::from(block.count) * u64::from(columns) };
+        calls.push(&export::KERNEL, PLAIN, params, &[source, &binding], self.fold(block.count), work)
     }
 
     /// The weights of a chunk, of `count` queries from `slot`, into rows from `row` of a target as wide as the memory.
@@ -529,7 +568,7 @@ impl Task<'_> {
         let alignment = u64::from(self.context.limits.min_storage_buffer_offset_alignment);
         let offset = begin / alignment * alignment;
         // Bindings are whole vectors where the buffer allows.
-        let size = (end - offset).next_multiple_of(16).min(rows.buffer.size() - offset);
+        let size = (end - offset).next_multiple_of(16).min(rows.buffer.size().saturating_sub(offset));
         let binding = Binding { buffer: rows.buffer.clone(), offset, size: Some(size) };
         (binding, ((begin - offset) / 4) as u32, stride as u32)
     }
@@ -565,6 +604,15 @@ impl Task<'_> {
         }
     }
 
+    /// Bytes of `vectors` vectors of a stored row.
+    fn stored_bytes(&self, vectors: u32) -> u64 {
+        4 * u64::from(vectors) * self.layout.precision.bytes() as u64
+    }
+
+    fn term_bytes(&self, chunk: &Chunk<'_>) -> u64 {
+        if chunk.rows.terms.is_some() { 16 } else { 0 }
+    }
+
     fn fold(&self, workgroups: u32) -> [u32; 3] {
         fold(workgroups, self.context.limits.max_compute_workgroups_per_dimension)
     }
@@ -578,7 +626,8 @@ fn top_of(kind: Kind) -> (u32, u32) {
     }
 }
 
-/// The cost of going once through the scores of a chunk.
-fn scanned(block: Block, chunk: &Chunk<'_>, operations: u64) -> u64 {
-    operations * u64::from(block.count) * u64::from(chunk.count)
+/// Going through the scores of a chunk, with so many operations and bytes for each.
+fn scanned(block: Block, chunk: &Chunk<'_>, operations: u64, bytes: u64) -> Work {
+    let scores = u64::from(block.count) * u64::from(chunk.count);
+    Work { flops: operations * scores, bytes: bytes * scores }
 }

@@ -9,6 +9,7 @@ mod candidates;
 mod compact;
 mod cue;
 mod dispatch;
+mod explain;
 mod export;
 mod finish;
 mod gather;

@@ -8,6 +8,7 @@ use super::buffer::{self, Binding};
 use super::kernel::{Kernel, Pipeline};
 use super::shader::{Constant, Substitution};
 use crate::error::Result;
+use crate::explanation::KernelWork;
 
 /// Bytes from one dispatch's parameters to the next: the largest alignment that a device may ask of a uniform offset.
 const PARAMS_STRIDE: u64 = 256;
@@ -23,6 +24,21 @@ pub(crate) struct Call {
     grid: [u32; 3],
 }
 
+/// What one dispatch does: floating-point operations, and bytes that workgroups load and store, each datum once a
+/// workgroup.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Work {
+    pub flops: u64,
+    pub bytes: u64,
+}
+
+impl Work {
+    /// Multiply-adds and words: what is cut by.
+    fn cost(self) -> u64 {
+        (self.flops / 2).saturating_add(self.bytes / 4)
+    }
+}
+
 /// The dispatches of one recording, in order.
 pub(crate) struct Calls<'a> {
     context: &'a Context,
@@ -30,6 +46,17 @@ pub(crate) struct Calls<'a> {
     calls: Vec<Call>,
     cost: u64,
     cut: Option<Cut<'a>>,
+    counts: Option<Counts>,
+}
+
+/// What is kept of dispatches that are only counted.
+struct Counts {
+    /// The most that the dispatches of one piece may cost together.
+    cost: u64,
+    kernels: Vec<KernelWork>,
+    pieces: usize,
+    /// Dispatches since the last cut.
+    length: usize,
 }
 
 /// Where a list of dispatches is cut, and what takes the pieces before the last.
@@ -50,7 +77,7 @@ pub(crate) fn fold(workgroups: u32, limit: u32) -> [u32; 3] {
 impl<'a> Calls<'a> {
     /// An empty list that is kept whole.
     pub fn new(context: &'a Context, damage: Option<(&'static str, Constant)>) -> Self {
-        Self { context, damage, calls: Vec::new(), cost: 0, cut: None }
+        Self { context, damage, calls: Vec::new(), cost: 0, cut: None, counts: None }
     }
 
     /// An empty list that hands on what it has whenever its next dispatch would make it cost more than `cost`.
@@ -63,7 +90,18 @@ impl<'a> Calls<'a> {
         Self { cut: Some(Cut { cost, hand_on: Box::new(hand_on) }), ..Self::new(context, damage) }
     }
 
-    /// Appends a dispatch of `kernel`; `cost` is its multiply-adds and loads, roughly.
+    /// A list that only counts, as if it were cut at `cost`. Nothing is compiled for it.
+    pub fn counted(context: &'a Context, cost: u64) -> Self {
+        let counts = Counts { cost, kernels: Vec::new(), pieces: 1, length: 0 };
+        Self { counts: Some(counts), ..Self::new(context, None) }
+    }
+
+    /// The work by kernel and setting, and the number of pieces.
+    pub fn counts(self) -> (Vec<KernelWork>, usize) {
+        self.counts.map_or_else(Default::default, |counts| (counts.kernels, counts.pieces))
+    }
+
+    /// Appends a dispatch of `kernel`.
     pub fn push<P: bytemuck::Pod>(
         &mut self,
         kernel: &'static Kernel,
@@ -71,7 +109,7 @@ impl<'a> Calls<'a> {
         params: P,
         storage: &[&Binding],
         grid: [u32; 3],
-        cost: u64,
+        work: Work,
     ) -> Result<()> {
         debug_assert_eq!(kernel.params, size_of::<P>());
         debug_assert_eq!(kernel.storage.len(), storage.len());
@@ -81,6 +119,28 @@ impl<'a> Calls<'a> {
         {
             constants.retain(|(constant, _)| *constant != name);
             constants.push((name, value));
+        }
+        let cost = work.cost();
+        if let Some(counts) = &mut self.counts {
+            if counts.length > 0 && (counts.length == PIECE || self.cost.saturating_add(cost) > counts.cost) {
+                counts.pieces += 1;
+                (counts.length, self.cost) = (0, 0);
+            }
+            counts.length += 1;
+            self.cost = self.cost.saturating_add(cost);
+            let one = KernelWork {
+                kernel: kernel.stem,
+                setting: in_words(&constants, setting.1),
+                dispatches: 1,
+                workgroups: grid.into_iter().map(u64::from).product(),
+                bytes: work.bytes,
+                flops: work.flops,
+            };
+            match counts.kernels.iter_mut().find(|all| all.kernel == one.kernel && all.setting == one.setting) {
+                Some(all) => all.add(&one),
+                None => counts.kernels.push(one),
+            }
+            return Ok(());
         }
         let pipeline = self.context.pipelines.get(self.context.device(), kernel, &constants, setting.1)?;
         let params = bytemuck::bytes_of(&params).to_vec();
@@ -102,6 +162,13 @@ impl<'a> Calls<'a> {
     pub fn rest(self) -> Vec<Call> {
         self.calls
     }
+}
+
+/// Constants that are set and fragments that are linked, for people.
+fn in_words(constants: &[Constant], fragments: &[Substitution]) -> String {
+    let constants = constants.iter().map(|(name, value)| format!("{name} {value}"));
+    let fragments = fragments.iter().map(|(_, fragment)| fragment.trim_start_matches("lib/").to_owned());
+    constants.chain(fragments).collect::<Vec<_>>().join(", ")
 }
 
 /// Records `calls` as one compute pass.

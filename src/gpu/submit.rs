@@ -12,7 +12,7 @@ use super::shader::Constant;
 use crate::error::{Error, Result};
 
 /// Multiply-adds of one submission, at the most: a fraction of a second on slow hardware.
-const COST: u64 = 50_000_000_000;
+pub(super) const COST: u64 = 50_000_000_000;
 /// Submissions that may be under way while another is recorded, where the caller waits anyway: what is in flight holds
 /// its parameters, and is not to grow with the memory.
 const IN_FLIGHT: usize = 2;

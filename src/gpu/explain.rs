@@ -1,0 +1,61 @@
+//! What a retrieval would do on a device, counted from the dispatches that it would record.
+
+use super::plan::Regime;
+use super::record::Calls;
+use super::retrieve::Targets;
+use super::{Answers, Engine, Rows, Sizing, buffer};
+use crate::error::Result;
+use crate::explanation::{Explanation, KernelWork};
+use crate::retrieval::RetrieveOptions;
+
+impl Engine {
+    /// Explains a retrieval of `batch` queries, at least one.
+    pub fn explain(&self, batch: usize, options: &RetrieveOptions, alive: Option<&[bool]>) -> Result<Explanation> {
+        let shape = self.shape(options.plan_for.unwrap_or(batch), options);
+        let sizing = Sizing::new(shape, options);
+        let workspace = self.workspace(&sizing)?;
+        let usage = buffer::STORAGE;
+        // Nothing is run, so one small buffer stands in for queries and answers of any size.
+        let stand_in = buffer::create(self.context.device(), "attractor.answers", 16, usage)?;
+        let weights = options.weight_queries(batch);
+        let mut kernels: Vec<KernelWork> = Vec::new();
+        let mut submissions = 0;
+        for part in self.parts(batch, &sizing, options) {
+            let task = self.task(&sizing, &workspace, options, alive, part.clone(), 0)?;
+            let positions: Vec<usize> =
+                weights.iter().filter(|query| part.contains(query)).map(|query| query - part.start).collect();
+            let answers = Answers::new(self.facts(alive), options, part.len(), &positions);
+            let targets: Targets<'_> = answers.targets(&stand_in, Rows::new(&stand_in));
+            let mut calls = Calls::counted(&self.context, super::submit::COST);
+            task.answer(&mut calls, &targets)?;
+            let (counted, pieces) = calls.counts();
+            submissions += pieces;
+            for one in counted {
+                match kernels.iter_mut().find(|other| other.kernel == one.kernel && other.setting == one.setting) {
+                    Some(all) => all.add(&one),
+                    None => kernels.push(one),
+                }
+            }
+        }
+        let plan = &sizing.plan;
+        let explanation = Explanation {
+            device: self.context.adapter().into(),
+            batch,
+            patterns: self.windows.len(),
+            regime: match plan.regime {
+                Regime::Stream => "stream: every stage fused over splits of the patterns",
+                Regime::Tile => "tile: stage by stage over chunks of scores",
+            },
+            query_block: plan.query_block as usize,
+            chunk: plan.chunk() as usize,
+            rows_per_split: plan.rows_per_split as usize,
+            splits: plan.splits as usize,
+            windows: self.windows.filled().count(),
+            submissions,
+            workspace_bytes: sizing.sizes.total(),
+            kernels,
+        };
+        self.give_back(workspace);
+        Ok(explanation)
+    }
+}

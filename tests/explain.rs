@@ -1,0 +1,116 @@
+//! What a plan says that it does, against counts by hand.
+
+mod common;
+
+use attractor::{Error, KernelWork, Memory, MemoryOptions, Precision, RetrieveOptions, Rule, Separation, Similarity};
+
+fn memory(device: &attractor::Device, patterns: usize, dim: usize, rule: Rule, precision: Precision) -> Memory {
+    let mut memory = MemoryOptions::new(dim, rule).precision(precision).build(device).unwrap();
+    memory.add(&vec![0.5; patterns * dim]).unwrap();
+    memory
+}
+
+fn work(kernels: &[KernelWork], stem: &str) -> KernelWork {
+    let mut all = KernelWork { kernel: "", ..KernelWork::default() };
+    for one in kernels.iter().filter(|work| work.kernel == stem) {
+        all.dispatches += one.dispatches;
+        all.workgroups += one.workgroups;
+        all.bytes += one.bytes;
+        all.flops += one.flops;
+    }
+    all
+}
+
+/// 256 queries by 16,384 patterns of 64: products in tiles of 64 x 64, each operand loaded once a tile.
+#[test]
+fn many_queries_go_tile_by_tile() {
+    const B: u64 = 256;
+    const N: u64 = 16_384;
+    const D: u64 = 64;
+    for (name, device) in common::gpus() {
+        for (precision, row) in [(Precision::F32, 4 * D), (Precision::F16, 2 * D)] {
+            let memory = memory(device, N as usize, D as usize, Rule::softmax(1.0), precision);
+            let told = memory.explain(B as usize, &RetrieveOptions::default()).unwrap();
+            assert!(told.regime.starts_with("tile"), "{name}: {told}");
+            let (chunk, splits) = (told.chunk as u64, told.splits as u64);
+            let chunks = N.div_ceil(chunk);
+
+            let similarity = work(&told.kernels, "similarity");
+            assert_eq!(similarity.dispatches, chunks, "{name}");
+            assert_eq!(similarity.flops, 2 * B * N * D, "{name}: a multiply-add for each element of each pair");
+            let (key_tiles, query_tiles) = (N / 64, B / 64);
+            assert_eq!(similarity.workgroups, key_tiles * query_tiles, "{name}");
+            let bytes = query_tiles * N * row + key_tiles * B * 4 * D + 4 * B * N;
+            assert_eq!(
+                similarity.bytes, bytes,
+                "{name}: keys for each tile of queries, queries for each of keys, scores"
+            );
+
+            let projection = work(&told.kernels, "projection");
+            assert_eq!(projection.flops, 2 * B * N * D, "{name}");
+            // All 16 column vectors are one workgroup's.
+            let rest = N - (chunks - 1) * chunk;
+            let partials = (chunks - 1) * splits + rest.div_ceil(told.rows_per_split as u64);
+            let bytes = 4 * B * N + query_tiles * N * row + partials * B * 4 * D;
+            assert_eq!(projection.bytes, bytes, "{name}: weights, rows for each tile of queries, partial sums");
+
+            assert_eq!(work(&told.kernels, "separation").bytes, 12 * B * N, "{name}: two reads, one write");
+            assert!(told.flops() < 4 * B * N * D * 11 / 10, "{name}: little besides the two products: {told}");
+            assert!(told.workspace_bytes <= 64 << 20 && told.windows == 1 && told.submissions == 1, "{name}: {told}");
+        }
+    }
+}
+
+/// One query streams: every pattern is read once.
+#[test]
+fn one_query_reads_each_pattern_once() {
+    const N: u64 = 100_000;
+    const D: u64 = 128;
+    for (name, device) in common::gpus() {
+        for (precision, row, terms) in [(Precision::F32, 4 * D, 0), (Precision::I8, D, 16)] {
+            let memory = memory(device, N as usize, D as usize, Rule::softmax(1.0), precision);
+            let told = memory.explain(1, &RetrieveOptions::default()).unwrap();
+            let stream = work(&told.kernels, "stream");
+            assert_eq!(stream.flops, 4 * N * D, "{name}");
+            let partials = N.div_ceil(told.rows_per_split as u64);
+            let bytes = N * (row + terms) + partials * (4 * D + 8 + 4 * D);
+            assert_eq!(stream.bytes, bytes, "{name}: rows, and for each split the query and its sums");
+            assert!(told.bytes() < N * (row + terms) * 105 / 100, "{name}: {told}");
+        }
+    }
+}
+
+#[test]
+fn steps_reports_and_rules_are_counted() {
+    for (name, device) in common::devices() {
+        let rule = Rule::new(Similarity::Cosine, Separation::Entmax { alpha: 1.5 }, 1.0);
+        let memory = memory(device, 3000, 20, rule, Precision::F32);
+        let one = memory.explain(50, &RetrieveOptions::steps(1)).unwrap();
+        let ten = memory.explain(50, &RetrieveOptions::steps(10)).unwrap();
+        let reports = memory.explain(50, &RetrieveOptions::steps(1).top(5).statistics()).unwrap();
+        assert!(one.to_string().contains("50 queries against 3000 patterns"), "{name}: {one}");
+        assert_eq!((one.batch, one.patterns), (50, 3000), "{name}");
+        if device.is_cpu() {
+            assert!(one.kernels.is_empty() && one.submissions == 0, "{one}");
+            continue;
+        }
+        assert!(one.to_string().contains("candidates") && one.dispatches() > 5, "{name}: {one}");
+        assert!(ten.flops() > 8 * one.flops() && reports.flops() > one.flops(), "{name}: {ten}");
+    }
+}
+
+#[test]
+fn what_cannot_be_retrieved_is_not_explained() {
+    for (name, device) in common::devices() {
+        let stored = memory(device, 3, 2, Rule::softmax(1.0), Precision::F32);
+        let error = stored.explain(0, &RetrieveOptions::default()).unwrap_err();
+        assert!(error.to_string().contains("batch"), "{name}: {error}");
+        assert!(stored.explain(1, &RetrieveOptions::steps(0)).is_err(), "{name}");
+        let empty = Memory::new(device, 2, Rule::softmax(1.0)).unwrap();
+        assert!(matches!(empty.explain(1, &RetrieveOptions::default()), Err(Error::Empty { .. })), "{name}");
+        let cosine = Rule::new(Similarity::Cosine, Separation::Softmax, 1.0);
+        let stored = memory(device, 3, 2, cosine, Precision::F32);
+        let error = stored.explain(1, &RetrieveOptions::default().energy()).unwrap_err();
+        assert!(matches!(error, Error::Unsupported { .. }), "{name}: {error}");
+    }
+}

@@ -3,30 +3,31 @@
 //! use lib/records
 //! use lib/list
 //! use lib/workgroup
-// Folds the scores of a chunk into each query's list of candidates, in the order of the patterns. Under entmax these are
-// the scores within `margin` of the running maximum, because no other can have weight; the list is pruned when the
-// maximum rises, and what finds no room is remembered by its largest score. Under top-k they are the k largest so far;
-// ties keep the smaller index. One workgroup handles one query.
+// Folds what was picked from a chunk of scores (`sift`) into each query's list of candidates, in the order of the
+// patterns. Under entmax these are the scores within `margin` of the running maximum, because no other can have weight;
+// the list is pruned when the maximum rises, and what finds no room is remembered by its largest score. Under top-k they
+// are the k largest so far; ties keep the smaller index. One workgroup handles one query.
 
 const LANES: u32 = 256u;
 const TOP: u32 = 0u;
 
 struct Params {
     first: u32,
-    first_pattern: u32,
-    rows: u32,
-    score_stride: u32,
+    spans: u32,
+    room: u32,
     capacity: u32,
     k: u32,
     margin: f32,
     padding_0: u32,
+    padding_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> queries: array<u32>;
-@group(0) @binding(2) var<storage, read> scores: array<f32>;
-@group(0) @binding(3) var<storage, read_write> heads: array<Head>;
-@group(0) @binding(4) var<storage, read_write> list: array<vec2<u32>>;
+@group(0) @binding(2) var<storage, read> picked: array<Head>;
+@group(0) @binding(3) var<storage, read> segments: array<vec2<u32>>;
+@group(0) @binding(4) var<storage, read_write> heads: array<Head>;
+@group(0) @binding(5) var<storage, read_write> list: array<vec2<u32>>;
 
 var<workgroup> dropped: atomic<u32>;
 
@@ -82,7 +83,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     let query = queries[1u + workgroup.x];
     let first = query * params.capacity;
-    let row = workgroup.x * params.score_stride;
+    let first_span = workgroup.x * params.spans;
     var head = Head(0u, 0u, 0u, NO_SCORE);
     if (params.first == 0u) {
         head = heads[query];
@@ -92,46 +93,53 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
 
     var most = head.maximum;
-    for (var t = local; t < params.rows; t += LANES) {
-        most = max(most, scores[row + t]);
+    for (var span = local; span < params.spans; span += LANES) {
+        most = max(most, picked[first_span + span].maximum);
     }
     most = maximum_of(local, most);
+    for (var span = local; span < params.spans; span += LANES) {
+        atomicMax(&dropped, picked[first_span + span].dropped);
+    }
     var count = uniform_of(local, head.count);
     if (TOP == 0u && uniform_of(local, u32(most > head.maximum)) == 1u) {
         count = prune(local, first, count, most);
     }
     var floor = head.floor;
 
-    for (var base = 0u; base < params.rows; base += LANES) {
-        let t = base + local;
-        var z = NO_SCORE;
-        if (t < params.rows) {
-            z = scores[row + t];
-        }
-        var enters = counts(z);
-        if (TOP == 1u) {
-            enters = enters && key_of(z) > floor;
-        } else {
-            enters = enters && z - most > -params.margin;
-        }
-        let place = place_of(local, enters);
-        var start = count;
-        if (TOP == 1u && uniform_of(local, u32(count + place.total > params.capacity)) == 1u) {
-            storageBarrier();
-            floor = kth_key(local, first, count);
-            select_top(local, first, count, floor);
-            start = params.k;
-        }
-        if (enters) {
-            let at = start + place.before;
-            if (at < params.capacity) {
-                list[first + at] = vec2<u32>(params.first_pattern + t, bitcast<u32>(z));
-            } else {
-                atomicMax(&dropped, key_of(z));
+    for (var span = 0u; span < params.spans; span += 1u) {
+        let held = uniform_of(local, picked[first_span + span].count);
+        for (var base = 0u; base < held; base += LANES) {
+            let i = base + local;
+            var entry = vec2<u32>(0u);
+            if (i < held) {
+                entry = segments[(first_span + span) * params.room + i];
             }
+            let z = bitcast<f32>(entry.y);
+            var enters = i < held;
+            if (TOP == 1u) {
+                enters = enters && key_of(z) > floor;
+            } else {
+                enters = enters && z - most > -params.margin;
+            }
+            let place = place_of(local, enters);
+            var start = count;
+            if (TOP == 1u && uniform_of(local, u32(count + place.total > params.capacity)) == 1u) {
+                storageBarrier();
+                floor = kth_key(local, first, count);
+                select_top(local, first, count, floor);
+                start = params.k;
+            }
+            if (enters) {
+                let at = start + place.before;
+                if (at < params.capacity) {
+                    list[first + at] = entry;
+                } else {
+                    atomicMax(&dropped, key_of(z));
+                }
+            }
+            count = uniform_of(local, min(start + place.total, params.capacity));
+            storageBarrier();
         }
-        count = uniform_of(local, min(start + place.total, params.capacity));
-        storageBarrier();
     }
     workgroupBarrier();
     if (local == 0u) {

@@ -73,7 +73,7 @@ fn iteration_counts_know_every_loop() {
     // are in each text.
     let loops = [
         ("bracket", 8),
-        ("candidates", 4),
+        ("candidates", 6),
         ("compact", 1),
         ("cue", 4),
         ("export", 1),
@@ -86,6 +86,7 @@ fn iteration_counts_know_every_loop() {
         ("projection", 2),
         ("refine", 2),
         ("separation", 4),
+        ("sift", 6),
         ("similarity", 2),
         ("stream", 24),
         ("threshold", 4),

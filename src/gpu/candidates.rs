@@ -1,22 +1,22 @@
-//! Host side of `shaders/candidates.wgsl`: a chunk of scores into the list of each query.
+//! Host side of `shaders/candidates.wgsl`: what was picked from a chunk of scores into the list of each query.
 
 use super::kernel::{Access, Kernel, Variant, params};
+use super::sift;
 
 params! {
     first: u32,
-    first_pattern: u32,
-    rows: u32,
-    score_stride: u32,
+    spans: u32,
+    room: u32,
     capacity: u32,
     k: u32,
     margin: f32,
-    padding: u32,
+    padding: [u32; 2],
 }
 
 pub const KERNEL: Kernel = Kernel {
     stem: "candidates",
     source: include_str!("../../shaders/candidates.wgsl"),
-    storage: &[Access::Read, Access::Read, Access::Write, Access::Write],
+    storage: &[Access::Read, Access::Read, Access::Read, Access::Write, Access::Write],
     params: size_of::<Params>(),
     fields: Params::FIELDS,
     variants: &[Variant::PLAIN, Variant { constants: &[("TOP", 1)], ..Variant::PLAIN }],
@@ -28,5 +28,6 @@ pub fn iterations(rows: u64, capacity: u64, k: u64) -> u64 {
     let prune = list * (1 + 8);
     let select = 32 * (1 + list) + list + list * (1 + 16);
     let selections = rows / capacity.saturating_sub(k).max(1) + 1;
-    rows.div_ceil(256) + 8 + prune.max(selections * select) + rows.div_ceil(256) * (1 + 8)
+    let spans = rows.div_ceil(sift::SPAN.into());
+    2 * spans.div_ceil(256) + 8 + prune.max(selections * select) + spans * (1 + 8 * (1 + 8))
 }

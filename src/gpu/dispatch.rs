@@ -6,7 +6,7 @@ use super::record::{Calls, Work, fold};
 use super::retrieve::{Block, Kind, Task, Wanted};
 use super::shader::{Constant, Substitution};
 use super::{Rows, StoredRows, bracket, candidates, compact, cue, export, finish, gather, merge, prepare, projection};
-use super::{refine, separation, similarity, stream, threshold, weigh};
+use super::{refine, separation, sift, similarity, stream, threshold, weigh};
 use crate::error::Result;
 use crate::rule::{Separation, Similarity};
 use crate::store::Precision;
@@ -203,6 +203,37 @@ impl Task<'_> {
         calls.push(&separation::KERNEL, PLAIN, params, &storage, grid, scanned(block, chunk, 4, 12))
     }
 
+    /// Picks from the scores of a chunk those that may enter the lists.
+    pub fn sift(
+        &self,
+        calls: &mut Calls<'_>,
+        block: Block,
+        queries: &Binding,
+        chunk: &Chunk<'_>,
+        kind: Kind,
+        first: bool,
+    ) -> Result<()> {
+        let (_, margin, _) = entmax(kind);
+        let (top, k) = top_of(kind);
+        let spans = chunk.count.div_ceil(sift::SPAN);
+        let params = sift::Params {
+            first: first.into(),
+            first_pattern: chunk.window_first + chunk.first_row,
+            rows: chunk.count,
+            score_stride: self.staged.score_stride(),
+            spans,
+            room: self.staged.room(),
+            k,
+            margin,
+        };
+        let workspace = self.workspace;
+        let storage = [queries, &workspace.scores, &workspace.heads, &workspace.picked, &workspace.segments];
+        let setting = (&[("TOP", top)][..], &[][..]);
+        let grid = [spans, block.count, 1];
+        calls.push(&sift::KERNEL, setting, params, &storage, grid, scanned(block, chunk, 2, 4))
+    }
+
+    /// Folds what was picked from a chunk into the lists.
     pub fn candidates(
         &self,
         calls: &mut Calls<'_>,
@@ -214,20 +245,23 @@ impl Task<'_> {
     ) -> Result<()> {
         let (_, margin, _) = entmax(kind);
         let (top, k) = top_of(kind);
+        let spans = chunk.count.div_ceil(sift::SPAN);
         let params = candidates::Params {
             first: first.into(),
-            first_pattern: chunk.window_first + chunk.first_row,
-            rows: chunk.count,
-            score_stride: self.staged.score_stride(),
+            spans,
+            room: self.staged.room(),
             capacity: LIST_CAPACITY,
             k,
             margin,
-            padding: 0,
+            padding: [0; 2],
         };
-        let storage = [queries, &self.workspace.scores, &self.workspace.heads, &self.workspace.list];
+        let workspace = self.workspace;
+        let storage = [queries, &workspace.picked, &workspace.segments, &workspace.heads, &workspace.list];
         let grid = [block.count, 1, 1];
         let setting = (&[("TOP", top)][..], &[][..]);
-        calls.push(&candidates::KERNEL, setting, params, &storage, grid, scanned(block, chunk, 2, 8))
+        let heads = u64::from(block.count) * u64::from(spans);
+        let work = Work { flops: heads, bytes: 16 * heads };
+        calls.push(&candidates::KERNEL, setting, params, &storage, grid, work)
     }
 
     /// Lists to supports; under `scores` top-k lists keep their scores.

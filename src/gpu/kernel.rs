@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::shader::{self, Constant, Substitution};
 use super::{
     bracket, buffer, candidates, compact, cue, export, finish, gather, merge, prepare, projection, refine, separation,
-    similarity, stream, threshold, weigh,
+    sift, similarity, stream, threshold, weigh,
 };
 use crate::error::Result;
 
@@ -104,6 +104,7 @@ pub const KERNELS: &[&Kernel] = &[
     &stream::KERNEL,
     &similarity::KERNEL,
     &separation::KERNEL,
+    &sift::KERNEL,
     &candidates::KERNEL,
     &threshold::KERNEL,
     &bracket::KERNEL,

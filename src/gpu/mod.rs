@@ -26,6 +26,7 @@ mod refine;
 mod retrieve;
 mod separation;
 mod shader;
+mod sift;
 mod similarity;
 mod stream;
 mod submit;

@@ -3,7 +3,7 @@
 
 use super::shader::Constant;
 use super::{
-    bracket, candidates, compact, cue, export, finish, gather, merge, prepare, projection, refine, separation,
+    bracket, candidates, compact, cue, export, finish, gather, merge, prepare, projection, refine, separation, sift,
     similarity, stream, threshold, weigh,
 };
 
@@ -143,6 +143,12 @@ impl Plan {
         }
     }
 
+    /// Entries of a segment: half a span, which is no less than top-k selects while it is filled; all of it where there are
+    /// so few patterns that a list holds any of them.
+    pub fn room(&self) -> u32 {
+        if self.chunk() <= LIST_CAPACITY { sift::SPAN } else { LIST_TOP }
+    }
+
     /// The most loop iterations that an invocation of any kernel makes under this plan.
     pub fn iterations(&self, shape: &Shape) -> u64 {
         let rows = u64::from(self.rows_per_split);
@@ -166,6 +172,7 @@ impl Plan {
                 similarity::iterations(shape.key_vectors.into()),
                 separation::iterations(rows),
                 projection::iterations(rows),
+                sift::iterations(),
                 candidates::iterations(chunk, capacity, top),
                 bracket::iterations(chunk),
                 weigh::iterations(chunk),
@@ -268,6 +275,10 @@ pub struct Sizes {
     pub heads: u64,
     /// Lists of candidates.
     pub list: u64,
+    /// Segments of what was picked from each span of a chunk.
+    pub segments: u64,
+    /// Their heads.
+    pub picked: u64,
     /// Brackets of the searches.
     pub brackets: u64,
     /// Records of how scores become weights.
@@ -286,6 +297,7 @@ impl Sizes {
         let staged_stride = if shape.lists { staged.score_stride() } else { 0 };
         let partials = block * u64::from(plan.splits.max(staged_splits));
         let lists = u64::from(shape.lists) * block;
+        let spans = u64::from(staged.chunk().div_ceil(sift::SPAN));
         Self {
             state: key_rows,
             result: u64::from(shape.result) * block * 16 * u64::from(shape.value_vectors.max(shape.key_vectors)),
@@ -301,13 +313,15 @@ impl Sizes {
             queries: 4 * (1 + block),
             heads: lists * 16,
             list: lists * 8 * u64::from(LIST_CAPACITY),
+            segments: lists * spans * 8 * u64::from(staged.room()),
+            picked: lists * spans * 16,
             brackets: lists * 48,
             records: lists * 32,
             tallies: lists * 32,
         }
     }
 
-    fn all(&self) -> [u64; 17] {
+    fn all(&self) -> [u64; 19] {
         [
             self.state,
             self.result,
@@ -323,6 +337,8 @@ impl Sizes {
             self.queries,
             self.heads,
             self.list,
+            self.segments,
+            self.picked,
             self.brackets,
             self.records,
             self.tallies,

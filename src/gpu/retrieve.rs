@@ -273,6 +273,7 @@ impl<'a> Task<'a> {
     ) -> Result<()> {
         for (i, chunk) in self.chunks(self.staged).enumerate() {
             self.similarity(calls, block, cue, queries, &chunk)?;
+            self.sift(calls, block, queries, &chunk, kind, i == 0)?;
             self.candidates(calls, block, queries, &chunk, kind, i == 0)?;
         }
         Ok(())

@@ -28,6 +28,9 @@ pub(crate) struct Workspace {
     pub searched: Binding,
     pub heads: Binding,
     pub list: Binding,
+    /// What was picked from each span of a chunk, and the heads that say how much.
+    pub segments: Binding,
+    pub picked: Binding,
     pub brackets: Binding,
     pub records: Binding,
     pub tallies: Binding,
@@ -69,6 +72,8 @@ impl Workspace {
             searched: make("attractor.searched", sizes.queries)?,
             heads: make("attractor.heads", sizes.heads)?,
             list: make("attractor.list", sizes.list)?,
+            segments: make("attractor.segments", sizes.segments)?,
+            picked: make("attractor.picked", sizes.picked)?,
             brackets: make("attractor.brackets", sizes.brackets)?,
             records: make("attractor.records", sizes.records)?,
             tallies: make("attractor.tallies", sizes.tallies)?,

@@ -141,6 +141,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             storageBarrier();
         }
     }
+    // A floor spares the next chunk most of its entries.
+    if (TOP == 1u && (count >= 2u * params.k || (floor == 0u && count > params.k))) {
+        floor = kth_key(local, first, count);
+        select_top(local, first, count, floor);
+        count = params.k;
+    }
     workgroupBarrier();
     if (local == 0u) {
         heads[query] = Head(count, atomicLoad(&dropped), floor, most);

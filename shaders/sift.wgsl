@@ -31,7 +31,19 @@ struct Params {
 
 var<workgroup> dropped: atomic<u32>;
 
-// The largest key that at least k of the span's scores reach, bit by bit.
+// The k-th largest of the largest keys of the invocations, bit by bit: at least k of the span's scores reach it.
+fn kth_of_bests(local: u32, best: u32) -> u32 {
+    var found = 0u;
+    for (var bit = 0u; bit < 32u; bit += 1u) {
+        let tried = found | (0x80000000u >> bit);
+        if (count_of(local, select(0u, 1u, best >= tried)) >= params.k) {
+            found = tried;
+        }
+    }
+    return found;
+}
+
+// The k-th largest key of the span's scores.
 fn kth_of_span(local: u32, row: u32, end: u32, begin: u32) -> u32 {
     var found = 0u;
     for (var bit = 0u; bit < 32u; bit += 1u) {
@@ -82,8 +94,21 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let enters = select(z - largest > -params.margin, key_of(z) > floor, TOP == 1u);
         mine += select(0u, 1u, counts(z) && enters);
     }
-    let total = uniform_of(local, count_of(local, mine));
-    // Of top-k scores beyond the room only the k largest count: as many as have the k-th key or more, less some ties.
+    var total = uniform_of(local, count_of(local, mine));
+    // Of top-k scores beyond the room only the k largest count. A bound on the k-th leaves few enough, but for ties and
+    // large k: then they are those that have the k-th key or more, less some ties.
+    if (TOP == 1u && total > params.room && 2u * params.k <= LANES) {
+        var best = 0u;
+        for (var t = begin + local; t < end; t += LANES) {
+            best = max(best, select(0u, key_of(scores[row + t]), counts(scores[row + t])));
+        }
+        floor = kth_of_bests(local, best) - 1u;
+        mine = 0u;
+        for (var t = begin + local; t < end; t += LANES) {
+            mine += select(0u, 1u, counts(scores[row + t]) && key_of(scores[row + t]) > floor);
+        }
+        total = uniform_of(local, count_of(local, mine));
+    }
     var ties = 0xffffffffu;
     if (TOP == 1u && total > params.room) {
         floor = kth_of_span(local, row, end, begin);

@@ -86,7 +86,7 @@ fn iteration_counts_know_every_loop() {
         ("projection", 2),
         ("refine", 2),
         ("separation", 4),
-        ("sift", 6),
+        ("sift", 9),
         ("similarity", 2),
         ("stream", 24),
         ("threshold", 4),

@@ -27,7 +27,7 @@ pub fn iterations(rows: u64, capacity: u64, k: u64) -> u64 {
     let list = capacity.div_ceil(256);
     let prune = list * (1 + 8);
     let select = 32 * (1 + list) + list + list * (1 + 16);
-    let selections = rows / capacity.saturating_sub(k).max(1) + 1;
+    let selections = rows / capacity.saturating_sub(k).max(1) + 2;
     let spans = rows.div_ceil(sift::SPAN.into());
     2 * spans.div_ceil(256) + 8 + prune.max(selections * select) + spans * (1 + 8 * (1 + 8))
 }

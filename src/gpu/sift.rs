@@ -28,6 +28,6 @@ pub const SPAN: u32 = 2048;
 /// Loop iterations of one invocation.
 pub fn iterations() -> u64 {
     let each = u64::from(SPAN / 256);
-    let select = 32 * (1 + each) + each;
+    let select = 32 + 2 * each + 32 * (1 + each) + each;
     2 * each + 8 + select + each * (1 + 16)
 }

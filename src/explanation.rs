@@ -89,7 +89,7 @@ fn short(count: u64) -> String {
             None => break,
         }
     }
-    let digits = if prefix.is_empty() || value >= 99.95 { 0 } else { 1 };
+    let digits = usize::from(!prefix.is_empty() && value < 99.95);
     format!("{value:.digits$}{prefix}")
 }
 

@@ -148,7 +148,7 @@ impl Task<'_> {
         let cues = groups * u64::from(chunk.splits) * u64::from(shape.queries) * 16 * keys_read;
         let work = Work {
             flops: count * rows * 8 * (keys_read + sums),
-            bytes: groups * (payload + rows * self.term_bytes(chunk)) + cues + partials,
+            bytes: groups * (payload + rows * term_bytes(chunk)) + cues + partials,
         };
         let mut constants = shape.constants();
         constants.extend(self.compared_constants(chunk));
@@ -182,7 +182,7 @@ impl Task<'_> {
         let vectors = self.shape.key_vectors;
         let work = Work {
             flops: count * rows * 8 * u64::from(vectors),
-            bytes: u64::from(grid[1]) * rows * (self.stored_bytes(vectors) + self.term_bytes(chunk))
+            bytes: u64::from(grid[1]) * rows * (self.stored_bytes(vectors) + term_bytes(chunk))
                 + u64::from(grid[0]) * count * 16 * u64::from(vectors)
                 + 4 * count * rows,
         };
@@ -643,10 +643,6 @@ impl Task<'_> {
         4 * u64::from(vectors) * self.layout.precision.bytes() as u64
     }
 
-    fn term_bytes(&self, chunk: &Chunk<'_>) -> u64 {
-        if chunk.rows.terms.is_some() { 16 } else { 0 }
-    }
-
     fn fold(&self, workgroups: u32) -> [u32; 3] {
         fold(workgroups, self.context.limits.max_compute_workgroups_per_dimension)
     }
@@ -658,6 +654,11 @@ fn top_of(kind: Kind) -> (u32, u32) {
         Kind::Top { k } => (1, k),
         _ => (0, 0),
     }
+}
+
+/// Bytes of a pattern's terms, where there are any.
+fn term_bytes(chunk: &Chunk<'_>) -> u64 {
+    if chunk.rows.terms.is_some() { 16 } else { 0 }
 }
 
 /// Going through the scores of a chunk, with so many operations and bytes for each.

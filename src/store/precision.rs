@@ -24,6 +24,8 @@ pub(crate) fn half_of(value: f32) -> f16 {
 /// scale to zero, has level 0 only.
 pub(crate) fn quantize(row: &[f32], levels: &mut [i8]) -> f32 {
     let scale = row.iter().fold(0.0f32, |most, value| most.max(value.abs())) / 127.0;
+    // Rounded up, the largest scale of all would make its largest level infinite.
+    let scale = if (127.0 * scale).is_finite() { scale } else { scale.next_down() };
     let inverse = if scale >= f32::MIN_POSITIVE { 1.0 / f64::from(scale) } else { 0.0 };
     for (level, value) in levels.iter_mut().zip(row) {
         *level = (f64::from(*value) * inverse).round().clamp(-127.0, 127.0) as i8;
@@ -69,7 +71,8 @@ mod tests {
 
     #[test]
     fn rows_come_back_within_their_precision() {
-        let rows = [1.0, -0.3, 0.001, 70_000.0, 0.0, 0.0, 0.0, 0.0, 1e-40, -1e-40, 0.0, 0.0];
+        let rows =
+            [1.0, -0.3, 0.001, 70_000.0, 0.0, 0.0, 0.0, 0.0, 1e-40, -1e-40, 0.0, 0.0, f32::MAX, 0.0, -f32::MAX, 1.0];
         for (precision, error) in [(Precision::F32, 0.0), (Precision::F16, 1.0 / 2048.0), (Precision::I8, 0.5 / 127.0)]
         {
             let (bytes, scales) = encode(&rows, 4, precision);
@@ -78,7 +81,7 @@ mod tests {
                 let back = decode(&bytes[i * size..(i + 1) * size], 4, precision, scales[i]);
                 let largest = row.iter().fold(0.0f32, |most, v| most.max(v.abs()));
                 for (got, stored) in back.iter().zip(row) {
-                    let stored = if precision == Precision::F16 { stored.min(65_504.0) } else { *stored };
+                    let stored = if precision == Precision::F16 { stored.clamp(-65_504.0, 65_504.0) } else { *stored };
                     assert!((got - stored).abs() <= error * largest.max(1e-4), "{precision:?}: {got} for {stored}");
                 }
             }

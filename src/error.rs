@@ -98,6 +98,18 @@ pub enum Error {
         /// What the device said.
         message: String,
     },
+    /// A file is not what it should be, or the system refused it.
+    #[error("{operation}: {why}")]
+    File {
+        /// The call that was refused.
+        operation: &'static str,
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong, in one sentence that names the file, and the tensors and shapes that it is about.
+        why: String,
+        /// What the system said, where it was the system that refused.
+        source: Option<std::io::Error>,
+    },
     /// A shader fragment or constant that the linker does not know.
     #[error("shader {shader}: {message}")]
     Shader {

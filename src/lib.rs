@@ -14,9 +14,14 @@
 //! # A tour of the files
 //!
 //! The source reads as the data flows. `rule` says what is computed and [`Memory`] is what callers hold. `store` lays
-//! patterns out in windows. `gpu` and `cpu` are the engines, with the same stems for the same stages: `similarity`
+//! patterns out in windows, and `store/files` brings them in and out of files. `gpu` and `cpu` are the engines, with the same stems for the same stages: `similarity`
 //! scores, `separation` turns scores into weights, `projection` sums rows by weight, `merge` joins partial states, and
 //! `retrieve` runs the stages. `reference` computes the same by plain loops. Shaders are in `shaders/`, one stage a file.
+
+//! # Features
+//!
+//! `files`: [`Memory::import`], with the module [`mod@files`]. `cli`, on by default and
+//! with `files`: the command `attractor`. The library alone is `default-features = false`.
 
 #![deny(missing_docs)]
 
@@ -44,11 +49,13 @@ pub use retrieval::{
     DEFAULT_TOLERANCE, FixedPoint, MAX_TOP, Retrieval, RetrieveOptions, Statistics, Status, Stop, Top, WeightsOf,
 };
 pub use rule::{Rule, Separation, Similarity};
+#[cfg(feature = "files")]
+pub use store::files;
 pub use store::{Pattern, PatternId, PatternIds, Precision};
 pub use wgpu;
 
 /// The README's example, compiled and run with the tests.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "files"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 

@@ -1,5 +1,8 @@
 //! The user's noun: patterns that are stored once and recalled by queries.
 
+#[cfg(feature = "files")]
+mod files;
+
 use crate::cpu;
 use crate::device::{Device, Kind};
 use crate::error::{Error, Result, check_finite};
@@ -9,7 +12,7 @@ use crate::mask::Mask;
 use crate::partial::{Partial, PartialOptions};
 use crate::retrieval::{Retrieval, RetrieveOptions};
 use crate::rule::Rule;
-use crate::store::{Ids, Layout, NewRows, Pattern, PatternId, PatternIds, Places, Precision, stride};
+use crate::store::{Ids, Layout, NewRows, Pattern, PatternId, PatternIds, Precision, stride};
 
 /// The shape of a memory, and how it is laid out.
 ///
@@ -269,18 +272,23 @@ impl Memory {
         let (rows, new) = self.checked(operation, patterns)?;
         let places = self.ids.places(rows);
         self.reserve_fresh(places.fresh)?;
-        let Places { freed, fresh } = &places;
+        self.place(&places.freed, rows, &new);
+        Ok(self.ids.add(&places))
+    }
+
+    /// Writes checked rows, the first of them to the positions `freed`, the others behind all others, where there is room.
+    fn place(&mut self, freed: &[usize], rows: usize, new: &NewRows<'_>) {
+        let Layout { dim, value_dim, .. } = self.layout;
         for (i, position) in freed.iter().enumerate() {
-            self.overwrite(*position, &new.slice(i..i + 1, self.layout.dim, self.layout.value_dim));
+            self.overwrite(*position, &new.slice(i..i + 1, dim, value_dim));
         }
-        if *fresh > 0 {
-            let new = new.slice(freed.len()..rows, self.layout.dim, self.layout.value_dim);
+        if rows > freed.len() {
+            let new = new.slice(freed.len()..rows, dim, value_dim);
             match &mut self.engine {
                 Engine::Cpu(engine) => engine.add(&new),
                 Engine::Gpu(engine) => engine.add(&new),
             }
         }
-        Ok(self.ids.add(&places))
     }
 
     /// The number of patterns and their rows, if they are what this memory stores.

@@ -14,6 +14,8 @@ mod retrieve;
 mod rows;
 mod separation;
 mod similarity;
+#[cfg(feature = "files")]
+mod stored;
 mod walk;
 
 use crate::error::Result;

@@ -28,6 +28,8 @@ mod separation;
 mod shader;
 mod sift;
 mod similarity;
+#[cfg(feature = "files")]
+mod stored;
 mod stream;
 mod submit;
 mod threshold;

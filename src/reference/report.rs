@@ -50,6 +50,6 @@ mod tests {
         assert_eq!(statistics(&[0.0; 2]), Statistics { support: 0, perplexity: 0.0, largest: 0.0 });
         let scores = [0.0, f64::NEG_INFINITY, 1.0, 5.0, 1.0, 2.0];
         assert_eq!(top(&[0.0, 0.0, 0.0, 1.0, 0.0, 0.0], &scores, 4), [3, 5, 2, 4]);
-        assert_eq!(top(&[0.0; 2], &[f64::NEG_INFINITY; 2], 2), []);
+        assert!(top(&[0.0; 2], &[f64::NEG_INFINITY; 2], 2).is_empty());
     }
 }

@@ -1,10 +1,12 @@
 //! Stored patterns: their row layout, the windows that hold them, and the ids by which callers know them.
 
+#[cfg(feature = "files")]
+pub mod files;
 mod ids;
 mod precision;
 mod windows;
 
-pub(crate) use ids::{Ids, Places};
+pub(crate) use ids::Ids;
 pub(crate) use precision::{decode, encode, half_of, quantize};
 pub(crate) use windows::{Window, Windows};
 

@@ -67,6 +67,14 @@ impl<B> Windows<B> {
         }
     }
 
+    /// Forgets all rows but the first `rows`, and keeps the storage.
+    #[cfg(feature = "files")]
+    pub fn truncate(&mut self, rows: usize) {
+        for window in &mut self.windows {
+            window.rows = window.rows.min(rows.saturating_sub(window.first));
+        }
+    }
+
     /// Makes room for `additional` rows with `make(capacity)`. On an error nothing has changed.
     pub fn reserve(&mut self, additional: usize, mut make: impl FnMut(usize) -> Result<B>) -> Result<()> {
         let before = self.windows.len();

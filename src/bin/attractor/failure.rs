@@ -24,7 +24,17 @@ pub enum Failure {
     },
     /// The library refused or failed.
     #[error(transparent)]
-    Library(#[from] attractor::Error),
+    Library(attractor::Error),
+}
+
+/// What the library says of a file names the file; which of its functions says so is of no interest here.
+impl From<attractor::Error> for Failure {
+    fn from(error: attractor::Error) -> Self {
+        match error {
+            attractor::Error::File { why, .. } => Self::Work(why),
+            error => Self::Library(error),
+        }
+    }
 }
 
 impl Failure {

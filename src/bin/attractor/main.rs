@@ -1,14 +1,13 @@
 //! The command `attractor`: look at the devices, watch digits come back, retrieve from files.
 //!
 //! `args` holds the flags that commands share; each command has a file of its own (`devices`, `recall`, `retrieve`).
-//! `digits`, `damage`, `judge`, `picture` and `table` serve `recall`; `files` brings tensors in and out.
+//! `digits`, `damage`, `judge`, `picture` and `table` serve `recall`.
 
 mod args;
 mod damage;
 mod devices;
 mod digits;
 mod failure;
-mod files;
 mod judge;
 mod picture;
 mod progress;

@@ -3,11 +3,11 @@
 use std::io::Cursor;
 use std::path::Path;
 
+use attractor::files::write_whole;
 use image::{ImageFormat, Rgb, RgbImage};
 
 use crate::digits::Images;
 use crate::failure::Failure;
-use crate::files::write_whole;
 
 const COLUMNS: usize = 20;
 const BLOCKS: usize = 2;
@@ -141,7 +141,7 @@ pub fn write(path: &Path, stored: &Images, count: usize, rows: &[Row<'_>]) -> Re
     paint(stored, count, rows)
         .write_to(&mut bytes, ImageFormat::Png)
         .map_err(|error| Failure::Work(format!("{}: cannot encode the picture: {error}", path.display())))?;
-    write_whole(path, bytes.get_ref())
+    Ok(write_whole(path, bytes.get_ref())?)
 }
 
 #[cfg(test)]

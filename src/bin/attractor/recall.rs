@@ -171,7 +171,7 @@ pub fn run(args: &RecallArgs) -> Result<(), Failure> {
     {
         return Err(Failure::Usage(format!("--queries {queries} is more than --patterns {patterns}")));
     }
-    crate::files::check_target(&args.output)?;
+    attractor::files::check_target(&args.output)?;
     let images = match &args.images {
         Some(path) => Images::open(path, args.patterns)?,
         None => Images::built_in(args.patterns)?,

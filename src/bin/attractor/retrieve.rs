@@ -3,15 +3,15 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use attractor::files::{self, Address, NewTensor, PatternFiles, Role, Tensor};
 use attractor::{
-    DEFAULT_TOLERANCE, FixedPoint, MAX_TOP, Mask, Memory, MemoryOptions, Patterns, Precision, Retrieval,
-    RetrieveOptions, Rule, Separation, Similarity, Status, Stop, WeightsOf,
+    DEFAULT_TOLERANCE, FixedPoint, MAX_TOP, Mask, Memory, Precision, Retrieval, RetrieveOptions, Rule, Separation,
+    Similarity, Status, Stop, WeightsOf,
 };
 use clap::ValueEnum;
 
 use crate::args::{DeviceArgs, at_least_one, finite};
 use crate::failure::{Failure, emit};
-use crate::files::{self, Address, Array, Matrix, Role, Tensor};
 use crate::progress;
 
 /// Shown under the flags.
@@ -206,66 +206,59 @@ impl RetrieveArgs {
     }
 }
 
-/// Patterns are stored, and queries asked, this many numbers at a time, so that a bar has something to show.
+/// Queries are asked this many numbers at a time, so that a bar has something to show.
 const CHUNK: usize = 1 << 22;
 /// The most weights, or flags of a mask, that are in flight at a time: they are as many a query as there are patterns.
 const WIDE_CHUNK: usize = 1 << 26;
 
 /// What the flags name, opened and found to fit together.
 struct Inputs {
-    keys: Matrix,
-    queries: Matrix,
-    values: Option<Matrix>,
-    bias: Option<Array>,
-    mask: Option<Array>,
+    patterns: PatternFiles,
+    queries: Tensor,
+    /// `B`.
+    batch: usize,
+    mask: Option<Tensor>,
 }
 
 impl Inputs {
     fn open(args: &RetrieveArgs) -> Result<Self, Failure> {
-        let matrix = |role, address: &Option<Address>| address.as_ref().map(|a| Matrix::open(role, a)).transpose();
-        let array = |role, address: &Option<Address>| address.as_ref().map(|a| Array::open(role, a)).transpose();
-        let inputs = Self {
-            keys: Matrix::open(Role::Keys, &args.keys)?,
-            queries: Matrix::open(Role::Queries, &args.queries)?,
-            values: matrix(Role::Values, &args.values)?,
-            bias: array(Role::Bias, &args.bias)?,
-            mask: array(Role::Mask, &args.mask)?,
-        };
-        let (keys, queries) = (&inputs.keys, &inputs.queries);
-        let (patterns, batch) = (keys.rows, queries.rows);
-        if queries.columns != keys.columns {
-            return Err(queries.array.unlike(&keys.array, "as many columns in both"));
+        let mut patterns = PatternFiles::open(&args.keys)?;
+        if let Some(values) = &args.values {
+            patterns = patterns.values(values)?;
         }
-        if let Some(values) = &inputs.values
-            && values.rows != patterns
-        {
-            return Err(values.array.unlike(&keys.array, "as many rows in both"));
+        if let Some(bias) = &args.bias {
+            patterns = patterns.bias(bias)?;
         }
-        if let Some(bias) = &inputs.bias
-            && ![&[patterns][..], &[1, patterns], &[patterns, 1]].contains(&&bias.shape[..])
-        {
-            let expected = format!("a bias of {patterns}, 1 x {patterns} or {patterns} x 1");
-            return Err(bias.unlike(&keys.array, &expected));
+        let queries = Tensor::open(Role::Queries, &args.queries)?;
+        let (batch, columns) = queries.matrix()?;
+        let keys = patterns.keys();
+        if columns != patterns.dim() {
+            return Err(Failure::Work(format!("{queries}, but {keys}: expected as many columns in both")));
         }
-        if let Some(mask) = &inputs.mask
-            && ![&[patterns][..], &[batch, patterns]].contains(&&mask.shape[..])
+        let mask = args.mask.as_ref().map(|mask| Tensor::open(Role::Mask, mask)).transpose()?;
+        let count = patterns.len();
+        if let Some(mask) = &mask
+            && ![&[count][..], &[batch, count]].contains(&mask.shape())
         {
-            let (mask, keys, queries) = (mask.describe(), keys.array.describe(), queries.array.describe());
             return Err(Failure::Work(format!(
-                "{mask}, but {keys} and {queries}: expected a mask of {patterns} or {batch} x {patterns}"
+                "{mask}, but {keys} and {queries}: expected a mask of {count} or {batch} x {count}"
             )));
         }
-        Ok(inputs)
+        Ok(Self { patterns, queries, batch, mask })
     }
 
     /// The mask over queries `part`, from the flags of the whole.
     fn mask(&self, flags: &[u8], part: std::ops::Range<usize>) -> Mask {
-        let patterns = self.keys.rows;
+        let patterns = self.patterns.len();
         let keep = |flags: &[u8]| flags.iter().map(|flag| *flag != 0).collect::<Vec<bool>>();
-        match self.mask.as_ref().map(|mask| mask.shape.len()) {
-            Some(2) => Mask::keep_per_query(&keep(&flags[part.start * patterns..part.end * patterns])),
-            _ => Mask::keep(&keep(flags)),
+        match self.mask_per_query() {
+            true => Mask::keep_per_query(&keep(&flags[part.start * patterns..part.end * patterns])),
+            false => Mask::keep(&keep(flags)),
         }
+    }
+
+    fn mask_per_query(&self) -> bool {
+        self.mask.as_ref().is_some_and(|mask| mask.shape().len() == 2)
     }
 }
 
@@ -275,21 +268,15 @@ pub fn run(args: &RetrieveArgs) -> Result<(), Failure> {
     let inputs = Inputs::open(args)?;
     files::check_target(&args.out)?;
     // Numbers that only queries need come first: nothing is stored for a batch that will be refused.
-    let queries = inputs.queries.array.floats()?;
-    let flags = inputs.mask.as_ref().map(Array::flags).transpose()?;
+    let queries = inputs.queries.floats(0..inputs.queries.len())?;
+    let flags = inputs.mask.as_ref().map(Tensor::flags).transpose()?;
     let mut answers = Retrieval::default();
     if args.weights {
         answers.weights = Some(room_for_weights(&inputs)?);
     }
 
     let device = args.device.open()?;
-    let mut options = MemoryOptions::new(inputs.keys.columns, args.rule(inputs.keys.columns));
-    if let Some(values) = &inputs.values {
-        options = options.value_dim(values.columns);
-    }
-    if inputs.bias.is_some() {
-        options = options.bias();
-    }
+    let mut options = inputs.patterns.options(args.rule(inputs.patterns.dim()));
     if let Some(bytes) = args.window_bytes {
         options = options.window_bytes(bytes);
     }
@@ -299,14 +286,16 @@ pub fn run(args: &RetrieveArgs) -> Result<(), Failure> {
         PrecisionArg::I8 => Precision::I8,
     };
     let mut memory = options.precision(precision).build(&device)?;
-    let chunk = (CHUNK / memory.dim().max(memory.value_dim())).max(1);
-    store(&mut memory, &inputs, chunk)?;
+    let bar = progress::bar(inputs.patterns.len(), "storing");
+    memory.import_with(&inputs.patterns, |read| bar.set_position(read as u64))?;
+    bar.finish_and_clear();
 
-    let wide = args.weights || inputs.mask.as_ref().is_some_and(|mask| mask.shape.len() == 2);
+    let chunk = (CHUNK / memory.dim().max(memory.value_dim())).max(1);
+    let wide = args.weights || inputs.mask_per_query();
     let wide = if wide { WIDE_CHUNK / memory.len() } else { usize::MAX };
     let tall = CHUNK / args.top.unwrap_or(1);
-    let chunk = chunk.min(wide).min(tall).clamp(1, inputs.queries.rows);
-    let bar = progress::bar(inputs.queries.rows, "retrieving");
+    let chunk = chunk.min(wide).min(tall).clamp(1, inputs.batch);
+    let bar = progress::bar(inputs.batch, "retrieving");
     // One plan for every chunk, so that a query's bits do not depend on where the cuts fall.
     let mut options = args.options().plan_for(chunk);
     for (i, part) in queries.chunks(chunk * memory.dim()).enumerate() {
@@ -323,14 +312,14 @@ pub fn run(args: &RetrieveArgs) -> Result<(), Failure> {
 
     let tensors = tensors(&answers);
     files::write_tensors(&args.out, &tensors)?;
-    let list: Vec<String> = tensors.iter().map(Tensor::describe).collect();
+    let list: Vec<String> = tensors.iter().map(ToString::to_string).collect();
     let head = format!("wrote {}: {}\n", args.out.display(), list.join(", "));
     emit(&(head + &remarks(args, &memory, &answers)))
 }
 
 /// Room for all weights, taken before long work: where there is too little, now is the time to say so.
 fn room_for_weights(inputs: &Inputs) -> Result<Vec<f32>, Failure> {
-    let (batch, patterns) = (inputs.queries.rows, inputs.keys.rows);
+    let (batch, patterns) = (inputs.batch, inputs.patterns.len());
     let mut weights = Vec::new();
     batch.checked_mul(patterns).and_then(|count| weights.try_reserve_exact(count).ok()).ok_or_else(|| {
         Failure::Work(format!(
@@ -338,27 +327,6 @@ fn room_for_weights(inputs: &Inputs) -> Result<Vec<f32>, Failure> {
         ))
     })?;
     Ok(weights)
-}
-
-/// Stores every pattern, `chunk` at a time.
-fn store(memory: &mut Memory, inputs: &Inputs, chunk: usize) -> Result<(), Failure> {
-    let keys = inputs.keys.array.floats()?;
-    let values = inputs.values.as_ref().map(|values| values.array.floats()).transpose()?;
-    let bias = inputs.bias.as_ref().map(Array::floats).transpose()?;
-    memory.reserve(inputs.keys.rows)?;
-    let bar = progress::bar(inputs.keys.rows, "storing");
-    let (dim, value_dim) = (memory.dim(), memory.value_dim());
-    for (i, keys) in keys.chunks(chunk * dim).enumerate() {
-        let rows = i * chunk..i * chunk + keys.len() / dim;
-        memory.add_patterns(&Patterns {
-            keys,
-            values: values.as_ref().map(|values| &values[rows.start * value_dim..rows.end * value_dim]),
-            bias: bias.as_ref().map(|bias| &bias[rows.clone()]),
-        })?;
-        bar.inc(rows.len() as u64);
-    }
-    bar.finish_and_clear();
-    Ok(())
 }
 
 /// Appends the answers to further queries.
@@ -387,28 +355,32 @@ fn append(to: &mut Retrieval, more: Retrieval) {
 }
 
 /// What is written of `answers`.
-fn tensors(answers: &Retrieval) -> Vec<Tensor<'_>> {
+fn tensors(answers: &Retrieval) -> Vec<NewTensor<'_>> {
     let batch = answers.batch;
     let mut tensors = vec![
-        Tensor::f32("output", &[batch, answers.value_dim], &answers.output),
-        Tensor::f32("state", &[batch, answers.dim], &answers.state),
-        Tensor::u32("steps", &[batch], &answers.steps),
-        Tensor::bool("converged", &[batch], &answers.converged),
+        NewTensor::f32("output", &[batch, answers.value_dim], &answers.output),
+        NewTensor::f32("state", &[batch, answers.dim], &answers.state),
+        NewTensor::u32("steps", &[batch], &answers.steps),
+        NewTensor::bool("converged", &[batch], &answers.converged),
     ];
     if let Some(energy) = &answers.energy {
-        tensors.push(Tensor::f32("energy", &[batch], energy.iter().map(|&e| e as f32).collect::<Vec<_>>()));
+        tensors.push(NewTensor::f32("energy", &[batch], energy.iter().map(|&e| e as f32).collect::<Vec<_>>()));
     }
     if let Some(statistics) = &answers.statistics {
-        tensors.push(Tensor::u32("support", &[batch], statistics.iter().map(|s| s.support).collect::<Vec<_>>()));
-        tensors.push(Tensor::f32("perplexity", &[batch], statistics.iter().map(|s| s.perplexity).collect::<Vec<_>>()));
-        tensors.push(Tensor::f32("largest", &[batch], statistics.iter().map(|s| s.largest).collect::<Vec<_>>()));
+        tensors.push(NewTensor::u32("support", &[batch], statistics.iter().map(|s| s.support).collect::<Vec<_>>()));
+        tensors.push(NewTensor::f32(
+            "perplexity",
+            &[batch],
+            statistics.iter().map(|s| s.perplexity).collect::<Vec<_>>(),
+        ));
+        tensors.push(NewTensor::f32("largest", &[batch], statistics.iter().map(|s| s.largest).collect::<Vec<_>>()));
     }
     if let Some(top) = &answers.top {
-        tensors.push(Tensor::u32("top_index", &[batch, top.k], &top.index));
-        tensors.push(Tensor::f32("top_weight", &[batch, top.k], &top.weight));
+        tensors.push(NewTensor::u32("top_index", &[batch, top.k], &top.index));
+        tensors.push(NewTensor::f32("top_weight", &[batch, top.k], &top.weight));
     }
     if let Some(weights) = &answers.weights {
-        tensors.push(Tensor::f32("weights", &[batch, answers.patterns], weights));
+        tensors.push(NewTensor::f32("weights", &[batch, answers.patterns], weights));
     }
     tensors
 }

@@ -1,0 +1,10 @@
+//! Stored rows in bulk.
+
+use super::Engine;
+
+impl Engine {
+    /// Forgets all rows but the first `rows`.
+    pub fn truncate(&mut self, rows: usize) {
+        self.windows.truncate(rows);
+    }
+}

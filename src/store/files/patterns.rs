@@ -1,0 +1,141 @@
+//! Patterns to be stored, in files.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::{Address, Role, Tensor, unfit};
+use crate::error::Result;
+use crate::memory::{MemoryOptions, Patterns};
+use crate::rule::Rule;
+
+/// Keys in a file, with the values and biases that go with them: what [`Memory::import`](crate::Memory::import) stores.
+#[derive(Debug)]
+pub struct PatternFiles {
+    keys: Tensor,
+    values: Option<Tensor>,
+    bias: Option<Tensor>,
+    dim: usize,
+    value_dim: Option<usize>,
+    rows: usize,
+}
+
+const OPERATION: &str = "PatternFiles::open";
+
+impl PatternFiles {
+    /// Keys, `N x d`, at least one of at least one dimension.
+    ///
+    /// # Errors
+    /// As [`Tensor::open`] and [`Tensor::matrix`].
+    pub fn open(keys: &Address) -> Result<Self> {
+        let keys = Tensor::open(Role::Keys, keys)?;
+        let (rows, dim) = keys.matrix()?;
+        Ok(Self { keys, values: None, bias: None, dim, value_dim: None, rows })
+    }
+
+    /// With values, `N x dv`.
+    ///
+    /// # Errors
+    /// As [`PatternFiles::open`], and where there are not as many as keys.
+    pub fn values(mut self, values: &Address) -> Result<Self> {
+        let values = Tensor::open(Role::Values, values)?;
+        let (rows, columns) = values.matrix()?;
+        if rows != self.rows {
+            return Err(values.unlike(OPERATION, &self.keys, "as many rows in both"));
+        }
+        (self.values, self.value_dim) = (Some(values), Some(columns));
+        Ok(self)
+    }
+
+    /// With biases: `N`, `1 x N` or `N x 1`.
+    ///
+    /// # Errors
+    /// As [`Tensor::open`], and where there are not as many as keys.
+    pub fn bias(mut self, bias: &Address) -> Result<Self> {
+        let bias = Tensor::open(Role::Bias, bias)?;
+        let rows = self.rows;
+        if ![&[rows][..], &[1, rows], &[rows, 1]].contains(&bias.shape()) {
+            return Err(bias.unlike(OPERATION, &self.keys, &format!("a bias of {rows}, 1 x {rows} or {rows} x 1")));
+        }
+        self.bias = Some(bias);
+        Ok(self)
+    }
+
+    /// The keys' tensor.
+    pub fn keys(&self) -> &Tensor {
+        &self.keys
+    }
+
+    /// `N`, the number of patterns.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether there are no patterns, which [`PatternFiles::open`] refuses.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// `d`.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// `dv`, where there are values.
+    pub fn value_dim(&self) -> Option<usize> {
+        self.value_dim
+    }
+
+    /// Options for a memory that these patterns fit.
+    pub fn options(&self, rule: Rule) -> MemoryOptions {
+        let mut options = MemoryOptions::new(self.dim, rule);
+        if let Some(value_dim) = self.value_dim {
+            options = options.value_dim(value_dim);
+        }
+        if self.bias.is_some() {
+            options = options.bias();
+        }
+        options
+    }
+
+    /// Refuses patterns that do not fit a memory of `dim`, `value_dim` and, if `bias`, biases.
+    pub(crate) fn check(
+        &self,
+        operation: &'static str,
+        dim: usize,
+        value_dim: Option<usize>,
+        bias: bool,
+    ) -> Result<()> {
+        let refuse = |tensor: &Tensor, expected: String| {
+            let path = tensor.address().path();
+            Err(unfit(operation, path, format!("{tensor}: the memory stores {expected}")))
+        };
+        if self.dim != dim {
+            return refuse(&self.keys, format!("keys of N x {dim}"));
+        }
+        match (&self.values, self.value_dim, value_dim) {
+            (Some(values), _, None) => return refuse(values, "keys alone".into()),
+            (None, _, Some(columns)) => return refuse(&self.keys, format!("values of N x {columns} beside its keys")),
+            (Some(values), got, Some(columns)) if got != Some(columns) => {
+                return refuse(values, format!("values of N x {columns}"));
+            }
+            _ => {}
+        }
+        match &self.bias {
+            Some(given) if !bias => refuse(given, "no bias".into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives `use_rows` the patterns `rows`.
+    pub(crate) fn read<T>(&self, rows: Range<usize>, use_rows: impl FnOnce(&Patterns<'_>) -> T) -> Result<T> {
+        let keys = rows_of(&self.keys, &rows, self.dim)?;
+        let values =
+            self.values.as_ref().map(|values| rows_of(values, &rows, self.value_dim.unwrap_or(0))).transpose()?;
+        let bias = self.bias.as_ref().map(|bias| rows_of(bias, &rows, 1)).transpose()?;
+        Ok(use_rows(&Patterns { keys: &keys, values: values.as_deref(), bias: bias.as_deref() }))
+    }
+}
+
+fn rows_of<'t>(tensor: &'t Tensor, rows: &Range<usize>, columns: usize) -> Result<Cow<'t, [f32]>> {
+    tensor.floats(rows.start * columns..rows.end * columns)
+}

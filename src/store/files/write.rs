@@ -1,0 +1,198 @@
+//! Files in full or not at all.
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use safetensors::tensor::Dtype;
+
+use super::safetensors::Frame;
+use super::{refused, shape_text, unfit};
+use crate::error::Result;
+
+/// A tensor to be written, row-major.
+#[derive(Clone, Debug)]
+pub struct NewTensor<'a> {
+    name: &'a str,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Cow<'a, [u8]>,
+}
+
+impl<'a> NewTensor<'a> {
+    /// A tensor of f32.
+    pub fn f32(name: &'a str, shape: &[usize], values: impl Into<Cow<'a, [f32]>>) -> Self {
+        let bytes = little_endian(values.into(), |v| v.to_le_bytes());
+        Self { name, dtype: Dtype::F32, shape: shape.into(), bytes }
+    }
+
+    /// A tensor of u32.
+    pub fn u32(name: &'a str, shape: &[usize], values: impl Into<Cow<'a, [u32]>>) -> Self {
+        let bytes = little_endian(values.into(), |v| v.to_le_bytes());
+        Self { name, dtype: Dtype::U32, shape: shape.into(), bytes }
+    }
+
+    /// A tensor of u8, 1 where true.
+    pub fn bool(name: &'a str, shape: &[usize], values: &[bool]) -> Self {
+        let bytes = values.iter().map(|&v| u8::from(v)).collect();
+        Self { name, dtype: Dtype::U8, shape: shape.into(), bytes }
+    }
+}
+
+/// Name and shape: `output 2 x 4`.
+impl fmt::Display for NewTensor<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, shape_text(&self.shape))
+    }
+}
+
+fn little_endian<T: bytemuck::NoUninit>(values: Cow<'_, [T]>, bytes: impl Fn(&T) -> [u8; 4]) -> Cow<'_, [u8]> {
+    match values {
+        Cow::Borrowed(values) if cfg!(target_endian = "little") => bytemuck::cast_slice(values).into(),
+        values => values.iter().flat_map(bytes).collect(),
+    }
+}
+
+/// Writes `tensors` to `path` as safetensors, as [`write_whole`] does.
+///
+/// # Errors
+/// As [`write_whole`], and [`Error::File`](crate::Error::File) where a tensor's shape is not that of its elements.
+pub fn write_tensors(path: &Path, tensors: &[NewTensor<'_>]) -> Result<()> {
+    const OPERATION: &str = "files::write_tensors";
+    for tensor in tensors {
+        let elements = tensor.shape.iter().try_fold(1usize, |n, &side| n.checked_mul(side));
+        let there = tensor.bytes.len() * 8 / tensor.dtype.bitsize();
+        if elements != Some(there) {
+            return Err(unfit(OPERATION, path, format!("{}: {tensor} has {there} elements", path.display())));
+        }
+    }
+    let named: Vec<_> = tensors.iter().map(|t| (t.name, t.dtype, &t.shape[..])).collect();
+    let Frame { head, places } = Frame::new(&[], &named);
+    let mut parts: Vec<_> = tensors.iter().zip(places).collect();
+    parts.sort_by_key(|(_, place)| place.start);
+    replace(OPERATION, path, |file| {
+        file.write_all(&head)
+            .and_then(|()| parts.iter().try_for_each(|(tensor, _)| file.write_all(&tensor.bytes)))
+            .map_err(refused(OPERATION, path, "write"))
+    })
+}
+
+/// Writes a file in full or not at all: to a temporary neighbour, synced, then renamed onto the target.
+///
+/// # Errors
+/// [`Error::File`](crate::Error::File) where the system refuses; what was at `path` is then as it was.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    const OPERATION: &str = "files::write_whole";
+    replace(OPERATION, path, |file| file.write_all(bytes).map_err(refused(OPERATION, path, "write")))
+}
+
+/// Refuses a target that could never be written, before long work rather than after it.
+///
+/// # Errors
+/// [`Error::File`](crate::Error::File) for a directory, and where the target's directory is not there.
+pub fn check_target(path: &Path) -> Result<()> {
+    check("files::check_target", path)
+}
+
+fn check(operation: &'static str, path: &Path) -> Result<()> {
+    if path.is_dir() || path.file_name().is_none() {
+        return Err(unfit(operation, path, format!("{}: a directory, expected a file to write", path.display())));
+    }
+    let parent = parent(path);
+    if !parent.is_dir() {
+        let why = format!("{}: cannot write: no directory {}", path.display(), parent.display());
+        return Err(unfit(operation, path, why));
+    }
+    Ok(())
+}
+
+/// Puts what `fill` writes at `path`, in full or not at all.
+pub(super) fn replace(operation: &'static str, path: &Path, fill: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+    check(operation, path)?;
+    let (mut file, temporary) = Temporary::beside(path).map_err(refused(operation, path, "write"))?;
+    fill(&mut file)?;
+    // Before the name is given: after a crash there is the old file, or the whole new one.
+    file.sync_all().map_err(refused(operation, path, "write"))?;
+    drop(file);
+    fs::rename(&temporary.0, path).map_err(refused(operation, path, "write"))?;
+    #[cfg(unix)]
+    if let Ok(directory) = File::open(parent(path)) {
+        // Makes the new name last. Where the system cannot, the file is whole all the same.
+        let _ = directory.sync_all();
+    }
+    Ok(())
+}
+
+/// A file that goes away with this unless it has been renamed.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn beside(path: &Path) -> std::io::Result<(File, Self)> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        loop {
+            // Two threads may write the same target, and an earlier process of this number may have been killed.
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let mut name = OsString::from(".");
+            name.push(path.file_name().unwrap_or_default());
+            name.push(format!(".{}.{count}.tmp", std::process::id()));
+            let temporary = parent(path).join(name);
+            match OpenOptions::new().write(true).create_new(true).open(&temporary) {
+                Ok(file) => return Ok((file, Self(temporary))),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // After the rename there is none of this name; before it, the failure to report is another.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_half_way_leaves_the_old_file_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        write_whole(&path, b"old").unwrap();
+        let failed = replace("test", &path, |file| {
+            file.write_all(b"new, but").unwrap();
+            Err(unfit("test", &path, "enough".into()))
+        });
+        assert!(failed.is_err());
+        let panicked = std::panic::catch_unwind(|| replace("test", &path, |_| panic!("on purpose")));
+        assert!(panicked.is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        write_whole(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn shapes_are_held_against_elements() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.safetensors");
+        for shape in [&[2][..], &[usize::MAX, 4], &[]] {
+            assert!(write_tensors(&path, &[NewTensor::u32("t", shape, vec![1, 2, 3])]).is_err());
+        }
+        assert!(!path.exists());
+    }
+}

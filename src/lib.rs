@@ -20,7 +20,7 @@
 
 //! # Features
 //!
-//! `files`: [`Memory::import`], with the module [`mod@files`]. `cli`, on by default and
+//! `files`: [`Memory::save`], [`Memory::load`] and [`Memory::import`], with the module [`mod@files`]. `cli`, on by default and
 //! with `files`: the command `attractor`. The library alone is `default-features = false`.
 
 #![deny(missing_docs)]
@@ -43,6 +43,8 @@ pub use error::{Error, Result};
 pub use explanation::{Explanation, KernelWork};
 pub use gpu::{Recording, Rows};
 pub use mask::Mask;
+#[cfg(feature = "files")]
+pub use memory::LoadOptions;
 pub use memory::{Memory, MemoryOptions, Patterns};
 pub use partial::{Finished, Partial, PartialOptions};
 pub use retrieval::{

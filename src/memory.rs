@@ -3,6 +3,9 @@
 #[cfg(feature = "files")]
 mod files;
 
+#[cfg(feature = "files")]
+pub use files::LoadOptions;
+
 use crate::cpu;
 use crate::device::{Device, Kind};
 use crate::error::{Error, Result, check_finite};
@@ -12,7 +15,7 @@ use crate::mask::Mask;
 use crate::partial::{Partial, PartialOptions};
 use crate::retrieval::{Retrieval, RetrieveOptions};
 use crate::rule::Rule;
-use crate::store::{Ids, Layout, NewRows, Pattern, PatternId, PatternIds, Precision, stride};
+use crate::store::{Growth, Ids, Layout, NewRows, Pattern, PatternId, PatternIds, Precision, stride};
 
 /// The shape of a memory, and how it is laid out.
 ///
@@ -221,8 +224,8 @@ impl Memory {
 
     fn reserve_fresh(&mut self, rows: usize) -> Result<()> {
         match &mut self.engine {
-            Engine::Cpu(engine) => engine.reserve(rows),
-            Engine::Gpu(engine) => engine.reserve(rows),
+            Engine::Cpu(engine) => engine.reserve(rows, Growth::Doubling),
+            Engine::Gpu(engine) => engine.reserve(rows, Growth::Doubling),
         }
     }
 

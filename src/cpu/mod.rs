@@ -20,7 +20,7 @@ mod walk;
 
 use crate::error::Result;
 use crate::rule::Rule;
-use crate::store::{Layout, NewRows, Pattern, Windows, stride};
+use crate::store::{Growth, Layout, NewRows, Pattern, Windows, stride};
 pub(crate) use partial::{Scorer, weights};
 use rows::{Rows, zeros};
 
@@ -46,6 +46,11 @@ impl Block {
             Some(bias) => self.bias[at..at + count].copy_from_slice(bias),
             None => self.bias[at..at + count].fill(0.0),
         }
+        self.measure(at, count, layout);
+    }
+
+    /// Brings the norms of `count` keys from row `at` on up to date.
+    fn measure(&mut self, at: usize, count: usize, layout: Layout) {
         let mut scratch = Vec::new();
         for row in at..at + count {
             let key = self.keys.load(row, 1, layout.key_stride(), &mut scratch);
@@ -75,9 +80,9 @@ impl Engine {
         self.windows.clear();
     }
 
-    pub fn reserve(&mut self, additional: usize) -> Result<()> {
+    pub fn reserve(&mut self, additional: usize, growth: Growth) -> Result<()> {
         let layout = self.layout;
-        self.windows.reserve(additional, |rows| {
+        self.windows.reserve(additional, growth, |rows| {
             Ok(Block {
                 keys: Rows::allocate(layout.precision, rows, layout.dim)?,
                 values: layout.value_dim.map(|columns| Rows::allocate(layout.precision, rows, columns)).transpose()?,
@@ -129,7 +134,7 @@ mod tests {
             let keys: Vec<f32> = (0..30).map(|i| i as f32).collect();
             let values: Vec<f32> = (0..20).map(|i| -(i as f32)).collect();
             let bias: Vec<f32> = (0..10).map(|i| i as f32 / 2.0).collect();
-            engine.reserve(10).unwrap();
+            engine.reserve(10, Growth::Doubling).unwrap();
             engine.add(&NewRows { keys: &keys, values: Some(&values), bias: Some(&bias) });
             let row = engine.read(9);
             assert_eq!((row.bias, row.key[2]), (4.5, 29.0));

@@ -4,6 +4,8 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use crate::error::{Error, Result};
+#[cfg(feature = "files")]
+use crate::store::Encoded;
 use crate::store::{Precision, half_of, quantize, stride};
 
 /// Rows of `stride(columns)` elements, the padding zero.
@@ -54,6 +56,34 @@ impl Rows {
                 }
             }
         }
+    }
+
+    /// Stores encoded rows from row `at` on.
+    #[cfg(feature = "files")]
+    pub fn store_encoded(&mut self, at: usize, rows: &Encoded<'_>, columns: usize) {
+        let start = at * stride(columns);
+        let count = rows.scales.len();
+        let range = start..start + count * stride(columns);
+        match self {
+            Self::F32(to) => bytemuck::cast_slice_mut(&mut to[range]).copy_from_slice(&rows.rows),
+            Self::F16(to) => bytemuck::cast_slice_mut(&mut to[range]).copy_from_slice(&rows.rows),
+            Self::I8 { levels, scales } => {
+                bytemuck::cast_slice_mut(&mut levels[range]).copy_from_slice(&rows.rows);
+                scales[at..at + count].copy_from_slice(&rows.scales);
+            }
+        }
+    }
+
+    /// `count` rows from row `at` on, as they are stored.
+    #[cfg(feature = "files")]
+    pub fn stored(&self, at: usize, count: usize, columns: usize) -> Encoded<'_> {
+        let range = at * stride(columns)..(at + count) * stride(columns);
+        let (rows, scales): (&[u8], _) = match self {
+            Self::F32(rows) => (bytemuck::cast_slice(&rows[range]), None),
+            Self::F16(rows) => (bytemuck::cast_slice(&rows[range]), None),
+            Self::I8 { levels, scales } => (bytemuck::cast_slice(&levels[range]), Some(&scales[at..at + count])),
+        };
+        Encoded { rows: rows.into(), scales: scales.map_or_else(|| vec![1.0; count].into(), Into::into) }
     }
 
     /// `count` rows from row `at` on, each `stride` floats; borrows where they are stored as such.

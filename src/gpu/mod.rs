@@ -44,7 +44,7 @@ use crate::error::{Error, Result};
 use crate::mask::Mask;
 use crate::retrieval::{Retrieval, RetrieveOptions};
 use crate::rule::{Rule, Similarity};
-use crate::store::{Layout, NewRows, Precision, Windows, decode, encode};
+use crate::store::{EncodedRows, Growth, Layout, NewRows, Precision, Windows, decode};
 use answers::{Answers, Facts};
 use buffer::Binding;
 use plan::{Plan, Shape, Sizes};
@@ -297,11 +297,11 @@ impl Engine {
         self.rule.similarity == Similarity::Cosine || self.layout.bias || self.layout.precision == Precision::I8
     }
 
-    pub fn reserve(&mut self, additional: usize) -> Result<()> {
+    pub fn reserve(&mut self, additional: usize, growth: Growth) -> Result<()> {
         let (layout, terms) = (self.layout, self.has_terms());
         let device = self.context.device();
         let usage = buffer::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
-        self.windows.reserve(additional, |rows| {
+        self.windows.reserve(additional, growth, |rows| {
             let create = |label, row: usize| -> Result<Binding> {
                 Ok(Binding::from(&buffer::create(device, label, (rows * row) as u64, usage)?))
             };
@@ -638,31 +638,40 @@ impl Context {
 
     /// Writes checked rows from row `at` of a window. Returns the squared norms of the keys as they are stored.
     fn write_rows(&self, to: &StoredRows, at: usize, rows: &NewRows<'_>, layout: &Layout, rule: Rule) -> Vec<f64> {
+        self.write_encoded(to, at, &EncodedRows::new(rows, layout), layout, rule)
+    }
+
+    /// [`Context::write_rows`], of rows in the form in which they are stored.
+    fn write_encoded(
+        &self,
+        to: &StoredRows,
+        at: usize,
+        rows: &EncodedRows<'_>,
+        layout: &Layout,
+        rule: Rule,
+    ) -> Vec<f64> {
         let write = |to: &Binding, row: usize, bytes: &[u8]| {
             self.queue.write_buffer(&to.buffer, (at * row) as u64, bytes);
         };
         let element = layout.precision.bytes();
-        let (keys, key_scales) = encode(rows.keys, layout.dim, layout.precision);
-        write(&to.keys, element * layout.key_stride(), &keys);
-        let mut value_scales = None;
-        if let (Some(to), Some(values), Some(columns)) = (&to.values, rows.values, layout.value_dim) {
-            let (values, scales) = encode(values, columns, layout.precision);
-            write(to, element * layout.value_stride(), &values);
-            value_scales = Some(scales);
-        }
         let stored = element * layout.key_stride();
-        let squares = keys.chunks_exact(stored).zip(&key_scales).map(|(row, scale)| {
+        write(&to.keys, stored, &rows.keys.rows);
+        if let (Some(to), Some(values)) = (&to.values, &rows.values) {
+            write(to, element * layout.value_stride(), &values.rows);
+        }
+        let squares = rows.keys.rows.chunks_exact(stored).zip(rows.keys.scales.iter()).map(|(row, scale)| {
             let row = decode(row, layout.dim, layout.precision, *scale);
             row.iter().map(|k| f64::from(*k) * f64::from(*k)).sum::<f64>()
         });
         let squares: Vec<f64> = squares.collect();
         if let Some(to) = &to.terms {
-            let terms: Vec<[f32; 4]> = (0..squares.len())
+            let terms: Vec<[f32; 4]> = (0..rows.count)
                 .map(|i| {
                     let cosine = rule.similarity == Similarity::Cosine;
                     let factor = if cosine { 1.0 / squares[i].sqrt().max(1e-12) } else { 1.0 };
-                    let bias = rows.bias.map_or(0.0, |bias| bias[i]);
-                    [factor as f32, bias, key_scales[i], value_scales.as_ref().map_or(1.0, |scales| scales[i])]
+                    let bias = rows.bias.as_ref().map_or(0.0, |bias| bias[i]);
+                    let value_scale = rows.values.as_ref().map_or(1.0, |values| values.scales[i]);
+                    [factor as f32, bias, rows.keys.scales[i], value_scale]
                 })
                 .collect();
             write(to, 16, bytemuck::cast_slice(&terms));

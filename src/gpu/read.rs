@@ -3,12 +3,38 @@
 use std::ops::Range;
 
 use super::buffer;
-use super::{Engine, Staged, Waiting};
+use super::{Engine, Staged, Waiting, fill};
 use crate::error::{Error, Result};
 use crate::store::{Pattern, decode};
 
 /// Bytes of one piece, at the most, unless one row is larger.
-const PIECE: usize = 16 << 20;
+pub(super) const PIECE: usize = 16 << 20;
+/// Bytes behind the rows of a piece, the first four of them a stamp.
+const STAMP: usize = 16;
+
+/// Rows that have been asked for, and the stamp that comes last: without it they did not come.
+pub(super) struct Piece {
+    staged: Staged,
+    stamp: u32,
+}
+
+impl Piece {
+    /// The rows, waiting for them on this thread.
+    pub fn wait(self) -> Result<Vec<u8>> {
+        stamped(self.staged.wait()?, self.stamp)
+    }
+}
+
+fn stamped(bytes: Vec<u8>, stamp: u32) -> Result<Vec<u8>> {
+    match bytes.last_chunk::<STAMP>().is_some_and(|end| end.starts_with(&stamp.to_ne_bytes())) {
+        true => Ok(bytes),
+        false => Err(lost("rows came back without their completion stamp")),
+    }
+}
+
+fn lost(message: &str) -> Error {
+    Error::Lost { operation: "read", message: message.into() }
+}
 
 impl Engine {
     /// The patterns at `positions`, which are stored and rise.
@@ -16,7 +42,8 @@ impl Engine {
         let row: usize = self.row_sizes().iter().sum();
         let mut patterns = Vec::with_capacity(positions.len());
         for positions in positions.chunks((PIECE / row).max(1)) {
-            let bytes = self.stage(positions)?.get(waiting).await?;
+            let Piece { staged, stamp } = self.stage(positions)?;
+            let bytes = stamped(staged.get(waiting).await?, stamp)?;
             patterns.extend(self.decoded(&bytes, positions.len()));
         }
         Ok(patterns)
@@ -25,24 +52,29 @@ impl Engine {
     /// The pattern at `position`, which is stored, waiting for it.
     pub fn read_one(&self, position: usize) -> Result<Pattern> {
         let bytes = self.stage(&[position])?.wait()?;
-        let lost = || Error::Lost { operation: "read", message: "no row came back".into() };
+        let lost = || lost("no row came back");
         self.decoded(&bytes, 1).next().ok_or_else(lost)
     }
 
     /// Bytes of a stored key, value and row of terms; 0 where there are none.
-    fn row_sizes(&self) -> [usize; 3] {
+    pub(super) fn row_sizes(&self) -> [usize; 3] {
         let element = self.layout.precision.bytes();
         let terms = if self.has_terms() { 16 } else { 0 };
         [element * self.layout.key_stride(), element * self.layout.value_stride(), terms]
     }
 
     /// Asks for the rows at `positions`: all keys, then all values, then all terms.
-    fn stage(&self, positions: &[usize]) -> Result<Staged> {
+    pub(super) fn stage(&self, positions: &[usize]) -> Result<Piece> {
         let sizes = self.row_sizes();
         let device = self.context.device();
         let size = positions.len() * sizes.iter().sum::<usize>();
+        let mark = self.context.next_stamp();
+        let fill = fill(bytemuck::bytes_of(&mark));
+        let stamp =
+            buffer::create_with(device, "attractor.stamp", STAMP as u64, wgpu::BufferUsages::COPY_SRC, Some(fill))?;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = buffer::create(device, "attractor.staging", size as u64, usage)?;
+        let padded = size.next_multiple_of(STAMP);
+        let staging = buffer::create(device, "attractor.staging", (padded + STAMP) as u64, usage)?;
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("attractor") });
         let starts = [0, positions.len() * sizes[0], positions.len() * (sizes[0] + sizes[1])];
         for run in self.runs(positions) {
@@ -55,8 +87,9 @@ impl Engine {
                 }
             }
         }
+        encoder.copy_buffer_to_buffer(&stamp, 0, &staging, padded as u64, STAMP as u64);
         let submission = buffer::scoped(device, "read", || self.context.queue.submit([encoder.finish()]))?;
-        Ok(Staged::new(self.context.clone(), staging, submission))
+        Ok(Piece { staged: Staged::new(self.context.clone(), staging, submission), stamp: mark })
     }
 
     /// `positions` in runs that are side by side in one window, as ranges of `positions`.

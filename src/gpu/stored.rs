@@ -1,11 +1,63 @@
-//! Stored rows in bulk.
+//! Stored rows as they lie on the device, in and out, without passing through `f32`: what is loaded and saved.
+
+use std::borrow::Cow;
+use std::ops::Range;
 
 use super::Engine;
+use super::read::PIECE;
+use crate::error::Result;
+use crate::store::{Encoded, EncodedRows};
 
 impl Engine {
+    /// Stores encoded rows for which there is room.
+    pub fn add_encoded(&mut self, rows: &EncodedRows<'_>) {
+        let Self { context, layout, rule, windows, squares, .. } = self;
+        windows.fill(rows.count, |window, at, range| {
+            squares.extend(context.write_encoded(window, at, &rows.slice(range, layout), layout, *rule));
+        });
+        if context.owned {
+            // Or the uploads of a whole file would wait for the first retrieval.
+            context.queue.submit([]);
+        }
+    }
+
+    /// How many rows [`Engine::stored`] brings back at a time.
+    pub fn piece(&self) -> usize {
+        (PIECE / self.row_sizes().iter().sum::<usize>()).max(1)
+    }
+
+    /// The rows at `positions`, which are in use, as they are stored, waiting for them.
+    pub fn stored(&self, positions: Range<usize>) -> Result<EncodedRows<'_>> {
+        let count = positions.len();
+        let [key, value, term] = self.row_sizes();
+        let bytes = self.stage(&positions.collect::<Vec<_>>())?.wait()?;
+        let (keys, rest) = bytes.split_at(count * key);
+        let (values, rest) = rest.split_at(count * value);
+        let terms: Vec<[f32; 4]> = bytemuck::pod_collect_to_vec(&rest[..count * term]);
+        // Where no terms are kept, all of them are trivial.
+        let words = |word: usize, otherwise: f32| -> Cow<'static, [f32]> {
+            match term {
+                0 => vec![otherwise; count].into(),
+                _ => terms.iter().map(|terms| terms[word]).collect(),
+            }
+        };
+        let encoded = |rows: &[u8], scale| Encoded { rows: rows.to_vec().into(), scales: words(scale, 1.0) };
+        Ok(EncodedRows {
+            count,
+            keys: encoded(keys, 2),
+            values: self.layout.value_dim.map(|_| encoded(values, 3)),
+            bias: Some(words(1, 0.0)),
+        })
+    }
+
     /// Forgets all rows but the first `rows`.
     pub fn truncate(&mut self, rows: usize) {
         self.windows.truncate(rows);
         self.squares.truncate(rows);
+    }
+
+    /// Rows of each window that has some.
+    pub fn window_rows(&self) -> Vec<usize> {
+        self.windows.filled().map(|window| window.rows).collect()
     }
 }

@@ -1,16 +1,139 @@
 //! Memories in and out of files.
 
 use std::ops::Range;
+use std::path::Path;
 
-use super::{Engine, Memory};
+use super::{Engine, Memory, MemoryOptions};
+use crate::cpu;
+use crate::device::Device;
 use crate::error::Result;
-use crate::store::files::PatternFiles;
-use crate::store::{Layout, NewRows, PatternIds};
+use crate::store::files::{Contents, PatternFiles, Saved, write_saved};
+use crate::store::{EncodedRows, Growth, Layout, NewRows, PatternIds};
 
 /// Floats that are imported at a time.
 const CHUNK: usize = 1 << 22;
+/// Bytes that are loaded at a time.
+const PIECE: usize = 16 << 20;
+
+/// How a saved memory is laid out again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    window_bytes: Option<u64>,
+}
+
+impl LoadOptions {
+    /// The most bytes of keys, and of values, that one window holds, as
+    /// [`MemoryOptions::window_bytes`]. Rows are then laid out anew, and answers may differ in their last bits from those
+    /// of the memory that was saved.
+    pub fn window_bytes(mut self, bytes: u64) -> Self {
+        self.window_bytes = Some(bytes);
+        self
+    }
+}
 
 impl Memory {
+    /// Saves this memory to `path`, a safetensors file ([`files`](crate::files) says what it holds): the rule, and every
+    /// pattern with its id, in the precision in which it is stored. Patterns that were removed are not in the file; their
+    /// positions are, so that [`Retrieval::top`](crate::Retrieval::top) and masks mean the same after loading.
+    ///
+    /// The file is written to a temporary neighbour, synced and renamed: whatever happens, there is the old file or the
+    /// whole new one at `path`. Rows are read back from a GPU piece by piece, which waits.
+    ///
+    /// ```
+    /// use attractor::{Device, Memory, Rule};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let path = folder.path().join("memory.safetensors");
+    /// let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(4.0))?;
+    /// memory.add(&[1.0, 0.0, 0.0, 1.0])?;
+    /// memory.save(&path)?;
+    /// let again = Memory::load(&Device::cpu(), &path)?;
+    /// let query = [0.7, 0.1];
+    /// assert_eq!(again.retrieve_blocking(&query)?.output, memory.retrieve_blocking(&query)?.output);
+    /// # Ok::<(), attractor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::File`](crate::Error::File) where the system refuses to write, [`Error::Lost`](crate::Error::Lost) where
+    /// the device fails. What was at `path` is then as it was.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let Layout { dim, value_dim, precision, bias, .. } = self.layout;
+        let windows = match &self.engine {
+            Engine::Cpu(engine) => engine.window_rows(),
+            Engine::Gpu(engine) => engine.window_rows(),
+        };
+        let contents = Contents { rule: self.rule, dim, value_dim, precision, bias, windows };
+        let (path, ids) = (path.as_ref(), &self.ids);
+        match &self.engine {
+            Engine::Cpu(engine) => {
+                write_saved(path, &contents, ids, cpu::Engine::PIECE, |rows| Ok(engine.stored(rows)))
+            }
+            Engine::Gpu(engine) => write_saved(path, &contents, ids, engine.piece(), |rows| engine.stored(rows)),
+        }
+    }
+
+    /// Loads a memory that [`Memory::save`] wrote, whichever engine it was on: the same rows to the bit, under the same
+    /// ids at the same positions, so that on the device that it was saved from it gives the same answers to the bit. (On
+    /// a device whose limits do not allow windows as large, rows are laid out anew, as [`LoadOptions::window_bytes`]
+    /// does.)
+    ///
+    /// The file is mapped and read once, piece by piece: beside the stored rows, nothing grows with it.
+    ///
+    /// # Errors
+    /// [`Error::File`](crate::Error::File) for a file that cannot be read, is no memory or of a newer version, is
+    /// truncated or damaged, or holds numbers that no memory stores, such as NaN; the errors of
+    /// [`MemoryOptions::build`](crate::MemoryOptions::build) and [`Memory::reserve`].
+    pub fn load(device: &Device, path: impl AsRef<Path>) -> Result<Self> {
+        Self::load_with(device, path, &LoadOptions::default())
+    }
+
+    /// [`Memory::load`], laid out as `options` say.
+    ///
+    /// # Errors
+    /// As [`Memory::load`].
+    pub fn load_with(device: &Device, path: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
+        let saved = Saved::open(path.as_ref())?;
+        let Contents { rule, dim, value_dim, precision, bias, windows } = &saved.contents;
+        let asked = MemoryOptions {
+            dim: *dim,
+            value_dim: *value_dim,
+            rule: *rule,
+            precision: *precision,
+            bias: *bias,
+            window_bytes: options.window_bytes,
+        };
+        let mut memory = asked.build(device)?;
+        memory.ids = saved.ids()?;
+        let layout = memory.layout;
+        if options.window_bytes.is_none() && windows.iter().all(|rows| *rows <= layout.max_rows) {
+            for rows in windows {
+                memory.reserve_window(*rows)?;
+            }
+        }
+        // Whatever has no window yet.
+        memory.reserve_fresh(saved.positions)?;
+        let row = precision.bytes() * (layout.key_stride() + layout.value_stride());
+        for rows in pieces(saved.positions, (PIECE / row).max(1)) {
+            memory.add_encoded(&saved.rows(rows, &layout)?);
+        }
+        Ok(memory)
+    }
+
+    /// Makes room for `rows` more than there is, in a window of their own.
+    fn reserve_window(&mut self, rows: usize) -> Result<()> {
+        let additional = self.capacity() + rows;
+        match &mut self.engine {
+            Engine::Cpu(engine) => engine.reserve(additional, Growth::Exact),
+            Engine::Gpu(engine) => engine.reserve(additional, Growth::Exact),
+        }
+    }
+
+    fn add_encoded(&mut self, rows: &EncodedRows<'_>) {
+        match &mut self.engine {
+            Engine::Cpu(engine) => engine.add_encoded(rows),
+            Engine::Gpu(engine) => engine.add_encoded(rows),
+        }
+    }
+
     /// Stores the patterns of `files`. They are mapped and read once, chunk by chunk: beside the stored rows, nothing
     /// grows with them.
     ///

@@ -115,6 +115,55 @@ impl Ids {
         Some(position)
     }
 
+    /// The id that the next pattern would get.
+    #[cfg(feature = "files")]
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether ids are more than positions counted on from that of the first pattern.
+    #[cfg(feature = "files")]
+    pub fn has_table(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// The ids of `positions` positions in use, of which the last were given last: what there is without a table.
+    #[cfg(feature = "files")]
+    pub fn consecutive(next: u64, positions: usize) -> Option<Self> {
+        let base = next.checked_sub(positions as u64)?;
+        Some(Self { base, next, positions, table: None })
+    }
+
+    /// The ids of the patterns at each position, `None` where one was removed. Refuses, saying why, ids that are there
+    /// twice or that are yet to be given.
+    #[cfg(feature = "files")]
+    pub fn from_table(next: u64, table: impl ExactSizeIterator<Item = Option<u64>>) -> Result<Self, String> {
+        let positions = table.len();
+        let mut ids = Vec::with_capacity(positions);
+        let mut alive = Vec::with_capacity(positions);
+        let mut position_of = HashMap::with_capacity(positions);
+        let mut free = BTreeSet::new();
+        for (position, id) in table.enumerate() {
+            match id {
+                None => {
+                    free.insert(position);
+                }
+                Some(id) if id >= next => {
+                    return Err(format!("position {position} has the id {id}, but the next to be given is {next}"));
+                }
+                Some(id) => {
+                    if let Some(other) = position_of.insert(id, position) {
+                        return Err(format!("positions {other} and {position} both have the id {id}"));
+                    }
+                }
+            }
+            ids.push(id.unwrap_or(0));
+            alive.push(id.is_some());
+        }
+        let table = Table { id_of: ids, position_of, alive, free };
+        Ok(Self { base: 0, next, positions, table: Some(table) })
+    }
+
     /// Forgets every pattern, but not which ids were given.
     pub fn clear(&mut self) {
         *self = Self { next: self.next, base: self.next, ..Self::default() };
@@ -156,5 +205,37 @@ mod tests {
         assert_eq!((ids.len(), ids.position(PatternId(2)), ids.id(0)), (0, None, None));
         assert_eq!(add(&mut ids, 2).0, PatternIds { range: 4..6 });
         assert_eq!((ids.id(0), ids.position(PatternId(5))), (Some(PatternId(4)), Some(1)));
+    }
+    #[cfg(feature = "files")]
+    #[test]
+    fn ids_are_made_again_from_what_they_say() {
+        let restored = |ids: &Ids| {
+            let table = (0..ids.positions()).map(|position| ids.id(position).map(|id| id.0));
+            match ids.has_table() {
+                true => Ids::from_table(ids.next(), table.collect::<Vec<_>>().into_iter()).unwrap(),
+                false => Ids::consecutive(ids.next(), ids.positions()).unwrap(),
+            }
+        };
+        let mut ids = Ids::default();
+        add(&mut ids, 4);
+        ids.clear();
+        add(&mut ids, 5);
+        for removed in [None, Some(6), Some(8)] {
+            if let Some(id) = removed {
+                ids.remove(PatternId(id)).unwrap();
+            }
+            let mut again = restored(&ids);
+            assert_eq!((again.len(), again.alive()), (ids.len(), ids.alive()));
+            for position in 0..6 {
+                assert_eq!(again.id(position), ids.id(position));
+            }
+            for id in 0..10 {
+                assert_eq!(again.position(PatternId(id)), ids.position(PatternId(id)));
+            }
+            assert_eq!(add(&mut again, 1), add(&mut restored(&ids), 1));
+        }
+        assert!(Ids::consecutive(3, 4).is_none());
+        assert!(Ids::from_table(9, [Some(1), None, Some(1)].into_iter()).unwrap_err().contains("0 and 2 both"));
+        assert!(Ids::from_table(9, [Some(9)].into_iter()).unwrap_err().contains("next to be given is 9"));
     }
 }

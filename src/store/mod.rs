@@ -7,8 +7,10 @@ mod precision;
 mod windows;
 
 pub(crate) use ids::Ids;
-pub(crate) use precision::{decode, encode, half_of, quantize};
-pub(crate) use windows::{Window, Windows};
+#[cfg(feature = "files")]
+pub(crate) use precision::Encoded;
+pub(crate) use precision::{EncodedRows, decode, half_of, quantize};
+pub(crate) use windows::{Growth, Window, Windows};
 
 /// Names one stored pattern for as long as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

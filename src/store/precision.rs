@@ -1,8 +1,12 @@
 //! Rows as they are stored: `f32`, halves, or bytes with one scale a row.
 
+use std::borrow::Cow;
+#[cfg(feature = "files")]
+use std::ops::Range;
+
 use half::f16;
 
-use super::{Precision, stride};
+use super::{Layout, NewRows, Precision, stride};
 
 impl Precision {
     /// Bytes of one stored element.
@@ -52,6 +56,66 @@ pub(crate) fn encode(rows: &[f32], columns: usize, precision: Precision) -> (Vec
         }
     }
     (bytes, scales)
+}
+
+/// Rows in the form in which the windows of every engine hold them: whatever is written, saved and loaded.
+#[derive(Clone, Debug)]
+pub(crate) struct Encoded<'a> {
+    /// Rows of `stride(columns)` elements, padded with zeros.
+    pub rows: Cow<'a, [u8]>,
+    /// The scale of each row; 1 where the precision has none.
+    pub scales: Cow<'a, [f32]>,
+}
+
+#[cfg(feature = "files")]
+impl Encoded<'_> {
+    /// Rows `range` of these, which are of `row` bytes.
+    fn slice(&self, range: &Range<usize>, row: usize) -> Encoded<'_> {
+        Encoded {
+            rows: Cow::Borrowed(&self.rows[range.start * row..range.end * row]),
+            scales: Cow::Borrowed(&self.scales[range.clone()]),
+        }
+    }
+}
+
+/// Patterns in the form in which the windows of every engine hold them.
+#[derive(Clone, Debug)]
+pub(crate) struct EncodedRows<'a> {
+    /// How many.
+    pub count: usize,
+    pub keys: Encoded<'a>,
+    /// Exactly where the layout has a value dimension.
+    pub values: Option<Encoded<'a>>,
+    /// Zeros when absent.
+    pub bias: Option<Cow<'a, [f32]>>,
+}
+
+impl<'a> EncodedRows<'a> {
+    /// Checked rows in the precision of `layout`.
+    pub fn new(rows: &NewRows<'a>, layout: &Layout) -> Self {
+        let encoded = |rows: &[f32], columns| {
+            let (rows, scales) = encode(rows, columns, layout.precision);
+            Encoded { rows: rows.into(), scales: scales.into() }
+        };
+        Self {
+            count: rows.keys.len() / layout.dim,
+            keys: encoded(rows.keys, layout.dim),
+            values: rows.values.zip(layout.value_dim).map(|(values, columns)| encoded(values, columns)),
+            bias: rows.bias.map(Cow::Borrowed),
+        }
+    }
+
+    /// Rows `range` of these.
+    #[cfg(feature = "files")]
+    pub fn slice(&self, range: Range<usize>, layout: &Layout) -> EncodedRows<'_> {
+        let element = layout.precision.bytes();
+        EncodedRows {
+            count: range.len(),
+            keys: self.keys.slice(&range, layout.key_stride() * element),
+            values: self.values.as_ref().map(|values| values.slice(&range, layout.value_stride() * element)),
+            bias: self.bias.as_ref().map(|bias| Cow::Borrowed(&bias[range.clone()])),
+        }
+    }
 }
 
 /// One stored row as `f32`, tight.

@@ -25,6 +25,16 @@ pub(crate) struct Windows<B> {
 /// Rows of the first window when nothing larger is asked for.
 const SMALLEST: usize = 64;
 
+/// How much room a new window has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Growth {
+    /// As much as all windows before it together, at least.
+    Doubling,
+    /// What is asked for and no more: a window of a saved memory is made again as it was.
+    #[cfg(feature = "files")]
+    Exact,
+}
+
 impl<B> Windows<B> {
     pub fn new(max_rows: usize) -> Self {
         Self { windows: Vec::new(), max_rows }
@@ -56,6 +66,13 @@ impl<B> Windows<B> {
         (&mut window.storage, position - window.first)
     }
 
+    /// The position behind the last row of the window that holds `position`.
+    #[cfg(feature = "files")]
+    pub fn end(&self, position: usize) -> usize {
+        let window = &self.windows[self.index_of(position)];
+        window.first + window.rows
+    }
+
     fn index_of(&self, position: usize) -> usize {
         self.windows.partition_point(|w| w.first <= position) - 1
     }
@@ -76,11 +93,21 @@ impl<B> Windows<B> {
     }
 
     /// Makes room for `additional` rows with `make(capacity)`. On an error nothing has changed.
-    pub fn reserve(&mut self, additional: usize, mut make: impl FnMut(usize) -> Result<B>) -> Result<()> {
+    pub fn reserve(
+        &mut self,
+        additional: usize,
+        growth: Growth,
+        mut make: impl FnMut(usize) -> Result<B>,
+    ) -> Result<()> {
         let before = self.windows.len();
         let mut missing = (self.len() + additional).saturating_sub(self.capacity());
         while missing > 0 {
-            let capacity = missing.max(self.capacity()).max(SMALLEST).min(self.max_rows);
+            let wanted = match growth {
+                Growth::Doubling => missing.max(self.capacity()).max(SMALLEST),
+                #[cfg(feature = "files")]
+                Growth::Exact => missing,
+            };
+            let capacity = wanted.min(self.max_rows);
             match make(capacity) {
                 Ok(storage) => {
                     let first = self.capacity();
@@ -121,7 +148,7 @@ mod tests {
     }
 
     fn add(windows: &mut Windows<()>, rows: usize) {
-        windows.reserve(rows, |_| Ok(())).unwrap();
+        windows.reserve(rows, Growth::Doubling, |_| Ok(())).unwrap();
         windows.fill(rows, |(), _, _| ());
     }
 
@@ -155,11 +182,25 @@ mod tests {
         add(&mut windows, 5);
         let before = shapes(&windows);
         let mut left = 2;
-        let refused = windows.reserve(100, |_| {
+        let refused = windows.reserve(100, Growth::Doubling, |_| {
             left -= 1;
             if left < 0 { Err(crate::Error::Empty { operation: "test" }) } else { Ok(()) }
         });
         assert!(refused.is_err());
         assert_eq!(shapes(&windows), before);
+    }
+    #[cfg(feature = "files")]
+    #[test]
+    fn windows_are_made_again_as_they_were_and_cut_short() {
+        let mut windows = Windows::new(100);
+        for rows in [1, 7, 3] {
+            windows.reserve(windows.capacity() + rows, Growth::Exact, |_| Ok(())).unwrap();
+        }
+        assert_eq!(shapes(&windows), [(0, 0, 1), (1, 0, 7), (8, 0, 3)]);
+        windows.fill(10, |(), _, _| ());
+        windows.truncate(5);
+        assert_eq!(shapes(&windows), [(0, 1, 1), (1, 4, 7), (8, 0, 3)]);
+        add(&mut windows, 2);
+        assert_eq!(shapes(&windows), [(0, 1, 1), (1, 6, 7), (8, 0, 3)]);
     }
 }

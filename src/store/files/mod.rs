@@ -2,13 +2,33 @@
 //!
 //! A tensor is read from `file.npy` or `file.safetensors:tensor` ([`Address`]), mapped rather than loaded ([`Tensor`]);
 //! [`PatternFiles`] joins the keys, values and biases that [`Memory::import`](crate::Memory::import) stores.
-//! Whatever is written is written in full or not at all ([`write_whole`], [`write_tensors`]).
+//! [`Memory::save`](crate::Memory::save) and [`Memory::load`](crate::Memory::load) keep whole memories. Whatever is
+//! written is written in full or not at all ([`write_whole`], [`write_tensors`]).
+//!
+//! # A saved memory
+//!
+//! is a safetensors file, so other software reads it, too. With `N` positions in use:
+//!
+//! | tensor | shape | dtype | there |
+//! |---|---|---|---|
+//! | `keys` | N x d | F32, F16 or I8 | always |
+//! | `key_scales` | N | F32 | in 8 bits: a key is its levels times its scale |
+//! | `values`, `value_scales` | N x dv, N | as the keys | where the memory has values |
+//! | `bias` | N | F32 | where the memory has biases |
+//! | `ids` | N | U64 | once a pattern has been removed; 2^64 - 1 where one was, and its rows are zeros |
+//!
+//! Its metadata, all text: `format` (`attractor.memory`), `version` (`1`), `similarity`, `separation`, `alpha` or `k`
+//! where the separation has one, `beta`, `dim`, `value_dim` where there are values, `precision`, `bias` (`true` or
+//! `false`), `next_id` (the id of the next pattern to be added; without `ids`, patterns have the ids before it, in
+//! order), and `windows` (how many rows lie together: sums are cut there, so the same cuts give the same bits). Numbers
+//! are decimal and exact. Further tensors and metadata are left alone.
 
 mod address;
 mod map;
 mod npy;
 mod patterns;
 mod safetensors;
+mod saved;
 mod tensor;
 mod write;
 
@@ -17,6 +37,7 @@ use std::path::Path;
 
 pub use address::{Address, AddressError};
 pub use patterns::PatternFiles;
+pub(crate) use saved::{Contents, Saved, write as write_saved};
 pub use tensor::{Dtype, Role, Tensor};
 pub use write::{NewTensor, check_target, write_tensors, write_whole};
 

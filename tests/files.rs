@@ -1,0 +1,721 @@
+//! Memories that are saved, loaded and imported, on every device; and files that lie.
+#![cfg(feature = "files")]
+
+mod common;
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::Path;
+
+use attractor::files::{Address, NewTensor, PatternFiles, write_tensors};
+use attractor::{
+    Device, Error, LoadOptions, Memory, MemoryOptions, PatternId, Patterns, Precision, RetrieveOptions, Rule,
+    Separation, Similarity, WeightsOf,
+};
+use common::Numbers;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use tempfile::TempDir;
+
+const PRECISIONS: [Precision; 3] = [Precision::F32, Precision::F16, Precision::I8];
+
+fn rules() -> [Rule; 5] {
+    [
+        Rule::softmax(0.3),
+        Rule::new(Similarity::Cosine, Separation::Entmax { alpha: 1.3 }, 7.1),
+        Rule::new(Similarity::Euclidean, Separation::TopK { k: 5 }, 1.0 / 3.0),
+        Rule::new(Similarity::Manhattan, Separation::Softmax1, -0.0),
+        Rule::new(Similarity::Dot, Separation::Sparsemax, -2.5e-7),
+    ]
+}
+
+fn bits(floats: &[f32]) -> Vec<u32> {
+    floats.iter().map(|float| float.to_bits()).collect()
+}
+
+/// `count` rows for `memory`, with everything that it stores.
+fn add(memory: &mut Memory, numbers: &mut Numbers, count: usize, values: bool, bias: bool) -> Vec<PatternId> {
+    let keys = numbers.vector(count * memory.dim());
+    let values = values.then(|| numbers.vector(count * memory.value_dim()));
+    let bias = bias.then(|| numbers.vector(count));
+    let patterns = Patterns { keys: &keys, values: values.as_deref(), bias: bias.as_deref() };
+    memory.add_patterns(&patterns).unwrap().collect()
+}
+
+/// The two have the same patterns in the same places.
+#[track_caller]
+fn alike(what: &str, got: &Memory, expected: &Memory) {
+    assert_eq!((got.rule(), got.len()), (expected.rule(), expected.len()), "{what}");
+    assert_eq!(got.rule().beta.to_bits(), expected.rule().beta.to_bits(), "{what}");
+    assert_eq!((got.dim(), got.value_dim()), (expected.dim(), expected.value_dim()), "{what}");
+    assert_eq!(got.positions(), expected.positions(), "{what}");
+    for position in 0..expected.positions() {
+        let id = expected.id_at(position);
+        assert_eq!(got.id_at(position), id, "{what} position {position}");
+        let Some(id) = id else { continue };
+        let (got, expected) = (got.get(id).unwrap(), expected.get(id).unwrap());
+        assert_eq!(bits(&got.key), bits(&expected.key), "{what} {id:?}");
+        assert_eq!(got.value.map(|value| bits(&value)), expected.value.map(|value| bits(&value)), "{what} {id:?}");
+        assert_eq!(got.bias.to_bits(), expected.bias.to_bits(), "{what} {id:?}");
+    }
+}
+
+/// The two give the same answers, to the bit.
+#[track_caller]
+fn answer_alike(what: &str, got: &Memory, expected: &Memory) {
+    let queries = Numbers(99).vector(3 * expected.dim());
+    for steps in [1, 3] {
+        let options = RetrieveOptions::steps(steps).weights(WeightsOf::All).top(4);
+        let [got, expected] = [got, expected].map(|memory| memory.retrieve_with_blocking(&queries, &options).unwrap());
+        assert_eq!(bits(&got.output), bits(&expected.output), "{what}");
+        assert_eq!(bits(&got.state), bits(&expected.state), "{what}");
+        assert_eq!(bits(got.weights.as_ref().unwrap()), bits(expected.weights.as_ref().unwrap()), "{what}");
+        assert_eq!(got.top, expected.top, "{what}");
+    }
+}
+
+#[test]
+fn what_is_saved_is_loaded_to_the_bit() {
+    let folder = TempDir::new().unwrap();
+    let (path, again) = (folder.path().join("memory.safetensors"), folder.path().join("again.safetensors"));
+    for (name, device) in common::devices() {
+        for (i, rule) in rules().into_iter().enumerate() {
+            // Every precision under the first rule, and one under each of the others.
+            for precision in PRECISIONS.into_iter().filter(|precision| i == 0 || *precision == PRECISIONS[i % 3]) {
+                let what = format!("{name} {rule:?} {precision:?}");
+                let mut numbers = Numbers(i as u64);
+                let (values, bias) = (i % 2 == 0, i % 3 == 0);
+                let mut options = MemoryOptions::new([5, 8][i % 2], rule).precision(precision);
+                if values {
+                    options = options.value_dim(3);
+                }
+                if bias {
+                    options = options.bias();
+                }
+                // In three windows, the last of which is not full.
+                let mut memory = options.window_bytes(40 * 32).build(device).unwrap();
+                let saved_and_loaded = |memory: &Memory, more: &str| {
+                    let what = format!("{what} {more}");
+                    memory.save(&path).unwrap();
+                    let loaded = Memory::load(device, &path).unwrap();
+                    alike(&what, &loaded, memory);
+                    answer_alike(&what, &loaded, memory);
+                    loaded.save(&again).unwrap();
+                    assert!(fs::read(&again).unwrap() == fs::read(&path).unwrap(), "{what}: it is saved alike again");
+                    loaded
+                };
+                let ids = add(&mut memory, &mut numbers, 100, values, bias);
+                saved_and_loaded(&memory, "as added");
+                for id in [0, 39, 40, 99] {
+                    memory.remove(ids[id]).unwrap();
+                }
+                let pattern = memory.get(ids[7]).unwrap();
+                let update = Patterns {
+                    keys: &pattern.key,
+                    values: pattern.value.as_deref(),
+                    bias: bias.then_some(&[0.5]).map(|bias| &bias[..]),
+                };
+                memory.update(ids[50], &update).unwrap();
+                let mut loaded = saved_and_loaded(&memory, "with holes");
+                // Ids and positions go on as they would have.
+                let mut same = Numbers(7);
+                let first = add(&mut memory, &mut Numbers(7), 6, values, bias);
+                assert_eq!(first, add(&mut loaded, &mut same, 6, values, bias), "{what}");
+                assert_eq!(first[0], PatternId(100), "{what}");
+                alike(&what, &loaded, &memory);
+                saved_and_loaded(&memory, "filled again");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_of_one_engine_is_read_by_every_other() {
+    let folder = TempDir::new().unwrap();
+    for precision in PRECISIONS {
+        let mut files = Vec::new();
+        for (name, device) in common::devices() {
+            let options = MemoryOptions::new(6, Rule::softmax(1.0)).value_dim(9).bias().precision(precision);
+            let mut memory = options.build(device).unwrap();
+            let ids = add(&mut memory, &mut Numbers(4), 150, true, true);
+            memory.remove(ids[3]).unwrap();
+            let path = folder.path().join(format!("{}.safetensors", files.len()));
+            memory.save(&path).unwrap();
+            for (other, there) in common::devices() {
+                let loaded = Memory::load(there, &path).unwrap();
+                alike(&format!("{precision:?} from {name} to {other}"), &loaded, &memory);
+            }
+            files.push(fs::read(path).unwrap());
+        }
+        assert!(files.iter().all(|file| *file == files[0]), "{precision:?}: every engine saves the same file");
+    }
+}
+
+#[test]
+fn ids_are_never_used_again_and_memories_may_be_empty() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("m.safetensors");
+    for (name, device) in common::devices() {
+        let mut memory = Memory::new(device, 2, Rule::softmax(1.0)).unwrap();
+        memory.save(&path).unwrap();
+        assert!(Memory::load(device, &path).unwrap().is_empty(), "{name}");
+        memory.add(&[1.0; 6]).unwrap();
+        memory.clear();
+        memory.save(&path).unwrap();
+        let mut loaded = Memory::load(device, &path).unwrap();
+        assert!(loaded.is_empty());
+        assert!(matches!(loaded.retrieve_blocking(&[1.0; 2]), Err(Error::Empty { .. })), "{name}");
+        assert_eq!(loaded.add(&[2.0; 4]).unwrap().get(0), Some(PatternId(3)), "{name}");
+        loaded.save(&path).unwrap();
+        let mut loaded = Memory::load(device, &path).unwrap();
+        assert!(loaded.contains(PatternId(4)) && !loaded.contains(PatternId(2)), "{name}");
+        for id in [3, 4] {
+            loaded.remove(PatternId(id)).unwrap();
+        }
+        loaded.save(&path).unwrap();
+        let mut loaded = Memory::load(device, &path).unwrap();
+        assert_eq!((loaded.len(), loaded.positions()), (0, 2), "{name}");
+        assert_eq!(loaded.add(&[2.0; 2]).unwrap().get(0), Some(PatternId(5)), "{name}");
+        // What was removed is not in the file.
+        let bytes = fs::read(&path).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        assert!(file.tensor("keys").unwrap().data().iter().all(|byte| *byte == 0), "{name}");
+    }
+}
+
+#[test]
+fn windows_are_cut_as_the_loader_asks() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("m.safetensors");
+    for (name, device) in common::devices() {
+        let mut memory = Memory::new(device, 4, Rule::softmax(1.0)).unwrap();
+        memory.add(&Numbers(1).vector(4 * 90)).unwrap();
+        memory.save(&path).unwrap();
+        let options = LoadOptions::default().window_bytes(16 * 16);
+        let mut loaded = Memory::load_with(device, &path, &options).unwrap();
+        alike(name, &loaded, &memory);
+        // Six windows of sixteen rows, where there was one of ninety.
+        assert_eq!(loaded.capacity(), 96, "{name}");
+        loaded.add(&[0.0; 4 * 7]).unwrap();
+        assert_eq!(loaded.capacity(), 112, "{name}");
+        let refused = Memory::load_with(device, &path, &LoadOptions::default().window_bytes(8)).unwrap_err();
+        assert!(matches!(refused, Error::Limit { .. }), "{name}: {refused}");
+    }
+}
+
+#[test]
+fn extreme_numbers_survive() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("m.safetensors");
+    let rows = [f32::MAX, -f32::MAX, f32::MIN_POSITIVE, -1e-45, 0.0, -0.0, 65504.0, 1e-8];
+    for (name, device) in common::devices() {
+        for precision in PRECISIONS {
+            for dim in [1, 2, 4] {
+                let mut memory = MemoryOptions::new(dim, Rule::softmax(f32::MIN_POSITIVE))
+                    .precision(precision)
+                    .build(device)
+                    .unwrap();
+                memory.add(&rows).unwrap();
+                memory.save(&path).unwrap();
+                alike(name, &Memory::load(device, &path).unwrap(), &memory);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failed_save_leaves_the_old_file_and_nothing_behind() {
+    let folder = TempDir::new().unwrap();
+    let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(1.0)).unwrap();
+    memory.add(&[1.0, 2.0]).unwrap();
+    let refuses = |path: &Path, words: &[&str]| {
+        let error = memory.save(path).unwrap_err();
+        let Error::File { path: about, .. } = &error else { panic!("{error}") };
+        assert_eq!(about, path);
+        let text = error.to_string();
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    };
+    refuses(&folder.path().join("gone/m.safetensors"), &["gone", "no directory"]);
+    refuses(folder.path(), &["a directory"]);
+    refuses(Path::new(""), &["a directory"]);
+    // The system refuses even the superuser.
+    #[cfg(target_os = "linux")]
+    refuses(Path::new("/proc/m.safetensors"), &["/proc/m.safetensors", "cannot write"]);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let locked = folder.path().join("locked");
+        fs::create_dir(&locked).unwrap();
+        fs::write(locked.join("m.safetensors"), "old").unwrap();
+        fs::set_permissions(&locked, fs::Permissions::from_mode(0o555)).unwrap();
+        if fs::write(locked.join("probe"), "").is_err() {
+            refuses(&locked.join("m.safetensors"), &["cannot write"]);
+            assert_eq!(fs::read(locked.join("m.safetensors")).unwrap(), b"old");
+        } else {
+            eprintln!("SKIP a read-only directory: this user may write to it");
+        }
+        fs::set_permissions(&locked, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(names.iter().all(|name| name == "locked"), "{names:?}");
+    // A save replaces whatever was there.
+    let path = folder.path().join("m");
+    fs::write(&path, "something else").unwrap();
+    memory.save(&path).unwrap();
+    memory.save(&path).unwrap();
+    assert_eq!(Memory::load(&Device::cpu(), &path).unwrap().len(), 1);
+}
+
+/// A small memory with everything that a file may hold, in 8 bits, with a hole.
+fn small(path: &Path) -> Vec<u8> {
+    let rule = Rule::new(Similarity::Cosine, Separation::Entmax { alpha: 1.5 }, 2.0);
+    let options = MemoryOptions::new(3, rule).value_dim(2).bias().precision(Precision::I8);
+    let mut memory = options.build(&Device::cpu()).unwrap();
+    let ids = add(&mut memory, &mut Numbers(5), 3, true, true);
+    memory.remove(ids[1]).unwrap();
+    memory.save(path).unwrap();
+    fs::read(path).unwrap()
+}
+
+/// Loads what is at `path`: an error of the file, or a memory that works.
+fn survives(path: &Path) -> bool {
+    match Memory::load(&Device::cpu(), path) {
+        Ok(mut memory) => {
+            let _ = memory.retrieve_blocking(&vec![0.5; memory.dim().min(1 << 20)]);
+            let _ = add_one(&mut memory);
+            true
+        }
+        Err(error) => {
+            assert!(matches!(error, Error::File { .. } | Error::Limit { .. }), "{error:?}");
+            false
+        }
+    }
+}
+
+fn add_one(memory: &mut Memory) -> attractor::Result<()> {
+    let (keys, values) = (vec![1.0; memory.dim().min(1 << 20)], vec![1.0; memory.value_dim().min(1 << 20)]);
+    memory.add_patterns(&Patterns { keys: &keys, values: Some(&values), bias: None }).map(|_| ())
+}
+
+#[test]
+fn a_file_cut_short_is_refused_at_every_length() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("m.safetensors");
+    let whole = small(&path);
+    assert!(survives(&path));
+    fs::write(&path, [&whole[..], &[0]].concat()).unwrap();
+    assert!(!survives(&path));
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    for length in (0..whole.len()).rev() {
+        file.set_len(length as u64).unwrap();
+        assert!(!survives(&path), "{length} of {} bytes", whole.len());
+    }
+}
+
+#[test]
+fn a_file_with_any_byte_changed_is_refused_or_valid() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("m.safetensors");
+    let whole = small(&path);
+    let mut file = fs::File::options().write(true).open(&path).unwrap();
+    let mut put = |at: usize, byte: u8| {
+        file.seek(SeekFrom::Start(at as u64)).unwrap();
+        file.write_all(&[byte]).unwrap();
+    };
+    let mut valid = 0;
+    for (at, &right) in whole.iter().enumerate() {
+        for byte in [right ^ 1, right ^ 0x80, 0, b'9', b'"', b'}', right.wrapping_add(1)] {
+            put(at, byte);
+            valid += u32::from(byte != right && survives(&path));
+        }
+        put(at, right);
+    }
+    assert!(valid > 0, "a level or a beta may be another");
+    assert!(survives(&path));
+}
+
+/// A file to be forged: metadata, and tensors by name.
+struct Forged {
+    metadata: HashMap<String, String>,
+    tensors: Vec<(&'static str, Dtype, Vec<usize>, Vec<u8>)>,
+}
+
+impl Forged {
+    fn set(&mut self, name: &str, text: &str) {
+        self.metadata.insert(name.into(), text.into());
+    }
+
+    fn unset(&mut self, name: &str) {
+        self.metadata.remove(name).unwrap();
+    }
+
+    fn without(&mut self, name: &str) {
+        self.tensors.retain(|tensor| tensor.0 != name);
+    }
+
+    fn tensor(&mut self, name: &str) -> &mut (&'static str, Dtype, Vec<usize>, Vec<u8>) {
+        self.tensors.iter_mut().find(|tensor| tensor.0 == name).unwrap()
+    }
+
+    fn put<const N: usize>(&mut self, name: &str, at: usize, bytes: [u8; N]) {
+        self.tensor(name).3[at * N..(at + 1) * N].copy_from_slice(&bytes);
+    }
+
+    fn bytes(self) -> Vec<u8> {
+        let views = self
+            .tensors
+            .iter()
+            .map(|(name, dtype, shape, data)| (*name, TensorView::new(*dtype, shape.clone(), data).unwrap()));
+        serialize(views.collect::<HashMap<_, _>>(), Some(self.metadata)).unwrap()
+    }
+}
+
+/// [`small`] taken apart, in a precision.
+fn forged(precision: Precision) -> Forged {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("m");
+    let rule = Rule::new(Similarity::Dot, Separation::Softmax, 2.0);
+    let options = MemoryOptions::new(3, rule).value_dim(2).bias().precision(precision);
+    let mut memory = options.build(&Device::cpu()).unwrap();
+    let ids = add(&mut memory, &mut Numbers(5), 4, true, true);
+    memory.remove(ids[1]).unwrap();
+    memory.save(&path).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    let metadata = SafeTensors::read_metadata(&bytes).unwrap().1.metadata().clone().unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let names = ["keys", "values", "bias", "ids", "key_scales", "value_scales"];
+    let tensors = names.into_iter().filter_map(|name| {
+        let view = file.tensor(name).ok()?;
+        Some((name, view.dtype(), view.shape().to_vec(), view.data().to_vec()))
+    });
+    Forged { metadata, tensors: tensors.collect() }
+}
+
+#[test]
+fn forged_files_are_refused_with_what_is_wrong() {
+    type Change = fn(&mut Forged);
+    let nan = f32::NAN.to_le_bytes();
+    assert_eq!(nan, [0, 0, 0xc0, 0x7f]);
+    let cases: &[(Precision, Change, &[&str])] = &[
+        (Precision::F32, |f| f.unset("format"), &["not a saved memory"]),
+        (Precision::F32, |f| f.metadata.clear(), &["not a saved memory"]),
+        (Precision::F32, |f| f.set("format", "another"), &["not a saved memory"]),
+        (Precision::F32, |f| f.unset("version"), &["version", "reads version 1"]),
+        (Precision::F32, |f| f.set("version", "2"), &["version 2", "reads version 1", "newer"]),
+        (Precision::F32, |f| f.set("version", "0"), &["\"0\"", "reads version 1"]),
+        (Precision::F32, |f| f.set("version", "one"), &["\"one\"", "reads version 1"]),
+        (Precision::F32, |f| f.set("similarity", "hamming"), &["`similarity`", "hamming", "unknown"]),
+        (Precision::F32, |f| f.set("separation", "hardmax"), &["`separation`", "hardmax", "unknown"]),
+        (Precision::F32, |f| f.set("separation", "entmax"), &["`alpha` is missing"]),
+        (
+            Precision::F32,
+            |f| {
+                f.set("separation", "entmax");
+                f.set("alpha", "1");
+            },
+            &["`alpha` is 1", "above 1"],
+        ),
+        (
+            Precision::F32,
+            |f| {
+                f.set("separation", "entmax");
+                f.set("alpha", "NaN");
+            },
+            &["`alpha` is NaN"],
+        ),
+        (Precision::F32, |f| f.set("separation", "topk"), &["`k` is missing"]),
+        (
+            Precision::F32,
+            |f| {
+                f.set("separation", "topk");
+                f.set("k", "0");
+            },
+            &["`k` is 0", "at least 1"],
+        ),
+        (
+            Precision::F32,
+            |f| {
+                f.set("separation", "topk");
+                f.set("k", "-1");
+            },
+            &["`k` is \"-1\""],
+        ),
+        (Precision::F32, |f| f.set("beta", "inf"), &["`beta` is inf", "finite"]),
+        (Precision::F32, |f| f.set("beta", "hot"), &["`beta` is \"hot\"", "a number"]),
+        (Precision::F32, |f| f.unset("beta"), &["`beta` is missing"]),
+        (Precision::F32, |f| f.set("dim", "0"), &["`dim` is 0"]),
+        (Precision::F32, |f| f.set("dim", "4"), &["keys is F32 4 x 3", "expected F32 4 x 4"]),
+        (Precision::F32, |f| f.set("dim", "99999999999999999999"), &["`dim`"]),
+        (Precision::F32, |f| f.set("value_dim", "3"), &["values is F32 4 x 2", "expected F32 4 x 3"]),
+        (Precision::F32, |f| f.set("precision", "f64"), &["`precision`", "f64"]),
+        (Precision::F32, |f| f.set("precision", "f16"), &["keys is F32", "expected F16"]),
+        (Precision::F32, |f| f.set("precision", "i8"), &["keys is F32", "expected I8"]),
+        (Precision::F32, |f| f.set("bias", "maybe"), &["`bias`", "maybe", "true or false"]),
+        (Precision::F32, |f| f.set("next_id", "9223372036854775809"), &["`next_id`", "at most"]),
+        (Precision::F32, |f| f.set("next_id", "3"), &["ids", "position 3 has the id 3", "next to be given is 3"]),
+        (
+            Precision::F32,
+            |f| {
+                f.without("ids");
+                f.set("next_id", "3");
+            },
+            &["4 patterns", "next_id is 3"],
+        ),
+        (Precision::F32, |f| f.set("windows", "3"), &["`windows`", "4 rows"]),
+        (Precision::F32, |f| f.set("windows", "4,18446744073709551615"), &["`windows`", "4 rows"]),
+        (Precision::F32, |f| f.set("windows", "4,0"), &["`windows`", "without rows"]),
+        (Precision::F32, |f| f.set("windows", "4;"), &["`windows`"]),
+        (Precision::F32, |f| f.set("windows", &"1,".repeat(70_000)), &["`windows`", "more than"]),
+        (Precision::F32, |f| f.without("keys"), &["keys: no tensor"]),
+        (Precision::F32, |f| f.without("values"), &["values: no tensor"]),
+        (Precision::F32, |f| f.without("bias"), &["bias: no tensor"]),
+        (Precision::F32, |f| f.tensor("keys").2 = vec![12], &["keys is F32 (12,)"]),
+        (Precision::F32, |f| f.tensor("values").2 = vec![2, 4], &["values is F32 2 x 4"]),
+        (Precision::F32, |f| f.tensor("bias").2 = vec![4, 1], &["bias is F32 4 x 1"]),
+        (Precision::F32, |f| f.tensor("ids").1 = Dtype::I64, &["ids is I64"]),
+        (Precision::F32, |f| f.put("ids", 2, 0u64.to_le_bytes()), &["ids", "positions 0 and 2 both have the id 0"]),
+        (Precision::F32, |f| f.put("keys", 7, f32::NAN.to_le_bytes()), &["keys row 2, column 1", "not finite"]),
+        (Precision::F32, |f| f.put("keys", 3, f32::NAN.to_le_bytes()), &["keys row 1, column 0", "not finite"]),
+        (Precision::F32, |f| f.put("values", 7, f32::INFINITY.to_le_bytes()), &["values row 3, column 1"]),
+        (Precision::F32, |f| f.put("bias", 2, f32::NEG_INFINITY.to_le_bytes()), &["bias row 2", "-inf", "not finite"]),
+        (Precision::F16, |f| f.put("keys", 7, 0x7c00u16.to_le_bytes()), &["keys row 2, column 1", "not finite"]),
+        (Precision::F16, |f| f.put("values", 0, 0xfe00u16.to_le_bytes()), &["values row 0, column 0", "not finite"]),
+        (Precision::I8, |f| f.put("keys", 4, [0x80]), &["keys row 1, column 1", "-128"]),
+        (Precision::I8, |f| f.put("key_scales", 2, (-1.0f32).to_le_bytes()), &["key_scales row 2 is -1"]),
+        (Precision::I8, |f| f.put("key_scales", 2, f32::NAN.to_le_bytes()), &["key_scales row 2 is NaN"]),
+        (Precision::I8, |f| f.put("value_scales", 3, f32::MAX.to_le_bytes()), &["value_scales row 3"]),
+        (Precision::I8, |f| f.without("key_scales"), &["key_scales: no tensor"]),
+        (Precision::I8, |f| f.without("value_scales"), &["value_scales: no tensor"]),
+        (Precision::I8, |f| f.set("precision", "f32"), &["keys is I8", "expected F32"]),
+    ];
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("m.safetensors");
+    for precision in PRECISIONS {
+        fs::write(&path, forged(precision).bytes()).unwrap();
+        assert_eq!(Memory::load(&Device::cpu(), &path).unwrap().len(), 3, "the forger's tools are sound");
+    }
+    for (i, (precision, change, words)) in cases.iter().enumerate() {
+        let mut file = forged(*precision);
+        change(&mut file);
+        fs::write(&path, file.bytes()).unwrap();
+        for (name, device) in common::devices() {
+            let error = Memory::load(device, &path).unwrap_err();
+            assert!(matches!(error, Error::File { operation: "Memory::load", .. }), "case {i} on {name}: {error:?}");
+            let text = error.to_string();
+            let all = words.iter().all(|word| text.contains(word));
+            assert!(all && text.contains("m.safetensors"), "case {i} on {name}: {text}");
+        }
+    }
+    // What this version does not know of may be there.
+    let mut file = forged(Precision::F32);
+    file.set("note", "of mine");
+    file.tensors.push(("labels", Dtype::U8, vec![4], vec![1, 2, 3, 4]));
+    fs::write(&path, file.bytes()).unwrap();
+    assert_eq!(Memory::load(&Device::cpu(), &path).unwrap().len(), 3);
+}
+
+#[test]
+fn headers_that_claim_the_world_are_refused_at_once() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("m.safetensors");
+    let metadata = r#""__metadata__":{"format":"attractor.memory","version":"1","similarity":"dot","separation":"softmax",
+        "beta":"1","dim":"4","precision":"f32","bias":"false","next_id":"1152921504606846976"}"#;
+    let rows = 1u64 << 60;
+    let tensor =
+        |rows: u64, from: u64, to: u64| format!(r#"{{"dtype":"F32","shape":[{rows},4],"data_offsets":[{from},{to}]}}"#);
+    let start = std::time::Instant::now();
+    for (tensors, data) in [
+        (format!(r#""keys":{}"#, tensor(rows, 0, 64)), 64),
+        (format!(r#""keys":{}"#, tensor(rows, 0, u64::MAX)), 64),
+        (format!(r#""keys":{}"#, tensor(1 << 40, 0, 1 << 44)), 64),
+        (format!(r#""keys":{}"#, tensor(u64::MAX, 0, 64)), 64),
+        (format!(r#""keys":{},"more":{}"#, tensor(4, 0, 64), tensor(4, 32, 96)), 96),
+        (format!(r#""keys":{},"more":{}"#, tensor(4, 0, 64), tensor(4, 0, 64)), 64),
+        (format!(r#""keys":{}"#, tensor(4, 64, 128)), 128),
+    ] {
+        let header = format!("{{{metadata},{tensors}}}");
+        let file = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &vec![0; data]].concat();
+        fs::write(&path, file).unwrap();
+        let error = Memory::load(&Device::cpu(), &path).unwrap_err().to_string();
+        assert!(error.contains("truncated or damaged"), "{error}");
+    }
+    for length in [u64::MAX, 1 << 60, 100_000_001, 3] {
+        fs::write(&path, [&length.to_le_bytes()[..], b"{}"].concat()).unwrap();
+        assert!(Memory::load(&Device::cpu(), &path).is_err());
+    }
+    assert!(start.elapsed().as_secs() < 5);
+    for (bytes, word) in [(&b""[..], "empty"), (b"\x93NUMPY", "truncated"), (b"{}", "truncated")] {
+        fs::write(&path, bytes).unwrap();
+        let error = Memory::load(&Device::cpu(), &path).unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+    }
+    let error = Memory::load(&Device::cpu(), folder.path().join("gone")).unwrap_err();
+    let Error::File { source: Some(source), .. } = &error else { panic!("{error:?}") };
+    assert_eq!(source.kind(), std::io::ErrorKind::NotFound);
+    assert!(Memory::load(&Device::cpu(), folder.path()).unwrap_err().to_string().contains("not a regular file"));
+}
+
+fn write_npy(path: &Path, dtype: &str, shape: &str, data: &[u8]) {
+    let mut header = format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}");
+    while (10 + header.len() + 1) % 64 != 0 {
+        header.push(' ');
+    }
+    header.push('\n');
+    let length = (header.len() as u16).to_le_bytes();
+    fs::write(path, [&b"\x93NUMPY\x01\x00"[..], &length, header.as_bytes(), data].concat()).unwrap();
+}
+
+fn f16_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| half::f16::from_f32(*value).to_le_bytes()).collect()
+}
+
+#[test]
+fn files_are_imported_like_slices_are_added() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    // Whole halves, so that f16 files say the same as f32 ones.
+    let mut numbers = Numbers(3);
+    let mut halves = |count| -> Vec<f32> {
+        numbers.vector(count).iter().map(|value| half::f16::from_f32(*value).to_f32()).collect()
+    };
+    let (keys, values, bias) = (halves(30 * 5), halves(30 * 3), halves(30));
+    let floats = |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|value| value.to_le_bytes()).collect() };
+    write_npy(&at("k32.npy"), "<f4", "(30, 5)", &floats(&keys));
+    write_npy(&at("k16.npy"), "<f2", "(30, 5)", &f16_bytes(&keys));
+    write_npy(&at("v16.npy"), "<f2", "(30, 3)", &f16_bytes(&values));
+    write_npy(&at("b.npy"), "<f4", "(30, 1)", &floats(&bias));
+    let mut all = Forged { metadata: HashMap::new(), tensors: Vec::new() };
+    all.tensors.push(("k", Dtype::F32, vec![30, 5], floats(&keys)));
+    all.tensors.push(("half", Dtype::F16, vec![30, 5], f16_bytes(&keys)));
+    all.tensors.push(("v", Dtype::F32, vec![30, 3], floats(&values)));
+    all.tensors.push(("b", Dtype::F16, vec![30], f16_bytes(&bias)));
+    let all = all.bytes();
+    fs::write(at("all.safetensors"), &all).unwrap();
+    // The same with the data at an odd place: headers need no padding.
+    let length = u64::from_le_bytes(all[..8].try_into().unwrap()) + 1;
+    let (header, data) = all[8..].split_at(length as usize - 1);
+    fs::write(at("odd.safetensors"), [&length.to_le_bytes(), header, b" ", data].concat()).unwrap();
+    let tensor = |file: &str, name: &str| Address::safetensors(at(file), name);
+    for (name, device) in common::devices() {
+        for precision in PRECISIONS {
+            for (i, (k, v, b)) in [
+                (Address::npy(at("k32.npy")), Address::npy(at("v16.npy")), Address::npy(at("b.npy"))),
+                (Address::npy(at("k16.npy")), tensor("all.safetensors", "v"), tensor("all.safetensors", "b")),
+                (tensor("all.safetensors", "half"), tensor("odd.safetensors", "v"), tensor("odd.safetensors", "b")),
+                (tensor("odd.safetensors", "k"), Address::npy(at("v16.npy")), Address::npy(at("b.npy"))),
+            ]
+            .into_iter()
+            .enumerate()
+            {
+                let files = PatternFiles::open(&k).unwrap().values(&v).unwrap().bias(&b).unwrap();
+                assert_eq!((files.len(), files.dim(), files.value_dim()), (30, 5, Some(3)));
+                let build = || {
+                    let options = files.options(Rule::softmax(0.5)).precision(precision).window_bytes(32 * 16);
+                    let mut memory = options.build(device).unwrap();
+                    let ids = add(&mut memory, &mut Numbers(1), 4, true, true);
+                    memory.remove(ids[2]).unwrap();
+                    memory.remove(ids[1]).unwrap();
+                    memory
+                };
+                let (mut imported, mut added) = (build(), build());
+                let ids = imported.import(&files).unwrap();
+                let patterns = Patterns { keys: &keys, values: Some(&values), bias: Some(&bias) };
+                assert_eq!(ids, added.add_patterns(&patterns).unwrap());
+                alike(&format!("{name} {precision:?} {i}"), &imported, &added);
+                answer_alike(&format!("{name} {precision:?} {i}"), &imported, &added);
+            }
+        }
+    }
+}
+
+/// More than one chunk of an import, one piece of a save, and one of a load.
+#[test]
+fn chunks_join_and_an_error_in_a_later_one_changes_nothing() {
+    const ROWS: usize = 1500;
+    const DIM: usize = 3001;
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let mut keys = Numbers(8).vector(ROWS * DIM);
+    let shape = [ROWS, DIM];
+    write_tensors(&at("good.safetensors"), &[NewTensor::f32("k", &shape, &keys)]).unwrap();
+    let files = PatternFiles::open(&Address::safetensors(at("good.safetensors"), "k")).unwrap();
+    let bad = 1450;
+    keys[bad * DIM + 17] = f32::NAN;
+    write_tensors(&at("bad.safetensors"), &[NewTensor::f32("k", &shape, &keys)]).unwrap();
+    let broken = PatternFiles::open(&Address::safetensors(at("bad.safetensors"), "k")).unwrap();
+    keys[bad * DIM + 17] = 0.0;
+    for (name, device) in common::devices() {
+        let build = || {
+            let mut memory = Memory::new(device, DIM, Rule::softmax(0.01)).unwrap();
+            memory.add(&Numbers(2).vector(3 * DIM)).unwrap();
+            memory.remove(PatternId(1)).unwrap();
+            memory
+        };
+        let (mut memory, untouched) = (build(), build());
+        let mut reports = Vec::new();
+        let error = memory.import_with(&broken, |read| reports.push(read)).unwrap_err();
+        assert_eq!(reports, [1397], "{name}: the second chunk fails");
+        let text = error.to_string();
+        assert!(text.contains("bad.safetensors:k: keys row 1450, column 17 is NaN"), "{name}: {text}");
+        alike(name, &memory, &untouched);
+        answer_alike(name, &memory, &untouched);
+        // The next import begins where this one would have.
+        assert_eq!(memory.import(&files).unwrap().get(0), Some(PatternId(3)), "{name}");
+        let rows = |memory: &Memory, i: usize| memory.get(PatternId(3 + i as u64)).unwrap().key;
+        for i in [0, 1, 1395, 1396, 1397, 1398, 1449, 1451, 1499] {
+            assert_eq!(rows(&memory, i), keys[i * DIM..(i + 1) * DIM], "{name} row {i}");
+        }
+        assert_eq!((memory.len(), memory.positions()), (1502, 1502));
+        memory.save(at("saved.safetensors")).unwrap();
+        let loaded = Memory::load(device, at("saved.safetensors")).unwrap();
+        answer_alike(name, &loaded, &memory);
+        loaded.save(at("again.safetensors")).unwrap();
+        let same = fs::read(at("saved.safetensors")).unwrap() == fs::read(at("again.safetensors")).unwrap();
+        assert!(same, "{name}");
+    }
+}
+
+#[test]
+fn patterns_that_do_not_fit_are_refused_with_both_shapes() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("t.safetensors");
+    let tensors = [
+        NewTensor::f32("k", &[3, 4], vec![1.0; 12]),
+        NewTensor::f32("v", &[3, 2], vec![1.0; 6]),
+        NewTensor::f32("v4", &[4, 2], vec![1.0; 8]),
+        NewTensor::f32("b", &[1, 3], vec![1.0; 3]),
+        NewTensor::f32("b2", &[2], vec![1.0; 2]),
+        NewTensor::u32("whole", &[3, 4], vec![1; 12]),
+        NewTensor::bool("flags", &[3], &[true; 3]),
+    ];
+    write_tensors(&path, &tensors).unwrap();
+    let at = |name: &str| Address::safetensors(&path, name);
+    let keys = || PatternFiles::open(&at("k")).unwrap();
+    let refused = |error: Error, words: &[&str]| {
+        let text = error.to_string();
+        assert!(matches!(error, Error::File { .. }) && words.iter().all(|word| text.contains(word)), "{text}");
+    };
+    refused(keys().values(&at("v4")).unwrap_err(), &["v4 are 4 x 2", "k are 3 x 4", "as many rows"]);
+    refused(keys().bias(&at("b2")).unwrap_err(), &["b2 is (2,)", "k are 3 x 4", "3, 1 x 3 or 3 x 1"]);
+    refused(PatternFiles::open(&at("whole")).unwrap_err(), &["keys have dtype U32", "f32 or f16"]);
+    refused(PatternFiles::open(&at("flags")).unwrap_err(), &["keys have dtype U8"]);
+    refused(PatternFiles::open(&at("b2")).unwrap_err(), &["(2,)", "two dimensions"]);
+    refused(PatternFiles::open(&at("x")).unwrap_err(), &["no tensor", "flags"]);
+    let rule = Rule::softmax(1.0);
+    for (name, device) in common::devices() {
+        let refuses = |options: MemoryOptions, files: &PatternFiles, words: &[&str]| {
+            let mut memory = options.build(device).unwrap();
+            refused(memory.import(files).unwrap_err(), words);
+            assert_eq!((memory.len(), memory.capacity()), (0, 0), "{name}");
+        };
+        refuses(MemoryOptions::new(5, rule), &keys(), &["k are 3 x 4", "N x 5"]);
+        refuses(MemoryOptions::new(4, rule).value_dim(2), &keys(), &["k are 3 x 4", "values of N x 2"]);
+        let both = keys().values(&at("v")).unwrap();
+        refuses(MemoryOptions::new(4, rule), &both, &["v are 3 x 2", "keys alone"]);
+        refuses(MemoryOptions::new(4, rule).value_dim(3), &both, &["v are 3 x 2", "N x 3"]);
+        refuses(MemoryOptions::new(4, rule), &keys().bias(&at("b")).unwrap(), &["b is 1 x 3", "no bias"]);
+        // A memory with biases takes patterns without.
+        let mut memory = MemoryOptions::new(4, rule).bias().build(device).unwrap();
+        assert_eq!(memory.import(&keys()).unwrap().len(), 3, "{name}");
+    }
+}

@@ -69,8 +69,9 @@ cargo fmt --check
 cargo clippy --locked --all-targets -- -D warnings
 # The bare library: neither argument parser nor image, file-format or progress-bar crate.
 cargo clippy --locked --lib --no-default-features -- -D warnings
+cargo clippy --locked --lib --no-default-features --features files -- -D warnings
 bare=$(cargo tree --locked --no-default-features --edges normal --prefix none)
-if echo "$bare" | grep -E '^(clap|image|indicatif|npyz|safetensors|serde_json|flate2|env_logger) '; then
+if echo "$bare" | grep -E '^(clap|image|indicatif|npyz|safetensors|memmap2|serde_json|flate2|env_logger) '; then
     echo "test.sh: the bare library depends on the crates above" >&2
     exit 1
 fi

@@ -652,6 +652,19 @@ fn top_is_cut_to_the_patterns_there_are_and_says_so() {
 }
 
 #[test]
+fn explain_tells_how_answers_are_computed_and_changes_none() {
+    let dir = plain_inputs();
+    for place in places() {
+        let flags = ["--separation", "sparsemax", "--explain"];
+        let said = place.succeeds(dir.path(), &[&GOOD[..], &flags].concat());
+        assert!(said.contains("2 queries against 3 patterns on"), "{}: {said}", place.name);
+        let kernels = ["sift", "candidates", "threshold", "gather", "dispatches"];
+        assert_eq!(kernels.iter().all(|kernel| said.contains(kernel)), place.name != "cpu", "{}: {said}", place.name);
+        assert_eq!(retrieved(dir.path(), place, &flags), retrieved(dir.path(), place, &flags[..2]), "{}", place.name);
+    }
+}
+
+#[test]
 fn defaults_are_what_help_says() {
     let dir = plain_inputs();
     let plain = retrieved(dir.path(), &CPU, &[]);

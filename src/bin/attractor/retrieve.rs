@@ -136,6 +136,9 @@ pub struct RetrieveArgs {
     /// The most bytes of keys, and of values, in one window of device memory.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     window_bytes: Option<u64>,
+    /// Print how the answers are computed: kernels, tiles, windows, dispatches, estimated bytes and operations.
+    #[arg(long)]
+    explain: bool,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -295,6 +298,7 @@ pub fn run(args: &RetrieveArgs) -> Result<(), Failure> {
     let wide = if wide { WIDE_CHUNK / memory.len() } else { usize::MAX };
     let tall = CHUNK / args.top.unwrap_or(1);
     let chunk = chunk.min(wide).min(tall).clamp(1, inputs.batch);
+    let explanation = explanation(args, &inputs, flags, &memory, chunk)?;
     let bar = progress::bar(inputs.batch, "retrieving");
     // One plan for every chunk, so that a query's bits do not depend on where the cuts fall.
     let mut options = args.options().plan_for(chunk);
@@ -307,14 +311,12 @@ pub fn run(args: &RetrieveArgs) -> Result<(), Failure> {
         bar.inc(count as u64);
     }
     bar.finish_and_clear();
-    // An engine that has weighed the patterns for --top or --weights may report these too.
-    answers.statistics = answers.statistics.filter(|_| args.statistics);
 
     let tensors = tensors(&answers);
     files::write_tensors(&args.out, &tensors)?;
     let list: Vec<String> = tensors.iter().map(ToString::to_string).collect();
     let head = format!("wrote {}: {}\n", args.out.display(), list.join(", "));
-    emit(&(head + &remarks(args, &memory, &answers)))
+    emit(&(head + &remarks(args, &memory, &answers) + &explanation))
 }
 
 /// Room for all weights, taken before long work: where there is too little, now is the time to say so.
@@ -383,6 +385,27 @@ fn tensors(answers: &Retrieval) -> Vec<NewTensor<'_>> {
         tensors.push(NewTensor::f32("weights", &[batch, answers.patterns], weights));
     }
     tensors
+}
+
+/// How the first `chunk` of queries are answered, and that there are others like it; empty unless asked for.
+fn explanation(
+    args: &RetrieveArgs,
+    inputs: &Inputs,
+    flags: Option<&[u8]>,
+    memory: &Memory,
+    chunk: usize,
+) -> Result<String, Failure> {
+    if !args.explain {
+        return Ok(String::new());
+    }
+    let mut options = args.options().plan_for(chunk);
+    options.mask = flags.map(|flags| inputs.mask(flags, 0..chunk));
+    let mut text = format!("{}\n", memory.explain(chunk, &options)?);
+    let chunks = inputs.batch.div_ceil(chunk);
+    if chunks > 1 {
+        let _ = writeln!(text, "the same {chunks} times, for {} queries", inputs.batch);
+    }
+    Ok(text)
 }
 
 /// What there is to say of `answers`, in lines.

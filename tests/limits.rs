@@ -3,7 +3,7 @@
 mod common;
 
 use attractor::internals::{Hints, Plan, Regime, Shape};
-use attractor::{Memory, RetrieveOptions, Rule};
+use attractor::{Memory, RetrieveOptions, Rule, Separation, Similarity};
 use common::Case;
 
 /// The share of its bound by which the answers of `hints` are off; above 1 is wrong.
@@ -63,6 +63,33 @@ fn a_damaged_kernel_is_caught() {
             let share = share(device, &case, hints);
             let caught = share > 1.0;
             assert_eq!(caught, !harmless.contains(&damage.0), "{name}: {damage:?} gives {share:.2} times the bound");
+        }
+    }
+}
+
+#[test]
+fn a_damaged_kernel_of_a_sparse_rule_is_caught() {
+    let rule = |beta| Rule::new(Similarity::Dot, Separation::Sparsemax, beta);
+    let listed = Case::random(63, 20, 5000, 70, None, rule(4.0));
+    // So flat that no list holds what has weight.
+    let searched = Case::random(64, 20, 5000, 70, None, rule(1e-3));
+    let damages = [
+        (&listed, "sift", ("EACH", 4)),
+        (&listed, "candidates", ("TOP", 1)),
+        (&listed, "threshold", ("SCORES", 1)),
+        (&listed, "gather", ("COLUMNS", 4)),
+        (&searched, "bracket", ("PIVOT", 1)),
+        (&searched, "refine", ("RULE", 2)),
+        (&searched, "weigh", ("RULE", 0)),
+    ];
+    for (name, device) in common::gpus() {
+        for case in [&listed, &searched] {
+            assert!(share(device, case, Hints::default()) <= 1.0, "{name}: sound kernels answer rightly");
+        }
+        for (case, stem, damage) in damages {
+            let hints = Hints { damage: Some((stem, damage)), ..Hints::default() };
+            let share = share(device, case, hints);
+            assert!(share > 1.0, "{name}: {stem} {damage:?} gives {share:.2} times the bound");
         }
     }
 }

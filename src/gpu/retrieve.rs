@@ -211,6 +211,9 @@ impl<'a> Task<'a> {
                     self.compact(calls, block, Some(active), finish::SEARCH, &workspace.listed, &workspace.searched)?;
                     self.gather(calls, block, &workspace.listed, wanted)?;
                     self.finish(calls, block, &workspace.listed, wanted, step, 0)?;
+                    if let Kind::Top { .. } = kind {
+                        return Ok(());
+                    }
                     &workspace.searched
                 } else {
                     active
@@ -222,7 +225,7 @@ impl<'a> Task<'a> {
         }
     }
 
-    /// Whether a list can hold what the rule selects.
+    /// Whether a list can hold what the rule selects: of top-k always, or never.
     fn listable(&self, kind: Kind) -> bool {
         match kind {
             Kind::Top { k } => k <= LIST_TOP || self.shape.patterns <= LIST_CAPACITY.into(),
@@ -341,6 +344,9 @@ impl<'a> Task<'a> {
         let searched = if self.listable(kind) {
             self.list(calls, block, cue, everyone, kind)?;
             self.threshold(calls, block, everyone, kind, false)?;
+            if let Kind::Top { .. } = kind {
+                return Ok(());
+            }
             self.compact(calls, block, Some(everyone), finish::SEARCH, &workspace.listed, &workspace.searched)?;
             &workspace.searched
         } else {

@@ -39,7 +39,7 @@ impl Plan<'_> {
         if rule.similarity == Similarity::Dot {
             // Of the stored keys, masked or not: a constant of the memory.
             let alive = self.walk.usable.alive;
-            let largest = self.walk.extent(|index| alive.is_none_or(|alive| alive[index])).norm;
+            let largest = self.walk.extent_of(|index| alive.is_none_or(|alive| alive[index])).norm;
             let patterns = match rule.separation {
                 Separation::Softmax => stored as f64,
                 Separation::Softmax1 => stored as f64 + 1.0,

@@ -1,8 +1,10 @@
 //! What one scan over some of the patterns leaves of one query, and how two of them become one.
 
-use super::projection;
+#![allow(clippy::inline_always, reason = "see `simd`")]
+
 use super::separation::{Entry, preferred, softmax};
-use super::walk::Tile;
+use super::simd::{Simd, Work};
+use super::similarity::Form;
 
 /// Softmax over some patterns: the largest score, the sum of `exp(z - max)`, and the same sum weighted by the rows.
 #[derive(Clone, Debug)]
@@ -30,6 +32,8 @@ pub(super) struct Candidates {
     pub entries: Vec<Entry>,
     pub overflow: bool,
     limit: usize,
+    /// Entries at which the list is pruned next.
+    full: usize,
     max: f64,
     /// Scores below this are out.
     floor: f64,
@@ -43,18 +47,6 @@ pub(super) enum Scan {
 }
 
 impl Online {
-    pub fn new(key_columns: usize, value_columns: usize) -> Self {
-        Self { max: f64::NEG_INFINITY, sum: 0.0, keys: vec![0.0; key_columns], values: vec![0.0; value_columns] }
-    }
-
-    fn tile(&mut self, tile: &Tile<'_>, scores: &[f64], weights: &mut [f32]) {
-        let shrink = softmax::tile(scores, weights, &mut self.max, &mut self.sum);
-        projection::project(&mut self.keys, shrink, weights, tile.keys);
-        if let Some(values) = tile.values {
-            projection::project(&mut self.values, shrink, weights, values);
-        }
-    }
-
     fn merge(&mut self, other: &Self) {
         if other.max == f64::NEG_INFINITY {
             return;
@@ -74,7 +66,32 @@ impl Online {
 impl Candidates {
     pub fn new(keep: Keep, limit: usize) -> Self {
         let max = f64::NEG_INFINITY;
-        Self { keep, entries: Vec::new(), overflow: false, limit, max, floor: max }
+        // Only what is dropped from a list of the largest raises its floor.
+        let full = match keep {
+            Keep::Within(_) => limit,
+            Keep::Largest { k, .. } => limit.min(4 * k + 64),
+        };
+        Self { keep, entries: Vec::new(), overflow: false, limit, full, max, floor: max }
+    }
+
+    /// Takes note of a score that is or will be pushed.
+    fn see(&mut self, score: f64) {
+        if score > self.max {
+            self.max = score;
+            if let Keep::Within(width) = self.keep {
+                self.floor = self.max - width;
+            }
+        }
+    }
+
+    /// Takes note of the largest score of a tile; the least that is worth a push.
+    fn raise(&mut self, largest: f32) -> f32 {
+        self.see(f64::from(largest));
+        match self.overflow {
+            true => f32::INFINITY,
+            // Rounded down: `push` compares again. No score that is there is below the smallest number.
+            false => ((self.floor - self.floor.abs() * f64::from(f32::EPSILON)) as f32).max(f32::MIN),
+        }
     }
 
     pub fn push(&mut self, entry: Entry) {
@@ -82,18 +99,16 @@ impl Candidates {
             return;
         }
         self.entries.push(entry);
-        if entry.0 > self.max {
-            self.max = entry.0;
-            if let Keep::Within(width) = self.keep {
-                self.floor = self.max - width;
-            }
-        }
-        if self.entries.len() >= self.limit {
+        self.see(entry.0);
+        if self.entries.len() >= self.full {
             self.prune();
             // A list that stays nearly full would be pruned again and again.
-            if self.entries.len() > self.limit / 4 * 3 {
-                self.overflow = true;
-                self.entries = Vec::new();
+            if self.entries.len() > self.full / 4 * 3 {
+                if self.full == self.limit {
+                    self.overflow = true;
+                    self.entries = Vec::new();
+                }
+                self.full = self.limit.min(2 * self.full);
             }
         }
     }
@@ -109,7 +124,8 @@ impl Candidates {
         self.entries.retain(|entry| entry.0 >= floor);
     }
 
-    fn merge(&mut self, other: Self) {
+    /// Takes in what later patterns left.
+    pub fn merge(&mut self, other: Self) {
         self.overflow |= other.overflow;
         if self.overflow {
             self.entries = Vec::new();
@@ -124,24 +140,93 @@ impl Candidates {
 }
 
 impl Scan {
-    /// Takes in the scores of one tile, `-inf` where masked.
-    pub fn tile(&mut self, tile: &Tile<'_>, scores: &[f64], weights: &mut [f32]) {
-        match self {
-            Self::Online(online) => online.tile(tile, scores, weights),
-            Self::Candidates(candidates) => {
-                for (t, score) in scores.iter().enumerate() {
-                    candidates.push((*score, tile.first + t));
-                }
-            }
-        }
-    }
-
     /// Takes in what later patterns left of the same query.
     pub fn merge(&mut self, other: Self) {
         match (self, other) {
             (Self::Online(mine), Self::Online(other)) => mine.merge(&other),
             (Self::Candidates(mine), Self::Candidates(other)) => mine.merge(other),
             _ => unreachable!("one query is scanned in one way"),
+        }
+    }
+}
+
+/// Pushes what of one tile of scores can have weight onto the lists of the queries. The scores are as in
+/// [`Scores`](super::similarity::Scores), those beyond `count` being anything.
+pub(super) struct Sift<'a> {
+    pub form: Form,
+    /// Of a panel, the floats of a row; else from one query's scores to the next, in whole vectors.
+    pub pitch: usize,
+    pub count: usize,
+    /// The position of the tile's first pattern.
+    pub first: usize,
+    pub scores: &'a mut [f32],
+    pub lists: &'a mut [Candidates],
+}
+
+impl Sift<'_> {
+    #[inline(always)]
+    fn panel<S: Simd>(self, simd: S) {
+        let scores = &self.scores[..self.count * self.pitch];
+        for (lanes, lists) in self.lists.chunks_mut(S::LANES).enumerate() {
+            let rows = || scores[lanes * S::LANES..].chunks(self.pitch).map(|row| simd.read(row));
+            let mut most = simd.splat(f32::NEG_INFINITY);
+            for row in rows() {
+                most = simd.max(most, row);
+            }
+            let mut floors = [f32::INFINITY; 16];
+            simd.write(&mut floors, most);
+            for (floor, list) in floors.iter_mut().zip(&mut *lists) {
+                *floor = list.raise(*floor);
+            }
+            // Lanes of no query.
+            floors[lists.len()..].fill(f32::INFINITY);
+            let floors = simd.read(&floors);
+            for (t, row) in rows().enumerate() {
+                let mut bits = simd.reaches(row, floors);
+                if bits != 0 {
+                    let mut values = [0.0; 16];
+                    simd.write(&mut values, row);
+                    while bits != 0 {
+                        let lane = bits.trailing_zeros() as usize;
+                        lists[lane].push((f64::from(values[lane]), self.first + t));
+                        bits &= bits - 1;
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn rows<S: Simd>(self, simd: S) {
+        for (scores, list) in self.scores.chunks_exact_mut(self.pitch).zip(self.lists) {
+            let padded = self.count.next_multiple_of(S::LANES);
+            scores[self.count..padded].fill(f32::NEG_INFINITY);
+            let parts = scores[..padded].chunks_exact(S::LANES);
+            let mut most = simd.splat(f32::NEG_INFINITY);
+            for part in parts.clone() {
+                most = simd.max(most, simd.read(part));
+            }
+            let floor = simd.splat(list.raise(simd.largest(most)));
+            for (p, part) in parts.enumerate() {
+                let mut bits = simd.reaches(simd.read(part), floor);
+                while bits != 0 {
+                    let lane = bits.trailing_zeros() as usize;
+                    list.push((f64::from(part[lane]), self.first + p * S::LANES + lane));
+                    bits &= bits - 1;
+                }
+            }
+        }
+    }
+}
+
+impl Work for Sift<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        match self.form {
+            Form::Rows => self.rows(simd),
+            Form::Panel => self.panel(simd),
         }
     }
 }

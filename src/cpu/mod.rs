@@ -1,18 +1,21 @@
 //! The native engine: `f32`, every core, tiled and online like the shaders. It serves the same API where there is no
 //! GPU, and it shares no code with the reference that judges it.
 //!
-//! Patterns are scanned with `f32` products. Rules that give weight to few patterns keep those that the rounding of the
+//! Patterns are scanned with `f32` products in the widest vectors of the processor. Rules that give weight to few patterns keep those that the rounding of the
 //! scan cannot rule out, score them again in `f64` and solve exactly; whatever does not fit a bounded list is computed by
 //! further passes over the patterns instead. So memory is bounded and nothing is ever truncated.
 
 mod energy;
 mod merge;
 mod partial;
+mod product;
 mod projection;
 mod report;
 mod retrieve;
 mod rows;
+mod scan;
 mod separation;
+mod simd;
 mod similarity;
 #[cfg(feature = "files")]
 mod stored;

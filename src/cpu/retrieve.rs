@@ -1,10 +1,13 @@
 //! One batch from queries to answers: queries in blocks, patterns in splits, both in parallel; splits merge in order.
+//! Blocks are made anew at each step, of the queries that have not stopped.
 
 use rayon::prelude::*;
 
-use super::merge::{Candidates, Keep, Online, Scan};
-use super::separation::{Entry, SOFTMAX_WINDOW, Weigher, passes, softmax};
-use super::similarity::{self, Query};
+use super::merge::{Candidates, Keep, Scan};
+use super::scan::{self, Into};
+use super::separation::{Entry, SOFTMAX_WINDOW, Weigher, entmax, passes, softmax};
+use super::simd::Level;
+use super::similarity::{self, Block, Form, Query};
 use super::walk::{Extent, TASKS, TILE, Usable, Walk, split};
 use super::{Engine, projection, report};
 use crate::device::DeviceInfo;
@@ -13,14 +16,18 @@ use crate::retrieval::{Retrieval, RetrieveOptions, Status, Top};
 use crate::rule::Separation;
 use crate::store::stride;
 
-/// Queries that share each tile of patterns while it is in cache.
-const QUERY_BLOCK: usize = 8;
-/// Entries of all candidate lists together that a few blocks at work may hold: 32 MiB.
+/// Queries that go from step to step together, those that have stopped left out: many blocks, so that every core is busy.
+const WAVE: usize = 4096;
+/// Entries of all candidate lists together that are at work: 32 MiB.
 const ENTRIES: usize = 1 << 21;
+/// Queries whose lists are taken to be at work at once, at the most.
+const LISTS: usize = 256;
 /// The most entries of one list.
 const LIST: usize = 1 << 16;
-/// Where rough scores may be off by more than this, softmax goes by candidates, whose scores are exact.
+/// Where rough scores may be off by more than this, softmax goes by exact ones.
 const ROUGH: f64 = 1e-3;
+/// Where rough scores may be off by more than this, so does everything: lists would be long for no good reason.
+const LOOSE: f64 = 0.1;
 
 /// How one retrieval goes about its work; nothing in it depends on the queries beside the one at hand.
 pub(super) struct Plan<'a> {
@@ -28,6 +35,10 @@ pub(super) struct Plan<'a> {
     /// The rule's separation, a top-k of everything being softmax.
     pub separation: Separation,
     extent: Extent,
+    level: Level,
+    form: Form,
+    /// Queries of one block.
+    block: usize,
     splits: usize,
     /// The most entries of one query's list in one split.
     limit: usize,
@@ -42,11 +53,14 @@ pub(super) struct Solved {
     sums: Option<(Vec<f64>, Vec<f64>)>,
 }
 
-/// How a query is scanned.
+/// How a query is answered.
 enum Way {
+    /// By one scan, from rough scores.
     Online,
-    List(Keep),
-    Passes,
+    /// By the exact scores of what a scan lists.
+    List,
+    /// By exact scores of everything.
+    Exact,
 }
 
 /// One query on its way.
@@ -92,9 +106,9 @@ impl Engine {
         let plan = Plan::new(walk, options.plan_for.unwrap_or(batch));
         let stored = alive.map_or(patterns, |alive| alive.iter().filter(|alive| **alive).count());
         let answers: Vec<Vec<Answer>> = queries
-            .par_chunks(QUERY_BLOCK * layout.dim)
+            .chunks(WAVE * layout.dim)
             .enumerate()
-            .map(|(block, rows)| plan.block(block * QUERY_BLOCK, rows, options, stored))
+            .map(|(wave, rows)| plan.wave(wave * WAVE, rows, options, stored))
             .collect();
 
         let top = options.top.min(patterns);
@@ -152,14 +166,13 @@ impl Engine {
             batch,
             patterns,
             regime: "blocks of queries over splits of the patterns, both in parallel, tile by tile",
-            query_block: QUERY_BLOCK,
+            query_block: plan.block,
             chunk: TILE,
             rows_per_split,
             splits: plan.splits,
             windows: self.windows.filled().count(),
             submissions: 0,
-            workspace_bytes: (batch.div_ceil(QUERY_BLOCK).min(8) * QUERY_BLOCK * plan.splits * plan.limit) as u64
-                * size_of::<Entry>() as u64,
+            workspace_bytes: (batch.min(LISTS) * plan.splits * plan.limit * size_of::<Entry>()) as u64,
             kernels: Vec::new(),
         }
     }
@@ -168,101 +181,124 @@ impl Engine {
 impl<'a> Plan<'a> {
     pub fn new(walk: Walk<'a>, batch: usize) -> Self {
         let patterns = walk.range.len();
-        let blocks = batch.div_ceil(QUERY_BLOCK).max(1);
-        let splits = (TASKS / blocks).clamp(1, patterns.div_ceil(TILE).max(1));
+        let level = Level::best();
+        let lanes = level.lanes();
+        // A panel costs as much as if all its lanes were queries.
+        let (form, block) = if batch <= lanes / 2 { (Form::Rows, batch.max(1)) } else { (Form::Panel, 2 * lanes) };
+        let splits = (TASKS / batch.div_ceil(block).max(1)).clamp(1, patterns.div_ceil(TILE).max(1));
         let separation = match walk.engine.rule.separation {
             Separation::TopK { k } if k >= patterns => Separation::Softmax,
             separation => separation,
         };
-        let extent = walk.extent(|index| walk.usable.alive.is_none_or(|alive| alive[index]));
-        let limit = (ENTRIES / (blocks.min(8) * QUERY_BLOCK * splits)).min(LIST);
-        Self { walk, separation, extent, splits, limit }
+        let extent = match walk.usable.alive {
+            None => walk.extent(),
+            Some(alive) => walk.extent_of(|index| alive[index]),
+        };
+        let limit = (ENTRIES / (batch.clamp(1, LISTS) * splits)).min(LIST);
+        Self { walk, separation, extent, level, form, block, splits, limit }
+    }
+
+    /// Twice the most by which the rough scores of a query may be off, so that it bounds how far they may be out of order;
+    /// `None` where there are none.
+    fn slack(&self, query: &Query) -> Option<f64> {
+        let rule = self.walk.engine.rule;
+        let Extent { norm, bias } = self.extent;
+        similarity::tame(rule.similarity, rule.beta, query, norm, bias).then(|| {
+            let lanes = self.level.lanes();
+            2.0 * similarity::rough_error(self.form, lanes, rule.similarity, rule.beta, query, norm, bias)
+        })
     }
 
     fn way(&self, query: &Query) -> Way {
-        let rule = self.walk.engine.rule;
-        let rough = similarity::rough_error(rule.similarity, query, self.extent.norm);
-        // The bias is added in f64; where it is huge, its rounding is what makes scores differ.
-        let slack = 2.0 * (f64::from(rule.beta).abs() * rough + 1e-15 * self.extent.bias);
+        let Some(slack) = self.slack(query).filter(|slack| *slack <= 2.0 * LOOSE) else {
+            return Way::Exact;
+        };
         match self.separation {
             Separation::Softmax | Separation::Softmax1 if slack <= 2.0 * ROUGH => Way::Online,
-            Separation::Softmax | Separation::Softmax1 => Way::List(Keep::Within(SOFTMAX_WINDOW + slack)),
-            Separation::Sparsemax => Way::List(Keep::Within(1.0 + slack)),
-            Separation::Entmax { alpha } => Way::List(Keep::Within(1.0 / (f64::from(alpha) - 1.0) + slack)),
-            Separation::TopK { k } if k > self.limit / 2 => Way::Passes,
-            Separation::TopK { k } => Way::List(Keep::Largest { k, slack }),
+            Separation::TopK { k } if k > self.limit / 2 => Way::Exact,
+            _ => Way::List,
+        }
+    }
+
+    /// What may have weight, were scores out of order by up to `slack`.
+    fn keep(&self, slack: f64) -> Keep {
+        match self.separation {
+            Separation::Softmax | Separation::Softmax1 => Keep::Within(SOFTMAX_WINDOW + slack),
+            Separation::Sparsemax => Keep::Within(1.0 + slack),
+            Separation::Entmax { alpha } => Keep::Within(entmax::power(f64::from(alpha)) + slack),
+            Separation::TopK { k } => Keep::Largest { k, slack },
         }
     }
 
     /// Solves the separation for each query, with the weighted sums where the scan has them anyway.
     fn scan(&self, queries: &[&Query], values: bool) -> Vec<Solved> {
-        let empty: Vec<Option<Scan>> = queries
-            .iter()
-            .map(|query| match self.way(query) {
-                Way::Online => {
-                    let layout = self.walk.engine.layout;
-                    let columns = if values { layout.value_stride() } else { 0 };
-                    Some(Scan::Online(Online::new(layout.key_stride(), columns)))
-                }
-                Way::List(keep) => Some(Scan::Candidates(Candidates::new(keep, self.limit))),
-                Way::Passes => None,
+        let (mut online, mut listed) = (Vec::new(), Vec::new());
+        for (number, query) in queries.iter().enumerate() {
+            match self.way(query) {
+                Way::Online => online.push(number),
+                Way::List => listed.push(number),
+                Way::Exact => {}
+            }
+        }
+        let blocks: Vec<&[usize]> = online.chunks(self.block).chain(listed.chunks(self.block)).collect();
+        let scanned: Vec<Vec<Option<Solved>>> = blocks
+            .par_iter()
+            .map(|numbers| {
+                let queries: Vec<&Query> = numbers.iter().map(|number| queries[*number]).collect();
+                self.scan_block(&queries, values)
             })
             .collect();
-        let mut merged = empty.clone();
-        if empty.iter().any(Option::is_some) {
-            let splits: Vec<Vec<Option<Scan>>> = split(&self.walk.range, self.splits)
-                .into_par_iter()
-                .map(|range| self.scan_split(queries, empty.clone(), &range, values))
-                .collect();
-            for scans in splits {
-                for (into, scan) in merged.iter_mut().zip(scans) {
-                    if let (Some(into), Some(scan)) = (into, scan) {
-                        into.merge(scan);
-                    }
-                }
+        let mut solved: Vec<Option<Solved>> = queries.iter().map(|_| None).collect();
+        for (number, one) in blocks.into_iter().flatten().zip(scanned.into_iter().flatten()) {
+            solved[*number] = one;
+        }
+        // Of the others as many at a time as have room for lists of everything, if that is any.
+        let left: Vec<usize> = (0..queries.len()).filter(|number| solved[*number].is_none()).collect();
+        let together = (ENTRIES / 4 / self.walk.range.len().max(1)).clamp(1, LISTS);
+        for numbers in left.chunks(together) {
+            let limit = ENTRIES / 4 / together;
+            let exact: Vec<Solved> = numbers.par_iter().map(|number| self.exact(queries[*number], limit)).collect();
+            for (number, one) in numbers.iter().zip(exact) {
+                solved[*number] = Some(one);
+            }
+        }
+        solved.into_iter().map(|one| one.expect("every query is solved")).collect()
+    }
+
+    /// Scans for a block of queries that go the same way; `None` for those whose lists overflow.
+    fn scan_block(&self, queries: &[&Query], values: bool) -> Vec<Option<Solved>> {
+        let similarity = self.walk.engine.rule.similarity;
+        let block = Block::new(self.form, similarity, self.level.lanes(), queries);
+        let into = || match self.way(queries[0]) {
+            Way::Online => Into::Sums { values },
+            _ => Into::Lists(
+                queries
+                    .iter()
+                    .map(|query| Candidates::new(self.keep(self.slack(query).unwrap_or(f64::INFINITY)), self.limit))
+                    .collect(),
+            ),
+        };
+        let scan = |range| scan::scan(&self.walk, self.level, &block, queries, &range, into());
+        let ranges = split(&self.walk.range, self.splits);
+        let mut splits = if ranges.len() > 1 {
+            ranges.into_par_iter().map(scan).collect::<Vec<_>>()
+        } else {
+            ranges.into_iter().map(scan).collect()
+        }
+        .into_iter();
+        let mut merged = splits.next().unwrap_or_default();
+        for split in splits {
+            for (into, scan) in merged.iter_mut().zip(split) {
+                into.merge(scan);
             }
         }
         queries.par_iter().zip(merged).map(|(query, scan)| self.settle(query, scan)).collect()
     }
 
-    fn scan_split(
-        &self,
-        queries: &[&Query],
-        mut scans: Vec<Option<Scan>>,
-        range: &std::ops::Range<usize>,
-        values: bool,
-    ) -> Vec<Option<Scan>> {
-        let engine = self.walk.engine;
-        let (stride, similarity) = (engine.layout.key_stride(), engine.rule.similarity);
-        let mut scores = vec![0.0f64; queries.len() * TILE];
-        let mut weights = [0.0f32; TILE];
-        // Values are read only where some query sums them on the way.
-        let values = values && scans.iter().any(|scan| matches!(scan, Some(Scan::Online(_))));
-        self.walk.tiles(range, values, |tile| {
-            for (t, key) in tile.keys.chunks_exact(stride).enumerate() {
-                for (q, query) in queries.iter().enumerate() {
-                    scores[q * TILE + t] = if self.walk.usable.keeps(query.position, tile.first + t) {
-                        let rough = similarity::rough(similarity, query, key, tile.norms[t]);
-                        self.walk.score(rough, tile.bias[t])
-                    } else {
-                        f64::NEG_INFINITY
-                    };
-                }
-            }
-            let count = tile.bias.len();
-            for (scan, scores) in scans.iter_mut().zip(scores.chunks_exact(TILE)) {
-                if let Some(scan) = scan {
-                    scan.tile(tile, &scores[..count], &mut weights[..count]);
-                }
-            }
-        });
-        scans
-    }
-
-    /// What a scan of all patterns makes of one query.
-    fn settle(&self, query: &Query, scan: Option<Scan>) -> Solved {
+    /// What a scan of all patterns makes of one query; `None` where its list has overflowed.
+    fn settle(&self, query: &Query, scan: Scan) -> Option<Solved> {
         match scan {
-            Some(Scan::Online(online)) => {
+            Scan::Online(online) => {
                 let plus_one = self.separation == Separation::Softmax1;
                 let weigher = softmax::weigher(online.max, online.sum, plus_one);
                 let total = match weigher {
@@ -270,35 +306,59 @@ impl<'a> Plan<'a> {
                     // The sums are zeros.
                     _ => 1.0,
                 };
-                let mean = |sums: Vec<f32>| sums.into_iter().map(|sum| f64::from(sum) / total).collect();
-                Solved { weigher, support: None, sums: Some((mean(online.keys), mean(online.values))) }
+                // Zero has one sign, whatever was skipped on the way.
+                let mean = |sums: Vec<f32>| sums.into_iter().map(|sum| f64::from(sum) / total + 0.0).collect();
+                Some(Solved { weigher, support: None, sums: Some((mean(online.keys), mean(online.values))) })
             }
-            Some(Scan::Candidates(mut candidates)) if !candidates.overflow => {
-                candidates.prune();
-                let mut entries = candidates.entries;
+            Scan::Candidates(list) if list.overflow => None,
+            Scan::Candidates(mut list) => {
+                list.prune();
+                let mut entries = list.entries;
                 entries.par_chunks_mut(1024).for_each(|entries| {
                     let mut scratch = Vec::new();
                     for entry in entries {
                         entry.0 = self.walk.score_of(query, entry.1, &mut scratch);
                     }
                 });
-                let weigher = Weigher::solve(self.separation, &mut entries);
-                entries.retain(|entry| weigher.weight(*entry) > 0.0);
-                entries.sort_unstable_by_key(|entry| entry.1);
-                Solved { weigher, support: Some(entries), sums: None }
-            }
-            _ => {
-                let weigher = passes::solve(&self.walk, query, self.separation);
-                Solved { weigher, support: None, sums: None }
+                Some(self.listed(entries))
             }
         }
+    }
+
+    /// Solves one query whose list holds exact scores of all that can have weight.
+    fn listed(&self, mut entries: Vec<Entry>) -> Solved {
+        let weigher = Weigher::solve(self.separation, &mut entries);
+        entries.retain(|entry| weigher.weight(*entry) > 0.0);
+        entries.sort_unstable_by_key(|entry| entry.1);
+        Solved { weigher, support: Some(entries), sums: None }
+    }
+
+    /// Solves one query from exact scores: from a list of up to `limit`, or by further passes where that is too short.
+    fn exact(&self, query: &Query, limit: usize) -> Solved {
+        let keep = self.keep(0.0);
+        if !matches!(keep, Keep::Largest { k, .. } if k > limit / 2) {
+            let make = |_| Candidates::new(keep, limit);
+            let mut lists =
+                self.walk.pass(query, false, make, |list, one| list.push((one.score, one.index))).into_iter();
+            let first = lists.next().unwrap_or_else(|| make(0));
+            let mut list = lists.fold(first, |mut all, list| {
+                all.merge(list);
+                all
+            });
+            if !list.overflow && list.entries.len() <= limit {
+                list.prune();
+                return self.listed(list.entries);
+            }
+        }
+        let weigher = passes::solve(&self.walk, query, self.separation);
+        Solved { weigher, support: None, sums: None }
     }
 
     /// Solves one query exactly.
     pub fn solve(&self, query: &Query) -> Solved {
         match self.way(query) {
-            Way::List(_) => self.scan(&[query], false).pop().expect("one answer to one query"),
-            _ => self.settle(query, None),
+            Way::List => self.scan(&[query], false).pop().expect("one answer to one query"),
+            _ => self.exact(query, self.limit),
         }
     }
 
@@ -342,12 +402,12 @@ impl<'a> Plan<'a> {
         sums
     }
 
-    /// The answers to one block of queries, the first of which is number `first` of the batch.
-    fn block(&self, first: usize, rows: &[f32], options: &RetrieveOptions, stored: usize) -> Vec<Answer> {
+    /// The answers to one wave of queries, the first of which is number `first` of the batch.
+    fn wave(&self, first: usize, rows: &[f32], options: &RetrieveOptions, stored: usize) -> Vec<Answer> {
         let engine = self.walk.engine;
         let (dim, has_values) = (engine.layout.dim, engine.layout.value_dim.is_some());
         let mut recalls: Vec<Recall> = rows
-            .chunks_exact(dim)
+            .par_chunks_exact(dim)
             .enumerate()
             .map(|(q, row)| {
                 let mut exact: Vec<f64> = row.iter().map(|x| f64::from(*x)).collect();
@@ -384,7 +444,7 @@ impl<'a> Plan<'a> {
                     (solved, keys, values)
                 })
                 .collect();
-            for (recall, (solved, keys, sums)) in active.iter_mut().zip(sums) {
+            active.par_iter_mut().zip(sums).for_each(|(recall, (solved, keys, sums))| {
                 recall.exact = !matches!(self.way(&recall.query), Way::Online);
                 let row = &rows[(recall.query.position - first) * dim..][..dim];
                 let known = options.clamp.as_ref().map(|clamp| &clamp[recall.query.position * dim..][..dim]);
@@ -394,7 +454,7 @@ impl<'a> Plan<'a> {
                     recall.trace.push(self.energy(&recall.query, stored));
                 }
                 recall.done = options.stops_early() && recall.change <= options.tolerance();
-            }
+            });
         }
         // Queries that stopped before the cap have their outputs from their own last step, as if it had been the cap.
         let late: Vec<&mut Recall> = recalls.iter_mut().filter(|recall| has_values && recall.value.is_none()).collect();

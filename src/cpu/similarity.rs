@@ -1,6 +1,9 @@
-//! Scores of one state against one key: rough ones in `f32` for scans over everything, with a bound on their error, and
-//! exact ones in `f64` for the few patterns that matter.
+//! Scores of states against keys: rough ones in `f32` for scans over everything, with a bound on their error, and exact
+//! ones in `f64` for the few patterns that matter.
+#![allow(clippy::inline_always, reason = "see `simd`")]
 
+use super::product::{Absolute, Matrix, Squared, Term, Times, product};
+use super::simd::{MOST_LANES, Simd, Work};
 use crate::rule::Similarity;
 
 /// Partial sums kept side by side, so that the compiler can use vector registers without reordering any sum.
@@ -8,27 +11,9 @@ const LANES: usize = 8;
 /// Norms are at least this.
 const SMALLEST_NORM: f64 = 1e-12;
 
-/// `sum_c term(x_c, k_c)`, in [`LANES`] interleaved partial sums and then pairwise.
+/// `sum_c term(x_c, k_c)` in `f64`, in [`LANES`] interleaved partial sums and then pairwise.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "the term must be inlined into the lanes to become vector code")]
-fn sum32(x: &[f32], k: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut lanes = [0.0f32; LANES];
-    let (x_blocks, x_rest) = x.as_chunks::<LANES>();
-    let (k_blocks, k_rest) = k.as_chunks::<LANES>();
-    for (x, k) in x_blocks.iter().zip(k_blocks) {
-        for lane in 0..LANES {
-            lanes[lane] += term(x[lane], k[lane]);
-        }
-    }
-    for (lane, (x, k)) in x_rest.iter().zip(k_rest).enumerate() {
-        lanes[lane] += term(*x, *k);
-    }
-    ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
-}
-
-/// [`sum32`] in `f64`.
-#[inline(always)]
-#[allow(clippy::inline_always, reason = "as above")]
 fn sum64(x: &[f64], k: &[f32], term: impl Fn(f64, f64) -> f64) -> f64 {
     let mut lanes = [0.0f64; LANES];
     let (x_blocks, x_rest) = x.as_chunks::<LANES>();
@@ -51,15 +36,13 @@ pub(super) struct Query {
     pub position: usize,
     /// The state, padded to the stride of a key.
     pub exact: Vec<f64>,
-    rough: Vec<f32>,
     pub norm: f64,
 }
 
 impl Query {
     pub fn new(position: usize, exact: Vec<f64>) -> Self {
         let norm = exact.iter().map(|x| x * x).sum::<f64>().sqrt();
-        let rough = exact.iter().map(|x| *x as f32).collect();
-        Self { position, exact, rough, norm }
+        Self { position, exact, norm }
     }
 }
 
@@ -75,46 +58,210 @@ pub(super) fn exact(similarity: Similarity, x: &Query, key: &[f32], norm: f64) -
     }
 }
 
-/// `similarity(x, k)` from `f32` sums; in `f64` where those overflow or fall below the normal range.
-pub(super) fn rough(similarity: Similarity, x: &Query, key: &[f32], norm: f64) -> f64 {
-    let row = &x.rough;
-    let sum = match similarity {
-        Similarity::Dot => sum32(row, key, |x, k| x * k),
-        Similarity::Cosine if x.norm * norm < 1e-25 => f32::NAN,
-        Similarity::Cosine => sum32(row, key, |x, k| x * k),
-        Similarity::Euclidean => sum32(row, key, |x, k| (x - k) * (x - k)),
-        Similarity::Manhattan => sum32(row, key, |x, k| (x - k).abs()),
-    };
-    if !sum.is_finite() {
-        return exact(similarity, x, key, norm);
-    }
-    let sum = f64::from(sum);
-    match similarity {
-        Similarity::Dot => sum,
-        Similarity::Cosine => sum / (x.norm.max(SMALLEST_NORM) * norm.max(SMALLEST_NORM)),
-        Similarity::Euclidean => -0.5 * sum,
-        Similarity::Manhattan => -sum,
+/// Whether lanes of a vector belong to queries or to coordinates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Many queries, side by side in the lanes: every element of a key is read once for all of them.
+    Panel,
+    /// Few queries, one after the other: the lanes are coordinates of a key.
+    Rows,
+}
+
+/// Roundings of one chain of a [`Form::Panel`]'s sum, which is cut into chains of this length.
+const CHAIN: usize = 64;
+
+/// Queries as the scan reads them.
+pub(super) struct Block {
+    pub form: Form,
+    pub queries: usize,
+    /// Floats of a row: for a panel the queries, in whole vectors; else the coordinates, in the longest of vectors.
+    pub width: usize,
+    /// The panel's rows are coordinates, otherwise queries.
+    data: Vec<f32>,
+}
+
+impl Block {
+    /// Packs states for vectors of `lanes`. For cosine they are divided by their norms, so that no product of theirs
+    /// falls below the normal numbers before that of the keys' norms does.
+    pub fn new(form: Form, similarity: Similarity, lanes: usize, queries: &[&Query]) -> Self {
+        let depth = queries[0].exact.len();
+        let (width, rows) = match form {
+            Form::Panel => (queries.len().next_multiple_of(lanes), depth),
+            Form::Rows => (depth.next_multiple_of(MOST_LANES), queries.len()),
+        };
+        let mut data = vec![0.0; width * rows];
+        for (q, query) in queries.iter().enumerate() {
+            let norm = if similarity == Similarity::Cosine { query.norm.max(SMALLEST_NORM) } else { 1.0 };
+            for (c, x) in query.exact.iter().enumerate() {
+                data[if form == Form::Panel { c * width + q } else { q * width + c }] = (x / norm) as f32;
+            }
+        }
+        Self { form, queries: queries.len(), width, data }
     }
 }
 
-/// How far [`rough`] may be from [`exact`], for any key of a norm up to `largest`: the first-order bound of a sum of
-/// `d / LANES` roundings a lane, with room for the rounding of the state and of the terms, and for what underflows.
-pub(super) fn rough_error(similarity: Similarity, x: &Query, largest: f64) -> f64 {
-    let d = x.exact.len() as f64;
-    let roundings = (d / LANES as f64 + 16.0) * f64::from(f32::EPSILON);
-    let underflow = d * 1e-44;
-    match similarity {
-        Similarity::Dot => roundings * x.norm * largest + underflow,
-        // Below the norm's clamp the product is divided by more than the norms, so this holds there, too.
-        Similarity::Cosine => 2.0 * roundings + 1e-18,
-        Similarity::Euclidean => roundings * (x.norm + largest) * (x.norm + largest) + underflow,
-        Similarity::Manhattan => roundings * d.sqrt() * (x.norm + largest) + underflow,
+/// Rough scores `beta similarity + bias` of a tile of keys: `scores[t * width + q]` of a panel, `scores[q * pitch + t]`
+/// of rows. They are finite for queries that are [`tame`].
+pub(super) struct Scores<'a> {
+    pub similarity: Similarity,
+    pub beta: f32,
+    pub block: &'a Block,
+    pub keys: &'a [f32],
+    pub bias: &'a [f32],
+    pub norms: &'a [f64],
+    pub pitch: usize,
+    pub scores: &'a mut [f32],
+}
+
+impl Scores<'_> {
+    /// What a sum is multiplied by before `beta`.
+    #[inline(always)]
+    fn factor(similarity: Similarity, norm: f64) -> f32 {
+        match similarity {
+            Similarity::Dot => 1.0,
+            Similarity::Cosine => (1.0 / norm.max(SMALLEST_NORM)) as f32,
+            Similarity::Euclidean => -0.5,
+            Similarity::Manhattan => -1.0,
+        }
     }
+
+    #[inline(always)]
+    fn panel<S: Simd, T: Term, const V: usize>(self, simd: S, term: T) {
+        let (width, count) = (V * S::LANES, self.bias.len());
+        let stride = self.keys.len() / count;
+        let once = [1.0; 2 * MOST_LANES];
+        for start in (0..stride).step_by(CHAIN) {
+            let depth = CHAIN.min(stride - start);
+            let keys = Matrix { data: &self.keys[start..], rows: count, depth, row: stride, step: 1 };
+            let before = (start > 0).then_some(&once[..]);
+            product::<S, T, V>(simd, term, keys, &self.block.data[start * width..], before, self.scores);
+        }
+        let beta = simd.splat(self.beta);
+        for t in 0..count {
+            let (factor, bias) = (simd.splat(Self::factor(self.similarity, self.norms[t])), simd.splat(self.bias[t]));
+            for part in self.scores[t * width..(t + 1) * width].chunks_exact_mut(S::LANES) {
+                simd.write(part, simd.mul_add(beta, simd.mul(simd.read(part), factor), bias));
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn rows<S: Simd, T: Term>(self, simd: S, term: T) {
+        let count = self.bias.len();
+        let stride = self.keys.len() / count;
+        for (x, scores) in self.block.data.chunks_exact(self.block.width).zip(self.scores.chunks_exact_mut(self.pitch))
+        {
+            let mut at = 0;
+            while at + 8 <= count {
+                let sums = sums::<S, T, 8>(simd, term, x, &self.keys[at * stride..], stride);
+                scores[at..at + 8].copy_from_slice(&sums);
+                at += 8;
+            }
+            while at < count {
+                scores[at] = sums::<S, T, 1>(simd, term, x, &self.keys[at * stride..], stride)[0];
+                at += 1;
+            }
+            for (t, score) in scores[..count].iter_mut().enumerate() {
+                *score = self.beta * (*score * Self::factor(self.similarity, self.norms[t])) + self.bias[t];
+            }
+        }
+    }
+}
+
+/// The sums of one state with `M` keys, a vector of coordinates at a time.
+#[inline(always)]
+fn sums<S: Simd, T: Term, const M: usize>(simd: S, term: T, x: &[f32], keys: &[f32], stride: usize) -> [f32; M] {
+    let mut lanes = [simd.splat(0.0); M];
+    let mut c = 0;
+    while c + S::LANES <= stride {
+        let x = simd.read(&x[c..]);
+        for (m, lanes) in lanes.iter_mut().enumerate() {
+            *lanes = term.add(simd, *lanes, simd.read(&keys[m * stride + c..]), x);
+        }
+        c += S::LANES;
+    }
+    if c < stride {
+        let x = simd.read(&x[c..]);
+        for (m, lanes) in lanes.iter_mut().enumerate() {
+            *lanes = term.add(simd, *lanes, simd.read_part(&keys[m * stride + c..(m + 1) * stride]), x);
+        }
+    }
+    let mut result = [0.0; M];
+    for (result, lanes) in result.iter_mut().zip(lanes) {
+        *result = simd.sum(lanes);
+    }
+    result
+}
+
+impl Work for Scores<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        macro_rules! terms {
+            ($term:expr) => {
+                match self.block.form {
+                    Form::Rows => self.rows(simd, $term),
+                    Form::Panel if self.block.width == S::LANES => self.panel::<S, _, 1>(simd, $term),
+                    Form::Panel => self.panel::<S, _, 2>(simd, $term),
+                }
+            };
+        }
+        match self.similarity {
+            Similarity::Dot | Similarity::Cosine => terms!(Times),
+            Similarity::Euclidean => terms!(Squared),
+            Similarity::Manhattan => terms!(Absolute),
+        }
+    }
+}
+
+/// The largest magnitude of the sum behind a similarity, for keys of norms up to `largest`.
+fn reach(similarity: Similarity, x: &Query, largest: f64) -> f64 {
+    let both = x.norm + largest;
+    match similarity {
+        Similarity::Dot => x.norm * largest,
+        Similarity::Cosine => largest,
+        Similarity::Euclidean => both * both,
+        Similarity::Manhattan => (x.exact.len() as f64).sqrt() * both,
+    }
+}
+
+/// Whether no [`Scores`] of this state can overflow, for keys of norms up to `largest` and biases up to `bias`.
+pub(super) fn tame(similarity: Similarity, beta: f32, x: &Query, largest: f64, bias: f64) -> bool {
+    const ROOM: f64 = 1e37;
+    let reach = reach(similarity, x, largest).max(x.norm);
+    reach < ROOM && f64::from(beta.abs()) * reach.max(1.0) + bias < ROOM
+}
+
+/// How far [`Scores`] may be from `beta` [`exact`] `+ bias`, for any key of a norm up to `largest` and biases up to
+/// `bias`: the first-order bound of a chain of sums, with room for the rounding of the state, of the terms and of what is
+/// made of the sum, and for what underflows.
+pub(super) fn rough_error(
+    form: Form,
+    lanes: usize,
+    similarity: Similarity,
+    beta: f32,
+    x: &Query,
+    largest: f64,
+    bias: f64,
+) -> f64 {
+    let unit = f64::from(f32::EPSILON) / 2.0;
+    let depth = x.exact.len();
+    let chain = match form {
+        Form::Panel => depth.min(CHAIN) + depth.div_ceil(CHAIN),
+        Form::Rows => depth.div_ceil(lanes) + 4,
+    };
+    let roundings = (chain as f64 + 8.0) * unit;
+    // Cosine: below the norm's clamp the product is divided by more than the norms, so this holds there, too.
+    let reach = if similarity == Similarity::Cosine { 1.0 } else { reach(similarity, x, largest) };
+    let underflow = depth as f64 * 1e-44 * if similarity == Similarity::Cosine { 1.0 / SMALLEST_NORM } else { 1.0 };
+    f64::from(beta.abs()) * (roundings * reach + underflow) + 4.0 * unit * bias + 1e-44
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::simd::Level;
 
     const ALL: [Similarity; 4] = [Similarity::Dot, Similarity::Cosine, Similarity::Euclidean, Similarity::Manhattan];
 
@@ -122,14 +269,47 @@ mod tests {
         key.iter().map(|k| f64::from(*k) * f64::from(*k)).sum::<f64>().sqrt()
     }
 
+    /// The rough scores of one query, whose batch is filled up with other queries, in every form and on every level.
+    fn rough(
+        similarity: Similarity,
+        beta: f32,
+        query: &Query,
+        keys: &[Vec<f32>],
+        bias: &[f32],
+    ) -> Vec<(Form, usize, Vec<f32>)> {
+        let stride = query.exact.len();
+        let rows: Vec<f32> = keys.concat();
+        let norms: Vec<f64> = keys.iter().map(|key| norm(key)).collect();
+        let other = Query::new(1, vec![0.5; stride]);
+        let mut all = Vec::new();
+        for level in Level::available() {
+            let lanes = level.lanes();
+            for (form, batch) in [(Form::Rows, 1), (Form::Rows, 3), (Form::Panel, 1), (Form::Panel, 2 * lanes)] {
+                let mut queries = vec![&other; batch];
+                queries[batch / 2] = query;
+                let block = Block::new(form, similarity, lanes, &queries);
+                let mut scores = vec![f32::NAN; keys.len() * block.width.max(batch)];
+                let (norms, pitch) = (&norms[..], keys.len());
+                let keys = &rows[..];
+                level.run(Scores { similarity, beta, block: &block, keys, bias, norms, pitch, scores: &mut scores });
+                let at = |t| if form == Form::Panel { t * block.width + batch / 2 } else { batch / 2 * pitch + t };
+                all.push((form, lanes, (0..pitch).map(|t| scores[at(t)]).collect()));
+            }
+        }
+        all
+    }
+
     #[test]
     fn every_length_is_summed_whole() {
-        for n in 0..40 {
-            let x: Vec<f32> = (0..n).map(|i| i as f32).collect();
+        for n in (0..200).step_by(4).skip(1) {
+            let x: Vec<f32> = (0..n).map(|i| (i % 32) as f32).collect();
             let query = Query::new(0, x.iter().map(|v| f64::from(*v)).collect());
             let expected: f64 = x.iter().map(|v| f64::from(v * v)).sum();
-            assert_eq!(rough(Similarity::Dot, &query, &x, norm(&x)), expected, "length {n}");
             assert_eq!(exact(Similarity::Dot, &query, &x, norm(&x)), expected, "length {n}");
+            // As many keys as leave a rest after every tile.
+            for (form, lanes, scores) in rough(Similarity::Dot, 1.0, &query, &vec![x; 15], &[0.0; 15]) {
+                assert!(scores.iter().all(|z| f64::from(*z) == expected), "length {n} {form:?} {lanes}: {scores:?}");
+            }
         }
     }
 
@@ -140,16 +320,28 @@ mod tests {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (seed >> 40) as f64 / f64::from(1u32 << 23) - 1.0
         };
-        for d in [1, 7, 64, 1000] {
+        for d in [4, 8, 64, 1000, 3000] {
             for scale in [1e-25, 1e-3, 1.0, 1e3, 1e15, 1e25] {
-                for _ in 0..20 {
+                for (beta, offset) in [(1.0f32, 0.0), (-30.0, 3.0), (1e-3, 1e4)] {
                     let query = Query::new(0, (0..d).map(|_| next() * scale).collect());
-                    let key: Vec<f32> = (0..d).map(|_| (next() * scale) as f32).collect();
+                    let keys: Vec<Vec<f32>> =
+                        (0..13).map(|_| (0..d).map(|_| (next() * scale) as f32).collect()).collect();
+                    let bias: Vec<f32> = (0..13).map(|_| (next() * offset) as f32).collect();
+                    let largest = keys.iter().map(|key| norm(key)).fold(0.0, f64::max);
                     for similarity in ALL {
-                        let error =
-                            rough(similarity, &query, &key, norm(&key)) - exact(similarity, &query, &key, norm(&key));
-                        let bound = rough_error(similarity, &query, norm(&key));
-                        assert!(error.abs() <= bound, "{similarity:?} d {d} scale {scale}: {error} above {bound}");
+                        if !tame(similarity, beta, &query, largest, offset) {
+                            assert!(scale > 1e10, "{similarity:?} d {d} scale {scale}");
+                            continue;
+                        }
+                        for (form, lanes, scores) in rough(similarity, beta, &query, &keys, &bias) {
+                            let bound = rough_error(form, lanes, similarity, beta, &query, largest, offset);
+                            for ((score, key), bias) in scores.iter().zip(&keys).zip(&bias) {
+                                let exact = exact(similarity, &query, key, norm(key));
+                                let error = f64::from(*score) - (f64::from(beta) * exact + f64::from(*bias));
+                                let what = format!("{similarity:?} {form:?} {lanes} d {d} scale {scale} beta {beta}");
+                                assert!(error.abs() <= bound, "{what}: {error} above {bound}");
+                            }
+                        }
                     }
                 }
             }
@@ -157,12 +349,26 @@ mod tests {
     }
 
     #[test]
+    fn a_querys_scores_do_not_depend_on_its_neighbours() {
+        let query = Query::new(0, (0..100).map(|i| f64::from(i * 7919 % 101) / 101.0).collect());
+        let keys: Vec<Vec<f32>> = (0..37).map(|k| (0..100).map(|i| ((i * k) % 97) as f32 / 97.0).collect()).collect();
+        for similarity in ALL {
+            let all = rough(similarity, 1.0, &query, &keys, &[0.0; 37]);
+            for (form, lanes, scores) in &all {
+                let same = all.iter().filter(|other| (other.0, other.1) == (*form, *lanes));
+                assert!(same.into_iter().all(|other| other.2 == *scores), "{similarity:?} {form:?} {lanes}");
+            }
+        }
+    }
+
+    #[test]
     fn small_distances_far_from_the_origin() {
-        let x: Vec<f64> = vec![1000.0, -999.5];
-        let query = Query::new(0, x);
-        let key = [1000.0625f32, -999.5];
-        for score in [rough, exact] {
-            assert_eq!(score(Similarity::Euclidean, &query, &key, norm(&key)), -0.5 * 0.0625 * 0.0625);
+        let query = Query::new(0, vec![1000.0, -999.5, 0.0, 0.0]);
+        let key = vec![1000.0625f32, -999.5, 0.0, 0.0];
+        let expected = -0.5 * 0.0625 * 0.0625;
+        assert_eq!(exact(Similarity::Euclidean, &query, &key, norm(&key)), expected);
+        for (form, lanes, scores) in rough(Similarity::Euclidean, 1.0, &query, &[key], &[0.0]) {
+            assert_eq!(f64::from(scores[0]), expected, "{form:?} {lanes}");
         }
     }
 }

@@ -132,8 +132,8 @@ impl Walk<'_> {
         self.score(similarity::exact(self.engine.rule.similarity, query, key, block.norms[at]), block.bias[at])
     }
 
-    /// The largest norm of a key, and the largest magnitude of a bias, that `keeps` lets through.
-    pub fn extent(&self, keeps: impl Fn(usize) -> bool) -> Extent {
+    /// How large the patterns are that `keeps` lets through.
+    pub fn extent_of(&self, keeps: impl Fn(usize) -> bool) -> Extent {
         let mut extent = Extent { norm: 0.0, bias: 0.0 };
         for window in self.engine.windows.filled() {
             let block = &window.storage;
@@ -148,6 +148,42 @@ impl Walk<'_> {
         }
         extent
     }
+
+    /// How large all patterns are: [`Walk::extent_of`] without a question for each, for it comes before every retrieval.
+    pub fn extent(&self) -> Extent {
+        const CHUNK: usize = 1 << 14;
+        let mut extent = Extent { norm: 0.0, bias: 0.0 };
+        for window in self.engine.windows.filled() {
+            let from = self.range.start.clamp(window.first, window.first + window.rows) - window.first;
+            let to = self.range.end.clamp(window.first, window.first + window.rows) - window.first;
+            let block = &window.storage;
+            let largest = |extent: Extent, other: Extent| Extent {
+                norm: extent.norm.max(other.norm),
+                bias: extent.bias.max(other.bias),
+            };
+            let chunk = |(norms, bias): (&[f64], &[f32])| Extent {
+                norm: most(norms, |norm| norm),
+                bias: f64::from(most(bias, f32::abs)),
+            };
+            let (norms, bias) = (&block.norms[from..to], &block.bias[from..to]);
+            let chunks = norms.par_chunks(CHUNK).zip(bias.par_chunks(CHUNK));
+            extent = largest(extent, chunks.map(chunk).reduce(|| extent, largest));
+        }
+        extent
+    }
+}
+
+/// The largest of some numbers that are not negative, zero if there are none; in lanes, for speed.
+fn most<T: Copy + Default + PartialOrd>(numbers: &[T], map: impl Fn(T) -> T) -> T {
+    let larger = |a: T, b: T| if b > a { b } else { a };
+    let mut lanes = [T::default(); 16];
+    let (parts, rest) = numbers.as_chunks::<16>();
+    for part in parts {
+        for (lane, number) in lanes.iter_mut().zip(part) {
+            *lane = larger(*lane, map(*number));
+        }
+    }
+    lanes.into_iter().chain(rest.iter().map(|number| map(*number))).fold(T::default(), larger)
 }
 
 /// How large the patterns of a walk are.

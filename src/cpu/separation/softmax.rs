@@ -1,25 +1,135 @@
 //! Softmax and softmax1, online over tiles (Milakov and Gimelshein 2018): a running maximum and a running sum.
 
-use super::{Entry, Weigher};
+#![allow(clippy::inline_always, reason = "see `simd`")]
 
-/// Turns one tile of scores (`-inf` where masked) into weights `exp(z - max)`, after raising the running maximum, and
-/// adds them to the running sum. Returns the factor by which what was summed under the old maximum must shrink.
-pub fn tile(scores: &[f64], weights: &mut [f32], max: &mut f64, sum: &mut f64) -> f32 {
-    let before = *max;
-    *max = scores.iter().copied().fold(before, f64::max);
-    if *max == f64::NEG_INFINITY {
-        // Nothing usable so far: no difference of infinities is taken.
-        weights.fill(0.0);
-        return 1.0;
+use super::{Entry, Weigher};
+use crate::cpu::simd::{MOST_LANES, Simd, Work};
+use crate::cpu::similarity::Form;
+
+/// The running maxima and sums of some queries.
+pub struct Running {
+    max: Vec<f32>,
+    sum: Vec<f64>,
+    /// By how much what was summed before the last tile must shrink.
+    pub shrink: Vec<f32>,
+}
+
+impl Running {
+    pub fn new(queries: usize) -> Self {
+        Self { max: vec![f32::NEG_INFINITY; queries], sum: vec![0.0; queries], shrink: vec![1.0; queries] }
     }
-    let shrink = shrink(before, *max);
-    let mut tile_sum = 0.0f32;
-    for (weight, score) in weights.iter_mut().zip(scores) {
-        *weight = ((*score - *max) as f32).exp();
-        tile_sum += *weight;
+
+    pub fn max(&self, query: usize) -> f64 {
+        f64::from(self.max[query])
     }
-    *sum = *sum * shrink + f64::from(tile_sum);
-    shrink as f32
+
+    pub fn sum(&self, query: usize) -> f64 {
+        self.sum[query]
+    }
+
+    /// Takes in the sums of a tile; whether anything changes for what is summed by weight.
+    fn add(&mut self, tile: &[f32], from: usize) -> bool {
+        let mut changes = false;
+        for (q, tile) in (from..).zip(tile) {
+            changes |= *tile > 0.0 || self.shrink[q] != 1.0;
+            self.sum[q] = self.sum[q] * f64::from(self.shrink[q]) + f64::from(*tile);
+        }
+        changes
+    }
+}
+
+/// Turns one tile of scores (`-inf` where masked) into weights `exp(z - max)`, after raising the running maxima, and adds
+/// them to the running sums. The scores are as in [`Scores`](crate::cpu::similarity::Scores), those beyond `count` being
+/// anything. False where all weights are zero and nothing shrinks.
+pub struct Fold<'a> {
+    pub form: Form,
+    /// Of a panel, the floats of a row; else from one query's scores to the next, in whole vectors.
+    pub pitch: usize,
+    pub count: usize,
+    pub scores: &'a mut [f32],
+    pub running: &'a mut Running,
+}
+
+impl Fold<'_> {
+    #[inline(always)]
+    fn panel<S: Simd, const V: usize>(self, simd: S) -> bool {
+        let width = V * S::LANES;
+        let scores = &mut self.scores[..self.count * width];
+        let mut most = [simd.splat(0.0); V];
+        for (v, most) in most.iter_mut().enumerate() {
+            *most = simd.read(&self.running.max[v * S::LANES..]);
+        }
+        let before = most;
+        for row in scores.chunks_exact(width) {
+            for (v, most) in most.iter_mut().enumerate() {
+                *most = simd.max(*most, simd.read(&row[v * S::LANES..]));
+            }
+        }
+        let mut changes = false;
+        for v in 0..V {
+            let lanes = v * S::LANES;
+            simd.write(&mut self.running.max[lanes..], most[v]);
+            // Nothing usable so far: no difference of infinities is taken.
+            most[v] = simd.max(most[v], simd.splat(f32::MIN));
+            simd.write(&mut self.running.shrink[lanes..], simd.exp(simd.sub(before[v], most[v])));
+        }
+        let mut sums = [simd.splat(0.0); V];
+        for row in scores.chunks_exact_mut(width) {
+            for v in 0..V {
+                let part = &mut row[v * S::LANES..];
+                let weight = simd.exp(simd.sub(simd.read(part), most[v]));
+                simd.write(part, weight);
+                sums[v] = simd.add(sums[v], weight);
+            }
+        }
+        for (v, sum) in sums.iter().enumerate() {
+            let mut tile = [0.0; MOST_LANES];
+            simd.write(&mut tile, *sum);
+            changes |= self.running.add(&tile[..S::LANES], v * S::LANES);
+        }
+        changes
+    }
+
+    #[inline(always)]
+    fn rows<S: Simd>(self, simd: S) -> bool {
+        let mut changes = false;
+        for (q, scores) in self.scores.chunks_exact_mut(self.pitch).enumerate() {
+            let padded = self.count.next_multiple_of(S::LANES);
+            scores[self.count..padded].fill(f32::NEG_INFINITY);
+            let before = self.running.max[q];
+            let mut most = simd.splat(before);
+            for part in scores[..padded].chunks_exact(S::LANES) {
+                most = simd.max(most, simd.read(part));
+            }
+            let max = simd.largest(most);
+            self.running.max[q] = max;
+            let base = simd.splat(max.max(f32::MIN));
+            let mut shrink = [0.0; MOST_LANES];
+            simd.write(&mut shrink, simd.exp(simd.sub(simd.splat(before), base)));
+            self.running.shrink[q] = shrink[0];
+            let mut sum = simd.splat(0.0);
+            for part in scores[..padded].chunks_exact_mut(S::LANES) {
+                let weight = simd.exp(simd.sub(simd.read(part), base));
+                simd.write(part, weight);
+                sum = simd.add(sum, weight);
+            }
+            changes |= self.running.add(&[simd.sum(sum)], q);
+        }
+        changes
+    }
+}
+
+impl Work for Fold<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> bool {
+        match self.form {
+            Form::Rows => self.rows(simd),
+            Form::Panel if self.pitch == S::LANES => self.panel::<S, 1>(simd),
+            Form::Panel => self.panel::<S, 2>(simd),
+        }
+    }
 }
 
 /// `exp(before - max)`, also where there was nothing before.
@@ -45,16 +155,32 @@ pub fn solve(entries: &[Entry], plus_one: bool) -> Weigher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::simd::Level;
 
     #[test]
     fn masked_tiles_before_between_and_after() {
-        let masked = [f64::NEG_INFINITY; 2];
-        let (mut max, mut sum) = (f64::NEG_INFINITY, 0.0);
-        let mut weights = [9.0; 2];
-        for scores in [masked, [0.0, f64::NEG_INFINITY], masked, [3.0f64.ln(), 0.0]] {
-            tile(&scores, &mut weights, &mut max, &mut sum);
+        const MASKED: f32 = f32::NEG_INFINITY;
+        let tiles = [[MASKED; 2], [0.0, MASKED], [MASKED; 2], [3.0f32.ln(), 0.0]];
+        for level in Level::available() {
+            for (form, width) in [(Form::Rows, 0), (Form::Panel, level.lanes()), (Form::Panel, 2 * level.lanes())] {
+                let (pitch, queries) = if form == Form::Rows { (MOST_LANES, 3) } else { (width, width) };
+                let mut running = Running::new(queries);
+                for (tile, changes) in tiles.iter().zip([true, true, false, true]) {
+                    let mut scores = vec![f32::NAN; pitch * queries.max(2)];
+                    let place = |q: usize, t: usize| if form == Form::Rows { q * pitch + t } else { t * pitch + q };
+                    (0..queries).for_each(|q| (0..2).for_each(|t| scores[place(q, t)] = tile[t]));
+                    let scores = &mut scores[..pitch * if form == Form::Rows { queries } else { 2 }];
+                    let changed = level.run(Fold { form, pitch, count: 2, scores, running: &mut running });
+                    // A maximum that was not there yet shrinks zeros.
+                    assert_eq!(changed, changes, "{level:?} {form:?} {tile:?}");
+                    assert!((0..queries).all(|q| (0..2).all(|t| (0.0..=1.0).contains(&scores[place(q, t)]))));
+                }
+                for q in 0..queries {
+                    let (max, sum) = (running.max(q), running.sum(q));
+                    assert!((max - 3.0f64.ln()).abs() < 1e-6 && (sum - 5.0 / 3.0).abs() < 1e-6, "{max} {sum}");
+                }
+            }
         }
-        assert!((max - 3.0f64.ln()).abs() < 1e-12 && (sum - 5.0 / 3.0).abs() < 1e-6, "{max} {sum}");
         assert!(weigher(f64::NEG_INFINITY, 0.0, true).is_nothing());
     }
 

@@ -1,0 +1,140 @@
+//! One scan of a block of queries over some of the patterns: tile by tile, rough scores, and from them either weights and
+//! the sums of rows that they weigh, or lists of the patterns that can have weight.
+
+use std::ops::Range;
+
+use super::merge::{Candidates, Online, Scan, Sift};
+use super::projection::{Project, row_of_sums};
+use super::separation::softmax::{Fold, Running};
+use super::simd::Level;
+use super::similarity::{Block, Form, Query, Scores};
+use super::walk::{TILE, Tile, Walk};
+
+/// What a scan makes of its scores.
+pub(super) enum Into {
+    /// Sums of keys, and of values where they are asked for.
+    Sums { values: bool },
+    /// A list for each query.
+    Lists(Vec<Candidates>),
+}
+
+/// What the patterns of `range` leave of each of `queries`, which `block` packs.
+pub(super) fn scan(
+    walk: &Walk<'_>,
+    level: Level,
+    block: &Block,
+    queries: &[&Query],
+    range: &Range<usize>,
+    into: Into,
+) -> Vec<Scan> {
+    match into {
+        Into::Sums { values } => sums(walk, level, block, queries, range, values),
+        Into::Lists(mut lists) => {
+            scores(walk, level, block, queries, range, false, |tile, pitch, scores| {
+                let count = tile.bias.len();
+                level.run(Sift { form: block.form, pitch, count, first: tile.first, scores, lists: &mut lists });
+            });
+            lists.into_iter().map(Scan::Candidates).collect()
+        }
+    }
+}
+
+/// Calls `visit` with each tile, the pitch of its scores and the scores, `-inf` where masked.
+fn scores(
+    walk: &Walk<'_>,
+    level: Level,
+    block: &Block,
+    queries: &[&Query],
+    range: &Range<usize>,
+    values: bool,
+    mut visit: impl FnMut(&Tile<'_>, usize, &mut [f32]),
+) {
+    let rule = walk.engine.rule;
+    let (pitch, rows) = match block.form {
+        Form::Panel => (block.width, TILE),
+        Form::Rows => (TILE, block.queries),
+    };
+    let mut scores = vec![0.0f32; pitch * rows];
+    walk.tiles(range, values, |tile| {
+        level.run(Scores {
+            similarity: rule.similarity,
+            beta: rule.beta,
+            block,
+            keys: tile.keys,
+            bias: tile.bias,
+            norms: tile.norms,
+            pitch,
+            scores: &mut scores,
+        });
+        hide(walk, block.form, queries, tile, pitch, &mut scores);
+        visit(tile, pitch, &mut scores);
+    });
+}
+
+/// Sets the scores of patterns that may not be used to `-inf`.
+fn hide(walk: &Walk<'_>, form: Form, queries: &[&Query], tile: &Tile<'_>, pitch: usize, scores: &mut [f32]) {
+    let usable = walk.usable;
+    if usable.alive.is_none() && usable.mask.is_none() {
+        return;
+    }
+    let place = |q: usize, t: usize| match form {
+        Form::Panel => t * pitch + q,
+        Form::Rows => q * pitch + t,
+    };
+    let shared = !usable.mask.is_some_and(crate::mask::Mask::is_per_query);
+    for t in 0..tile.bias.len() {
+        let keeps = |q: usize| usable.keeps(queries[q].position, tile.first + t);
+        if shared && keeps(0) {
+            continue;
+        }
+        for q in 0..queries.len() {
+            if shared || !keeps(q) {
+                scores[place(q, t)] = f32::NEG_INFINITY;
+            }
+        }
+    }
+}
+
+fn sums(
+    walk: &Walk<'_>,
+    level: Level,
+    block: &Block,
+    queries: &[&Query],
+    range: &Range<usize>,
+    values: bool,
+) -> Vec<Scan> {
+    let layout = walk.engine.layout;
+    let form = block.form;
+    let strides = [layout.key_stride(), if values { layout.value_stride() } else { 0 }];
+    let lanes = if form == Form::Panel { block.width } else { block.queries };
+    let mut running = Running::new(lanes);
+    let mut sums =
+        strides.map(|stride| vec![0.0f32; lanes * if form == Form::Panel { stride } else { row_of_sums(stride) }]);
+    scores(walk, level, block, queries, range, values, |tile, pitch, scores| {
+        let count = tile.bias.len();
+        if !level.run(Fold { form, pitch, count, scores, running: &mut running }) {
+            return;
+        }
+        for ((rows, stride), sums) in [Some(tile.keys), tile.values].into_iter().zip(strides).zip(&mut sums) {
+            if let Some(rows) = rows {
+                level.run(Project { form, pitch, weights: scores, shrink: &running.shrink, rows, stride, sums });
+            }
+        }
+    });
+    let row = |sums: &[f32], stride: usize, q: usize| -> Vec<f32> {
+        match form {
+            Form::Panel => (0..stride).map(|c| sums[c * lanes + q]).collect(),
+            Form::Rows => sums[q * row_of_sums(stride)..][..stride].to_vec(),
+        }
+    };
+    (0..block.queries)
+        .map(|q| {
+            Scan::Online(Online {
+                max: running.max(q),
+                sum: running.sum(q),
+                keys: row(&sums[0], strides[0], q),
+                values: row(&sums[1], strides[1], q),
+            })
+        })
+        .collect()
+}

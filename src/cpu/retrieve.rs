@@ -22,8 +22,12 @@ const WAVE: usize = 4096;
 const ENTRIES: usize = 1 << 21;
 /// Queries whose lists are taken to be at work at once, at the most.
 const LISTS: usize = 256;
+/// Queries for which a few rows each are not worth a task.
+const FEW: usize = 8;
 /// The most entries of one list.
 const LIST: usize = 1 << 16;
+/// The most entries of one list of exact scores, of which one query at a time has one for each split: 4 MiB.
+const EXACT: usize = 1 << 12;
 /// Where rough scores may be off by more than this, softmax goes by exact ones.
 const ROUGH: f64 = 1e-3;
 /// Where rough scores may be off by more than this, so does everything: lists would be long for no good reason.
@@ -69,8 +73,8 @@ struct Recall {
     query: Query,
     /// The state before the last update.
     before: Option<Query>,
-    /// `sum_i p_i k_i` before clamping.
-    sum: Vec<f64>,
+    /// `sum_i p_i k_i` before clamping, where that is not the state.
+    sum: Option<Vec<f64>>,
     value: Option<Vec<f64>>,
     weigher: Weigher,
     /// Whether the weigher comes from exact scores.
@@ -81,9 +85,12 @@ struct Recall {
     done: bool,
 }
 
-/// The answer to one query.
+/// The answer to one query, but for its rows.
 struct Answer {
-    recall: Recall,
+    steps: u32,
+    change: f32,
+    status: Status,
+    trace: Vec<f64>,
     energy: Option<f64>,
     report: report::Report,
 }
@@ -105,18 +112,26 @@ impl Engine {
         let patterns = walk.usable.patterns;
         let plan = Plan::new(walk, options.plan_for.unwrap_or(batch));
         let stored = alive.map_or(patterns, |alive| alive.iter().filter(|alive| **alive).count());
+        // Blocks that need not be made anew go their own way, in little memory.
+        let wave = if options.stops_early() { WAVE } else { plan.block };
+        let (columns, output_columns) = (layout.dim, layout.output_dim());
+        let (mut state, mut output) = (vec![0.0; batch * columns], vec![0.0; batch * output_columns]);
         let answers: Vec<Vec<Answer>> = queries
-            .chunks(WAVE * layout.dim)
+            .par_chunks(wave * columns)
+            .zip(state.par_chunks_mut(wave * columns))
+            .zip(output.par_chunks_mut(wave * output_columns))
             .enumerate()
-            .map(|(wave, rows)| plan.wave(wave * WAVE, rows, options, stored))
+            .map(|(number, ((rows, state), output))| plan.wave(number * wave, rows, (state, output), options, stored))
             .collect();
 
         let top = options.top.min(patterns);
         let mut retrieval = Retrieval {
             batch,
             dim: layout.dim,
-            value_dim: layout.output_dim(),
+            value_dim: output_columns,
             patterns,
+            state,
+            output,
             clamped: options.clamp.is_some(),
             energy: options.energy.then(Vec::new),
             energy_trace: options.trace.then(Vec::new),
@@ -125,19 +140,15 @@ impl Engine {
             ..Retrieval::default()
         };
         let mut rows: Vec<Option<Vec<f32>>> = Vec::with_capacity(batch);
-        for Answer { recall, energy, report } in answers.into_iter().flatten() {
-            let narrow = |row: &[f64], columns: usize, to: &mut Vec<f32>| {
-                to.extend(row[..columns].iter().map(|v| *v as f32));
-            };
-            narrow(&recall.query.exact, layout.dim, &mut retrieval.state);
-            narrow(recall.value.as_ref().unwrap_or(&recall.sum), layout.output_dim(), &mut retrieval.output);
-            retrieval.steps.push(recall.steps);
-            retrieval.change.push(recall.change);
-            retrieval.converged.push(recall.change <= options.tolerance());
-            retrieval.status.push(if recall.weigher.is_nothing() { Status::NothingLeft } else { Status::Answered });
+        for answer in answers.into_iter().flatten() {
+            let Answer { energy, report, trace, .. } = answer;
+            retrieval.steps.push(answer.steps);
+            retrieval.change.push(answer.change);
+            retrieval.converged.push(answer.change <= options.tolerance());
+            retrieval.status.push(answer.status);
             retrieval.energy.iter_mut().zip(energy).for_each(|(all, energy)| all.push(energy));
             if let Some(traces) = &mut retrieval.energy_trace {
-                traces.push(recall.trace);
+                traces.push(trace);
             }
             if let Some(top) = &mut retrieval.top {
                 top.index.extend(report.top.iter().map(|(index, _)| *index));
@@ -252,14 +263,10 @@ impl<'a> Plan<'a> {
         for (number, one) in blocks.into_iter().flatten().zip(scanned.into_iter().flatten()) {
             solved[*number] = one;
         }
-        // Of the others as many at a time as have room for lists of everything, if that is any.
-        let left: Vec<usize> = (0..queries.len()).filter(|number| solved[*number].is_none()).collect();
-        let together = (ENTRIES / 4 / self.walk.range.len().max(1)).clamp(1, LISTS);
-        for numbers in left.chunks(together) {
-            let limit = ENTRIES / 4 / together;
-            let exact: Vec<Solved> = numbers.par_iter().map(|number| self.exact(queries[*number], limit)).collect();
-            for (number, one) in numbers.iter().zip(exact) {
-                solved[*number] = Some(one);
+        // The others one after the other, each by every core: their lists may be long.
+        for (query, one) in queries.iter().zip(&mut solved) {
+            if one.is_none() {
+                *one = Some(self.exact(query));
             }
         }
         solved.into_iter().map(|one| one.expect("every query is solved")).collect()
@@ -306,8 +313,9 @@ impl<'a> Plan<'a> {
                     // The sums are zeros.
                     _ => 1.0,
                 };
+                let share = 1.0 / total;
                 // Zero has one sign, whatever was skipped on the way.
-                let mean = |sums: Vec<f32>| sums.into_iter().map(|sum| f64::from(sum) / total + 0.0).collect();
+                let mean = |sums: Vec<f32>| sums.into_iter().map(|sum| f64::from(sum) * share + 0.0).collect();
                 Some(Solved { weigher, support: None, sums: Some((mean(online.keys), mean(online.values))) })
             }
             Scan::Candidates(list) if list.overflow => None,
@@ -333,11 +341,12 @@ impl<'a> Plan<'a> {
         Solved { weigher, support: Some(entries), sums: None }
     }
 
-    /// Solves one query from exact scores: from a list of up to `limit`, or by further passes where that is too short.
-    fn exact(&self, query: &Query, limit: usize) -> Solved {
+    /// Solves one query from exact scores: from a list of up to `EXACT` a split, or by further passes where that is too
+    /// short.
+    fn exact(&self, query: &Query) -> Solved {
         let keep = self.keep(0.0);
-        if !matches!(keep, Keep::Largest { k, .. } if k > limit / 2) {
-            let make = |_| Candidates::new(keep, limit);
+        if !matches!(keep, Keep::Largest { k, .. } if k > EXACT / 2) {
+            let make = |_| Candidates::new(keep, EXACT);
             let mut lists =
                 self.walk.pass(query, false, make, |list, one| list.push((one.score, one.index))).into_iter();
             let first = lists.next().unwrap_or_else(|| make(0));
@@ -345,7 +354,7 @@ impl<'a> Plan<'a> {
                 all.merge(list);
                 all
             });
-            if !list.overflow && list.entries.len() <= limit {
+            if !list.overflow {
                 list.prune();
                 return self.listed(list.entries);
             }
@@ -358,7 +367,7 @@ impl<'a> Plan<'a> {
     pub fn solve(&self, query: &Query) -> Solved {
         match self.way(query) {
             Way::List => self.scan(&[query], false).pop().expect("one answer to one query"),
-            _ => self.exact(query, self.limit),
+            _ => self.exact(query),
         }
     }
 
@@ -402,8 +411,17 @@ impl<'a> Plan<'a> {
         sums
     }
 
-    /// The answers to one wave of queries, the first of which is number `first` of the batch.
-    fn wave(&self, first: usize, rows: &[f32], options: &RetrieveOptions, stored: usize) -> Vec<Answer> {
+    /// The answers to one wave of queries, the first of which is number `first` of the batch; their states and outputs go
+    /// into the rows of `into`.
+    fn wave(
+        &self,
+        first: usize,
+        rows: &[f32],
+        into: (&mut [f32], &mut [f32]),
+        options: &RetrieveOptions,
+        stored: usize,
+    ) -> Vec<Answer> {
+        let (states_into, outputs_into) = into;
         let engine = self.walk.engine;
         let (dim, has_values) = (engine.layout.dim, engine.layout.value_dim.is_some());
         let mut recalls: Vec<Recall> = rows
@@ -417,7 +435,7 @@ impl<'a> Plan<'a> {
                 Recall {
                     query,
                     before: None,
-                    sum: Vec::new(),
+                    sum: None,
                     value: None,
                     weigher: Weigher::Nothing,
                     exact: false,
@@ -444,7 +462,7 @@ impl<'a> Plan<'a> {
                     (solved, keys, values)
                 })
                 .collect();
-            active.par_iter_mut().zip(sums).for_each(|(recall, (solved, keys, sums))| {
+            active.par_iter_mut().with_min_len(FEW).zip(sums).for_each(|(recall, (solved, keys, sums))| {
                 recall.exact = !matches!(self.way(&recall.query), Way::Online);
                 let row = &rows[(recall.query.position - first) * dim..][..dim];
                 let known = options.clamp.as_ref().map(|clamp| &clamp[recall.query.position * dim..][..dim]);
@@ -472,7 +490,22 @@ impl<'a> Plan<'a> {
         for (recall, output) in late.into_iter().zip(outputs) {
             recall.value = Some(output);
         }
-        recalls.into_par_iter().map(|recall| self.answer(recall, options, stored)).collect()
+        let layout = engine.layout;
+        let narrow = |row: &[f64], to: &mut [f32]| to.iter_mut().zip(row).for_each(|(to, v)| *to = *v as f32);
+        recalls
+            .into_par_iter()
+            .with_min_len(FEW)
+            .zip(states_into.par_chunks_exact_mut(layout.dim))
+            .zip(outputs_into.par_chunks_exact_mut(layout.output_dim()))
+            .map(|((recall, state), output)| {
+                narrow(&recall.query.exact, state);
+                match recall.value.as_ref().or(recall.sum.as_ref()) {
+                    Some(row) => narrow(row, output),
+                    None => output.copy_from_slice(state),
+                }
+                self.answer(recall, options, stored)
+            })
+            .collect()
     }
 
     fn answer(&self, recall: Recall, options: &RetrieveOptions, stored: usize) -> Answer {
@@ -493,28 +526,46 @@ impl<'a> Plan<'a> {
             }
             _ => report::Report::default(),
         };
-        Answer { recall, energy, report }
+        Answer {
+            steps: recall.steps,
+            change: recall.change,
+            status: if recall.weigher.is_nothing() { Status::NothingLeft } else { Status::Answered },
+            trace: recall.trace,
+            energy,
+            report,
+        }
     }
 }
 
 impl Recall {
     /// Takes the step to the weighted sum of keys, but for the coordinates that are `known` to be as in `row`.
     fn advance(&mut self, solved: &Solved, sum: Vec<f64>, row: &[f32], known: Option<&[bool]>) {
-        let mut next = sum.clone();
+        let mut next = sum;
+        self.sum = None;
         // A query with nothing left has the state zero, which says so in every coordinate.
         if let (Some(known), false) = (known, solved.weigher.is_nothing()) {
+            self.sum = Some(next.clone());
             for ((next, known), given) in next.iter_mut().zip(known).zip(row) {
                 if *known {
                     *next = f64::from(*given);
                 }
             }
         }
-        let moves = self.query.exact.iter().zip(&next).map(|(x, next)| (next - x).abs());
-        self.change = moves.fold(0.0, f64::max) as f32;
+        self.change = largest_move(&self.query.exact, &next) as f32;
         let next = Query::new(self.query.position, next);
         self.before = Some(std::mem::replace(&mut self.query, next));
-        self.sum = sum;
         self.weigher = solved.weigher;
         self.steps += 1;
     }
+}
+
+/// `max |a - b|`, in lanes, for speed; rows are whole vectors of four.
+fn largest_move(a: &[f64], b: &[f64]) -> f64 {
+    let mut lanes = [0.0f64; 4];
+    for (a, b) in a.as_chunks::<4>().0.iter().zip(b.as_chunks::<4>().0) {
+        for lane in 0..4 {
+            lanes[lane] = lanes[lane].max((a[lane] - b[lane]).abs());
+        }
+    }
+    lanes.into_iter().fold(0.0, f64::max)
 }

@@ -1,8 +1,10 @@
 //! Rows of one window in host memory, in the precision in which they are stored, read back tile by tile as `f32`.
+#![allow(unsafe_code, reason = "narrow rows are read by vectors whose bounds are those of a chunk")]
+#![allow(clippy::inline_always, reason = "see `simd`")]
 
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 
+use super::simd::{Level, Simd, Work};
 use crate::error::{Error, Result};
 #[cfg(feature = "files")]
 use crate::store::Encoded;
@@ -93,19 +95,68 @@ impl Rows {
             Self::F32(rows) => return &rows[range],
             Self::F16(rows) => {
                 scratch.resize(count * stride, 0.0);
-                rows[range].convert_to_f32_slice(scratch);
+                Level::best().run(Halves { from: &rows[range], to: scratch });
             }
             Self::I8 { levels, scales } => {
                 scratch.resize(count * stride, 0.0);
-                let rows = scratch.chunks_exact_mut(stride).zip(levels[range].chunks_exact(stride));
-                for ((to, from), scale) in rows.zip(&scales[at..]) {
-                    for (to, level) in to.iter_mut().zip(from) {
-                        *to = f32::from(*level) * scale;
-                    }
-                }
+                Level::best().run(Bytes { from: &levels[range], scales: &scales[at..], stride, to: scratch });
             }
         }
         scratch
+    }
+}
+
+/// Halves as floats.
+struct Halves<'a> {
+    from: &'a [f16],
+    to: &'a mut [f32],
+}
+
+impl Work for Halves<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let mut to = self.to.chunks_exact_mut(S::LANES);
+        let from = self.from.chunks_exact(S::LANES);
+        let rest = from.remainder();
+        for (to, from) in (&mut to).zip(from) {
+            // SAFETY: a chunk has that many halves.
+            simd.write(to, unsafe { simd.load_halves(from.as_ptr()) });
+        }
+        for (to, from) in to.into_remainder().iter_mut().zip(rest) {
+            *to = from.to_f32();
+        }
+    }
+}
+
+/// Levels times the scale of their row.
+struct Bytes<'a> {
+    from: &'a [i8],
+    scales: &'a [f32],
+    stride: usize,
+    to: &'a mut [f32],
+}
+
+impl Work for Bytes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let rows = self.to.chunks_exact_mut(self.stride).zip(self.from.chunks_exact(self.stride));
+        for ((to, from), scale) in rows.zip(self.scales) {
+            let mut to = to.chunks_exact_mut(S::LANES);
+            let from = from.chunks_exact(S::LANES);
+            let rest = from.remainder();
+            for (to, from) in (&mut to).zip(from) {
+                // SAFETY: a chunk has that many bytes.
+                let levels = unsafe { simd.load_bytes(from.as_ptr()) };
+                simd.write(to, simd.mul(levels, simd.splat(*scale)));
+            }
+            for (to, from) in to.into_remainder().iter_mut().zip(rest) {
+                *to = f32::from(*from) * scale;
+            }
+        }
     }
 }
 

@@ -6,9 +6,12 @@ use std::ops::Range;
 use super::merge::{Candidates, Online, Scan, Sift};
 use super::projection::{Project, row_of_sums};
 use super::separation::softmax::{Fold, Running};
-use super::simd::Level;
+use super::simd::{Level, MOST_LANES};
 use super::similarity::{Block, Form, Query, Scores};
 use super::walk::{TILE, Tile, Walk};
+
+/// Floats of a tile that few queries go over: 16 KiB.
+const NEAR: usize = 4096;
 
 /// What a scan makes of its scores.
 pub(super) enum Into {
@@ -55,7 +58,12 @@ fn scores(
         Form::Rows => (TILE, block.queries),
     };
     let mut scores = vec![0.0f32; pitch * rows];
-    walk.tiles(range, values, |tile| {
+    let tile_rows = match block.form {
+        Form::Panel => TILE,
+        // Both products read the tile; it must stay in the smallest cache in between.
+        Form::Rows => (NEAR / walk.engine.layout.key_stride()).next_multiple_of(MOST_LANES).min(TILE),
+    };
+    walk.tiles(range, tile_rows, values, |tile| {
         level.run(Scores {
             similarity: rule.similarity,
             beta: rule.beta,
@@ -121,20 +129,24 @@ fn sums(
             }
         }
     });
-    let row = |sums: &[f32], stride: usize, q: usize| -> Vec<f32> {
-        match form {
-            Form::Panel => (0..stride).map(|c| sums[c * lanes + q]).collect(),
-            Form::Rows => sums[q * row_of_sums(stride)..][..stride].to_vec(),
-        }
-    };
-    (0..block.queries)
-        .map(|q| {
-            Scan::Online(Online {
-                max: running.max(q),
-                sum: running.sum(q),
-                keys: row(&sums[0], strides[0], q),
-                values: row(&sums[1], strides[1], q),
-            })
-        })
+    let [keys, values] = [0, 1].map(|i| match form {
+        Form::Panel => columns(&sums[i], lanes, strides[i]),
+        Form::Rows => sums[i].chunks(row_of_sums(strides[i]).max(1)).map(|row| row[..strides[i]].to_vec()).collect(),
+    });
+    let rows = keys.into_iter().zip(values.into_iter().chain(std::iter::repeat(Vec::new())));
+    rows.take(block.queries)
+        .enumerate()
+        .map(|(q, (keys, values))| Scan::Online(Online { max: running.max(q), sum: running.sum(q), keys, values }))
         .collect()
+}
+
+/// The columns of a matrix of `columns` columns and `length` rows, a few rows at a time while they are in cache.
+fn columns(matrix: &[f32], columns: usize, length: usize) -> Vec<Vec<f32>> {
+    let mut result: Vec<Vec<f32>> = (0..columns).map(|_| Vec::with_capacity(length)).collect();
+    for rows in matrix.chunks(16 * columns) {
+        for (c, column) in result.iter_mut().enumerate() {
+            column.extend(rows[c..].iter().step_by(columns));
+        }
+    }
+    result
 }

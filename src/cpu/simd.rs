@@ -7,6 +7,8 @@
 
 use std::sync::OnceLock;
 
+use half::f16;
+
 /// The most lanes of any vector here.
 pub const MOST_LANES: usize = 16;
 
@@ -19,6 +21,17 @@ pub(super) trait Simd: Copy {
     const MANY_REGISTERS: bool;
 
     fn splat(self, value: f32) -> Self::Vector;
+    /// Asks for the cache line of an address, which may be any.
+    #[inline(always)]
+    fn prefetch(self, address: *const f32) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: every x86-64 processor has the instruction, and it touches nothing.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = address;
+    }
     /// # Safety
     /// `from` is readable for `LANES` floats.
     unsafe fn load(self, from: *const f32) -> Self::Vector;
@@ -29,6 +42,14 @@ pub(super) trait Simd: Copy {
     /// # Safety
     /// `to` is writable for `LANES` floats.
     unsafe fn store(self, to: *mut f32, vector: Self::Vector);
+    /// `LANES` halves, as floats.
+    /// # Safety
+    /// `from` is readable for `LANES` halves.
+    unsafe fn load_halves(self, from: *const f16) -> Self::Vector;
+    /// `LANES` small integers, as floats.
+    /// # Safety
+    /// `from` is readable for `LANES` bytes.
+    unsafe fn load_bytes(self, from: *const i8) -> Self::Vector;
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
@@ -125,7 +146,8 @@ impl Level {
             if is_x86_feature_detected!("avx512f") {
                 sets.push(Self(Set::Avx512));
             }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            if avx2 && is_x86_feature_detected!("f16c") {
                 sets.push(Self(Set::Avx2));
             }
         }
@@ -208,6 +230,20 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn load_halves(self, from: *const f16) -> [f32; 4] {
+        // SAFETY: the caller says that these halves are readable.
+        let halves = unsafe { from.cast::<[f16; 4]>().read() };
+        lanes!(l => halves[l].to_f32())
+    }
+
+    #[inline(always)]
+    unsafe fn load_bytes(self, from: *const i8) -> [f32; 4] {
+        // SAFETY: the caller says that these bytes are readable.
+        let bytes = unsafe { from.cast::<[i8; 4]>().read() };
+        lanes!(l => f32::from(bytes[l]))
+    }
+
+    #[inline(always)]
     fn add(self, a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
         lanes!(l => a[l] + b[l])
     }
@@ -270,8 +306,11 @@ impl Simd for Portable {
 mod x86 {
     #![allow(clippy::wildcard_imports, reason = "the list would be as long as the code")]
 
-    use super::{Simd, Work};
     use std::arch::x86_64::*;
+
+    use half::f16;
+
+    use super::{Simd, Work};
 
     /// # Safety
     /// The processor has AVX-512F.
@@ -281,8 +320,8 @@ mod x86 {
     }
 
     /// # Safety
-    /// The processor has AVX2 and FMA.
-    #[target_feature(enable = "avx2,fma")]
+    /// The processor has AVX2, FMA and F16C.
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub unsafe fn avx2<W: Work>(work: W) -> W::Output {
         work.run(Avx2(()))
     }
@@ -322,6 +361,18 @@ mod x86 {
         unsafe fn store(self, to: *mut f32, vector: __m512) {
             // SAFETY: the caller's.
             unsafe { _mm512_storeu_ps(to, vector) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_halves(self, from: *const f16) -> __m512 {
+            // SAFETY: the caller's.
+            unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_bytes(self, from: *const i8) -> __m512 {
+            // SAFETY: the caller's.
+            unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()))) }
         }
 
         #[inline(always)]
@@ -409,6 +460,18 @@ mod x86 {
         unsafe fn store(self, to: *mut f32, vector: __m256) {
             // SAFETY: the caller's.
             unsafe { _mm256_storeu_ps(to, vector) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_halves(self, from: *const f16) -> __m256 {
+            // SAFETY: the caller's.
+            unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_bytes(self, from: *const i8) -> __m256 {
+            // SAFETY: the caller's.
+            unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast()))) }
         }
 
         #[inline(always)]

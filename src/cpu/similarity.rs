@@ -41,7 +41,11 @@ pub(super) struct Query {
 
 impl Query {
     pub fn new(position: usize, exact: Vec<f64>) -> Self {
-        let norm = exact.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let mut squares = [0.0; 4];
+        for x in exact.chunks(4) {
+            x.iter().zip(&mut squares).for_each(|(x, sum)| *sum += x * x);
+        }
+        let norm = squares.iter().sum::<f64>().sqrt();
         Self { position, exact, norm }
     }
 }
@@ -90,10 +94,21 @@ impl Block {
             Form::Rows => (depth.next_multiple_of(MOST_LANES), queries.len()),
         };
         let mut data = vec![0.0; width * rows];
-        for (q, query) in queries.iter().enumerate() {
-            let norm = if similarity == Similarity::Cosine { query.norm.max(SMALLEST_NORM) } else { 1.0 };
-            for (c, x) in query.exact.iter().enumerate() {
-                data[if form == Form::Panel { c * width + q } else { q * width + c }] = (x / norm) as f32;
+        let scale =
+            |query: &&Query| if similarity == Similarity::Cosine { 1.0 / query.norm.max(SMALLEST_NORM) } else { 1.0 };
+        let scales: Vec<f64> = queries.iter().map(scale).collect();
+        for (r, row) in data.chunks_exact_mut(width).enumerate() {
+            match form {
+                Form::Panel => {
+                    for ((to, query), scale) in row.iter_mut().zip(queries).zip(&scales) {
+                        *to = (query.exact[r] * scale) as f32;
+                    }
+                }
+                Form::Rows => {
+                    for (to, x) in row.iter_mut().zip(&queries[r].exact) {
+                        *to = (x * scales[r]) as f32;
+                    }
+                }
             }
         }
         Self { form, queries: queries.len(), width, data }
@@ -176,7 +191,10 @@ fn sums<S: Simd, T: Term, const M: usize>(simd: S, term: T, x: &[f32], keys: &[f
     while c + S::LANES <= stride {
         let x = simd.read(&x[c..]);
         for (m, lanes) in lanes.iter_mut().enumerate() {
-            *lanes = term.add(simd, *lanes, simd.read(&keys[m * stride + c..]), x);
+            let key = &keys[m * stride + c..];
+            // Rows far apart are no stream that a processor would see by itself.
+            simd.prefetch(key.as_ptr().wrapping_add(M * stride));
+            *lanes = term.add(simd, *lanes, simd.read(key), x);
         }
         c += S::LANES;
     }

@@ -8,8 +8,8 @@ use super::Engine;
 use super::similarity::{self, Query};
 use crate::mask::Mask;
 
-/// Patterns whose scores are held at once.
-pub(super) const TILE: usize = 64;
+/// Patterns whose scores are held at once, at the most.
+pub(super) const TILE: usize = 128;
 /// Parallel tasks to aim for; a constant, so that the bits do not depend on the number of cores.
 pub(super) const TASKS: usize = 64;
 
@@ -62,16 +62,16 @@ pub(super) fn split(range: &Range<usize>, splits: usize) -> Vec<Range<usize>> {
 }
 
 impl Walk<'_> {
-    /// The tiles of `range`, in order.
-    pub fn tiles(&self, range: &Range<usize>, values: bool, mut visit: impl FnMut(&Tile<'_>)) {
+    /// The tiles of `range`, of up to `rows` patterns, in order.
+    pub fn tiles(&self, range: &Range<usize>, rows: usize, values: bool, mut visit: impl FnMut(&Tile<'_>)) {
         let layout = self.engine.layout;
         let (key_stride, value_stride) = (layout.key_stride(), layout.value_stride());
         let (mut key_scratch, mut value_scratch) = (Vec::new(), Vec::new());
         for window in self.engine.windows.filled() {
             let from = range.start.max(window.first) - window.first;
             let to = range.end.min(window.first + window.rows).saturating_sub(window.first);
-            for start in (from..to).step_by(TILE) {
-                let count = TILE.min(to - start);
+            for start in (from..to).step_by(rows) {
+                let count = rows.min(to - start);
                 let block = &window.storage;
                 visit(&Tile {
                     first: window.first + start,
@@ -108,7 +108,7 @@ impl Walk<'_> {
             .enumerate()
             .map(|(number, range)| {
                 let mut folded = make(number);
-                self.tiles(&range, values, |tile| {
+                self.tiles(&range, TILE, values, |tile| {
                     for (t, key) in tile.keys.chunks_exact(layout.key_stride()).enumerate() {
                         let index = tile.first + t;
                         if self.usable.keeps(query.position, index) {

@@ -61,8 +61,10 @@ pub use wgpu;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// What the project's own tests reach for and nobody else should: kernels as linked text, plans, and their bounds.
+/// What the project's own tests and benches reach for and nobody else should: kernels as linked text, plans, and their
+/// bounds; the CPU engine's stages.
 #[doc(hidden)]
 pub mod internals {
+    pub use crate::cpu::internals::*;
     pub use crate::gpu::internals::*;
 }

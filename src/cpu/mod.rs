@@ -17,6 +17,7 @@ mod scan;
 mod separation;
 mod simd;
 mod similarity;
+mod stages;
 #[cfg(feature = "files")]
 mod stored;
 mod walk;
@@ -26,6 +27,11 @@ use crate::rule::Rule;
 use crate::store::{Growth, Layout, NewRows, Pattern, Windows, stride};
 pub(crate) use partial::{Scorer, weights};
 use rows::{Rows, zeros};
+
+/// What the project's benches reach for.
+pub mod internals {
+    pub use super::stages::Stages;
+}
 
 /// What one window stores of its rows.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 #![allow(clippy::inline_always, reason = "see `simd`")]
 
 use super::product::{Matrix, Times, product};
-use super::simd::{MOST_LANES, Simd, Work};
+use super::simd::{Level, MOST_LANES, Simd, Work};
 use super::similarity::Form;
 
 /// `sums = sums * shrink + sum_t weights[t] * rows[t]` for each query, for a scan.
@@ -108,15 +108,29 @@ impl Work for Project<'_> {
 
 /// `sums += weight * row`, for the rows of a support.
 pub(super) fn add(sums: &mut [f64], weight: f64, row: &[f32]) {
-    for (sum, value) in sums.iter_mut().zip(row) {
-        *sum += weight * f64::from(*value);
+    Level::best().run(Add { sums, weight, row });
+}
+
+struct Add<'a> {
+    sums: &'a mut [f64],
+    weight: f64,
+    row: &'a [f32],
+}
+
+impl Work for Add<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) {
+        for (sum, value) in self.sums.iter_mut().zip(self.row) {
+            *sum += self.weight * f64::from(*value);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::simd::Level;
 
     #[test]
     fn every_shape_is_summed_whole() {

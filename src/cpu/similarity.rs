@@ -52,6 +52,7 @@ impl Query {
 
 /// `similarity(x, k)` in `f64`, for a key of norm `norm`. Euclidean is computed from differences: expanding the square
 /// would cancel where distances are small beside the norms.
+#[inline(always)]
 pub(super) fn exact(similarity: Similarity, x: &Query, key: &[f32], norm: f64) -> f64 {
     let x_row = &x.exact;
     match similarity {
@@ -59,6 +60,27 @@ pub(super) fn exact(similarity: Similarity, x: &Query, key: &[f32], norm: f64) -
         Similarity::Cosine => sum64(x_row, key, |x, k| x * k) / (x.norm.max(SMALLEST_NORM) * norm.max(SMALLEST_NORM)),
         Similarity::Euclidean => -0.5 * sum64(x_row, key, |x, k| (x - k) * (x - k)),
         Similarity::Manhattan => -sum64(x_row, key, |x, k| (x - k).abs()),
+    }
+}
+
+/// [`exact`] for each of some keys. Every level gives the same bits.
+pub(super) struct Exact<'a> {
+    pub similarity: Similarity,
+    pub query: &'a Query,
+    pub keys: &'a [f32],
+    pub norms: &'a [f64],
+    pub scores: &'a mut [f64],
+}
+
+impl Work for Exact<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) {
+        let rows = self.keys.chunks_exact(self.keys.len() / self.norms.len());
+        for ((score, key), norm) in self.scores.iter_mut().zip(rows).zip(self.norms) {
+            *score = exact(self.similarity, self.query, key, *norm);
+        }
     }
 }
 
@@ -75,6 +97,7 @@ pub(super) enum Form {
 const CHAIN: usize = 64;
 
 /// Queries as the scan reads them.
+#[derive(Debug)]
 pub(super) struct Block {
     pub form: Form,
     pub queries: usize,

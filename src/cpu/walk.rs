@@ -5,7 +5,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Engine;
-use super::similarity::{self, Query};
+use super::simd::Level;
+use super::similarity::{Exact, Query};
 use crate::mask::Mask;
 
 /// Patterns whose scores are held at once, at the most.
@@ -108,12 +109,14 @@ impl Walk<'_> {
             .enumerate()
             .map(|(number, range)| {
                 let mut folded = make(number);
+                let mut scores = [0.0; TILE];
                 self.tiles(&range, TILE, values, |tile| {
-                    for (t, key) in tile.keys.chunks_exact(layout.key_stride()).enumerate() {
+                    let Tile { keys, norms, .. } = *tile;
+                    Level::best().run(Exact { similarity, query, keys, norms, scores: &mut scores });
+                    for (t, key) in keys.chunks_exact(layout.key_stride()).enumerate() {
                         let index = tile.first + t;
                         if self.usable.keeps(query.position, index) {
-                            let score =
-                                self.score(similarity::exact(similarity, query, key, tile.norms[t]), tile.bias[t]);
+                            let score = self.score(scores[t], tile.bias[t]);
                             let stride = layout.value_stride();
                             let value = tile.values.map(|values| &values[t * stride..(t + 1) * stride]);
                             visit(&mut folded, &Scored { index, score, key, value });
@@ -128,8 +131,10 @@ impl Walk<'_> {
     /// The exact score of one pattern.
     pub fn score_of(&self, query: &Query, index: usize, scratch: &mut Vec<f32>) -> f64 {
         let (block, at) = self.engine.windows.row(index);
-        let key = block.keys.load(at, 1, self.engine.layout.key_stride(), scratch);
-        self.score(similarity::exact(self.engine.rule.similarity, query, key, block.norms[at]), block.bias[at])
+        let keys = block.keys.load(at, 1, self.engine.layout.key_stride(), scratch);
+        let (similarity, norms, mut scores) = (self.engine.rule.similarity, &block.norms[at..=at], [0.0]);
+        Level::best().run(Exact { similarity, query, keys, norms, scores: &mut scores });
+        self.score(scores[0], block.bias[at])
     }
 
     /// How large the patterns are that `keeps` lets through.

@@ -7,6 +7,7 @@ use crate::cpu::simd::{MOST_LANES, Simd, Work};
 use crate::cpu::similarity::Form;
 
 /// The running maxima and sums of some queries.
+#[derive(Debug)]
 pub struct Running {
     max: Vec<f32>,
     sum: Vec<f64>,

@@ -1,0 +1,117 @@
+//! The stages of a scan over one tile, one at a time, for measurements.
+
+use super::projection::{Project, row_of_sums};
+use super::separation::softmax::{Fold, Running};
+use super::simd::Level;
+use super::similarity::{Block, Form, Query, Scores};
+use super::walk::TILE;
+use crate::rule::Similarity;
+use crate::store::stride;
+
+/// One tile of patterns and one block of queries, under dot similarity and softmax.
+#[derive(Debug)]
+pub struct Stages {
+    level: Level,
+    block: Block,
+    keys: Vec<f32>,
+    bias: Vec<f32>,
+    norms: Vec<f64>,
+    stride: usize,
+    pitch: usize,
+    scores: Vec<f32>,
+    running: Running,
+    sums: Vec<f32>,
+}
+
+impl Stages {
+    /// Packs `queries` rows of `dim` floats from `numbers`: one streams, more are a panel of as many as the processor's
+    /// vectors hold twice. Then as many patterns as a tile has. Numbers are used again when they run out.
+    pub fn new(dim: usize, one: bool, numbers: &[f32]) -> Self {
+        let level = Level::best();
+        let (form, queries) = if one { (Form::Rows, 1) } else { (Form::Panel, 2 * level.lanes()) };
+        let mut numbers = numbers.iter().copied().cycle();
+        let stride = stride(dim);
+        let mut row = || -> Vec<f32> {
+            let mut row: Vec<f32> = numbers.by_ref().take(dim).collect();
+            row.resize(stride, 0.0);
+            row
+        };
+        let queries: Vec<Query> =
+            (0..queries).map(|q| Query::new(q, row().into_iter().map(f64::from).collect())).collect();
+        let keys: Vec<f32> = (0..TILE).flat_map(|_| row()).collect();
+        let block = Block::new(form, Similarity::Dot, level.lanes(), &queries.iter().collect::<Vec<_>>());
+        let (pitch, sums) = match form {
+            Form::Panel => (block.width, stride * block.width),
+            Form::Rows => (TILE, row_of_sums(stride)),
+        };
+        let running = Running::new(queries.len());
+        let (bias, norms) = (vec![0.0; TILE], vec![1.0; TILE]);
+        Self {
+            level,
+            scores: vec![0.0; queries.len() * TILE],
+            sums: vec![0.0; sums],
+            block,
+            keys,
+            bias,
+            norms,
+            stride,
+            pitch,
+            running,
+        }
+    }
+
+    /// Queries and patterns.
+    pub fn shape(&self) -> (usize, usize) {
+        (self.block.queries, TILE)
+    }
+
+    /// The scores of the tile, under `beta`.
+    pub fn similarity(&mut self, beta: f32) {
+        self.level.run(Scores {
+            similarity: Similarity::Dot,
+            beta,
+            block: &self.block,
+            keys: &self.keys,
+            bias: &self.bias,
+            norms: &self.norms,
+            pitch: self.pitch,
+            scores: &mut self.scores,
+        });
+    }
+
+    /// Its weights, in place of the scores.
+    pub fn separation(&mut self) {
+        let (form, pitch, scores, running) = (self.block.form, self.pitch, &mut self.scores[..], &mut self.running);
+        self.level.run(Fold { form, pitch, count: TILE, scores, running });
+    }
+
+    /// The sums of its rows by weight, added to those of before.
+    pub fn projection(&mut self) {
+        self.level.run(Project {
+            form: self.block.form,
+            pitch: self.pitch,
+            weights: &self.scores,
+            shrink: &self.running.shrink,
+            rows: &self.keys,
+            stride: self.stride,
+            sums: &mut self.sums,
+        });
+    }
+
+    /// The score or weight of one query and one pattern of the tile.
+    pub fn score(&self, query: usize, pattern: usize) -> f32 {
+        match self.block.form {
+            Form::Panel => self.scores[pattern * self.pitch + query],
+            Form::Rows => self.scores[query * self.pitch + pattern],
+        }
+    }
+
+    /// One coordinate of the sums of one query over the sum of its weights.
+    pub fn mean(&self, query: usize, column: usize) -> f64 {
+        let sum = match self.block.form {
+            Form::Panel => self.sums[column * self.pitch + query],
+            Form::Rows => self.sums[query * row_of_sums(self.stride) + column],
+        };
+        f64::from(sum) / self.running.sum(query)
+    }
+}

@@ -1,0 +1,259 @@
+#!/usr/bin/env python3
+"""Ours and theirs, alternately, in one run: several rounds of each work size, the ratio pair by pair, medians and spread,
+beside the floor in time that this machine sets, measured in the same run.
+
+    cargo build --release --locked --example measure
+    python3 benches/peers/run.py [--python PYTHON] [--device cpu] [--rounds 7] [--rows S3,S5] [--out FILE]
+
+`--python` is an interpreter that has `torch` and `entmax`; without one, ours is measured alone, and the table says so.
+`--device` names our device (cpu, vulkan, metal, dx12, gl, auto) and `--peer-device` PyTorch's (cpu, cuda, mps)."""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+# Name, what it is, the request; `{n}` patterns are divided by 16 on a CPU where the row says so. `peer` is what the
+# ratio is against: PyTorch, or our own retrieval of the same with other settings.
+ROWS = [
+    ("S1", "softmax, one query", dict(batch=1, patterns=1 << 22, dim=128), True, "torch"),
+    ("S2", "softmax, 8 queries", dict(batch=8, patterns=1 << 22, dim=128), True, "torch"),
+    ("S3", "softmax", dict(batch=256, patterns=16384, dim=64), False, "torch"),
+    ("S4a", "softmax", dict(batch=4096, patterns=65536, dim=64), True, "torch"),
+    ("S4b", "softmax", dict(batch=4096, patterns=65536, dim=128), True, "torch"),
+    ("S5", "softmax, wide", dict(batch=1024, patterns=16384, dim=512), True, "torch"),
+    ("S6a", "sparsemax", dict(batch=64, patterns=1 << 20, dim=64, rule="sparsemax"), True, "torch"),
+    ("S6b", "entmax 1.5", dict(batch=64, patterns=1 << 20, dim=64, rule="entmax15"), True, "torch"),
+    ("S6s", "softmax at the size of S6", dict(batch=64, patterns=1 << 20, dim=64), True, "torch"),
+    ("S7", "softmax, latency", dict(batch=1, patterns=10000, dim=128), False, "torch"),
+    (
+        "S8",
+        "until convergence, beside fixed steps",
+        dict(batch=1024, patterns=16384, dim=64, beta=0.3, steps=24, tolerance=1e-4, near=0.97),
+        True,
+        dict(tolerance=None),
+    ),
+    ("S1h", "S1 in f16", dict(batch=1, patterns=1 << 22, dim=128, precision="f16"), True, dict(precision="f32")),
+    ("S1i", "S1 in 8 bits", dict(batch=1, patterns=1 << 22, dim=128, precision="i8"), True, dict(precision="f32")),
+]
+# Time against N and against B: one of ours, each beside the smallest.
+GROWTH = {
+    "N": [dict(batch=32, patterns=n, dim=64) for n in (1 << 16, 1 << 17, 1 << 18, 1 << 19)],
+    "N, one query": [dict(batch=1, patterns=n, dim=64) for n in (1 << 16, 1 << 17, 1 << 18, 1 << 19, 1 << 20)],
+    "B": [dict(batch=b, patterns=16384, dim=64) for b in (1, 2, 4, 7, 8, 9, 16, 17, 32, 33, 64, 128, 256, 512)],
+}
+
+
+class Runner:
+    """A process that measures when asked."""
+
+    def __init__(self, command, environment):
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    def ask(self, **request):
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            return {"failed": f"ended with status {self.process.wait()}"}
+        return json.loads(line)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def clean(threads):
+    """The environment of both sides: the same threads, and no settings of a BLAS from outside."""
+    environment = dict(os.environ)
+    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_NUM_THREADS"):
+        environment.pop(name, None)
+    environment.update(RAYON_NUM_THREADS=str(threads), OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
+    return environment
+
+
+def cpu_model():
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def commit():
+    told = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+    return told.stdout.strip() or "unknown"
+
+
+def shown(seconds):
+    return f"{seconds * 1e3:.3f} ms" if seconds < 1 else f"{seconds:.3f} s"
+
+
+def quartiles(values):
+    values = sorted(values)
+    return values[len(values) // 4], values[-1 - len(values) // 4]
+
+
+def floor_of(request, told, bandwidth, flops):
+    """The least time that bytes of patterns read once, and products, need here; None where no bound is known."""
+    width = {"f32": 4.0, "f16": 2.0, "i8": 1.0 + 4.0 / request["dim"]}[request.get("precision", "f32")]
+    moved = request["patterns"] * request["dim"] * width / bandwidth if bandwidth else 0.0
+    products = 4 if request.get("rule", "softmax") == "softmax" else 2
+    steps = told.get("steps_mean", 1.0)
+    worked = products * request["batch"] * request["patterns"] * request["dim"] * steps / flops if flops else 0.0
+    return max(moved, worked) or None
+
+
+def alternate(ours, theirs, rounds, seconds):
+    """Pairs of medians, one from each side in turn, and why there is none on a side."""
+    pairs = []
+    for turn in range(rounds):
+        pair = [None, None]
+        # Who goes first changes, so that a drift of the machine favours nobody.
+        for side in (0, 1) if turn % 2 == 0 else (1, 0):
+            if runner := (ours, theirs)[side]:
+                told = runner.ask(op="run", seconds=seconds)
+                if "failed" in told:
+                    return pairs, told["failed"]
+                pair[side] = statistics.median(told["times"])
+                time.sleep(0.03)
+        pairs.append(pair)
+    return pairs, None
+
+
+def main():
+    parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parse.add_argument("--python", default=sys.executable)
+    parse.add_argument("--device", default="cpu")
+    parse.add_argument("--software", action="store_true")
+    parse.add_argument("--peer-device", default=None, help="cpu for our cpu, else cuda")
+    parse.add_argument("--threads", type=int, default=os.cpu_count())
+    parse.add_argument("--rounds", type=int, default=7)
+    parse.add_argument("--seconds", type=float, default=0.4, help="of each side in each round")
+    parse.add_argument("--rows", default="", help="a comma-separated choice; `none` for growth alone")
+    parse.add_argument("--growth", action="store_true")
+    parse.add_argument("--measure", default=str(ROOT / "target/release/examples/measure"))
+    parse.add_argument("--out", default=None)
+    arguments = parse.parse_args()
+    environment = clean(arguments.threads)
+    if not Path(arguments.measure).exists():
+        sys.exit("run.py: build ours first: cargo build --release --locked --example measure")
+    on_cpu = arguments.device == "cpu" or arguments.software
+    peer_device = arguments.peer_device or ("cpu" if on_cpu else "cuda")
+    where = dict(device=arguments.device, software=arguments.software)
+    start = lambda: Runner([arguments.measure], environment)
+    ours, other = start(), start()
+    torch = Runner([arguments.python, str(Path(__file__).with_name("torch_peer.py")), str(arguments.threads)], environment)
+    notes = []
+    peak = torch.ask(op="product", device=peer_device)
+    if "failed" in peak:
+        notes.append(f"PyTorch on {peer_device} was not measured: {peak['failed']}. Nor was the peak of its products.")
+        torch = None
+    flops = peak.get("flops")
+    bandwidth = ours.ask(op="bandwidth")["bandwidth"] if on_cpu else None
+    if not on_cpu:
+        notes.append("The floors of a GPU (copy bandwidth, multiply-add peak) are not measured by this script yet.")
+    notes.append("burn is not measured: there is no program for it here yet.")
+    about = dict(
+        date=datetime.date.today().isoformat(),
+        commit=commit(),
+        cpu=cpu_model(),
+        threads=arguments.threads,
+        rounds=arguments.rounds,
+        device=where,
+        bandwidth_bytes=bandwidth,
+        product_flops=flops,
+    )
+    told = f"{about['date']}, commit {about['commit']}, {about['cpu']}, {arguments.threads} threads"
+    if bandwidth:
+        told += f", reads {bandwidth / 1e9:.1f} GB/s"
+    if flops:
+        told += f", PyTorch's products {flops / 1e9:.0f} GFLOP/s"
+    print(told)
+    header = f"{'size':<7} {'what':<38} {'B':>5} {'N':>8} {'d':>4} {'ours':>11} {'theirs':>11} {'ratio':>7}"
+    print(header + f" {'quartiles':>13} {'floor':>10} {'share':>6} {'GFLOP/s':>8}")
+    results = []
+    asked = [name for name in arguments.rows.split(",") if name]
+    for name, what, request, sixteenth, against in ROWS:
+        if asked and name not in asked:
+            continue
+        request = dict(request)
+        if sixteenth and on_cpu:
+            request["patterns"] //= 16
+            name += "/16"
+        told = ours.ask(op="prepare", **request, **where)
+        if "failed" in told:
+            notes.append(f"{name} was not measured: {told['failed']}.")
+            continue
+        if against == "torch":
+            peer, theirs = torch, torch and torch.ask(op="prepare", **request, device=peer_device)
+        else:
+            peer, theirs = other, other.ask(op="prepare", **(request | against), **where)
+        if theirs and "failed" in theirs:
+            notes.append(f"{name}: the peer was not measured: {theirs['failed']}.")
+            peer = None
+        pairs, failed = alternate(ours, peer, arguments.rounds, arguments.seconds)
+        if failed:
+            notes.append(f"{name} was not measured: {failed}.")
+            continue
+        mine = statistics.median(pair[0] for pair in pairs)
+        line = dict(size=name, what=what, request=request, told=told, pairs=pairs, ours=mine)
+        floor = floor_of(request, told, bandwidth, flops)
+        work = 4 * request["batch"] * request["patterns"] * request["dim"] * told["steps_mean"]
+        row = f"{name:<7} {what:<38} {request['batch']:>5} {request['patterns']:>8} {request['dim']:>4} {shown(mine):>11}"
+        if peer:
+            ratios = [pair[1] / pair[0] for pair in pairs]
+            low, high = quartiles(ratios)
+            line.update(peer=theirs, theirs=statistics.median(pair[1] for pair in pairs), ratio=statistics.median(ratios))
+            row += f" {shown(line['theirs']):>11} {line['ratio']:>6.2f}x {f'{low:.2f}-{high:.2f}':>13}"
+        else:
+            row += f" {'-':>11} {'-':>7} {'-':>13}"
+        if floor:
+            line.update(floor=floor, share=floor / mine)
+            row += f" {shown(floor):>10} {floor / mine:>6.0%}"
+        else:
+            row += f" {'-':>10} {'-':>6}"
+        if request.get("rule", "softmax") == "softmax":
+            row += f" {work / mine / 1e9:>8.1f}"
+        print(row, flush=True)
+        results.append(line)
+    growth = []
+    for what, requests in GROWTH.items() if arguments.growth else ():
+        print(f"\nTime against {what}:")
+        times = [[] for _ in requests]
+        # Round by round over all sizes, so that a drift of the machine bends no curve.
+        for _ in range(arguments.rounds):
+            for place, request in enumerate(requests):
+                told = ours.ask(op="prepare", **request, **where)
+                run = told if "failed" in told else ours.ask(op="run", seconds=arguments.seconds / 2)
+                times[place].append(statistics.median(run["times"]) if "times" in run else float("nan"))
+        for request, these in zip(requests, times):
+            scale = request["patterns"] * request["batch"]
+            first = requests[0]["patterns"] * requests[0]["batch"]
+            mine = statistics.median(these)
+            share = statistics.median(t / f for t, f in zip(these, times[0])) / (scale / first)
+            print(f"  B {request['batch']:>4} N {request['patterns']:>8} {shown(mine):>11}  {share:.3f} of linear growth")
+            growth.append(dict(against=what, request=request, time=mine, of_linear=share))
+    for note in notes:
+        print(note)
+    for runner in (ours, other, torch):
+        if runner:
+            runner.close()
+    if arguments.out:
+        Path(arguments.out).write_text(json.dumps(dict(about=about, rows=results, growth=growth, notes=notes), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

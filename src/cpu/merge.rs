@@ -125,17 +125,23 @@ impl Candidates {
     }
 
     /// Takes in what later patterns left.
-    pub fn merge(&mut self, other: Self) {
+    pub fn merge(&mut self, mut other: Self) {
         self.overflow |= other.overflow;
         if self.overflow {
             self.entries = Vec::new();
             return;
         }
         self.max = self.max.max(other.max);
-        self.floor = self.floor.max(other.floor);
+        let (mine, theirs) = (self.floor, other.floor);
+        self.floor = mine.max(theirs);
         let floor = self.floor;
-        self.entries.retain(|entry| entry.0 >= floor);
-        self.entries.extend(other.entries.into_iter().filter(|entry| entry.0 >= floor));
+        if theirs > mine {
+            self.entries.retain(|entry| entry.0 >= floor);
+        }
+        if mine > theirs {
+            other.entries.retain(|entry| entry.0 >= floor);
+        }
+        self.entries.append(&mut other.entries);
     }
 }
 

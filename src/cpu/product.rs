@@ -44,6 +44,9 @@ impl Term for Absolute {
     }
 }
 
+/// Floats of a cache line.
+const LINE: usize = 16;
+
 /// A matrix of `rows x depth` in place: element `(r, i)` is `data[r * row + i * step]`.
 #[derive(Clone, Copy)]
 pub(super) struct Matrix<'a> {
@@ -52,6 +55,8 @@ pub(super) struct Matrix<'a> {
     pub depth: usize,
     pub row: usize,
     pub step: usize,
+    /// Whether it is the next part of something that no cache holds.
+    pub far: bool,
 }
 
 /// `sums = sums * shrink + left right`, with the term in place of the product: `right` is `left.depth x W` and `sums`
@@ -68,7 +73,7 @@ pub(super) fn product<S: Simd, T: Term, const V: usize>(
     sums: &mut [f32],
 ) {
     let width = V * S::LANES;
-    let Matrix { data, rows, depth, row, step } = left;
+    let Matrix { data, rows, depth, row, step, far } = left;
     assert!(rows > 0 && depth > 0 && (rows - 1) * row + (depth - 1) * step < data.len(), "the matrix is in its data");
     assert!(right.len() >= depth * width && sums.len() >= rows * width, "every row of the panels is there");
     let mut factors = [simd.splat(0.0); V];
@@ -85,6 +90,12 @@ pub(super) fn product<S: Simd, T: Term, const V: usize>(
         macro_rules! tiles {
             ($($count:literal)*) => {
                 $(while at + $count <= rows {
+                    // The rows that come next in memory are fetched while these are multiplied.
+                    for ahead in (rows + at..rows + at + $count).filter(|_| far) {
+                        for i in (0..depth).step_by(LINE) {
+                            simd.prefetch(data.as_ptr().wrapping_add(ahead * row + i));
+                        }
+                    }
                     let (data, sums) = (data.as_ptr().add(at * row), sums.as_mut_ptr().add(at * width));
                     tile::<S, T, $count, V>(simd, term, depth, (data, row, step), right.as_ptr(), (kept, factors), sums);
                     at += $count;

@@ -28,7 +28,7 @@ impl Project<'_> {
     #[inline(always)]
     fn panel<S: Simd, const V: usize>(self, simd: S) {
         let depth = self.rows.len() / self.stride;
-        let columns = Matrix { data: self.rows, rows: self.stride, depth, row: 1, step: self.stride };
+        let columns = Matrix { data: self.rows, rows: self.stride, depth, row: 1, step: self.stride, far: false };
         product::<S, Times, V>(simd, Times, columns, self.weights, Some(self.shrink), self.sums);
     }
 

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::merge::{Candidates, Keep, Scan};
 use super::scan::{self, Into};
 use super::separation::{Entry, SOFTMAX_WINDOW, Weigher, entmax, passes, softmax};
-use super::simd::Level;
+use super::simd::{Level, wide};
 use super::similarity::{self, Block, Form, Query};
 use super::walk::{Extent, TASKS, TILE, Usable, Walk, split};
 use super::{Engine, projection, report};
@@ -22,6 +22,8 @@ const WAVE: usize = 4096;
 const ENTRIES: usize = 1 << 21;
 /// Queries whose lists are taken to be at work at once, at the most.
 const LISTS: usize = 256;
+/// Patterns of a split of a panel, at the least: what is merged is worth many tiles.
+const SPLIT: usize = 1024;
 /// Queries for which a few rows each are not worth a task.
 const FEW: usize = 8;
 /// The most entries of one list.
@@ -191,12 +193,16 @@ impl Engine {
 
 impl<'a> Plan<'a> {
     pub fn new(walk: Walk<'a>, batch: usize) -> Self {
+        Self::on(Level::best(), walk, batch)
+    }
+
+    fn on(level: Level, walk: Walk<'a>, batch: usize) -> Self {
         let patterns = walk.range.len();
-        let level = Level::best();
         let lanes = level.lanes();
         // A panel costs as much as if all its lanes were queries.
         let (form, block) = if batch <= lanes / 2 { (Form::Rows, batch.max(1)) } else { (Form::Panel, 2 * lanes) };
-        let splits = (TASKS / batch.div_ceil(block).max(1)).clamp(1, patterns.div_ceil(TILE).max(1));
+        let least = if form == Form::Panel { SPLIT } else { TILE };
+        let splits = (TASKS / batch.div_ceil(block).max(1)).clamp(1, patterns.div_ceil(least).max(1));
         let separation = match walk.engine.rule.separation {
             Separation::TopK { k } if k >= patterns => Separation::Softmax,
             separation => separation,
@@ -315,13 +321,14 @@ impl<'a> Plan<'a> {
                 };
                 let share = 1.0 / total;
                 // Zero has one sign, whatever was skipped on the way.
-                let mean = |sums: Vec<f32>| sums.into_iter().map(|sum| f64::from(sum) * share + 0.0).collect();
+                let mean = |sums: Vec<f32>| wide(|| sums.iter().map(|sum| f64::from(*sum) * share + 0.0).collect());
                 Some(Solved { weigher, support: None, sums: Some((mean(online.keys), mean(online.values))) })
             }
             Scan::Candidates(list) if list.overflow => None,
             Scan::Candidates(mut list) => {
                 list.prune();
                 let mut entries = list.entries;
+                self.drop_hopeless(&mut entries, self.slack(query).unwrap_or(f64::INFINITY));
                 entries.par_chunks_mut(1024).for_each(|entries| {
                     let mut scratch = Vec::new();
                     for entry in entries {
@@ -330,6 +337,19 @@ impl<'a> Plan<'a> {
                 });
                 Some(self.listed(entries))
             }
+        }
+    }
+
+    /// Drops entries of a sparse rule that cannot have weight, were scores out of order by up to `slack`: a threshold moves
+    /// by no more than the scores do.
+    fn drop_hopeless(&self, entries: &mut Vec<Entry>, slack: f64) {
+        if !matches!(self.separation, Separation::Sparsemax | Separation::Entmax { .. }) {
+            return;
+        }
+        if let Weigher::Entmax { max, s, alpha, .. } = Weigher::solve(self.separation, entries) {
+            // Room for the rounding of the threshold itself.
+            let margin = (alpha - 1.0) * slack + 1e-9;
+            entries.retain(|entry| entmax::below(max, alpha, entry.0) < s + margin);
         }
     }
 
@@ -491,7 +511,7 @@ impl<'a> Plan<'a> {
             recall.value = Some(output);
         }
         let layout = engine.layout;
-        let narrow = |row: &[f64], to: &mut [f32]| to.iter_mut().zip(row).for_each(|(to, v)| *to = *v as f32);
+        let narrow = |row: &[f64], to: &mut [f32]| wide(|| to.iter_mut().zip(row).for_each(|(to, v)| *to = *v as f32));
         recalls
             .into_par_iter()
             .with_min_len(FEW)
@@ -561,11 +581,95 @@ impl Recall {
 
 /// `max |a - b|`, in lanes, for speed; rows are whole vectors of four.
 fn largest_move(a: &[f64], b: &[f64]) -> f64 {
-    let mut lanes = [0.0f64; 4];
-    for (a, b) in a.as_chunks::<4>().0.iter().zip(b.as_chunks::<4>().0) {
-        for lane in 0..4 {
-            lanes[lane] = lanes[lane].max((a[lane] - b[lane]).abs());
+    wide(|| {
+        let mut lanes = [0.0f64; 4];
+        for (a, b) in a.as_chunks::<4>().0.iter().zip(b.as_chunks::<4>().0) {
+            for lane in 0..4 {
+                let move_of = (a[lane] - b[lane]).abs();
+                lanes[lane] = if move_of > lanes[lane] { move_of } else { lanes[lane] };
+            }
+        }
+        lanes.into_iter().fold(0.0, f64::max)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::{Rule, Similarity};
+    use crate::store::{Growth, Layout, NewRows, Precision};
+
+    const SEPARATIONS: [Separation; 5] = [
+        Separation::Softmax,
+        Separation::Sparsemax,
+        Separation::Entmax { alpha: 1.5 },
+        Separation::Entmax { alpha: 1.25 },
+        Separation::TopK { k: 7 },
+    ];
+
+    fn numbers(seed: usize, length: usize) -> Vec<f32> {
+        (0..length).map(|i| ((i * 7919 + seed * 104_729) % 1009) as f32 / 504.5 - 1.0).collect()
+    }
+
+    fn engine(dim: usize, patterns: usize, precision: Precision, rule: Rule) -> Engine {
+        let layout = Layout { dim, value_dim: Some(5), precision, bias: false, max_rows: 1000 };
+        let mut engine = Engine::new(layout, rule);
+        let (keys, values) = (numbers(1, patterns * dim), numbers(2, patterns * 5));
+        engine.reserve(patterns, Growth::Doubling).unwrap();
+        engine.add(&NewRows { keys: &keys, values: Some(&values), bias: None });
+        engine
+    }
+
+    #[test]
+    fn every_level_retrieves_the_same() {
+        let (dim, patterns) = (22, 2100);
+        for precision in [Precision::F32, Precision::F16, Precision::I8] {
+            for similarity in [Similarity::Dot, Similarity::Cosine, Similarity::Euclidean, Similarity::Manhattan] {
+                for separation in SEPARATIONS {
+                    let engine = engine(dim, patterns, precision, Rule::new(similarity, separation, 1.5));
+                    for batch in [1, 3, 37] {
+                        let (options, queries) = (RetrieveOptions::steps(2), numbers(3, batch * dim));
+                        let all = Level::available().into_iter().map(|level| {
+                            let plan = Plan::on(level, engine.walk(&options, None), batch);
+                            let (mut state, mut output) = (vec![0.0; batch * dim], vec![0.0; batch * 5]);
+                            plan.wave(0, &queries, (&mut state, &mut output), &options, patterns);
+                            state.extend(output);
+                            (level, state)
+                        });
+                        let all: Vec<(Level, Vec<f32>)> = all.collect();
+                        for (level, rows) in &all {
+                            for (got, expected) in rows.iter().zip(&all[0].1) {
+                                let what = format!("{level:?} {precision:?} {similarity:?} {separation:?} B {batch}");
+                                assert!((got - expected).abs() < 2e-6, "{what}: {got} for {expected}");
+                            }
+                        }
+                    }
+                }
+            }
         }
     }
-    lanes.into_iter().fold(0.0, f64::max)
+
+    #[test]
+    fn passes_weigh_as_lists_do() {
+        let (dim, patterns) = (6, 900);
+        for separation in SEPARATIONS {
+            let engine = engine(dim, patterns, Precision::F32, Rule::new(Similarity::Dot, separation, 0.7));
+            let options = RetrieveOptions::default();
+            let plan = Plan::new(engine.walk(&options, None), 1);
+            let mut exact: Vec<f64> = numbers(4, dim).into_iter().map(f64::from).collect();
+            exact.resize(stride(dim), 0.0);
+            let query = Query::new(0, exact);
+            let listed = plan.exact(&query);
+            let passes = passes::solve(&plan.walk, &query, separation);
+            let support = listed.support.expect("so few patterns are listed");
+            assert!(!support.is_empty());
+            let mut sum = 0.0;
+            for entry in &support {
+                sum += passes.weight(*entry);
+                let (list, pass) = (listed.weigher.weight(*entry), passes.weight(*entry));
+                assert!((list - pass).abs() < 1e-12, "{separation:?}: {list} and {pass}");
+            }
+            assert!((sum - 1.0).abs() < 1e-12, "{separation:?}: {sum}");
+        }
+    }
 }

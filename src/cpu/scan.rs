@@ -13,6 +13,9 @@ use super::walk::{TILE, Tile, Walk};
 /// Floats of a tile that few queries go over: 16 KiB.
 const NEAR: usize = 4096;
 
+/// Floats of keys that some cache is taken to hold: 32 MiB.
+const CACHED: usize = 1 << 23;
+
 /// What a scan makes of its scores.
 pub(super) enum Into {
     /// Sums of keys, and of values where they are asked for.
@@ -58,6 +61,7 @@ fn scores(
         Form::Rows => (TILE, block.queries),
     };
     let mut scores = vec![0.0f32; pitch * rows];
+    let far = walk.range.len() * walk.engine.layout.key_stride() > CACHED;
     let tile_rows = match block.form {
         Form::Panel => TILE,
         // Both products read the tile; it must stay in the smallest cache in between.
@@ -68,6 +72,7 @@ fn scores(
             similarity: rule.similarity,
             beta: rule.beta,
             block,
+            far,
             keys: tile.keys,
             bias: tile.bias,
             norms: tile.norms,

@@ -183,6 +183,23 @@ impl Level {
     }
 }
 
+/// A plain loop, which compilers make vectors of on their own.
+struct Loop<F>(F);
+
+impl<R, F: FnOnce() -> R> Work for Loop<F> {
+    type Output = R;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> R {
+        (self.0)()
+    }
+}
+
+/// Runs a plain loop, compiled for the best level; its results are the same on every one.
+pub(super) fn wide<R>(work: impl FnOnce() -> R) -> R {
+    Level::best().run(Loop(work))
+}
+
 /// What every processor has: four lanes, which compilers make vectors of on their own.
 #[derive(Clone, Copy)]
 struct Portable;

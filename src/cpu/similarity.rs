@@ -3,7 +3,7 @@
 #![allow(clippy::inline_always, reason = "see `simd`")]
 
 use super::product::{Absolute, Matrix, Squared, Term, Times, product};
-use super::simd::{MOST_LANES, Simd, Work};
+use super::simd::{MOST_LANES, Simd, Work, wide};
 use crate::rule::Similarity;
 
 /// Partial sums kept side by side, so that the compiler can use vector registers without reordering any sum.
@@ -41,11 +41,13 @@ pub(super) struct Query {
 
 impl Query {
     pub fn new(position: usize, exact: Vec<f64>) -> Self {
-        let mut squares = [0.0; 4];
-        for x in exact.chunks(4) {
-            x.iter().zip(&mut squares).for_each(|(x, sum)| *sum += x * x);
-        }
-        let norm = squares.iter().sum::<f64>().sqrt();
+        let norm = wide(|| {
+            let mut squares = [0.0; LANES];
+            for x in exact.chunks(LANES) {
+                x.iter().zip(&mut squares).for_each(|(x, sum)| *sum += x * x);
+            }
+            squares.iter().sum::<f64>().sqrt()
+        });
         Self { position, exact, norm }
     }
 }
@@ -120,20 +122,25 @@ impl Block {
         let scale =
             |query: &&Query| if similarity == Similarity::Cosine { 1.0 / query.norm.max(SMALLEST_NORM) } else { 1.0 };
         let scales: Vec<f64> = queries.iter().map(scale).collect();
-        for (r, row) in data.chunks_exact_mut(width).enumerate() {
-            match form {
-                Form::Panel => {
-                    for ((to, query), scale) in row.iter_mut().zip(queries).zip(&scales) {
-                        *to = (query.exact[r] * scale) as f32;
-                    }
-                }
-                Form::Rows => {
-                    for (to, x) in row.iter_mut().zip(&queries[r].exact) {
-                        *to = (x * scales[r]) as f32;
+        wide(|| match form {
+            // A cache line of each query at a time.
+            Form::Panel => {
+                for (part, rows) in data.chunks_mut(8 * width).enumerate() {
+                    for (q, (query, scale)) in queries.iter().zip(&scales).enumerate() {
+                        for (to, x) in rows[q..].iter_mut().step_by(width).zip(&query.exact[8 * part..]) {
+                            *to = (x * scale) as f32;
+                        }
                     }
                 }
             }
-        }
+            Form::Rows => {
+                for ((row, query), scale) in data.chunks_exact_mut(width).zip(queries).zip(&scales) {
+                    for (to, x) in row.iter_mut().zip(&query.exact) {
+                        *to = (x * scale) as f32;
+                    }
+                }
+            }
+        });
         Self { form, queries: queries.len(), width, data }
     }
 }
@@ -144,6 +151,8 @@ pub(super) struct Scores<'a> {
     pub similarity: Similarity,
     pub beta: f32,
     pub block: &'a Block,
+    /// Whether the keys come from further than caches reach.
+    pub far: bool,
     pub keys: &'a [f32],
     pub bias: &'a [f32],
     pub norms: &'a [f64],
@@ -170,7 +179,7 @@ impl Scores<'_> {
         let once = [1.0; 2 * MOST_LANES];
         for start in (0..stride).step_by(CHAIN) {
             let depth = CHAIN.min(stride - start);
-            let keys = Matrix { data: &self.keys[start..], rows: count, depth, row: stride, step: 1 };
+            let keys = Matrix { data: &self.keys[start..], rows: count, depth, row: stride, step: 1, far: self.far };
             let before = (start > 0).then_some(&once[..]);
             product::<S, T, V>(simd, term, keys, &self.block.data[start * width..], before, self.scores);
         }
@@ -332,7 +341,17 @@ mod tests {
                 let mut scores = vec![f32::NAN; keys.len() * block.width.max(batch)];
                 let (norms, pitch) = (&norms[..], keys.len());
                 let keys = &rows[..];
-                level.run(Scores { similarity, beta, block: &block, keys, bias, norms, pitch, scores: &mut scores });
+                level.run(Scores {
+                    similarity,
+                    beta,
+                    block: &block,
+                    far: true,
+                    keys,
+                    bias,
+                    norms,
+                    pitch,
+                    scores: &mut scores,
+                });
                 let at = |t| if form == Form::Panel { t * block.width + batch / 2 } else { batch / 2 * pitch + t };
                 all.push((form, lanes, (0..pitch).map(|t| scores[at(t)]).collect()));
             }

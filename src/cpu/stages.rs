@@ -71,6 +71,7 @@ impl Stages {
             similarity: Similarity::Dot,
             beta,
             block: &self.block,
+            far: false,
             keys: &self.keys,
             bias: &self.bias,
             norms: &self.norms,

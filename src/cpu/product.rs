@@ -103,7 +103,7 @@ pub(super) fn product<S: Simd, T: Term, const V: usize>(
             };
         }
         if S::MANY_REGISTERS {
-            tiles!(8);
+            tiles!(12 8);
         }
         tiles!(4 1);
     }

@@ -199,8 +199,8 @@ impl<'a> Plan<'a> {
     fn on(level: Level, walk: Walk<'a>, batch: usize) -> Self {
         let patterns = walk.range.len();
         let lanes = level.lanes();
-        // A panel costs as much as if all its lanes were queries.
-        let (form, block) = if batch <= lanes / 2 { (Form::Rows, batch.max(1)) } else { (Form::Panel, 2 * lanes) };
+        // A panel costs as much as if all its lanes were queries, a row about four times as much as a lane.
+        let (form, block) = if batch <= lanes / 4 { (Form::Rows, batch.max(1)) } else { (Form::Panel, 2 * lanes) };
         let least = if form == Form::Panel { SPLIT } else { TILE };
         let splits = (TASKS / batch.div_ceil(block).max(1)).clamp(1, patterns.div_ceil(least).max(1));
         let separation = match walk.engine.rule.separation {

@@ -96,7 +96,7 @@ pub(super) enum Form {
 }
 
 /// Roundings of one chain of a [`Form::Panel`]'s sum, which is cut into chains of this length.
-const CHAIN: usize = 64;
+const CHAIN: usize = 128;
 
 /// Queries as the scan reads them.
 #[derive(Debug)]

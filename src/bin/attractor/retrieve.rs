@@ -75,6 +75,7 @@ pub enum PrecisionArg {
 
 /// The flags of `attractor retrieve`.
 #[derive(clap::Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct RetrieveArgs {
     /// The stored patterns, N x d.
     #[arg(long, value_name = "F")]

@@ -3,7 +3,8 @@
 //!
 //! `{"op": "prepare", "batch": B, "patterns": N, "dim": d, "rule": "softmax", "beta": x, ...}` makes the patterns and the
 //! queries and judges sampled answers by the reference; `{"op": "run", "seconds": s}` times retrievals for about that
-//! long; `{"op": "bandwidth"}` reads memory with every thread.
+//! long, on a GPU by its own clock, too, and the recording of each; `{"op": "bandwidth"}` reads memory with every thread;
+//! `{"op": "floors", "device": ...}` measures a GPU's copies and multiply-adds; `{"op": "explain"}` tells what is done.
 
 use std::hint::black_box;
 use std::io::{BufRead, Write};
@@ -21,7 +22,9 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 #[path = "../common/mod.rs"]
 mod common;
+mod gpu;
 use common::normal;
+use gpu::{Gpu, Recorded};
 
 fn device(name: &str, software: bool) -> Result<Device> {
     let mut options = DeviceOptions::default();
@@ -55,6 +58,8 @@ struct Job {
     memory: Memory,
     queries: Vec<f32>,
     options: RetrieveOptions,
+    /// On a GPU with a clock, the same on a device of the harness.
+    clocked: Option<(Gpu, Recorded)>,
 }
 
 impl Job {
@@ -92,7 +97,17 @@ fn prepare(request: &Value) -> Result<(Job, Value)> {
     };
     let mut memory = MemoryOptions::new(dim, rule).precision(precision).build(&on)?;
     memory.add(&keys)?;
-    let job = Job { memory, queries, options };
+    let clocked = match Gpu::open(&on) {
+        Ok(gpu) => {
+            let mut memory = MemoryOptions::new(dim, rule).precision(precision).build(&gpu.handle()?)?;
+            memory.add(&keys)?;
+            let recorded = Recorded::new(&gpu, memory, &queries, options.clone());
+            recorded.run(&gpu)?;
+            Some((gpu, recorded))
+        }
+        Err(_) => None,
+    };
+    let job = Job { memory, queries, options, clocked };
     let got = job.run()?;
     let mut error = 0.0f64;
     if precision == Precision::F32 {
@@ -163,10 +178,38 @@ fn answer(request: &Value, job: &mut Option<Job>) -> Result<Value> {
             let job = job.as_ref().ok_or("run comes after prepare")?;
             let seconds = request["seconds"].as_f64().unwrap_or(0.5);
             let times = time(seconds, || job.run().map(|retrieval| drop(black_box(retrieval))))?;
-            Ok(json!({ "times": times }))
+            let mut told = json!({ "times": times });
+            if let Some((gpu, recorded)) = &job.clocked {
+                let (mut on_device, mut recording) = (Vec::new(), Vec::new());
+                time(seconds, || {
+                    let (device, record) = recorded.run(gpu)?;
+                    on_device.push(device);
+                    recording.push(record);
+                    Ok(())
+                })?;
+                told["device_times"] = json!(on_device);
+                told["record_times"] = json!(recording);
+            }
+            Ok(told)
         }
         Some("bandwidth") => Ok(json!({ "bandwidth": bandwidth() })),
-        _ => Err("op: expected prepare, run or bandwidth".into()),
+        Some("floors") => {
+            let on =
+                device(request["device"].as_str().unwrap_or("auto"), request["software"].as_bool().unwrap_or(false))?;
+            let gpu = Gpu::open(&on)?;
+            let (copies, multiply_adds) = (gpu.copies()?, gpu.multiply_adds()?);
+            let info = on.info();
+            Ok(json!({
+                "bandwidth": copies, "flops": multiply_adds, "name": info.name, "driver": info.driver,
+                "backend": info.backend,
+            }))
+        }
+        Some("explain") => {
+            let job = job.as_ref().ok_or("explain comes after prepare")?;
+            let told = job.memory.explain(job.queries.len() / job.memory.dim(), &job.options)?;
+            Ok(json!({ "explanation": told.to_string() }))
+        }
+        _ => Err("op: expected prepare, run, bandwidth, floors or explain".into()),
     }
 }
 

@@ -117,8 +117,9 @@ def floor_of(request, told, bandwidth, flops):
 
 
 def alternate(ours, theirs, rounds, seconds):
-    """Pairs of medians, one from each side in turn, and why there is none on a side."""
-    pairs = []
+    """Pairs of medians, one from each side in turn; our own device's clock and the recording, where there is one; and why
+    there is nothing, where that is so."""
+    pairs, clocks = [], []
     for turn in range(rounds):
         pair = [None, None]
         # Who goes first changes, so that a drift of the machine favours nobody.
@@ -126,11 +127,13 @@ def alternate(ours, theirs, rounds, seconds):
             if runner := (ours, theirs)[side]:
                 told = runner.ask(op="run", seconds=seconds)
                 if "failed" in told:
-                    return pairs, told["failed"]
+                    return pairs, clocks, told["failed"]
                 pair[side] = statistics.median(told["times"])
+                if side == 0 and "device_times" in told:
+                    clocks.append([statistics.median(told[kind]) for kind in ("device_times", "record_times")])
                 time.sleep(0.03)
         pairs.append(pair)
-    return pairs, None
+    return pairs, clocks, None
 
 
 def main():
@@ -163,8 +166,15 @@ def main():
         torch = None
     flops = peak.get("flops")
     bandwidth = ours.ask(op="bandwidth")["bandwidth"] if on_cpu else None
-    if not on_cpu:
-        notes.append("The floors of a GPU (copy bandwidth, multiply-add peak) are not measured by this script yet.")
+    adapter = None
+    if arguments.device != "cpu":
+        # Floors of the device itself: what a copy moves, and multiply-adds in registers.
+        adapter = ours.ask(op="floors", **where)
+        if "failed" in adapter:
+            notes.append(f"The floors of {arguments.device} were not measured: {adapter['failed']}.")
+            adapter = None
+        else:
+            bandwidth, flops = adapter["bandwidth"], adapter["flops"]
     notes.append("burn is not measured: there is no program for it here yet.")
     about = dict(
         date=datetime.date.today().isoformat(),
@@ -173,13 +183,17 @@ def main():
         threads=arguments.threads,
         rounds=arguments.rounds,
         device=where,
+        adapter=adapter,
         bandwidth_bytes=bandwidth,
         product_flops=flops,
     )
     told = f"{about['date']}, commit {about['commit']}, {about['cpu']}, {arguments.threads} threads"
-    if bandwidth:
+    if adapter:
+        told += f"\n{adapter['name']}, {adapter['backend']}, {adapter['driver']}: copies {bandwidth / 1e9:.1f} GB/s"
+        told += f" read and written, multiply-adds {flops / 1e9:.0f} GFLOP/s"
+    elif bandwidth:
         told += f", reads {bandwidth / 1e9:.1f} GB/s"
-    if flops:
+    if flops and not adapter:
         told += f", PyTorch's products {flops / 1e9:.0f} GFLOP/s"
     print(told)
     header = f"{'size':<7} {'what':<38} {'B':>5} {'N':>8} {'d':>4} {'ours':>11} {'theirs':>11} {'ratio':>7}"
@@ -204,12 +218,17 @@ def main():
         if theirs and "failed" in theirs:
             notes.append(f"{name}: the peer was not measured: {theirs['failed']}.")
             peer = None
-        pairs, failed = alternate(ours, peer, arguments.rounds, arguments.seconds)
+        pairs, clocks, failed = alternate(ours, peer, arguments.rounds, arguments.seconds)
         if failed:
             notes.append(f"{name} was not measured: {failed}.")
             continue
         mine = statistics.median(pair[0] for pair in pairs)
         line = dict(size=name, what=what, request=request, told=told, pairs=pairs, ours=mine)
+        line["explanation"] = ours.ask(op="explain").get("explanation")
+        if clocks:
+            line["device_time"], line["record_time"] = (statistics.median(side) for side in zip(*clocks))
+        # Where the device has a clock, what it says is held against the floor: uploads and read-backs are not its work.
+        held = line.get("device_time", mine)
         floor = floor_of(request, told, bandwidth, flops)
         work = 4 * request["batch"] * request["patterns"] * request["dim"] * told["steps_mean"]
         row = f"{name:<7} {what:<38} {request['batch']:>5} {request['patterns']:>8} {request['dim']:>4} {shown(mine):>11}"
@@ -221,12 +240,14 @@ def main():
         else:
             row += f" {'-':>11} {'-':>7} {'-':>13}"
         if floor:
-            line.update(floor=floor, share=floor / mine)
-            row += f" {shown(floor):>10} {floor / mine:>6.0%}"
+            line.update(floor=floor, share=floor / held)
+            row += f" {shown(floor):>10} {floor / held:>6.0%}"
         else:
             row += f" {'-':>10} {'-':>6}"
         if request.get("rule", "softmax") == "softmax":
-            row += f" {work / mine / 1e9:>8.1f}"
+            row += f" {work / held / 1e9:>8.1f}"
+        if clocks:
+            row += f"  on the device {shown(held)}, recorded in {shown(line['record_time'])}"
         print(row, flush=True)
         results.append(line)
     growth = []

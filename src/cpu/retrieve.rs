@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::merge::{Candidates, Keep, Scan};
 use super::scan::{self, Into};
-use super::separation::{Entry, SOFTMAX_WINDOW, Weigher, entmax, passes, softmax};
+use super::separation::{Entry, Weigher, entmax, passes, softmax};
 use super::simd::{Level, wide};
 use super::similarity::{self, Block, Form, Query};
 use super::walk::{Extent, TASKS, TILE, Usable, Walk, split};
@@ -240,7 +240,7 @@ impl<'a> Plan<'a> {
     /// What may have weight, were scores out of order by up to `slack`.
     fn keep(&self, slack: f64) -> Keep {
         match self.separation {
-            Separation::Softmax | Separation::Softmax1 => Keep::Within(SOFTMAX_WINDOW + slack),
+            Separation::Softmax | Separation::Softmax1 => Keep::Within(softmax::window(self.walk.range.len()) + slack),
             Separation::Sparsemax => Keep::Within(1.0 + slack),
             Separation::Entmax { alpha } => Keep::Within(entmax::power(f64::from(alpha)) + slack),
             Separation::TopK { k } => Keep::Largest { k, slack },

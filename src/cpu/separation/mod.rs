@@ -11,9 +11,6 @@ use crate::rule::Separation;
 /// A score and the pattern that it belongs to.
 pub(super) type Entry = (f64, usize);
 
-/// Below its maximum by this, a softmax weight is far below what one `f64` sum of all others can show.
-pub(super) const SOFTMAX_WINDOW: f64 = 120.0;
-
 /// Falling scores, ties by rising index: the order in which patterns are preferred.
 pub(super) fn preferred(a: &Entry, b: &Entry) -> std::cmp::Ordering {
     b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))

@@ -133,6 +133,12 @@ impl Work for Fold<'_> {
     }
 }
 
+/// How far below the largest of `patterns` scores an `f64` sum of their exponentials can show anything: all others together
+/// are less than an eighth of its last place.
+pub fn window(patterns: usize) -> f64 {
+    39.0 + (patterns.max(1) as f64).ln()
+}
+
 /// `exp(before - max)`, also where there was nothing before.
 pub fn shrink(before: f64, max: f64) -> f64 {
     if before == max { 1.0 } else { (before - max).exp() }

@@ -305,7 +305,9 @@ impl<'a> Plan<'a> {
                 into.merge(scan);
             }
         }
-        queries.par_iter().zip(merged).map(|(query, scan)| self.settle(query, scan)).collect()
+        let least = if matches!(merged.first(), Some(Scan::Online(_))) { FEW } else { 1 };
+        let settle = |(query, scan): (&&Query, Scan)| self.settle(query, scan);
+        queries.par_iter().with_min_len(least).zip(merged).map(settle).collect()
     }
 
     /// What a scan of all patterns makes of one query; `None` where its list has overflowed.
@@ -446,6 +448,7 @@ impl<'a> Plan<'a> {
         let (dim, has_values) = (engine.layout.dim, engine.layout.value_dim.is_some());
         let mut recalls: Vec<Recall> = rows
             .par_chunks_exact(dim)
+            .with_min_len(if options.trace { 1 } else { FEW })
             .enumerate()
             .map(|(q, row)| {
                 let mut exact: Vec<f64> = row.iter().map(|x| f64::from(*x)).collect();
@@ -474,8 +477,10 @@ impl<'a> Plan<'a> {
             let values = has_values && step == options.max_steps();
             let queries: Vec<&Query> = active.iter().map(|recall| &recall.query).collect();
             let solved = self.scan(&queries, values);
+            let least = if solved.iter().all(|one| one.sums.is_some()) { FEW } else { 1 };
             let sums: Vec<(Solved, Vec<f64>, Vec<f64>)> = queries
                 .par_iter()
+                .with_min_len(least)
                 .zip(solved)
                 .map(|(query, mut solved)| {
                     let (keys, values) = solved.sums.take().unwrap_or_else(|| self.sums(query, &solved, values));

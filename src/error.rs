@@ -123,12 +123,39 @@ pub enum Error {
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// Floats that are looked at together: a loop without an exit is vector code.
+const TOGETHER: usize = 1024;
+
 /// Refuses `values` (row-major, `columns` wide) if any is NaN or infinite, naming the first.
 pub(crate) fn check_finite(operation: &'static str, what: &'static str, values: &[f32], columns: usize) -> Result<()> {
-    match values.iter().position(|v| !v.is_finite()) {
-        None => Ok(()),
-        Some(at) => {
-            Err(Error::NotFinite { operation, what, row: at / columns, column: at % columns, value: values[at] })
+    let sound = |part: &[f32]| part.iter().fold(true, |sound, v| sound & v.is_finite());
+    for (i, part) in values.chunks(TOGETHER).enumerate() {
+        if sound(part) {
+            continue;
+        }
+        for (j, value) in part.iter().copied().enumerate() {
+            let at = i * TOGETHER + j;
+            if !value.is_finite() {
+                return Err(Error::NotFinite { operation, what, row: at / columns, column: at % columns, value });
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_value_that_is_not_finite_is_named() {
+        let mut values = vec![0.0f32; 7 * 1000];
+        assert!(check_finite("test", "keys", &values, 7).is_ok());
+        for at in [6999, 5000, 1024, 1023, 0] {
+            values[at] = f32::NEG_INFINITY;
+            let error = check_finite("test", "keys", &values, 7).unwrap_err();
+            let named = matches!(error, Error::NotFinite { row, column, .. } if (row, column) == (at / 7, at % 7));
+            assert!(named, "{error} for element {at}");
         }
     }
 }

@@ -27,9 +27,9 @@ const SMALL: usize = 200_000;
 const WINDOW: u64 = 16 << 20;
 /// The most bytes of workspace.
 const WORKSPACE: usize = 64 << 20;
-/// Two workspaces are the same within this: what an allocator and a driver round, and at the time of the watch is on its
-/// way. A byte for each further pattern would be seven times as much.
-const SAME: usize = 256 << 10;
+/// Two workspaces are the same within this: a smaller memory has fewer splits, whose partial states are as many as their
+/// bound in a larger one (half of this), and drivers round. A byte for each further pattern would be nearly twice as much.
+const SAME: usize = 1 << 20;
 
 const SEPARATIONS: [Separation; 5] = [
     Separation::Softmax,

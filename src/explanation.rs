@@ -19,11 +19,11 @@ pub struct Explanation {
     pub regime: &'static str,
     /// Queries of one pass over the patterns.
     pub query_block: usize,
-    /// Patterns of one dispatch.
+    /// Patterns at a time: of one dispatch, or of one tile of the CPU engine.
     pub chunk: usize,
     /// Patterns of one split.
     pub rows_per_split: usize,
-    /// Splits of one dispatch, at the most.
+    /// Splits that are worked on side by side, at the most.
     pub splits: usize,
     /// Windows that hold the patterns.
     pub windows: usize,
@@ -99,11 +99,11 @@ impl fmt::Display for Explanation {
         writeln!(f, "{}", self.regime)?;
         writeln!(
             f,
-            "{} queries a pass, {} patterns a dispatch in at most {} splits of {}, {} window{}",
+            "{} queries a pass, {} patterns at a time, splits of {} (at most {}), {} window{}",
             self.query_block,
             self.chunk,
-            self.splits,
             self.rows_per_split,
+            self.splits,
             self.windows,
             if self.windows == 1 { "" } else { "s" },
         )?;

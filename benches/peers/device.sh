@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-tests=(shapes rules attacks partial properties record limits ids)
+tests=(shapes rules attacks partial properties)
 
 pack() {
     local to=$1 built stem

@@ -54,11 +54,19 @@ pub struct KernelWork {
 }
 
 impl KernelWork {
-    pub(crate) fn add(&mut self, other: &Self) {
+    fn add(&mut self, other: &Self) {
         self.dispatches += other.dispatches;
         self.workgroups += other.workgroups;
         self.bytes += other.bytes;
         self.flops += other.flops;
+    }
+
+    /// Adds this to the work of the same kernel in the same setting, or as the first of its kind.
+    pub(crate) fn add_to(self, kernels: &mut Vec<Self>) {
+        match kernels.iter_mut().find(|all| all.kernel == self.kernel && all.setting == self.setting) {
+            Some(all) => all.add(&self),
+            None => kernels.push(self),
+        }
     }
 }
 

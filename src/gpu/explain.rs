@@ -31,10 +31,7 @@ impl Engine {
             let (counted, pieces) = calls.counts();
             submissions += pieces;
             for one in counted {
-                match kernels.iter_mut().find(|other| other.kernel == one.kernel && other.setting == one.setting) {
-                    Some(all) => all.add(&one),
-                    None => kernels.push(one),
-                }
+                one.add_to(&mut kernels);
             }
         }
         let plan = &sizing.plan;

@@ -44,26 +44,22 @@ pub(crate) struct Calls<'a> {
     context: &'a Context,
     damage: Option<(&'static str, Constant)>,
     calls: Vec<Call>,
-    cost: u64,
-    cut: Option<Cut<'a>>,
-    counts: Option<Counts>,
-}
-
-/// What is kept of dispatches that are only counted.
-struct Counts {
-    /// The most that the dispatches of one piece may cost together.
-    cost: u64,
-    kernels: Vec<KernelWork>,
-    pieces: usize,
-    /// Dispatches since the last cut.
+    /// The most that the dispatches of one piece may cost together; one piece is all where absent.
+    most: Option<u64>,
+    /// Dispatches of the piece at hand, and their cost.
     length: usize,
+    cost: u64,
+    to: To<'a>,
 }
 
-/// Where a list of dispatches is cut, and what takes the pieces before the last.
-struct Cut<'a> {
-    /// The most that the dispatches of one piece may cost together.
-    cost: u64,
-    hand_on: HandOn<'a>,
+/// What becomes of dispatches.
+enum To<'a> {
+    /// They are kept.
+    Keep,
+    /// Whole pieces are handed on.
+    HandOn(HandOn<'a>),
+    /// They are only counted: the work by kernel and setting, and the pieces.
+    Count { kernels: Vec<KernelWork>, pieces: usize },
 }
 
 type HandOn<'a> = Box<dyn FnMut(&[Call]) -> Result<()> + 'a>;
@@ -77,28 +73,31 @@ pub(crate) fn fold(workgroups: u32, limit: u32) -> [u32; 3] {
 impl<'a> Calls<'a> {
     /// An empty list that is kept whole.
     pub fn new(context: &'a Context, damage: Option<(&'static str, Constant)>) -> Self {
-        Self { context, damage, calls: Vec::new(), cost: 0, cut: None, counts: None }
+        Self { context, damage, calls: Vec::new(), most: None, length: 0, cost: 0, to: To::Keep }
     }
 
-    /// An empty list that hands on what it has whenever its next dispatch would make it cost more than `cost`.
+    /// An empty list that hands on what it has whenever its next dispatch would make it cost more than `most`.
     pub fn cut(
         context: &'a Context,
         damage: Option<(&'static str, Constant)>,
-        cost: u64,
+        most: u64,
         hand_on: impl FnMut(&[Call]) -> Result<()> + 'a,
     ) -> Self {
-        Self { cut: Some(Cut { cost, hand_on: Box::new(hand_on) }), ..Self::new(context, damage) }
+        Self { most: Some(most), to: To::HandOn(Box::new(hand_on)), ..Self::new(context, damage) }
     }
 
-    /// A list that only counts, as if it were cut at `cost`. Nothing is compiled for it.
-    pub fn counted(context: &'a Context, cost: u64) -> Self {
-        let counts = Counts { cost, kernels: Vec::new(), pieces: 1, length: 0 };
-        Self { counts: Some(counts), ..Self::new(context, None) }
+    /// A list that only counts, as if it were cut at `most`. Nothing is compiled for it.
+    pub fn counted(context: &'a Context, most: u64) -> Self {
+        let to = To::Count { kernels: Vec::new(), pieces: 1 };
+        Self { most: Some(most), to, ..Self::new(context, None) }
     }
 
-    /// The work by kernel and setting, and the number of pieces.
+    /// The work by kernel and setting, and the number of pieces, of a list that only counts.
     pub fn counts(self) -> (Vec<KernelWork>, usize) {
-        self.counts.map_or_else(Default::default, |counts| (counts.kernels, counts.pieces))
+        match self.to {
+            To::Count { kernels, pieces } => (kernels, pieces),
+            To::Keep | To::HandOn(_) => (Vec::new(), 0),
+        }
     }
 
     /// Appends a dispatch of `kernel`.
@@ -121,13 +120,21 @@ impl<'a> Calls<'a> {
             constants.push((name, value));
         }
         let cost = work.cost();
-        if let Some(counts) = &mut self.counts {
-            if counts.length > 0 && (counts.length == PIECE || self.cost.saturating_add(cost) > counts.cost) {
-                counts.pieces += 1;
-                (counts.length, self.cost) = (0, 0);
+        let full = |most: u64| self.length == PIECE || self.cost.saturating_add(cost) > most;
+        if self.length > 0 && self.most.is_some_and(full) {
+            match &mut self.to {
+                To::Keep => {}
+                To::HandOn(hand_on) => {
+                    hand_on(&self.calls)?;
+                    self.calls.clear();
+                }
+                To::Count { pieces, .. } => *pieces += 1,
             }
-            counts.length += 1;
-            self.cost = self.cost.saturating_add(cost);
+            (self.length, self.cost) = (0, 0);
+        }
+        self.length += 1;
+        self.cost = self.cost.saturating_add(cost);
+        if let To::Count { kernels, .. } = &mut self.to {
             let one = KernelWork {
                 kernel: kernel.stem,
                 setting: in_words(&constants, setting.1),
@@ -136,24 +143,12 @@ impl<'a> Calls<'a> {
                 bytes: work.bytes,
                 flops: work.flops,
             };
-            match counts.kernels.iter_mut().find(|all| all.kernel == one.kernel && all.setting == one.setting) {
-                Some(all) => all.add(&one),
-                None => counts.kernels.push(one),
-            }
+            one.add_to(kernels);
             return Ok(());
         }
         let pipeline = self.context.pipelines.get(self.context.device(), kernel, &constants, setting.1)?;
         let params = bytemuck::bytes_of(&params).to_vec();
         let storage = storage.iter().map(|binding| (*binding).clone()).collect();
-        if let Some(cut) = &mut self.cut
-            && !self.calls.is_empty()
-            && (self.calls.len() == PIECE || self.cost.saturating_add(cost) > cut.cost)
-        {
-            (cut.hand_on)(&self.calls)?;
-            self.calls.clear();
-            self.cost = 0;
-        }
-        self.cost = self.cost.saturating_add(cost);
         self.calls.push(Call { pipeline, storage, params, grid });
         Ok(())
     }

@@ -33,6 +33,7 @@ mod gpu;
 mod mask;
 mod memory;
 mod partial;
+mod pending;
 pub mod reference;
 mod retrieval;
 mod rule;
@@ -47,6 +48,7 @@ pub use mask::Mask;
 pub use memory::LoadOptions;
 pub use memory::{Memory, MemoryOptions, Patterns};
 pub use partial::{Finished, Partial, PartialOptions};
+pub use pending::Pending;
 pub use retrieval::{
     DEFAULT_TOLERANCE, FixedPoint, MAX_TOP, Retrieval, RetrieveOptions, Statistics, Status, Stop, Top, WeightsOf,
 };

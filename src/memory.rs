@@ -13,6 +13,7 @@ use crate::explanation::Explanation;
 use crate::gpu;
 use crate::mask::Mask;
 use crate::partial::{Partial, PartialOptions};
+use crate::pending::Pending;
 use crate::retrieval::{Retrieval, RetrieveOptions};
 use crate::rule::Rule;
 use crate::store::{Growth, Ids, Layout, NewRows, Pattern, PatternId, PatternIds, Precision, stride};
@@ -432,10 +433,20 @@ impl Memory {
     /// [`Error::Shape`] and [`Error::NotFinite`] for the queries, [`Error::Empty`], [`Error::Parameter`] for the
     /// options, [`Error::Unsupported`] for an energy where the rule has none, [`Error::Lost`] where the device fails.
     pub async fn retrieve_with(&self, queries: &[f32], options: &RetrieveOptions) -> Result<Retrieval> {
+        self.begin(queries, options)?.await
+    }
+
+    /// [`Memory::retrieve_with`] for whoever neither awaits nor waits: the answer is on its way, and this memory may change
+    /// meanwhile. On a GPU everything has been submitted when this returns; the CPU engine computes on the threads of
+    /// `rayon`.
+    ///
+    /// # Errors
+    /// As [`Memory::retrieve_with`]; the [`Error::Lost`] of a device that fails meanwhile comes with the answer.
+    pub fn begin(&self, queries: &[f32], options: &RetrieveOptions) -> Result<Pending<Retrieval>> {
         self.check(queries, options)?;
         match &self.engine {
-            Engine::Cpu(engine) => Ok(engine.retrieve(queries, options, self.ids.alive())),
-            Engine::Gpu(engine) => engine.retrieve(queries, options, self.ids.alive(), gpu::Waiting::Forbidden)?.await,
+            Engine::Cpu(engine) => Ok(engine.begin(queries, options, self.ids.alive())),
+            Engine::Gpu(engine) => engine.retrieve(queries, options, self.ids.alive(), gpu::Waiting::Forbidden),
         }
     }
 
@@ -523,17 +534,42 @@ impl Memory {
         options: &RetrieveOptions,
     ) -> Result<()> {
         const OPERATION: &str = "Memory::record";
-        options.validate(job.count, self.layout.dim, self.positions())?;
-        self.defined(OPERATION, options)?;
+        let engine = self.recorder(OPERATION, job.count, options)?;
+        engine.record(encoder, job, options, self.ids.alive())
+    }
+
+    /// [`Memory::record`] of which the host wants the answers: `B = count` queries are read from a buffer of the caller,
+    /// and everything that `options` ask for comes with the [`Pending`] once the caller has submitted `encoder`. Neither
+    /// submits nor polls: the read-back is mapped by `wgpu::CommandEncoder::map_buffer_on_submit`.
+    ///
+    /// # Errors
+    /// As [`Memory::record`]. Where the encoder is dropped instead of submitted, or the device fails, the [`Pending`]
+    /// gives [`Error::Lost`].
+    pub fn record_answers(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        count: usize,
+        queries: gpu::Rows<'_>,
+        options: &RetrieveOptions,
+    ) -> Result<Pending<Retrieval>> {
+        const OPERATION: &str = "Memory::record_answers";
+        let engine = self.recorder(OPERATION, count, options)?;
+        engine.record_answers(encoder, count, queries, options, self.ids.alive())
+    }
+
+    /// The engine that records, if it can record `count` queries.
+    fn recorder(&self, operation: &'static str, count: usize, options: &RetrieveOptions) -> Result<&gpu::Engine> {
+        options.validate(count, self.layout.dim, self.positions())?;
+        self.defined(operation, options)?;
         if self.is_empty() {
-            return Err(Error::Empty { operation: OPERATION });
+            return Err(Error::Empty { operation });
         }
         match &self.engine {
             Engine::Cpu(_) => Err(Error::Device {
-                operation: OPERATION,
+                operation,
                 why: "the memory lives on the CPU engine, which has no command encoder".into(),
             }),
-            Engine::Gpu(engine) => engine.record(encoder, job, options, self.ids.alive()),
+            Engine::Gpu(engine) => Ok(engine),
         }
     }
 

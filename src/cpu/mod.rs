@@ -22,7 +22,13 @@ mod stages;
 mod stored;
 mod walk;
 
-use crate::error::Result;
+use std::sync::Arc;
+
+use futures::channel::oneshot;
+
+use crate::error::{Error, Result};
+use crate::pending::Pending;
+use crate::retrieval::{Retrieval, RetrieveOptions};
 use crate::rule::Rule;
 use crate::store::{Growth, Layout, NewRows, Pattern, Windows, stride};
 pub(crate) use partial::{Scorer, weights};
@@ -34,7 +40,7 @@ pub mod internals {
 }
 
 /// What one window stores of its rows.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Block {
     keys: Rows,
     values: Option<Rows>,
@@ -68,12 +74,13 @@ impl Block {
     }
 }
 
-/// Patterns in host memory and what retrieves from them.
-#[derive(Debug)]
+/// Patterns in host memory and what retrieves from them. A clone shares the blocks of rows: a retrieval that is under way
+/// has one, and a block that it goes through is copied before it is written.
+#[derive(Clone, Debug)]
 pub(crate) struct Engine {
     layout: Layout,
     rule: Rule,
-    windows: Windows<Block>,
+    windows: Windows<Arc<Block>>,
 }
 
 impl Engine {
@@ -92,12 +99,12 @@ impl Engine {
     pub fn reserve(&mut self, additional: usize, growth: Growth) -> Result<()> {
         let layout = self.layout;
         self.windows.reserve(additional, growth, |rows| {
-            Ok(Block {
+            Ok(Arc::new(Block {
                 keys: Rows::allocate(layout.precision, rows, layout.dim)?,
                 values: layout.value_dim.map(|columns| Rows::allocate(layout.precision, rows, columns)).transpose()?,
                 bias: zeros(rows)?,
                 norms: zeros(rows)?,
-            })
+            }))
         })
     }
 
@@ -106,7 +113,7 @@ impl Engine {
         let layout = self.layout;
         self.windows.fill(rows.keys.len() / layout.dim, |block, at, range| {
             let part = rows.slice(range, layout.dim, layout.value_dim);
-            block.store(at, &part, layout);
+            Arc::make_mut(block).store(at, &part, layout);
         });
     }
 
@@ -114,7 +121,27 @@ impl Engine {
     pub fn overwrite(&mut self, position: usize, row: &NewRows<'_>) {
         let layout = self.layout;
         let (block, at) = self.windows.row_mut(position);
-        block.store(at, row, layout);
+        Arc::make_mut(block).store(at, row, layout);
+    }
+
+    /// [`Engine::retrieve`] on the threads of `rayon`. On one of these it is computed at once: were they all to wait, nobody
+    /// would be left to answer.
+    pub fn begin(&self, queries: &[f32], options: &RetrieveOptions, alive: Option<&[bool]>) -> Pending<Retrieval> {
+        if rayon::current_thread_index().is_some() {
+            let answer = self.retrieve(queries, options, alive);
+            return Pending::native(Box::pin(std::future::ready(Ok(answer))));
+        }
+        let (sender, receiver) = oneshot::channel();
+        let (engine, queries, options) = (self.clone(), queries.to_vec(), options.clone());
+        let alive = alive.map(<[bool]>::to_vec);
+        rayon::spawn(move || {
+            // Nobody listens any more where the answer was dropped; then it need not be computed either.
+            if !sender.is_canceled() {
+                let _ = sender.send(engine.retrieve(&queries, &options, alive.as_deref()));
+            }
+        });
+        let lost = |_| Error::Lost { operation: "Memory::retrieve", message: "its thread panicked".into() };
+        Pending::native(Box::pin(async move { receiver.await.map_err(lost) }))
     }
 
     /// The pattern at `position`, which is stored, as its precision has it.

@@ -11,7 +11,7 @@ use crate::store::Encoded;
 use crate::store::{Precision, half_of, quantize, stride};
 
 /// Rows of `stride(columns)` elements, the padding zero.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Rows {
     F32(Vec<f32>),
     F16(Vec<f16>),

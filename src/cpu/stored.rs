@@ -1,6 +1,7 @@
 //! Stored rows as they lie in the windows, in and out, without passing through `f32`: what is loaded and saved.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::{Block, Engine};
 use crate::store::{EncodedRows, Layout};
@@ -24,7 +25,9 @@ impl Engine {
     /// Stores encoded rows for which there is room.
     pub fn add_encoded(&mut self, rows: &EncodedRows<'_>) {
         let layout = self.layout;
-        self.windows.fill(rows.count, |block, at, range| block.store_encoded(at, &rows.slice(range, &layout), layout));
+        self.windows.fill(rows.count, |block, at, range| {
+            Arc::make_mut(block).store_encoded(at, &rows.slice(range, &layout), layout);
+        });
     }
 
     /// How many rows to ask [`Engine::stored`] for at a time: they are only borrowed.

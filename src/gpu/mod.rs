@@ -42,6 +42,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::device::DeviceOptions;
 use crate::error::{Error, Result};
 use crate::mask::Mask;
+use crate::pending::Pending;
 use crate::retrieval::{Retrieval, RetrieveOptions};
 use crate::rule::{Rule, Similarity};
 use crate::store::{EncodedRows, Growth, Layout, NewRows, Precision, Windows, decode};
@@ -397,17 +398,6 @@ impl Engine {
         if let Some(report) = &job.report {
             report.check("report", job.count, finish::REPORT_WORDS as usize)?;
         }
-        let sizing = Sizing::new(self.shape(options.plan_for.unwrap_or(job.count), options), options);
-        let workspace = {
-            let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
-            match &*recorded {
-                Some(workspace) if workspace.sizes.hold(&sizing.sizes) && !options.hints.garbage => workspace.clone(),
-                _ => {
-                    let workspace = Workspace::new(&self.context.device, sizing.sizes, options.hints.garbage)?;
-                    recorded.insert(Arc::new(workspace)).clone()
-                }
-            }
-        };
         let targets = Targets {
             count: job.count,
             queries: job.queries,
@@ -420,11 +410,63 @@ impl Engine {
             top: None,
             weights: Vec::new(),
         };
-        let part = 0..job.count;
-        let task = self.task(&sizing, &workspace, options, alive, part, self.context.next_stamp())?;
+        self.record_targets(encoder, &targets, options, alive, self.context.next_stamp())
+    }
+
+    /// Records a retrieval for `count` queries in a buffer of the caller's, and what brings the answers to the host once
+    /// the caller has submitted it.
+    pub fn record_answers(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        count: usize,
+        queries: Rows<'_>,
+        options: &RetrieveOptions,
+        alive: Option<&[bool]>,
+    ) -> Result<Pending<Retrieval>> {
+        let facts = self.facts(alive);
+        let mut collected = Collected::new(&facts, count, options);
+        if count == 0 {
+            return Ok(Pending::native(Box::pin(std::future::ready(Ok(collected.finish())))));
+        }
+        queries.check("queries", count, self.layout.dim)?;
+        let places = options.weight_queries(count);
+        let answers = Answers::new(facts, options, count, &places);
+        let (target, staging) = self.context.answers(answers.size)?;
+        let stamp = self.context.next_stamp();
+        self.record_targets(encoder, &answers.targets(&target, queries), options, alive, stamp)?;
+        encoder.copy_buffer_to_buffer(&target, 0, &staging, 0, staging.size());
+        let staged = Staged::on_submit(self.context.clone(), staging, encoder);
+        let coming = async move {
+            collected.take(&answers, &staged.come().await?, stamp, &(0..places.len()).collect::<Vec<_>>())?;
+            Ok(collected.finish())
+        };
+        Ok(Pending::device(self.context.clone(), None, Box::pin(coming)))
+    }
+
+    fn record_targets(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        targets: &Targets<'_>,
+        options: &RetrieveOptions,
+        alive: Option<&[bool]>,
+        stamp: u32,
+    ) -> Result<()> {
+        let count = targets.count;
+        let sizing = Sizing::new(self.shape(options.plan_for.unwrap_or(count), options), options);
+        let workspace = {
+            let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*recorded {
+                Some(workspace) if workspace.sizes.hold(&sizing.sizes) && !options.hints.garbage => workspace.clone(),
+                _ => {
+                    let workspace = Workspace::new(&self.context.device, sizing.sizes, options.hints.garbage)?;
+                    recorded.insert(Arc::new(workspace)).clone()
+                }
+            }
+        };
+        let task = self.task(&sizing, &workspace, options, alive, 0..count, stamp)?;
         // Whole before anything is recorded: an error leaves the encoder as it was.
         let mut calls = Calls::new(&self.context, task.damage);
-        task.answer(&mut calls, &targets)?;
+        task.answer(&mut calls, targets)?;
         record::encode(&self.context, encoder, &calls.rest())
     }
 
@@ -492,27 +534,22 @@ impl Engine {
         Ok(Some(Bits { words: Binding::from(&buffer), stride: stride as u32 }))
     }
 
-    /// Submits a retrieval of checked queries; the answer comes with the [`Pending`].
+    /// Submits a retrieval of checked queries.
     pub fn retrieve(
         &self,
         queries: &[f32],
         options: &RetrieveOptions,
         alive: Option<&[bool]>,
         waiting: Waiting,
-    ) -> Result<Pending> {
+    ) -> Result<Pending<Retrieval>> {
         let layout = self.layout;
         let batch = queries.len() / layout.dim;
         let facts = self.facts(alive);
-        let mut pending = Pending {
-            facts,
-            batch,
-            tolerance: options.tolerance(),
-            clamped: options.clamp.is_some(),
-            parts: Vec::new(),
-        };
+        let mut collected = Collected::new(&facts, batch, options);
         if batch == 0 {
-            return Ok(pending);
+            return Ok(Pending::native(Box::pin(std::future::ready(Ok(collected.finish())))));
         }
+        let mut parts: Vec<Part> = Vec::new();
         let sizing = Sizing::new(self.shape(options.plan_for.unwrap_or(batch), options), options);
         let workspace = match options.hints.garbage {
             false => self.workspace(&sizing)?,
@@ -534,10 +571,17 @@ impl Engine {
             let queries = &queries[part.start * layout.dim..part.end * layout.dim];
             let staged = self.submit(&task, queries, &answers, options.hints.garbage, waiting)?;
             let places = weights.into_iter().map(|(_, place)| place).collect();
-            pending.parts.push(Part { staged, stamp, answers, places });
+            parts.push(Part { staged, stamp, answers, places });
         }
         self.give_back(workspace);
-        Ok(pending)
+        let submission = parts.last().and_then(|part| part.staged.submission());
+        let coming = async move {
+            for Part { staged, stamp, answers, places } in parts {
+                collected.take(&answers, &staged.come().await?, stamp, &places)?;
+            }
+            Ok(collected.finish())
+        };
+        Ok(Pending::device(self.context.clone(), submission, Box::pin(coming)))
     }
 
     /// Cuts a batch so that uploads, masks and answers of one part stay within the buffers that any device allows. A
@@ -631,6 +675,15 @@ fn pack<R: Iterator<Item = bool>>(rows: impl Iterator<Item = R>) -> Vec<u32> {
 }
 
 impl Context {
+    /// A buffer for `size` bytes of answers, and the one in which the host reads them.
+    fn answers(&self, size: u64) -> Result<(wgpu::Buffer, wgpu::Buffer)> {
+        let usage = buffer::STORAGE | wgpu::BufferUsages::COPY_SRC;
+        let answers = buffer::create(&self.device, "attractor.answers", size, usage)?;
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = buffer::create(&self.device, "attractor.staging", answers.size(), usage)?;
+        Ok((answers, staging))
+    }
+
     /// A storage buffer that starts with `bytes`.
     fn upload(&self, label: &'static str, bytes: &[u8]) -> Result<wgpu::Buffer> {
         buffer::create_with(&self.device, label, bytes.len() as u64, buffer::STORAGE, Some(fill(bytes)))
@@ -680,39 +733,13 @@ impl Context {
     }
 }
 
-/// A retrieval that has been submitted.
-pub(crate) struct Pending {
-    facts: Facts,
-    batch: usize,
-    tolerance: f32,
-    clamped: bool,
-    parts: Vec<Part>,
-}
-
+/// The answers of queries that were submitted together.
 struct Part {
     staged: Staged,
     stamp: u32,
     answers: Answers,
     /// For each query whose weights are reported: its place in the order that was asked for.
     places: Vec<usize>,
-}
-
-impl Pending {
-    pub fn wait(mut self) -> Result<Retrieval> {
-        let mut collected = Collected::new(&self);
-        for Part { staged, stamp, answers, places } in std::mem::take(&mut self.parts) {
-            collected.take(&answers, &staged.wait()?, stamp, &places)?;
-        }
-        Ok(collected.finish())
-    }
-
-    async fn finish(mut self) -> Result<Retrieval> {
-        let mut collected = Collected::new(&self);
-        for Part { staged, stamp, answers, places } in std::mem::take(&mut self.parts) {
-            collected.take(&answers, &staged.bytes().await?, stamp, &places)?;
-        }
-        Ok(collected.finish())
-    }
 }
 
 /// Answers on their way into one retrieval.
@@ -724,16 +751,16 @@ struct Collected {
 }
 
 impl Collected {
-    fn new(pending: &Pending) -> Self {
+    fn new(facts: &Facts, batch: usize, options: &RetrieveOptions) -> Self {
         let retrieval = Retrieval {
-            batch: pending.batch,
-            dim: pending.facts.layout.dim,
-            value_dim: pending.facts.layout.output_dim(),
-            patterns: pending.facts.patterns,
-            clamped: pending.clamped,
+            batch,
+            dim: facts.layout.dim,
+            value_dim: facts.layout.output_dim(),
+            patterns: facts.patterns,
+            clamped: options.clamp.is_some(),
             ..Retrieval::default()
         };
-        Self { retrieval, tolerance: pending.tolerance, places: Vec::new() }
+        Self { retrieval, tolerance: options.tolerance(), places: Vec::new() }
     }
 
     fn take(&mut self, answers: &Answers, bytes: &[u8], stamp: u32, places: &[usize]) -> Result<()> {
@@ -751,13 +778,5 @@ impl Collected {
             *came = ordered;
         }
         self.retrieval
-    }
-}
-
-impl IntoFuture for Pending {
-    type Output = Result<Retrieval>;
-    type IntoFuture = std::pin::Pin<Box<dyn Future<Output = Result<Retrieval>> + Send>>;
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.finish())
     }
 }

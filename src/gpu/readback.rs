@@ -14,38 +14,48 @@ pub(crate) struct Staged {
     context: Arc<Context>,
     buffer: wgpu::Buffer,
     mapped: oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>,
-    submission: wgpu::SubmissionIndex,
+    /// What brings it, where that is known.
+    submission: Option<wgpu::SubmissionIndex>,
 }
 
 impl Staged {
     /// Asks for the mapping of `buffer` after `submission`, which writes it.
     pub fn new(context: Arc<Context>, buffer: wgpu::Buffer, submission: wgpu::SubmissionIndex) -> Self {
-        let (sender, mapped) = oneshot::channel();
-        let nudge = context.poller.pending();
-        buffer.map_async(wgpu::MapMode::Read, .., move |result| {
-            drop(nudge);
-            // Nobody listens any more where the future was dropped.
-            let _ = sender.send(result);
-        });
-        Self { context, buffer, mapped, submission }
+        let (call_back, mapped) = context.poller.expect();
+        buffer.map_async(wgpu::MapMode::Read, .., call_back);
+        Self { context, buffer, mapped, submission: Some(submission) }
     }
 
-    /// The bytes, when they are there. Nothing waits on the device meanwhile; a thread of ours looks now and then.
-    pub async fn bytes(self) -> Result<Vec<u8>> {
-        self.context.poller.start(self.context.device());
+    /// Asks for the mapping of `buffer` once what `encoder` has recorded is done; whoever owns the encoder submits it.
+    pub fn on_submit(context: Arc<Context>, buffer: wgpu::Buffer, encoder: &wgpu::CommandEncoder) -> Self {
+        let (call_back, mapped) = context.poller.expect();
+        encoder.map_buffer_on_submit(&buffer, wgpu::MapMode::Read, .., call_back);
+        Self { context, buffer, mapped, submission: None }
+    }
+
+    /// The submission that brings the bytes.
+    pub fn submission(&self) -> Option<wgpu::SubmissionIndex> {
+        self.submission.clone()
+    }
+
+    /// The bytes, when they are there. Somebody else polls the device: see [`Context::bring`].
+    pub async fn come(self) -> Result<Vec<u8>> {
         let result = self.mapped.await;
         Self::read(&self.buffer, result)
     }
 
+    /// The bytes, when they are there. Nothing waits on the device meanwhile; a thread of ours looks now and then.
+    pub async fn bytes(self) -> Result<Vec<u8>> {
+        self.context.bring();
+        self.come().await
+    }
+
     /// The bytes, waiting for them on this thread.
     pub fn wait(self) -> Result<Vec<u8>> {
-        if !self.context.owned {
-            return pollster::block_on(self.bytes());
+        if let Some(submission) = self.submission() {
+            self.context.wait(submission)?;
         }
-        let wait = wgpu::PollType::Wait { submission_index: Some(self.submission.clone()), timeout: None };
-        self.context.device().poll(wait).map_err(|error| lost(error.to_string()))?;
-        let result = pollster::block_on(self.mapped);
-        Self::read(&self.buffer, result)
+        pollster::block_on(self.bytes())
     }
 
     /// The bytes, waiting as the caller may.
@@ -63,11 +73,35 @@ impl Staged {
         match result {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(lost(error.to_string())),
-            Err(oneshot::Canceled) => return Err(lost("the device dropped the read-back".into())),
+            Err(oneshot::Canceled) => return Err(lost("the commands were dropped before they ran".into())),
         }
         let bytes = buffer.slice(..).get_mapped_range().map_err(|error| lost(error.to_string()))?.to_vec();
         buffer.unmap();
         Ok(bytes)
+    }
+}
+
+impl Context {
+    /// Sees to it that what is awaited comes.
+    pub fn bring(&self) {
+        self.poller.start(&self.device);
+    }
+
+    /// Looks whether something has come, without waiting. A host's device is the host's to poll.
+    pub fn look(&self) {
+        if self.owned {
+            // A lost device answers with an error and fails its mappings, which then resolve with theirs.
+            let _ = self.device.poll(wgpu::PollType::Poll);
+        }
+    }
+
+    /// Waits for `submission` on this thread, on a device of ours.
+    pub fn wait(&self, submission: wgpu::SubmissionIndex) -> Result<()> {
+        if self.owned {
+            let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
+            self.device.poll(wait).map_err(|error| lost(error.to_string()))?;
+        }
+        Ok(())
     }
 }
 
@@ -92,7 +126,22 @@ struct Pending {
 /// One read-back that is under way.
 pub(crate) struct Nudge(Arc<(Mutex<Pending>, Condvar)>);
 
+/// Tells whether a buffer was mapped.
+type Mapped = Result<(), wgpu::BufferAsyncError>;
+
 impl Poller {
+    /// What a mapping calls when it is there, and what then hears of it.
+    fn expect(&self) -> (impl FnOnce(Mapped) + Send + use<>, oneshot::Receiver<Mapped>) {
+        let (sender, mapped) = oneshot::channel();
+        let nudge = self.pending();
+        let call_back = move |result| {
+            drop(nudge);
+            // Nobody listens any more where the future was dropped.
+            let _ = sender.send(result);
+        };
+        (call_back, mapped)
+    }
+
     fn pending(&self) -> Nudge {
         let (pending, wake) = &*self.shared;
         pending.lock().unwrap_or_else(PoisonError::into_inner).count += 1;

@@ -9,7 +9,7 @@ use super::buffer;
 use super::readback::Staged;
 use super::record::{Call, Calls, encode};
 use super::shader::Constant;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Multiply-adds of one submission, at the most: a fraction of a second on slow hardware.
 pub(super) const COST: u64 = 50_000_000_000;
@@ -42,12 +42,9 @@ impl Context {
             under_way.push_back(self.submit_piece(calls, |_| ())?);
             if under_way.len() > IN_FLIGHT
                 && waiting == Waiting::Allowed
-                && self.owned
-                && let Some(submission_index) = under_way.pop_front()
+                && let Some(submission) = under_way.pop_front()
             {
-                let wait = wgpu::PollType::Wait { submission_index: Some(submission_index), timeout: None };
-                let lost = |error: wgpu::PollError| Error::Lost { operation: "submit", message: error.to_string() };
-                self.device.poll(wait).map_err(lost)?;
+                self.wait(submission)?;
             }
             Ok(())
         });

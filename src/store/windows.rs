@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::error::Result;
 
 /// Rows `first .. first + rows` of a memory, in storage `B` (a vector, or a pair of device buffers).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Window<B> {
     pub first: usize,
     pub rows: usize,
@@ -16,7 +16,7 @@ pub(crate) struct Window<B> {
 }
 
 /// All windows of a memory, in order of their rows. Only the last non-empty one is partly filled.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Windows<B> {
     windows: Vec<Window<B>>,
     max_rows: usize,

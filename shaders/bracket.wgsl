@@ -13,6 +13,7 @@ const TOP: u32 = 0u;
 const PIVOT: u32 = 0u;
 
 struct Params {
+    base: vec4<u32>,
     rows: u32,
     score_stride: u32,
     gain: f32,
@@ -29,7 +30,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> brackets: array<Bracket>;
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let workgroup = within + params.base.xyz;
     if (workgroup.x >= queries[0]) {
         return;
     }

@@ -12,6 +12,7 @@ const LANES: u32 = 256u;
 const TOP: u32 = 0u;
 
 struct Params {
+    base: vec4<u32>,
     first: u32,
     spans: u32,
     room: u32,
@@ -77,7 +78,8 @@ fn select_top(local: u32, first: u32, count: u32, floor: u32) {
 }
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let workgroup = within + params.base.xyz;
     if (workgroup.x >= queries[0]) {
         return;
     }

@@ -5,6 +5,7 @@
 const LANES: u32 = 256u;
 
 struct Params {
+    base: vec4<u32>,
     queries: u32,
     from_source: u32,
     stopped: u32,

@@ -6,6 +6,7 @@ const LANES: u32 = 64u;
 const NORMALIZE: u32 = 0u;
 
 struct Params {
+    base: vec4<u32>,
     vectors: u32,
     padding_0: u32,
     padding_1: u32,
@@ -18,7 +19,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> cue: array<vec4<f32>>;
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let workgroup = within + params.base.xyz;
     if (workgroup.x >= queries[0]) {
         return;
     }

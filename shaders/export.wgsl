@@ -5,6 +5,7 @@
 const WORKGROUP: u32 = 64u;
 
 struct Params {
+    base: vec4<u32>,
     rows: u32,
     columns: u32,
     source_first: u32,
@@ -21,11 +22,11 @@ struct Params {
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(workgroup_id) within: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let row = flat_index(workgroup, grid);
+    let workgroup = within + params.base.xyz;
+    let row = flat_index(workgroup, params.base.w);
     if (row >= params.rows) {
         return;
     }

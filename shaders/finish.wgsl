@@ -11,6 +11,7 @@ const NOTHING_LEFT: u32 = 2u;
 const STOPPED: u32 = 4u;
 
 struct Params {
+    base: vec4<u32>,
     columns: u32,
     key_columns: u32,
     result_from: u32,
@@ -38,7 +39,8 @@ struct Params {
 var<workgroup> changes: array<f32, WORKGROUP>;
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let workgroup = within + params.base.xyz;
     let slot = workgroup.x;
     if (slot >= queries[0]) {
         return;

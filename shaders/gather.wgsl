@@ -10,6 +10,7 @@ const COLUMNS: u32 = 16u;
 const VALUES: u32 = 0u;
 
 struct Params {
+    base: vec4<u32>,
     capacity: u32,
     window_first: u32,
     window_rows: u32,
@@ -33,7 +34,8 @@ struct Params {
 var<workgroup> gathered: array<vec4<f32>, WORKGROUP>;
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let workgroup = within + params.base.xyz;
     let slot = workgroup.y;
     if (slot >= queries[0]) {
         return;

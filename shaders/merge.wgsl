@@ -7,6 +7,7 @@ const WORKGROUP: u32 = 64u;
 const COLUMNS: u32 = 16u;
 
 struct Params {
+    base: vec4<u32>,
     splits: u32,
     columns: u32,
     slot: u32,
@@ -25,7 +26,8 @@ var<workgroup> weight_sums: array<f32, WORKGROUP>;
 var<workgroup> gathered: array<vec4<f32>, WORKGROUP>;
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let workgroup = within + params.base.xyz;
     let slot = workgroup.y;
     if (slot >= queries[0]) {
         return;

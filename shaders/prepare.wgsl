@@ -5,6 +5,7 @@
 const WORKGROUP: u32 = 64u;
 
 struct Params {
+    base: vec4<u32>,
     queries: u32,
     columns: u32,
     vectors: u32,
@@ -36,11 +37,11 @@ fn is_finite(bits: u32) -> bool {
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(workgroup_id) within: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let query = flat_index(workgroup, grid);
+    let workgroup = within + params.base.xyz;
+    let query = flat_index(workgroup, params.base.w);
     if (query >= params.queries) {
         return;
     }

@@ -11,6 +11,7 @@ const PITCH: u32 = 5u;
 const VALUES: u32 = 0u;
 
 struct Params {
+    base: vec4<u32>,
     first_row: u32,
     rows: u32,
     rows_per_split: u32,
@@ -44,10 +45,11 @@ fn store(slot: u32, split: u32, column: u32, sum: vec4<f32>) {
 
 @compute @workgroup_size(SIDE, SIDE)
 fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(workgroup_id) within: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
 ) {
+    let workgroup = within + params.base.xyz;
     let column = workgroup.x * SIDE + local.x;
     let first_slot = workgroup.y * TILE;
     if (first_slot >= queries[0]) {

@@ -17,6 +17,7 @@ const CLOSE: u32 = 2u;
 const TURN: u32 = 3u;
 
 struct Params {
+    base: vec4<u32>,
     stage: u32,
     slot: u32,
     k: u32,
@@ -102,7 +103,7 @@ fn narrow(query: u32) {
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let slot = id.x;
+    let slot = id.x + params.base.x * WORKGROUP;
     if (slot >= queries[0]) {
         return;
     }

@@ -5,6 +5,7 @@
 const WORKGROUP: u32 = 64u;
 
 struct Params {
+    base: vec4<u32>,
     rows: u32,
     rows_per_split: u32,
     splits: u32,
@@ -23,7 +24,8 @@ struct Params {
 var<workgroup> gathered: array<f32, WORKGROUP>;
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let workgroup = within + params.base.xyz;
     let split = workgroup.x;
     let slot = workgroup.y;
     if (slot >= queries[0]) {

@@ -12,6 +12,7 @@ const EACH: u32 = 8u;
 const TOP: u32 = 0u;
 
 struct Params {
+    base: vec4<u32>,
     first: u32,
     first_pattern: u32,
     rows: u32,
@@ -62,7 +63,8 @@ fn kth_of_span(local: u32, row: u32, end: u32, begin: u32) -> u32 {
 }
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let workgroup = within + params.base.xyz;
     let slot = workgroup.y;
     if (slot >= queries[0]) {
         return;

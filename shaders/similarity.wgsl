@@ -13,6 +13,7 @@ const TERMS: u32 = 0u;
 const KEEP: u32 = 0u;
 
 struct Params {
+    base: vec4<u32>,
     keep_first: u32,
     keep_stride: u32,
     window_first: u32,
@@ -56,10 +57,11 @@ fn store(slot: u32, row: u32, total: f32) {
 
 @compute @workgroup_size(SIDE, SIDE)
 fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(workgroup_id) within: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
 ) {
+    let workgroup = within + params.base.xyz;
     let first_row = workgroup.x * TILE;
     let first_slot = workgroup.y * TILE;
     if (first_slot >= queries[0]) {

@@ -17,6 +17,7 @@ const TERMS: u32 = 0u;
 const KEEP: u32 = 0u;
 
 struct Params {
+    base: vec4<u32>,
     keep_first: u32,
     keep_stride: u32,
     window_first: u32,
@@ -87,7 +88,8 @@ fn score(query: u32, row: u32, total: f32) -> f32 {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let workgroup = within + params.base.xyz;
     let split = workgroup.x;
     let first_slot = workgroup.y * QUERIES;
     let slots = queries[0];

@@ -24,6 +24,7 @@ const HALVINGS: u32 = 34u;
 const LOWEST: f32 = -87.0;
 
 struct Params {
+    base: vec4<u32>,
     capacity: u32,
     k: u32,
     margin: f32,
@@ -53,7 +54,8 @@ fn total_at(local: u32, first: u32, count: u32, maximum: f32, s: f32, exponent: 
 }
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let workgroup = within + params.base.xyz;
     if (workgroup.x >= queries[0]) {
         return;
     }

@@ -14,6 +14,7 @@ const TOP: u32 = 2u;
 const SMALLEST: f32 = 1.1754944e-38;
 
 struct Params {
+    base: vec4<u32>,
     first: u32,
     rows: u32,
     score_stride: u32,
@@ -45,7 +46,8 @@ struct Tally {
 @group(0) @binding(5) var<storage, read_write> stats: array<vec2<f32>>;
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let workgroup = within + params.base.xyz;
     let slot = workgroup.x;
     if (slot >= queries[0]) {
         return;

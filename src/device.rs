@@ -133,6 +133,51 @@ impl Device {
         Self { kind: Kind::Cpu }
     }
 
+    /// The features of `adapter` that a host does well to ask for when it opens a device that it will share with
+    /// [`Device::from_wgpu`]. None of them is needed: without timestamps, jobs go by cautious estimates.
+    ///
+    /// ```no_run
+    /// # async fn open(adapter: attractor::wgpu::Adapter) -> Result<(), Box<dyn std::error::Error>> {
+    /// use attractor::{Device, wgpu};
+    /// let (device, queue) = adapter
+    ///     .request_device(&wgpu::DeviceDescriptor {
+    ///         required_features: Device::required_features(&adapter), // and the host's own
+    ///         required_limits: wgpu::Limits::default().or_better_values_from(&Device::required_limits(&adapter)),
+    ///         ..Default::default()
+    ///     })
+    ///     .await?;
+    /// let shared = Device::from_wgpu(&device, &queue)?;
+    /// # drop(shared); Ok(()) }
+    /// ```
+    pub fn required_features(adapter: &wgpu::Adapter) -> wgpu::Features {
+        gpu::Context::WISHES & adapter.features()
+    }
+
+    /// The limits that a host does well to ask for: what must be, which is no more than WebGPU's defaults, with buffers and
+    /// bindings as large as `adapter` allows, so that memories need few windows. [`Device::from_wgpu`] takes a device with
+    /// the defaults as well, and one with less as long as it is no less than [`Device::least_limits`].
+    pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
+        let allowed = adapter.limits();
+        wgpu::Limits {
+            max_buffer_size: allowed.max_buffer_size,
+            max_storage_buffer_binding_size: allowed.max_storage_buffer_binding_size,
+            ..Self::least_limits()
+        }
+    }
+
+    /// The least limits of a host's device, as far as they matter here; all others are as low as they go.
+    pub fn least_limits() -> wgpu::Limits {
+        gpu::Context::least_limits()
+    }
+
+    /// Bounds what one dispatch is expected to take on the GPU, 50 ms unless set: longer ones are recorded in parts, with
+    /// the same bits. All handles of this device share the bound; the CPU engine has no use for it.
+    pub fn bound_dispatches(&self, bound: std::time::Duration) {
+        if let Kind::Gpu(context) = &self.kind {
+            context.set_dispatch_bound(bound);
+        }
+    }
+
     /// A device that the host application owns. It is used within the limits and features that the host asked for; no
     /// callback is installed on it, nothing waits on it, and nothing is submitted but what [`Memory::retrieve`] is
     /// asked to submit.

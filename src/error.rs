@@ -98,6 +98,12 @@ pub enum Error {
         /// What the device said.
         message: String,
     },
+    /// What was asked for was given up before it was done.
+    #[error("{operation}: cancelled before it was done")]
+    Cancelled {
+        /// The call that was given up.
+        operation: &'static str,
+    },
     /// A file is not what it should be, or the system refused it.
     #[error("{operation}: {why}")]
     File {

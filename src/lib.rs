@@ -30,6 +30,7 @@ mod device;
 mod error;
 mod explanation;
 mod gpu;
+mod job;
 mod mask;
 mod memory;
 mod partial;
@@ -43,6 +44,7 @@ pub use device::{AdapterChoice, Device, DeviceInfo, DeviceOptions, Software};
 pub use error::{Error, Result};
 pub use explanation::{Explanation, KernelWork};
 pub use gpu::{Recording, Rows};
+pub use job::{Job, JobId, Jobs, Slice};
 pub use mask::Mask;
 #[cfg(feature = "files")]
 pub use memory::LoadOptions;

@@ -11,12 +11,13 @@ use crate::device::{Device, Kind};
 use crate::error::{Error, Result, check_finite};
 use crate::explanation::Explanation;
 use crate::gpu;
+use crate::job::Job;
 use crate::mask::Mask;
 use crate::partial::{Partial, PartialOptions};
 use crate::pending::Pending;
 use crate::retrieval::{Retrieval, RetrieveOptions};
 use crate::rule::Rule;
-use crate::store::{Growth, Ids, Layout, NewRows, Pattern, PatternId, PatternIds, Precision, stride};
+use crate::store::{Growth, Ids, Layout, NewRows, Pattern, PatternId, PatternIds, Precision, Snapshots, stride};
 
 /// The shape of a memory, and how it is laid out.
 ///
@@ -113,7 +114,14 @@ impl MemoryOptions {
             Kind::Cpu => Engine::Cpu(cpu::Engine::new(layout, self.rule)),
             Kind::Gpu(context) => Engine::Gpu(gpu::Engine::new(context.clone(), layout, self.rule)),
         };
-        Ok(Memory { device: device.clone(), layout, rule: self.rule, ids: Ids::default(), engine })
+        Ok(Memory {
+            device: device.clone(),
+            layout,
+            rule: self.rule,
+            ids: Ids::default(),
+            snapshots: Snapshots::default(),
+            engine,
+        })
     }
 }
 
@@ -140,6 +148,7 @@ pub struct Memory {
     layout: Layout,
     rule: Rule,
     ids: Ids,
+    snapshots: Snapshots,
     engine: Engine,
 }
 
@@ -220,7 +229,7 @@ impl Memory {
     /// # Errors
     /// [`Error::Limit`] or [`Error::Lost`] where the device has no room; nothing has changed then.
     pub fn reserve(&mut self, additional: usize) -> Result<()> {
-        self.reserve_fresh(self.ids.places(additional).fresh)
+        self.reserve_fresh(self.ids.places(additional, &self.snapshots).fresh)
     }
 
     fn reserve_fresh(&mut self, rows: usize) -> Result<()> {
@@ -235,6 +244,8 @@ impl Memory {
         self.ids.clear();
         match &mut self.engine {
             Engine::Cpu(engine) => engine.clear(),
+            // What a job or a recording still reads is the last that those buffers are for.
+            Engine::Gpu(engine) if self.snapshots.any() => engine.leave(),
             Engine::Gpu(engine) => engine.clear(),
         }
     }
@@ -274,7 +285,7 @@ impl Memory {
 
     fn store(&mut self, operation: &'static str, patterns: &Patterns<'_>) -> Result<PatternIds> {
         let (rows, new) = self.checked(operation, patterns)?;
-        let places = self.ids.places(rows);
+        let places = self.ids.places(rows, &self.snapshots);
         self.reserve_fresh(places.fresh)?;
         self.place(&places.freed, rows, &new);
         Ok(self.ids.add(&places))
@@ -337,7 +348,8 @@ impl Memory {
         }
     }
 
-    /// Replaces the pattern `id` by the one row of `pattern`; the id stays.
+    /// Replaces the pattern `id` by the one row of `pattern`; the id stays. So does its position, unless a recording or a
+    /// job is under way, which goes on with the pattern as it was.
     ///
     /// # Errors
     /// [`Error::UnknownId`], [`Error::Shape`] for anything but one row, and as [`Memory::add_patterns`]. The memory is
@@ -349,7 +361,14 @@ impl Memory {
         if rows != 1 {
             return Err(Error::Shape { operation: OPERATION, expected: "one pattern".into(), got: rows.to_string() });
         }
-        self.overwrite(position, &new);
+        if self.snapshots.any() {
+            let places = self.ids.places(1, &self.snapshots);
+            self.reserve_fresh(places.fresh)?;
+            self.place(&places.freed, 1, &new);
+            self.ids.relocate(id, &places, self.snapshots.now());
+        } else {
+            self.overwrite(position, &new);
+        }
         Ok(())
     }
 
@@ -358,7 +377,10 @@ impl Memory {
     /// # Errors
     /// [`Error::UnknownId`].
     pub fn remove(&mut self, id: PatternId) -> Result<()> {
-        self.ids.remove(id).map(|_| ()).ok_or(Error::UnknownId { operation: "Memory::remove", id })
+        self.ids
+            .remove(id, self.snapshots.now())
+            .map(|_| ())
+            .ok_or(Error::UnknownId { operation: "Memory::remove", id })
     }
 
     /// Whether the pattern `id` is stored.
@@ -522,7 +544,8 @@ impl Memory {
     }
 
     /// Records a retrieval into `encoder`: reads queries from, and writes answers to, buffers of the caller. Neither
-    /// submits nor polls; the answers are there for later passes of the same encoder.
+    /// submits nor polls; the answers are there for later passes of the same encoder. The patterns are those that are
+    /// stored now, even if the caller submits later.
     ///
     /// # Errors
     /// [`Error::Device`] on the CPU engine, [`Error::Empty`], [`Error::Parameter`] for the options, [`Error::Shape`]
@@ -535,7 +558,7 @@ impl Memory {
     ) -> Result<()> {
         const OPERATION: &str = "Memory::record";
         let engine = self.recorder(OPERATION, job.count, options)?;
-        engine.record(encoder, job, options, self.ids.alive())
+        engine.record(encoder, job, options, self.ids.alive(), self.snapshots.take())
     }
 
     /// [`Memory::record`] of which the host wants the answers: `B = count` queries are read from a buffer of the caller,
@@ -554,7 +577,35 @@ impl Memory {
     ) -> Result<Pending<Retrieval>> {
         const OPERATION: &str = "Memory::record_answers";
         let engine = self.recorder(OPERATION, count, options)?;
-        engine.record_answers(encoder, count, queries, options, self.ids.alive())
+        engine.record_answers(encoder, count, queries, options, self.ids.alive(), self.snapshots.take())
+    }
+
+    /// A retrieval for each row of `queries` (`B x d`) that the host records slice by slice ([`Job`]), and its answer,
+    /// which comes once all slices have been submitted and run. It sees the patterns that are stored now, whatever is
+    /// added, updated or removed before it ends; meanwhile the room of removed patterns is not used again.
+    ///
+    /// # Errors
+    /// As [`Memory::retrieve_with`], and [`Error::Device`] on the CPU engine.
+    pub fn job(&self, queries: &[f32], options: &RetrieveOptions) -> Result<(Job, Pending<Retrieval>)> {
+        self.check(queries, options)?;
+        let engine = self.recorder("Memory::job", queries.len() / self.layout.dim, options)?;
+        let (job, answer) = engine.job(queries, options, self.ids.alive(), self.snapshots.take())?;
+        Ok((Job::new(job), answer))
+    }
+
+    /// [`Memory::job`] from and to buffers of the caller's, as [`Memory::record`] has it. Nothing is read back.
+    ///
+    /// # Errors
+    /// As [`Memory::record`], and [`Error::Parameter`] for a batch of none.
+    pub fn job_into(&self, recording: &gpu::Recording<'_>, options: &RetrieveOptions) -> Result<Job> {
+        const OPERATION: &str = "Memory::job_into";
+        let engine = self.recorder(OPERATION, recording.count, options)?;
+        if recording.count == 0 {
+            let (parameter, expected) = ("count", "at least 1");
+            return Err(Error::Parameter { operation: OPERATION, parameter, expected, got: "0".into() });
+        }
+        let job = engine.job_into(recording, options, self.ids.alive(), self.snapshots.take())?;
+        Ok(Job::new(job))
     }
 
     /// The engine that records, if it can record `count` queries.

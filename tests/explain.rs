@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use attractor::{Error, KernelWork, Memory, MemoryOptions, Precision, RetrieveOptions, Rule, Separation, Similarity};
 
 fn memory(device: &attractor::Device, patterns: usize, dim: usize, rule: Rule, precision: Precision) -> Memory {
@@ -28,6 +30,8 @@ fn many_queries_go_tile_by_tile() {
     const N: u64 = 16_384;
     const D: u64 = 64;
     for (name, device) in common::gpus() {
+        // Whole dispatches are counted here.
+        device.bound_dispatches(Duration::from_secs(60));
         for (precision, row) in [(Precision::F32, 4 * D), (Precision::F16, 2 * D)] {
             let memory = memory(device, N as usize, D as usize, Rule::softmax(1.0), precision);
             let told = memory.explain(B as usize, &RetrieveOptions::default()).unwrap();
@@ -56,7 +60,7 @@ fn many_queries_go_tile_by_tile() {
 
             assert_eq!(work(&told.kernels, "separation").bytes, 12 * B * N, "{name}: two reads, one write");
             assert!(told.flops() < 4 * B * N * D * 11 / 10, "{name}: little besides the two products: {told}");
-            assert!(told.workspace_bytes <= 64 << 20 && told.windows == 1 && told.submissions == 1, "{name}: {told}");
+            assert!(told.workspace_bytes <= 64 << 20 && told.windows == 1 && told.submissions <= 2, "{name}: {told}");
         }
     }
 }

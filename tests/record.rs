@@ -6,23 +6,6 @@ use attractor::{Device, Error, Memory, MemoryOptions, Recording, RetrieveOptions
 use common::Case;
 use wgpu::util::DeviceExt;
 
-/// A host's own device on every adapter that the tests use: WebGPU's default limits, no features.
-fn hosts() -> Vec<(String, wgpu::Device, wgpu::Queue)> {
-    let adapters = pollster::block_on(Device::adapters());
-    common::gpus()
-        .map(|(name, device)| {
-            let info = device.info();
-            let adapter = adapters
-                .iter()
-                .find(|adapter| attractor::DeviceInfo::from(&adapter.get_info()) == info)
-                .expect("the adapter of an open device is listed");
-            let descriptor = wgpu::DeviceDescriptor { label: Some("host"), ..Default::default() };
-            let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
-            (name.clone(), device, queue)
-        })
-        .collect()
-}
-
 fn read(device: &wgpu::Device, queue: &wgpu::Queue, encoder: wgpu::CommandEncoder, buffer: &wgpu::Buffer) -> Vec<u32> {
     let mut encoder = encoder;
     let staging = device.create_buffer(&wgpu::BufferDescriptor {
@@ -43,7 +26,7 @@ const GARBAGE: u32 = 0xdead_beef;
 
 #[test]
 fn into_one_buffer_with_offsets_and_strides() {
-    for (name, host, queue) in hosts() {
+    for (name, host, queue) in common::hosts() {
         let case = Case { steps: 2, ..Case::random(71, 37, 300, 10, Some(7), Rule::softmax(0.9)) };
         let device = Device::from_wgpu(&host, &queue).unwrap();
         let mut memory = MemoryOptions::new(10, case.rule).value_dim(7).window_bytes(4096).build(&device).unwrap();
@@ -98,7 +81,7 @@ fn into_one_buffer_with_offsets_and_strides() {
 
 #[test]
 fn queries_that_are_not_finite_are_reported() {
-    for (name, host, queue) in hosts() {
+    for (name, host, queue) in common::hosts() {
         let device = Device::from_wgpu(&host, &queue).unwrap();
         let mut memory = Memory::new(&device, 5, Rule::softmax(1.0)).unwrap();
         memory.add(&[1.0; 10]).unwrap();
@@ -134,7 +117,7 @@ fn queries_that_are_not_finite_are_reported() {
 
 #[test]
 fn retrieval_and_recording_give_the_same_bits() {
-    for (name, host, queue) in hosts() {
+    for (name, host, queue) in common::hosts() {
         let case = Case::random(72, 20, 500, 33, None, Rule::softmax(0.4));
         let device = Device::from_wgpu(&host, &queue).unwrap();
         let mut memory = Memory::new(&device, 33, case.rule).unwrap();
@@ -170,7 +153,7 @@ fn retrieval_and_recording_give_the_same_bits() {
 
 #[test]
 fn buffers_that_do_not_fit_are_refused() {
-    for (name, host, queue) in hosts() {
+    for (name, host, queue) in common::hosts() {
         let device = Device::from_wgpu(&host, &queue).unwrap();
         let mut memory = Memory::new(&device, 4, Rule::softmax(1.0)).unwrap();
         let buffer = |size, usage| {
@@ -199,7 +182,7 @@ fn buffers_that_do_not_fit_are_refused() {
     }
     let mut memory = Memory::new(&Device::cpu(), 4, Rule::softmax(1.0)).unwrap();
     memory.add(&[0.0; 4]).unwrap();
-    for (_, host, _) in hosts().into_iter().take(1) {
+    for (_, host, _) in common::hosts().into_iter().take(1) {
         let buffer = host.create_buffer(&wgpu::BufferDescriptor {
             label: None,
             size: 64,

@@ -1,7 +1,7 @@
 //! Where the answers of one submission lie within their buffer, and how they become a [`Retrieval`].
 
 use super::retrieve::{Kind, Targets, Weighed};
-use super::{Rows, finish};
+use super::{Place, finish};
 use crate::error::{Error, Result};
 use crate::partial::Mean;
 use crate::retrieval::{Retrieval, RetrieveOptions, Statistics, Status, Top};
@@ -94,8 +94,8 @@ impl Answers {
     }
 
     /// The sections as rows of `buffer`, to write to.
-    pub fn targets<'b>(&self, buffer: &'b wgpu::Buffer, queries: Rows<'b>) -> Targets<'b> {
-        let rows = |at: u64| Rows::at(buffer, at);
+    pub fn targets(&self, buffer: &wgpu::Buffer, queries: Place) -> Targets {
+        let rows = |at: u64| Place::at(buffer, at);
         let weighed =
             |[records, tallies]: [u64; 2]| Weighed { records: rows(records), tallies: rows(tallies), state: None };
         Targets {

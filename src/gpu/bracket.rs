@@ -15,7 +15,7 @@ pub const KERNEL: Kernel = Kernel {
     stem: "bracket",
     source: include_str!("../../shaders/bracket.wgsl"),
     storage: &[Access::Read, Access::Read, Access::Write],
-    params: size_of::<Params>(),
+    params: Params::SIZE,
     fields: Params::FIELDS,
     variants: &[
         Variant::PLAIN,

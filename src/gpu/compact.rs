@@ -13,7 +13,7 @@ pub const KERNEL: Kernel = Kernel {
     stem: "compact",
     source: include_str!("../../shaders/compact.wgsl"),
     storage: &[Access::Read, Access::Read, Access::Write, Access::Write],
-    params: size_of::<Params>(),
+    params: Params::SIZE,
     fields: Params::FIELDS,
     variants: &[Variant::PLAIN],
 };

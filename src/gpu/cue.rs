@@ -11,7 +11,7 @@ pub const KERNEL: Kernel = Kernel {
     stem: "cue",
     source: include_str!("../../shaders/cue.wgsl"),
     storage: &[Access::Read, Access::Read, Access::Write],
-    params: size_of::<Params>(),
+    params: Params::SIZE,
     fields: Params::FIELDS,
     variants: &[Variant::PLAIN, Variant { constants: &[("NORMALIZE", 1)], ..Variant::PLAIN }],
 };

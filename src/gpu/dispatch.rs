@@ -5,7 +5,7 @@ use super::plan::LIST_CAPACITY;
 use super::record::{Calls, Work, fold};
 use super::retrieve::{Block, Kind, Task, Wanted};
 use super::shader::{Constant, Substitution};
-use super::{Rows, StoredRows, bracket, candidates, compact, cue, export, finish, gather, merge, prepare, projection};
+use super::{Place, StoredRows, bracket, candidates, compact, cue, export, finish, gather, merge, prepare, projection};
 use super::{refine, separation, sift, similarity, stream, threshold, weigh};
 use crate::error::Result;
 use crate::rule::{Separation, Similarity};
@@ -47,8 +47,8 @@ fn rule(kind: Kind) -> u32 {
     }
 }
 
-impl Task<'_> {
-    pub fn prepare(&self, calls: &mut Calls<'_>, source: &Rows<'_>, block: Block) -> Result<()> {
+impl Task {
+    pub async fn prepare(&self, calls: &Calls, source: &Place, block: Block) -> Result<()> {
         let columns = self.layout.dim as u32;
         let (binding, source_first, source_stride) = self.bind(source, columns, block.first, block.count);
         let params = prepare::Params {
@@ -62,13 +62,13 @@ impl Task<'_> {
         let storage = [&binding, &self.workspace.state, &self.workspace.flags];
         let words = u64::from(block.count) * u64::from(columns + 4 * self.shape.key_vectors);
         let work = Work { flops: 0, bytes: 4 * words };
-        calls.push(&prepare::KERNEL, PLAIN, params, &storage, self.fold(block.count), work)
+        calls.push(&prepare::KERNEL, PLAIN, params, &storage, self.fold(block.count), work).await
     }
 
     /// Those of `source` (or all) whose flags have none of the bits of `stopped` to `chosen`, the others to `rest`.
-    pub fn compact(
+    pub async fn compact(
         &self,
-        calls: &mut Calls<'_>,
+        calls: &Calls,
         block: Block,
         source: Option<&Binding>,
         stopped: u32,
@@ -80,13 +80,13 @@ impl Task<'_> {
         // Without a source, any buffer that the dispatch does not write stands in for it.
         let storage = [source.unwrap_or(&self.workspace.state), &self.workspace.flags, chosen, rest];
         let work = Work { flops: 0, bytes: 12 * u64::from(block.count) };
-        calls.push(&compact::KERNEL, PLAIN, params, &storage, [1, 1, 1], work)
+        calls.push(&compact::KERNEL, PLAIN, params, &storage, [1, 1, 1], work).await
     }
 
     /// Copies the states of `queries`, normalised if asked.
-    pub fn copy(
+    pub async fn copy(
         &self,
-        calls: &mut Calls<'_>,
+        calls: &Calls,
         block: Block,
         queries: &Binding,
         from: &Binding,
@@ -97,12 +97,12 @@ impl Task<'_> {
         let constants = [("NORMALIZE", u32::from(normalize))];
         let vectors = u64::from(block.count) * u64::from(self.shape.key_vectors);
         let work = Work { flops: if normalize { 12 * vectors } else { 0 }, bytes: 32 * vectors };
-        calls.push(&cue::KERNEL, (&constants, &[]), params, &[queries, from, to], [block.count, 1, 1], work)
+        calls.push(&cue::KERNEL, (&constants, &[]), params, &[queries, from, to], [block.count, 1, 1], work).await
     }
 
-    pub fn stream(
+    pub async fn stream(
         &self,
-        calls: &mut Calls<'_>,
+        calls: &Calls,
         block: Block,
         cue: &Binding,
         queries: &Binding,
@@ -125,7 +125,7 @@ impl Task<'_> {
             columns: wanted.columns(),
             beta: self.beta(),
         };
-        let workspace = self.workspace;
+        let workspace = &self.workspace;
         let keys = &chunk.rows.keys;
         let storage = [
             queries,
@@ -152,12 +152,12 @@ impl Task<'_> {
         };
         let mut constants = shape.constants();
         constants.extend(self.compared_constants(chunk));
-        calls.push(&stream::KERNEL, (&constants, &self.compared_fragments()), params, &storage, grid, work)
+        calls.push(&stream::KERNEL, (&constants, &self.compared_fragments()), params, &storage, grid, work).await
     }
 
-    pub fn similarity(
+    pub async fn similarity(
         &self,
-        calls: &mut Calls<'_>,
+        calls: &Calls,
         block: Block,
         cue: &Binding,
         queries: &Binding,
@@ -187,10 +187,10 @@ impl Task<'_> {
                 + 4 * count * rows,
         };
         let setting = (&self.compared_constants(chunk)[..], &self.compared_fragments()[..]);
-        calls.push(&similarity::KERNEL, setting, params, &storage, grid, work)
+        calls.push(&similarity::KERNEL, setting, params, &storage, grid, work).await
     }
 
-    pub fn separation(&self, calls: &mut Calls<'_>, block: Block, queries: &Binding, chunk: &Chunk<'_>) -> Result<()> {
+    pub async fn separation(&self, calls: &Calls, block: Block, queries: &Binding, chunk: &Chunk<'_>) -> Result<()> {
         let params = separation::Params {
             rows: chunk.count,
             rows_per_split: self.staged.rows_per_split,
@@ -200,13 +200,13 @@ impl Task<'_> {
         };
         let storage = [queries, &self.workspace.scores, &self.workspace.stats];
         let grid = [chunk.splits, block.count, 1];
-        calls.push(&separation::KERNEL, PLAIN, params, &storage, grid, scanned(block, chunk, 4, 12))
+        calls.push(&separation::KERNEL, PLAIN, params, &storage, grid, scanned(block, chunk, 4, 12)).await
     }
 
     /// Picks from the scores of a chunk those that may enter the lists.
-    pub fn sift(
+    pub async fn sift(
         &self,
-        calls: &mut Calls<'_>,
+        calls: &Calls,
         block: Block,
         queries: &Binding,
         chunk: &Chunk<'_>,
@@ -226,17 +226,17 @@ impl Task<'_> {
             k,
             margin,
         };
-        let workspace = self.workspace;
+        let workspace = &self.workspace;
         let storage = [queries, &workspace.scores, &workspace.heads, &workspace.picked, &workspace.segments];
         let setting = (&[("TOP", top)][..], &[][..]);
         let grid = [spans, block.count, 1];
-        calls.push(&sift::KERNEL, setting, params, &storage, grid, scanned(block, chunk, 2, 4))
+        calls.push(&sift::KERNEL, setting, params, &storage, grid, scanned(block, chunk, 2, 4)).await
     }
 
     /// Folds what was picked from a chunk into the lists.
-    pub fn candidates(
+    pub async fn candidates(
         &self,
-        calls: &mut Calls<'_>,
+        calls: &Calls,
         block: Block,
         queries: &Binding,
         chunk: &Chunk<'_>,
@@ -255,19 +255,19 @@ impl Task<'_> {
             margin,
             padding: [0; 2],
         };
-        let workspace = self.workspace;
+        let workspace = &self.workspace;
         let storage = [queries, &workspace.picked, &workspace.segments, &workspace.heads, &workspace.list];
         let grid = [block.count, 1, 1];
         let setting = (&[("TOP", top)][..], &[][..]);
         let heads = u64::from(block.count) * u64::from(spans);
         let work = Work { flops: heads, bytes: 16 * heads };
-        calls.push(&candidates::KERNEL, setting, params, &storage, grid, work)
+        calls.push(&candidates::KERNEL, setting, params, &storage, grid, work).await
     }
 
     /// Lists to supports; under `scores` top-k lists keep their scores.
-    pub fn threshold(
+    pub async fn threshold(
         &self,
-        calls: &mut Calls<'_>,
+        calls: &Calls,
         block: Block,
         queries: &Binding,
         kind: Kind,
@@ -276,17 +276,17 @@ impl Task<'_> {
         let (gain, margin, exponent) = entmax(kind);
         let (top, k) = top_of(kind);
         let params = threshold::Params { capacity: LIST_CAPACITY, k, margin, gain, exponent, padding: [0; 3] };
-        let workspace = self.workspace;
+        let workspace = &self.workspace;
         let storage = [queries, &workspace.flags, &workspace.heads, &workspace.list, &workspace.records];
         let constants = [("TOP", top), ("SCORES", scores.into())];
         let entries = u64::from(block.count) * u64::from(LIKELY);
         let work = Work { flops: 34 * 4 * entries, bytes: 16 * entries };
-        calls.push(&threshold::KERNEL, (&constants, &[]), params, &storage, [block.count, 1, 1], work)
+        calls.push(&threshold::KERNEL, (&constants, &[]), params, &storage, [block.count, 1, 1], work).await
     }
 
-    pub fn bracket(
+    pub async fn bracket(
         &self,
-        calls: &mut Calls<'_>,
+        calls: &Calls,
         block: Block,
         queries: &Binding,
         chunk: &Chunk<'_>,
@@ -304,12 +304,12 @@ impl Task<'_> {
         };
         let storage = [queries, &self.workspace.scores, &self.workspace.brackets];
         let setting = (&[("TOP", top_of(kind).0), ("PIVOT", pivot.into())][..], &[][..]);
-        calls.push(&bracket::KERNEL, setting, params, &storage, [block.count, 1, 1], scanned(block, chunk, 32, 4))
+        calls.push(&bracket::KERNEL, setting, params, &storage, [block.count, 1, 1], scanned(block, chunk, 32, 4)).await
     }
 
-    pub fn refine(
+    pub async fn refine(
         &self,
-        calls: &mut Calls<'_>,
+        calls: &Calls,
         block: Block,
         queries: &Binding,
         kind: Kind,
@@ -329,17 +329,17 @@ impl Task<'_> {
             pivot: (kind.is_steep() && [refine::OPEN, refine::APPROACH, refine::TURN].contains(&stage)).into(),
             padding: 0,
         };
-        let workspace = self.workspace;
+        let workspace = &self.workspace;
         let storage = [queries, &workspace.running_stats, &workspace.heads, &workspace.brackets, &workspace.records];
         let setting = (&[("RULE", rule(kind))][..], &[][..]);
         let grid = [block.count.div_ceil(64), 1, 1];
         let work = Work { flops: 16 * u64::from(block.count), bytes: 80 * u64::from(block.count) };
-        calls.push(&refine::KERNEL, setting, params, &storage, grid, work)
+        calls.push(&refine::KERNEL, setting, params, &storage, grid, work).await
     }
 
-    pub fn weigh(
+    pub async fn weigh(
         &self,
-        calls: &mut Calls<'_>,
+        calls: &Calls,
         block: Block,
         queries: &Binding,
         chunk: &Chunk<'_>,
@@ -357,18 +357,22 @@ impl Task<'_> {
             margin,
             padding: 0,
         };
-        let workspace = self.workspace;
+        let workspace = &self.workspace;
         let storage = [queries, &workspace.records, &workspace.scores, &workspace.tallies, &workspace.stats];
         let setting = (&[("RULE", rule(kind))][..], &[][..]);
-        calls.push(&weigh::KERNEL, setting, params, &storage, [block.count, 1, 1], scanned(block, chunk, 10, 8))
+        calls.push(&weigh::KERNEL, setting, params, &storage, [block.count, 1, 1], scanned(block, chunk, 10, 8)).await
     }
 
     /// Sums the rows of every query's support, window by window.
-    pub fn gather(&self, calls: &mut Calls<'_>, block: Block, queries: &Binding, wanted: Wanted) -> Result<()> {
-        let workspace = self.workspace;
+    pub async fn gather(&self, calls: &Calls, block: Block, queries: &Binding, wanted: Wanted) -> Result<()> {
+        let workspace = &self.workspace;
         for (i, window) in self.windows.iter().enumerate() {
             let rows = &window.storage;
-            let mut sum = |source: &Binding, source_vectors: u32, first_column: u32, values: u32| {
+            let values = rows.values.as_ref().filter(|_| wanted.values > 0);
+            let keys = (wanted.keys > 0).then_some((&rows.keys, wanted.keys, 0, 0u32));
+            for (source, source_vectors, first_column, values) in
+                keys.into_iter().chain(values.map(|values| (values, wanted.values, wanted.keys, 1)))
+            {
                 let side = gather::side(source_vectors);
                 let params = gather::Params {
                     capacity: LIST_CAPACITY,
@@ -398,29 +402,26 @@ impl Task<'_> {
                     flops: rows * 8 * u64::from(source_vectors),
                     bytes: rows * (8 * u64::from(grid[0]) + self.stored_bytes(source_vectors)),
                 };
-                calls.push(&gather::KERNEL, (&constants, &self.stored_fragments()), params, &storage, grid, work)
-            };
-            if wanted.keys > 0 {
-                sum(&rows.keys, wanted.keys, 0, 0)?;
-            }
-            if let Some(values) = &rows.values
-                && wanted.values > 0
-            {
-                sum(values, wanted.values, wanted.keys, 1)?;
+                let setting = (&constants[..], &self.stored_fragments()[..]);
+                calls.push(&gather::KERNEL, setting, params, &storage, grid, work).await?;
             }
         }
         Ok(())
     }
 
-    pub fn projection(
+    pub async fn projection(
         &self,
-        calls: &mut Calls<'_>,
+        calls: &Calls,
         block: Block,
         queries: &Binding,
         wanted: Wanted,
         chunk: &Chunk<'_>,
     ) -> Result<()> {
-        let mut project = |source: &Binding, source_vectors: u32, first_column: u32, values: u32| {
+        let values = chunk.rows.values.as_ref().filter(|_| wanted.values > 0);
+        let keys = (wanted.keys > 0).then_some((&chunk.rows.keys, wanted.keys, 0, 0u32));
+        for (source, source_vectors, first_column, values) in
+            keys.into_iter().chain(values.map(|values| (values, wanted.values, wanted.keys, 1)))
+        {
             let params = projection::Params {
                 first_row: chunk.first_row,
                 rows: chunk.count,
@@ -444,20 +445,14 @@ impl Task<'_> {
                     + count * u64::from(chunk.splits) * 16 * u64::from(source_vectors),
             };
             let setting = (&[("VALUES", values)][..], &self.stored_fragments()[..]);
-            calls.push(&projection::KERNEL, setting, params, &storage, grid, work)
-        };
-        if wanted.keys > 0 {
-            project(&chunk.rows.keys, wanted.keys, 0, 0)?;
+            calls.push(&projection::KERNEL, setting, params, &storage, grid, work).await?;
         }
-        match &chunk.rows.values {
-            Some(values) if wanted.values > 0 => project(values, wanted.values, wanted.keys, 1),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
-    pub fn merge(
+    pub async fn merge(
         &self,
-        calls: &mut Calls<'_>,
+        calls: &Calls,
         block: Block,
         queries: &Binding,
         wanted: Wanted,
@@ -466,7 +461,7 @@ impl Task<'_> {
     ) -> Result<()> {
         let columns = wanted.columns();
         let params = merge::Params { splits, columns, slot: chunks % 2, first: u32::from(chunks == 0) };
-        let workspace = self.workspace;
+        let workspace = &self.workspace;
         let storage = [queries, &workspace.stats, &workspace.sums, &workspace.running_stats, &workspace.running_sums];
         // Without columns one workgroup still merges the statistics.
         let side = merge::side(columns);
@@ -475,12 +470,12 @@ impl Task<'_> {
         let columns = u64::from(columns);
         let work = Work { flops: partials * 8 * columns, bytes: partials * (8 + 16 * columns) };
         let setting = (&[("COLUMNS", side)][..], &[][..]);
-        calls.push(&merge::KERNEL, setting, params, &storage, grid, work)
+        calls.push(&merge::KERNEL, setting, params, &storage, grid, work).await
     }
 
-    pub fn finish(
+    pub async fn finish(
         &self,
-        calls: &mut Calls<'_>,
+        calls: &Calls,
         block: Block,
         queries: &Binding,
         wanted: Wanted,
@@ -508,7 +503,7 @@ impl Task<'_> {
             stops_early: self.stops_early.into(),
             padding: [0; 2],
         };
-        let workspace = self.workspace;
+        let workspace = &self.workspace;
         let storage = [
             queries,
             &workspace.running_stats,
@@ -525,31 +520,31 @@ impl Task<'_> {
         ];
         let vectors = u64::from(block.count) * u64::from(wanted.columns());
         let work = Work { flops: 16 * vectors, bytes: 48 * vectors };
-        calls.push(&finish::KERNEL, (&constants, &[]), params, &storage, [block.count, 1, 1], work)
+        calls.push(&finish::KERNEL, (&constants, &[]), params, &storage, [block.count, 1, 1], work).await
     }
 
     /// Rows of `columns` words, padded to whole vectors, of the queries of a block.
-    pub fn export(
+    pub async fn export(
         &self,
-        calls: &mut Calls<'_>,
+        calls: &Calls,
         source: &Binding,
         columns: u32,
-        target: &Rows<'_>,
+        target: &Place,
         block: Block,
     ) -> Result<()> {
-        self.export_strided(calls, source, columns, columns.next_multiple_of(4), 0, target, block)
+        self.export_strided(calls, source, columns, columns.next_multiple_of(4), 0, target, block).await
     }
 
     /// Rows of `columns` words, `source_stride` apart from word `source_first`.
     #[expect(clippy::too_many_arguments, reason = "a dispatch has as many")]
-    pub fn export_strided(
+    pub async fn export_strided(
         &self,
-        calls: &mut Calls<'_>,
+        calls: &Calls,
         source: &Binding,
         columns: u32,
         source_stride: u32,
         source_first: u32,
-        target: &Rows<'_>,
+        target: &Place,
         block: Block,
     ) -> Result<()> {
         let (binding, target_first, target_stride) = self.bind(target, columns, block.first, block.count);
@@ -563,28 +558,28 @@ impl Task<'_> {
             padding: [0; 2],
         };
         let work = Work { flops: 0, bytes: 8 * u64::from(block.count) * u64::from(columns) };
-        calls.push(&export::KERNEL, PLAIN, params, &[source, &binding], self.fold(block.count), work)
+        calls.push(&export::KERNEL, PLAIN, params, &[source, &binding], self.fold(block.count), work).await
     }
 
     /// The weights of a chunk, of `count` queries from `slot`, into rows from `row` of a target as wide as the memory.
-    pub fn export_weights(
+    pub async fn export_weights(
         &self,
-        calls: &mut Calls<'_>,
+        calls: &Calls,
         chunk: &Chunk<'_>,
-        target: &Rows<'_>,
+        target: &Place,
         row: u32,
         slot: u32,
         count: u32,
     ) -> Result<()> {
         let stride = self.staged.score_stride();
         let at = chunk.window_first + chunk.first_row;
-        let rows = Rows {
-            buffer: target.buffer,
+        let rows = Place {
+            buffer: target.buffer.clone(),
             offset: target.offset + 4 * u64::from(at),
             stride: Some(self.shape.patterns as u32),
         };
         let block = Block { first: row, count };
-        self.export_strided(calls, &self.workspace.scores, chunk.count, stride, slot * stride, &rows, block)
+        self.export_strided(calls, &self.workspace.scores, chunk.count, stride, slot * stride, &rows, block).await
     }
 
     /// The rule's beta, kept where a product with it does not overflow: beyond, all that counts is which score is largest,
@@ -595,7 +590,7 @@ impl Task<'_> {
 
     /// Rows `first .. first + count` of a caller's buffer: a binding of just those, aligned as the device asks, the word
     /// at which they start within it, and the words from row to row.
-    fn bind(&self, rows: &Rows<'_>, columns: u32, first: u32, count: u32) -> (Binding, u32, u32) {
+    fn bind(&self, rows: &Place, columns: u32, first: u32, count: u32) -> (Binding, u32, u32) {
         let stride = rows.stride(columns as usize);
         let begin = rows.offset + 4 * u64::from(first) * stride;
         let end = begin + 4 * (u64::from(count - 1) * stride + u64::from(columns));

@@ -1,9 +1,7 @@
 //! What a retrieval would do on a device, counted from the dispatches that it would record.
 
 use super::plan::Regime;
-use super::record::Calls;
-use super::retrieve::Targets;
-use super::{Answers, Engine, Rows, Sizing, buffer};
+use super::{Answers, Engine, Place, Sizing, buffer};
 use crate::error::Result;
 use crate::explanation::{Explanation, KernelWork};
 use crate::retrieval::RetrieveOptions;
@@ -21,14 +19,12 @@ impl Engine {
         let mut kernels: Vec<KernelWork> = Vec::new();
         let mut submissions = 0;
         for part in self.parts(batch, &sizing, options) {
-            let task = self.task(&sizing, &workspace, options, alive, part.clone(), 0)?;
+            let task = self.task(&sizing, workspace.clone(), options, alive, part.clone(), 0)?;
             let positions: Vec<usize> =
                 weights.iter().filter(|query| part.contains(query)).map(|query| query - part.start).collect();
             let answers = Answers::new(self.facts(alive), options, part.len(), &positions);
-            let targets: Targets<'_> = answers.targets(&stand_in, Rows::new(&stand_in));
-            let mut calls = Calls::counted(&self.context, super::submit::COST);
-            task.answer(&mut calls, &targets)?;
-            let (counted, pieces) = calls.counts();
+            let program = task.program(answers.targets(&stand_in, Place::at(&stand_in, 0)));
+            let (counted, pieces) = program.count(super::submit::SUBMISSION)?;
             submissions += pieces;
             for one in counted {
                 one.add_to(&mut kernels);

@@ -16,7 +16,7 @@ pub const KERNEL: Kernel = Kernel {
     stem: "export",
     source: include_str!("../../shaders/export.wgsl"),
     storage: &[Access::Read, Access::Write],
-    params: size_of::<Params>(),
+    params: Params::SIZE,
     fields: Params::FIELDS,
     variants: &[Variant::PLAIN],
 };

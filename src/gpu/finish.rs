@@ -29,7 +29,7 @@ pub const KERNEL: Kernel = Kernel {
         Access::Write,
         Access::Write,
     ],
-    params: size_of::<Params>(),
+    params: Params::SIZE,
     fields: Params::FIELDS,
     variants: &[Variant::PLAIN, Variant { constants: &[("SOFTMAX1", 1), ("CLAMP", 1)], ..Variant::PLAIN }],
 };

@@ -26,7 +26,7 @@ pub const KERNEL: Kernel = Kernel {
         Access::Write,
         Access::Write,
     ],
-    params: size_of::<Params>(),
+    params: Params::SIZE,
     fields: Params::FIELDS,
     variants: &[
         Variant::STORED[0],

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::pace::Pace;
 use super::shader::{self, Constant, Substitution};
 use super::{
-    bracket, buffer, candidates, compact, cue, export, finish, gather, merge, prepare, projection, refine, separation,
-    sift, similarity, stream, threshold, weigh,
+    Context, bracket, buffer, candidates, compact, cue, export, finish, gather, merge, prepare, projection, refine,
+    separation, sift, similarity, stream, threshold, weigh,
 };
 use crate::error::Result;
 
@@ -90,7 +91,10 @@ macro_rules! params {
         }
 
         impl Params {
-            const FIELDS: &[(&str, usize)] = &[$((stringify!($field), std::mem::offset_of!(Params, $field)),)*];
+            /// With what comes first in every shader's: the base and width of its grid (`lib/grid`).
+            const FIELDS: &[(&str, usize)] =
+                &[("base", 0), $((stringify!($field), 16 + std::mem::offset_of!(Params, $field)),)*];
+            const SIZE: usize = 16 + size_of::<Params>();
         }
     };
 }
@@ -123,6 +127,8 @@ pub(crate) struct Pipeline {
     pub stem: &'static str,
     pub pipeline: wgpu::ComputePipeline,
     pub layout: wgpu::BindGroupLayout,
+    /// How fast it was seen to go.
+    pub pace: Pace,
 }
 
 /// A stem, its constants and its fragments.
@@ -138,11 +144,12 @@ impl Pipelines {
     /// The pipeline of `kernel` with `constants` set and `fragments` substituted, compiled on first use.
     pub fn get(
         &self,
-        device: &wgpu::Device,
+        context: &Context,
         kernel: &'static Kernel,
         constants: &[Constant],
         fragments: &[Substitution],
     ) -> Result<Arc<Pipeline>> {
+        let device = context.device();
         let key = (kernel.stem, constants.to_vec(), fragments.to_vec());
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pipeline) = compiled.get(&key) {
@@ -152,6 +159,13 @@ impl Pipelines {
         let pipeline = Arc::new(buffer::scoped(device, "compile kernel", || compile(device, kernel, &text))?);
         compiled.insert(key, pipeline.clone());
         Ok(pipeline)
+    }
+
+    /// How fast a pipeline was seen to go, if it has been compiled and timed.
+    pub fn pace(&self, kernel: &'static Kernel, constants: &[Constant], fragments: &[Substitution]) -> Option<f64> {
+        let key = (kernel.stem, constants.to_vec(), fragments.to_vec());
+        let compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        compiled.get(&key).and_then(|pipeline| pipeline.pace.get())
     }
 }
 
@@ -191,5 +205,5 @@ fn compile(device: &wgpu::Device, kernel: &Kernel, text: &str) -> Pipeline {
         },
         cache: None,
     });
-    Pipeline { stem: kernel.stem, pipeline, layout }
+    Pipeline { stem: kernel.stem, pipeline, layout, pace: Pace::default() }
 }

@@ -13,7 +13,7 @@ pub const KERNEL: Kernel = Kernel {
     stem: "merge",
     source: include_str!("../../shaders/merge.wgsl"),
     storage: &[Access::Read, Access::Read, Access::Read, Access::Write, Access::Write],
-    params: size_of::<Params>(),
+    params: Params::SIZE,
     fields: Params::FIELDS,
     variants: &[
         Variant::PLAIN,

@@ -13,8 +13,10 @@ mod explain;
 mod export;
 mod finish;
 mod gather;
+mod job;
 mod kernel;
 mod merge;
+mod pace;
 mod partial;
 pub(crate) mod plan;
 mod prepare;
@@ -36,7 +38,7 @@ mod threshold;
 mod weigh;
 mod workspace;
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::device::DeviceOptions;
@@ -45,18 +47,26 @@ use crate::mask::Mask;
 use crate::pending::Pending;
 use crate::retrieval::{Retrieval, RetrieveOptions};
 use crate::rule::{Rule, Similarity};
-use crate::store::{EncodedRows, Growth, Layout, NewRows, Precision, Windows, decode};
+use crate::store::{EncodedRows, Growth, Layout, NewRows, Precision, Snapshot, Windows, decode};
 use answers::{Answers, Facts};
 use buffer::Binding;
+pub(crate) use job::Job;
 use plan::{Plan, Shape, Sizes};
 use readback::Staged;
-use record::Calls;
-use retrieve::{Bits, Kind, Targets};
+use retrieve::{Bits, Kind, Targets, Task};
 pub(crate) use submit::Waiting;
 use workspace::Workspace;
 
 /// For the project's own tests.
 pub mod internals {
+    /// Submissions that were made for a device, and calls that waited inside it.
+    pub fn counts(device: &crate::Device) -> (u64, u64) {
+        match &device.kind {
+            crate::device::Kind::Cpu => (0, 0),
+            crate::device::Kind::Gpu(context) => context.counts(),
+        }
+    }
+
     pub use super::kernel::{Access, KERNELS, Kernel};
     pub use super::plan::{Hints, ITERATION_LIMIT, Plan, Regime, Shape};
     pub use super::shader::{Constant, link};
@@ -64,10 +74,14 @@ pub mod internals {
 
 /// No binding is larger, on any backend: Vulkan and DX12 stop at 2^31 - 4.
 const LARGEST_BINDING: u64 = (1 << 31) - 4;
-/// What the kernels need of a device; WebGPU's defaults have all of it.
+/// What the kernels need of a device ([`Context::least_limits`]).
 const STORAGE_BUFFERS: u32 = 8;
 const WORKGROUP_BYTES: u32 = 14 << 10;
 const INVOCATIONS: u32 = 256;
+/// Bytes of the largest parameters.
+const PARAMS: u64 = 256;
+/// A block of queries has its rows, its scores and its lists in one buffer each, none larger.
+const SMALLEST_BINDING: u64 = 32 << 20;
 /// Bytes of an upload after which pending writes are flushed on a device of ours.
 const UPLOAD: usize = 32 << 20;
 /// Bytes of queries, of masks, and of answers that one submission of ours takes, as far as queries can be cut apart.
@@ -85,9 +99,41 @@ pub(crate) struct Context {
     pipelines: kernel::Pipelines,
     poller: readback::Poller,
     stamp: AtomicU32,
+    /// Nanoseconds that a dispatch is expected to take, at the most.
+    dispatch_bound: AtomicU64,
+    /// Timers that are not in use.
+    probes: Mutex<Vec<job::Probe>>,
+    /// Calls that submitted, and calls that waited inside the device.
+    submissions: AtomicU64,
+    waits: AtomicU64,
 }
 
 impl Context {
+    /// Features that a device of ours asks for where the adapter has them, and that nothing depends on.
+    pub const WISHES: wgpu::Features =
+        wgpu::Features::SHADER_F16.union(wgpu::Features::SUBGROUP).union(wgpu::Features::TIMESTAMP_QUERY);
+
+    /// What the kernels need of a device; WebGPU's defaults have all of it.
+    pub fn least_limits() -> wgpu::Limits {
+        wgpu::Limits {
+            max_bind_groups: 1,
+            max_bindings_per_bind_group: STORAGE_BUFFERS + 1,
+            max_storage_buffers_per_shader_stage: STORAGE_BUFFERS,
+            max_uniform_buffers_per_shader_stage: 1,
+            max_dynamic_uniform_buffers_per_pipeline_layout: 1,
+            max_uniform_buffer_binding_size: PARAMS,
+            max_storage_buffer_binding_size: SMALLEST_BINDING,
+            max_buffer_size: SMALLEST_BINDING,
+            max_compute_workgroup_storage_size: WORKGROUP_BYTES,
+            max_compute_invocations_per_workgroup: INVOCATIONS,
+            max_compute_workgroup_size_x: INVOCATIONS,
+            max_compute_workgroup_size_y: 64,
+            max_compute_workgroup_size_z: 1,
+            max_compute_workgroups_per_dimension: 65_535,
+            ..wgpu::Limits::downlevel_webgl2_defaults()
+        }
+    }
+
     /// An instance over all backends, with the usual environment overrides of wgpu.
     pub fn instance() -> wgpu::Instance {
         wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env())
@@ -96,7 +142,7 @@ impl Context {
     /// Opens `adapter` with its own limits.
     pub async fn open(adapter: &wgpu::Adapter, options: &DeviceOptions) -> Result<Self> {
         let info = adapter.get_info();
-        let mut features = wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+        let mut features = Self::WISHES;
         features.set(wgpu::Features::SHADER_F16, !options.without_f16);
         features.set(wgpu::Features::SUBGROUP, !options.without_subgroups);
         let descriptor = wgpu::DeviceDescriptor {
@@ -120,23 +166,18 @@ impl Context {
 
     fn new(device: wgpu::Device, queue: wgpu::Queue, adapter: wgpu::AdapterInfo, owned: bool) -> Result<Self> {
         let limits = device.limits();
-        let needs = [
-            ("max_storage_buffers_per_shader_stage", STORAGE_BUFFERS, limits.max_storage_buffers_per_shader_stage),
-            ("max_compute_workgroup_storage_size", WORKGROUP_BYTES, limits.max_compute_workgroup_storage_size),
-            ("max_compute_invocations_per_workgroup", INVOCATIONS, limits.max_compute_invocations_per_workgroup),
-            ("max_compute_workgroup_size_x", INVOCATIONS, limits.max_compute_workgroup_size_x),
-            ("max_compute_workgroups_per_dimension", 65_535, limits.max_compute_workgroups_per_dimension),
-            (
-                "max_dynamic_uniform_buffers_per_pipeline_layout",
-                1,
-                limits.max_dynamic_uniform_buffers_per_pipeline_layout,
-            ),
-        ];
-        for (limit, need, allowed) in needs {
-            if allowed < need {
-                let (need, allowed) = (need.into(), allowed.into());
-                return Err(Error::Limit { operation: "Device::from_wgpu", limit, need, allowed });
+        let mut short = None;
+        Self::least_limits().check_limits_with_fail_fn(&limits, false, |limit, need, allowed| {
+            // What has nothing to do with buffers and compute is none of our business.
+            if ["bind", "storage_buffer", "uniform_buffer", "compute", "buffer_size"]
+                .iter()
+                .any(|of| limit.contains(of))
+            {
+                short.get_or_insert((limit, need, allowed));
             }
+        });
+        if let Some((limit, need, allowed)) = short {
+            return Err(Error::Limit { operation: "Device::from_wgpu", limit, need, allowed });
         }
         Ok(Self {
             device,
@@ -147,6 +188,10 @@ impl Context {
             pipelines: kernel::Pipelines::default(),
             poller: readback::Poller::default(),
             stamp: AtomicU32::new(1),
+            dispatch_bound: AtomicU64::new(pace::DISPATCH_BOUND.as_nanos() as u64),
+            probes: Mutex::default(),
+            submissions: AtomicU64::new(0),
+            waits: AtomicU64::new(0),
         })
     }
 
@@ -156,6 +201,17 @@ impl Context {
 
     pub fn queue(&self) -> &wgpu::Queue {
         &self.queue
+    }
+
+    /// Submits: the one place that does.
+    pub fn hand_in(&self, commands: Option<wgpu::CommandBuffer>) -> wgpu::SubmissionIndex {
+        self.submissions.fetch_add(1, Ordering::Relaxed);
+        self.queue.submit(commands)
+    }
+
+    /// Calls that submitted, and calls that waited inside the device.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.submissions.load(Ordering::Relaxed), self.waits.load(Ordering::Relaxed))
     }
 
     pub fn adapter(&self) -> &wgpu::AdapterInfo {
@@ -208,9 +264,9 @@ impl<'a> Rows<'a> {
         self.stride.map_or(columns as u64, u64::from)
     }
 
-    fn check(&self, what: &'static str, count: usize, columns: usize) -> Result<()> {
+    fn check(&self, operation: &'static str, what: &'static str, count: usize, columns: usize) -> Result<()> {
         let refuse = |expected: String, got: String| {
-            Err(Error::Shape { operation: "Memory::record", expected: format!("{what}: {expected}"), got })
+            Err(Error::Shape { operation, expected: format!("{what}: {expected}"), got })
         };
         if !self.buffer.usage().contains(wgpu::BufferUsages::STORAGE) {
             return refuse("a buffer with STORAGE usage".into(), format!("{:?}", self.buffer.usage()));
@@ -234,6 +290,31 @@ impl<'a> Rows<'a> {
     }
 }
 
+/// [`Rows`] that are held.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    buffer: wgpu::Buffer,
+    offset: u64,
+    stride: Option<u32>,
+}
+
+impl Place {
+    /// Rows side by side from byte `offset` of `buffer`.
+    fn at(buffer: &wgpu::Buffer, offset: u64) -> Self {
+        Self { buffer: buffer.clone(), offset, stride: None }
+    }
+
+    fn stride(&self, columns: usize) -> u64 {
+        self.stride.map_or(columns as u64, u64::from)
+    }
+}
+
+impl From<Rows<'_>> for Place {
+    fn from(rows: Rows<'_>) -> Self {
+        Self { buffer: rows.buffer.clone(), offset: rows.offset, stride: rows.stride }
+    }
+}
+
 /// Where [`Memory::record`](crate::Memory::record) reads `count` queries from and writes their answers to.
 ///
 /// Values that are NaN or infinite cannot be refused here: such a query gets a row of zeros and bit 0 of its report's
@@ -254,7 +335,7 @@ pub struct Recording<'a> {
 }
 
 /// Rows of one window on the device, padded as [`Layout`] says.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct StoredRows {
     keys: Binding,
     values: Option<Binding>,
@@ -275,13 +356,13 @@ pub(crate) struct Engine {
     /// The workspace that recordings share: on one queue, each is through with it before the next begins.
     recorded: Mutex<Option<Arc<Workspace>>>,
     /// Workspaces for retrievals of ours, which may span several submissions: one taken out by each.
-    spare: Mutex<Vec<Workspace>>,
+    spare: Arc<Mutex<Vec<Arc<Workspace>>>>,
 }
 
 impl Engine {
     pub fn new(context: Arc<Context>, layout: Layout, rule: Rule) -> Self {
         let windows = Windows::new(layout.max_rows);
-        let (recorded, spare) = (Mutex::default(), Mutex::default());
+        let (recorded, spare) = (Mutex::default(), Arc::default());
         Self { context, layout, rule, windows, squares: Vec::new(), recorded, spare }
     }
 
@@ -291,6 +372,12 @@ impl Engine {
 
     pub fn clear(&mut self) {
         self.windows.clear();
+        self.squares.clear();
+    }
+
+    /// Forgets all patterns and leaves their buffers to whoever still reads them.
+    pub fn leave(&mut self) {
+        self.windows.drop_all();
         self.squares.clear();
     }
 
@@ -329,7 +416,7 @@ impl Engine {
                 squares.extend(context.write_rows(window, at + start - range.start, &part, layout, *rule));
                 if context.owned && end < range.end {
                     // A device of ours is flushed between pieces: an upload of gigabytes must not stage gigabytes.
-                    context.queue.submit([]);
+                    context.hand_in(None);
                 }
             }
         });
@@ -386,31 +473,38 @@ impl Engine {
         job: &Recording<'_>,
         options: &RetrieveOptions,
         alive: Option<&[bool]>,
+        snapshot: Snapshot,
     ) -> Result<()> {
         if job.count == 0 {
             return Ok(());
         }
-        job.queries.check("queries", job.count, self.layout.dim)?;
-        job.output.check("output", job.count, self.layout.output_dim())?;
-        if let Some(state) = &job.state {
-            state.check("state", job.count, self.layout.dim)?;
+        let targets = self.targets("Memory::record", job)?;
+        self.record_targets(encoder, targets, options, alive, self.context.next_stamp(), snapshot)
+    }
+
+    /// A caller's buffers, if they fit.
+    fn targets(&self, operation: &'static str, recording: &Recording<'_>) -> Result<Targets> {
+        let Recording { count, queries, output, state, report } = recording;
+        queries.check(operation, "queries", *count, self.layout.dim)?;
+        output.check(operation, "output", *count, self.layout.output_dim())?;
+        if let Some(state) = state {
+            state.check(operation, "state", *count, self.layout.dim)?;
         }
-        if let Some(report) = &job.report {
-            report.check("report", job.count, finish::REPORT_WORDS as usize)?;
+        if let Some(report) = report {
+            report.check(operation, "report", *count, finish::REPORT_WORDS as usize)?;
         }
-        let targets = Targets {
-            count: job.count,
-            queries: job.queries,
-            output: job.output,
-            state: job.state,
-            report: job.report,
+        Ok(Targets {
+            count: *count,
+            queries: (*queries).into(),
+            output: (*output).into(),
+            state: state.map(Place::from),
+            report: report.map(Place::from),
             weighed: None,
             energy: None,
             trace: Vec::new(),
             top: None,
             weights: Vec::new(),
-        };
-        self.record_targets(encoder, &targets, options, alive, self.context.next_stamp())
+        })
     }
 
     /// Records a retrieval for `count` queries in a buffer of the caller's, and what brings the answers to the host once
@@ -422,18 +516,20 @@ impl Engine {
         queries: Rows<'_>,
         options: &RetrieveOptions,
         alive: Option<&[bool]>,
+        snapshot: Snapshot,
     ) -> Result<Pending<Retrieval>> {
         let facts = self.facts(alive);
         let mut collected = Collected::new(&facts, count, options);
         if count == 0 {
             return Ok(Pending::native(Box::pin(std::future::ready(Ok(collected.finish())))));
         }
-        queries.check("queries", count, self.layout.dim)?;
+        queries.check("Memory::record_answers", "queries", count, self.layout.dim)?;
         let places = options.weight_queries(count);
         let answers = Answers::new(facts, options, count, &places);
         let (target, staging) = self.context.answers(answers.size)?;
         let stamp = self.context.next_stamp();
-        self.record_targets(encoder, &answers.targets(&target, queries), options, alive, stamp)?;
+        let targets = answers.targets(&target, queries.into());
+        self.record_targets(encoder, targets, options, alive, stamp, snapshot)?;
         encoder.copy_buffer_to_buffer(&target, 0, &staging, 0, staging.size());
         let staged = Staged::on_submit(self.context.clone(), staging, encoder);
         let coming = async move {
@@ -446,10 +542,11 @@ impl Engine {
     fn record_targets(
         &self,
         encoder: &mut wgpu::CommandEncoder,
-        targets: &Targets<'_>,
+        targets: Targets,
         options: &RetrieveOptions,
         alive: Option<&[bool]>,
         stamp: u32,
+        snapshot: Snapshot,
     ) -> Result<()> {
         let count = targets.count;
         let sizing = Sizing::new(self.shape(options.plan_for.unwrap_or(count), options), options);
@@ -463,32 +560,35 @@ impl Engine {
                 }
             }
         };
-        let task = self.task(&sizing, &workspace, options, alive, 0..count, stamp)?;
+        let task = self.task(&sizing, workspace, options, alive, 0..count, stamp)?;
         // Whole before anything is recorded: an error leaves the encoder as it was.
-        let mut calls = Calls::new(&self.context, task.damage);
-        task.answer(&mut calls, targets)?;
-        record::encode(&self.context, encoder, &calls.rest())
+        let calls = task.program(targets).all()?;
+        let encode = || record::encode(&self.context, encoder, &calls, None);
+        buffer::scoped(&self.context.device, "record", encode)??;
+        // Until the host has run it, what it reads stays.
+        encoder.on_submitted_work_done(move || drop(snapshot));
+        Ok(())
     }
 
     /// The task for queries `part` of a batch.
-    fn task<'a>(
-        &'a self,
-        sizing: &'a Sizing,
-        workspace: &'a Workspace,
+    fn task(
+        &self,
+        sizing: &Sizing,
+        workspace: Arc<Workspace>,
         options: &RetrieveOptions,
         alive: Option<&[bool]>,
         part: impl Iterator<Item = usize> + Clone,
         stamp: u32,
-    ) -> Result<retrieve::Task<'a>> {
-        Ok(retrieve::Task {
-            context: &self.context,
+    ) -> Result<Task> {
+        Ok(Task {
+            context: self.context.clone(),
             layout: self.layout,
             rule: self.rule,
-            windows: self.windows.filled().collect(),
+            windows: self.windows.filled().cloned().collect(),
             range: 0..self.windows.len(),
-            plan: &sizing.plan,
-            staged: &sizing.staged,
-            shape: &sizing.shape,
+            plan: sizing.plan.clone(),
+            staged: sizing.staged.clone(),
+            shape: sizing.shape,
             workspace,
             keep: self.keep(options.mask.as_ref(), alive, part.clone())?,
             known: self.known(options.clamp.as_deref(), part)?,
@@ -553,7 +653,7 @@ impl Engine {
         let sizing = Sizing::new(self.shape(options.plan_for.unwrap_or(batch), options), options);
         let workspace = match options.hints.garbage {
             false => self.workspace(&sizing)?,
-            true => Workspace::new(&self.context.device, sizing.sizes, true)?,
+            true => Arc::new(Workspace::new(&self.context.device, sizing.sizes, true)?),
         };
         let wanted = options.weight_queries(batch);
         for part in self.parts(batch, &sizing, options) {
@@ -565,11 +665,11 @@ impl Engine {
                 .map(|(place, query)| (query - part.start, place))
                 .collect();
             let stamp = self.context.next_stamp();
-            let task = self.task(&sizing, &workspace, options, alive, part.clone(), stamp)?;
+            let task = self.task(&sizing, workspace.clone(), options, alive, part.clone(), stamp)?;
             let positions: Vec<usize> = weights.iter().map(|(position, _)| *position).collect();
             let answers = Answers::new(facts, options, part.len(), &positions);
             let queries = &queries[part.start * layout.dim..part.end * layout.dim];
-            let staged = self.submit(&task, queries, &answers, options.hints.garbage, waiting)?;
+            let staged = self.submit(task, queries, &answers, options.hints.garbage, waiting)?;
             let places = weights.into_iter().map(|(_, place)| place).collect();
             parts.push(Part { staged, stamp, answers, places });
         }
@@ -603,37 +703,37 @@ impl Engine {
     }
 
     /// A workspace that serves `sizing`, to be given back once everything that uses it has been submitted.
-    fn workspace(&self, sizing: &Sizing) -> Result<Workspace> {
+    fn workspace(&self, sizing: &Sizing) -> Result<Arc<Workspace>> {
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match spare.filter(|workspace| workspace.sizes.hold(&sizing.sizes)) {
             Some(workspace) => Ok(workspace),
-            None => Workspace::new(self.context.device(), sizing.sizes, false),
+            None => Ok(Arc::new(Workspace::new(self.context.device(), sizing.sizes, false)?)),
         }
     }
 
-    fn give_back(&self, workspace: Workspace) {
+    fn give_back(&self, workspace: Arc<Workspace>) {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
     }
 
     /// Uploads, records, submits and asks for the answers of one part of a batch.
     fn submit(
         &self,
-        task: &retrieve::Task<'_>,
+        task: Task,
         queries: &[f32],
         answers: &Answers,
         garbage: bool,
         waiting: Waiting,
     ) -> Result<Staged> {
         let source = self.context.upload("attractor.queries", bytemuck::cast_slice(queries))?;
-        let device = &self.context.device;
-        let usage = buffer::STORAGE | wgpu::BufferUsages::COPY_SRC;
-        let poison = vec![0xa5; if garbage { answers.size as usize } else { 0 }];
-        let target = match garbage {
-            false => buffer::create(device, "attractor.answers", answers.size, usage)?,
-            true => buffer::create_with(device, "attractor.answers", answers.size, usage, Some(fill(&poison)))?,
-        };
-        let targets = answers.targets(&target, Rows::new(&source));
-        self.context.submit(task.damage, &target, waiting, |calls| task.answer(calls, &targets))
+        let (mut target, staging) = self.context.answers(answers.size)?;
+        if garbage {
+            let poison = vec![0xa5; answers.size as usize];
+            let usage = target.usage();
+            let filled = Some(fill(&poison));
+            target = buffer::create_with(&self.context.device, "attractor.answers", answers.size, usage, filled)?;
+        }
+        let program = task.program(answers.targets(&target, Place::at(&source, 0)));
+        self.context.submit(program, &target, staging, waiting)
     }
 }
 

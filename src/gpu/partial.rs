@@ -6,11 +6,10 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::answers::Answers;
-use super::buffer::{self, STORAGE};
 use super::plan::LIST_CAPACITY;
-use super::record::Calls;
+use super::record::{Calls, Program};
 use super::retrieve::{Block, Kind, Task};
-use super::{Engine, PART, Rows, Sizing, Waiting};
+use super::{Engine, PART, Place, Sizing, Waiting};
 use crate::cpu;
 use crate::error::{Error, Result};
 use crate::partial::{Body, Candidate, Partial, PartialOptions, prune};
@@ -30,6 +29,14 @@ struct Asked<'a> {
     /// All patterns, inside the subset or not.
     stored: usize,
     waiting: Waiting,
+}
+
+/// What is asked of the device for some of the queries.
+enum Wants {
+    /// Lists of candidates: heads first, entries from the byte `entries` on.
+    Lists { kind: Kind, entries: u64 },
+    /// The scores of all patterns.
+    Scores,
 }
 
 impl Asked<'_> {
@@ -85,11 +92,11 @@ impl Engine {
         for part in self.parts(patterns.len(), &sizing, &options) {
             let workspace = self.workspace(&sizing)?;
             let stamp = self.context.next_stamp();
-            let task = self.task(&sizing, &workspace, &options, asked.alive, part.clone(), stamp)?;
+            let task = self.task(&sizing, workspace.clone(), &options, asked.alive, part.clone(), stamp)?;
             let task = Task { rule, range: asked.subset.clone(), ..task };
             let answers = Answers::new(facts, &options, part.len(), &[]);
             let queries = &asked.queries[part.start * self.layout.dim..part.end * self.layout.dim];
-            let staged = self.submit(&task, queries, &answers, false, asked.waiting)?;
+            let staged = self.submit(task, queries, &answers, false, asked.waiting)?;
             self.give_back(workspace);
             let bytes = staged.get(asked.waiting).await?;
             bodies.extend(answers.means(&bytes, stamp, &patterns[part])?.into_iter().map(Body::Mean));
@@ -152,10 +159,7 @@ impl Engine {
         const ENTRIES: usize = 2 * LIST_CAPACITY as usize;
         let entries = 16 * part.len() as u64;
         let size = entries + 4 * (part.len() * ENTRIES) as u64;
-        let record = |task: &Task<'_>, calls: &mut Calls<'_>, queries: &Rows<'_>, target: &wgpu::Buffer| {
-            task.lists(calls, queries, part.len(), kind, &Rows::at(target, 0), &Rows::at(target, entries))
-        };
-        let bytes = self.run(asked, part, asked.subset.clone(), size, record).await?;
+        let bytes = self.run(asked, part, asked.subset.clone(), size, Wants::Lists { kind, entries }).await?;
         let words: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
         let (heads, lists) = words.split_at(4 * part.len());
         let positions = |(head, list): (&[u32; 4], &[u32])| {
@@ -183,10 +187,7 @@ impl Engine {
             let range = start..asked.subset.end.min(start + step);
             let length = range.len();
             let size = 4 * (part.len() * length) as u64;
-            let record = |task: &Task<'_>, calls: &mut Calls<'_>, queries: &Rows<'_>, target: &wgpu::Buffer| {
-                task.scores(calls, queries, part.len(), &Rows::new(target))
-            };
-            let bytes = self.run(asked, part, range, size, record).await?;
+            let bytes = self.run(asked, part, range, size, Wants::Scores).await?;
             let scores: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes[..size as usize]);
             for (chosen, scores) in chosen.iter_mut().zip(scores.chunks_exact(length)) {
                 let counts = scores.iter().enumerate().filter(|(_, z)| **z >= SMALLEST_SCORE);
@@ -201,75 +202,85 @@ impl Engine {
         Ok(chosen.into_iter().map(positions).collect())
     }
 
-    /// Runs `record` for queries `part` over the patterns of `range`; returns the `size` bytes that it writes.
+    /// What queries `part` want of the patterns of `range`: `size` bytes.
     async fn run(
         &self,
         asked: &Asked<'_>,
         part: &[usize],
         range: Range<usize>,
         size: u64,
-        record: impl FnOnce(&Task<'_>, &mut Calls<'_>, &Rows<'_>, &wgpu::Buffer) -> Result<()>,
+        wants: Wants,
     ) -> Result<Vec<u8>> {
         let (dim, context) = (self.layout.dim, &self.context);
         let rows: Vec<f32> = part.iter().flat_map(|b| &asked.queries[b * dim..(b + 1) * dim]).copied().collect();
         let options = RetrieveOptions { mask: asked.options.mask.clone(), ..RetrieveOptions::default().statistics() };
         let sizing = Sizing::new(self.shape_of(self.rule, range.len() as u64, part.len(), &options), &options);
         let workspace = self.workspace(&sizing)?;
-        let task = self.task(&sizing, &workspace, &options, asked.alive, part.iter().copied(), 0)?;
+        let task = self.task(&sizing, workspace.clone(), &options, asked.alive, part.iter().copied(), 0)?;
         let task = Task { range, ..task };
         let source = context.upload("attractor.queries", bytemuck::cast_slice(&rows))?;
-        let target =
-            buffer::create(context.device(), "attractor.answers", size, STORAGE | wgpu::BufferUsages::COPY_SRC)?;
-        let staged =
-            context.submit(None, &target, asked.waiting, |calls| record(&task, calls, &Rows::new(&source), &target))?;
+        let (target, staging) = context.answers(size)?;
+        let (queries, to, count) = (Place::at(&source, 0), Place::at(&target, 0), part.len());
+        let program = Program::new(context, None, |calls| async move {
+            match wants {
+                Wants::Lists { kind, entries } => {
+                    let entries = Place { offset: entries, ..to.clone() };
+                    task.lists(&calls, &queries, count, kind, &to, &entries).await
+                }
+                Wants::Scores => task.scores(&calls, &queries, count, &to).await,
+            }
+        });
+        let staged = context.submit(program, &target, staging, asked.waiting)?;
         self.give_back(workspace);
         staged.get(asked.waiting).await
     }
 }
 
-impl Task<'_> {
+impl Task {
     /// Lists of candidates of the queries of a batch: their heads, and their entries.
-    fn lists(
+    async fn lists(
         &self,
-        calls: &mut Calls<'_>,
-        queries: &Rows<'_>,
+        calls: &Calls,
+        queries: &Place,
         count: usize,
         kind: Kind,
-        heads: &Rows<'_>,
-        entries: &Rows<'_>,
+        heads: &Place,
+        entries: &Place,
     ) -> Result<()> {
-        let workspace = self.workspace;
-        self.blocks(count).try_for_each(|block| {
-            let cue = self.begin(calls, queries, block)?;
-            self.list(calls, block, &cue, &workspace.everyone, kind)?;
-            self.export(calls, &workspace.heads, 4, heads, block)?;
+        let workspace = &self.workspace;
+        for block in self.blocks(count) {
+            let cue = self.begin(calls, queries, block).await?;
+            self.list(calls, block, &cue, &workspace.everyone, kind).await?;
+            self.export(calls, &workspace.heads, 4, heads, block).await?;
             let words = 2 * LIST_CAPACITY;
-            self.export_strided(calls, &workspace.list, words, words, 0, entries, block)
-        })
+            self.export_strided(calls, &workspace.list, words, words, 0, entries, block).await?;
+        }
+        Ok(())
     }
 
     /// The scores of the queries of a batch, a row for each as wide as the range.
-    fn scores(&self, calls: &mut Calls<'_>, queries: &Rows<'_>, count: usize, target: &Rows<'_>) -> Result<()> {
-        let workspace = self.workspace;
-        self.blocks(count).try_for_each(|block| {
-            let cue = self.begin(calls, queries, block)?;
-            self.chunks(self.staged).try_for_each(|chunk| {
-                self.similarity(calls, block, &cue, &workspace.everyone, &chunk)?;
+    async fn scores(&self, calls: &Calls, queries: &Place, count: usize, target: &Place) -> Result<()> {
+        let workspace = &self.workspace;
+        for block in self.blocks(count) {
+            let cue = self.begin(calls, queries, block).await?;
+            for chunk in self.chunks(&self.staged) {
+                self.similarity(calls, block, &cue, &workspace.everyone, &chunk).await?;
                 let at = (chunk.window_first + chunk.first_row) as usize - self.range.start;
                 let offset = target.offset + 4 * at as u64;
-                let rows = Rows { offset, stride: Some(self.range.len() as u32), ..*target };
+                let rows = Place { offset, stride: Some(self.range.len() as u32), ..target.clone() };
                 let stride = self.staged.score_stride();
-                self.export_strided(calls, &workspace.scores, chunk.count, stride, 0, &rows, block)
-            })
-        })
+                self.export_strided(calls, &workspace.scores, chunk.count, stride, 0, &rows, block).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Brings the queries of a block in, lists all of them, and returns what is compared with the keys.
-    fn begin(&self, calls: &mut Calls<'_>, queries: &Rows<'_>, block: Block) -> Result<super::Binding> {
-        let workspace = self.workspace;
-        self.prepare(calls, queries, block)?;
-        self.compact(calls, block, None, 0, &workspace.everyone, &workspace.searched)?;
-        self.compared(calls, block, &workspace.everyone, &workspace.state)
+    async fn begin(&self, calls: &Calls, queries: &Place, block: Block) -> Result<super::Binding> {
+        let workspace = &self.workspace;
+        self.prepare(calls, queries, block).await?;
+        self.compact(calls, block, None, 0, &workspace.everyone, &workspace.searched).await?;
+        self.compared(calls, block, &workspace.everyone, &workspace.state).await
     }
 }
 

@@ -15,7 +15,7 @@ pub const KERNEL: Kernel = Kernel {
     stem: "prepare",
     source: include_str!("../../shaders/prepare.wgsl"),
     storage: &[Access::Read, Access::Write, Access::Write],
-    params: size_of::<Params>(),
+    params: Params::SIZE,
     fields: Params::FIELDS,
     variants: &[Variant::PLAIN],
 };

@@ -18,7 +18,7 @@ pub const KERNEL: Kernel = Kernel {
     stem: "projection",
     source: include_str!("../../shaders/projection.wgsl"),
     storage: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Write],
-    params: size_of::<Params>(),
+    params: Params::SIZE,
     fields: Params::FIELDS,
     variants: &[
         Variant::STORED[0],

@@ -88,7 +88,7 @@ impl Engine {
             }
         }
         encoder.copy_buffer_to_buffer(&stamp, 0, &staging, padded as u64, STAMP as u64);
-        let submission = buffer::scoped(device, "read", || self.context.queue.submit([encoder.finish()]))?;
+        let submission = buffer::scoped(device, "read", || self.context.hand_in(Some(encoder.finish())))?;
         Ok(Piece { staged: Staged::new(self.context.clone(), staging, submission), stamp: mark })
     }
 

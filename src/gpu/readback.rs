@@ -1,6 +1,7 @@
 //! Answers on their way back: a staging buffer that is mapped once the device is done, awaited by whatever executor, or
 //! waited for.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -98,6 +99,7 @@ impl Context {
     /// Waits for `submission` on this thread, on a device of ours.
     pub fn wait(&self, submission: wgpu::SubmissionIndex) -> Result<()> {
         if self.owned {
+            self.waits.fetch_add(1, Ordering::Relaxed);
             let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
             self.device.poll(wait).map_err(|error| lost(error.to_string()))?;
         }

@@ -2,32 +2,35 @@
 //! each dispatch binds is in `dispatch`.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::buffer::Binding;
 use super::dispatch::Chunk;
 use super::plan::{LIST_CAPACITY, LIST_TOP, Plan, Regime, Shape};
-use super::record::Calls;
+use super::record::{Calls, Program};
 use super::shader::Constant;
 use super::workspace::Workspace;
-use super::{Context, Rows, StoredRows, bracket, finish, refine};
+use super::{Context, Place, StoredRows, bracket, finish, refine};
 use crate::error::Result;
 use crate::rule::{Rule, Separation, Similarity};
 use crate::store::{Layout, Window};
 
 /// What a retrieval works on, besides the caller's buffers.
-pub(crate) struct Task<'a> {
-    pub context: &'a Context,
+///
+/// It owns what it reads, so that it can be carried out bit by bit while the memory changes.
+pub(crate) struct Task {
+    pub context: Arc<Context>,
     pub layout: Layout,
     pub rule: Rule,
-    pub windows: Vec<&'a Window<StoredRows>>,
+    pub windows: Vec<Window<StoredRows>>,
     /// The positions to go over; nothing outside counts.
     pub range: Range<usize>,
     /// Sizes of the steps.
-    pub plan: &'a Plan,
+    pub plan: Plan,
     /// Sizes where every stage is on its own.
-    pub staged: &'a Plan,
-    pub shape: &'a Shape,
-    pub workspace: &'a Workspace,
+    pub staged: Plan,
+    pub shape: Shape,
+    pub workspace: Arc<Workspace>,
     /// Which patterns may be used, as bits.
     pub keep: Option<Bits>,
     /// Which coordinates are known, as bits.
@@ -46,29 +49,29 @@ pub(crate) struct Bits {
 }
 
 /// Where the answers to one batch go.
-pub(crate) struct Targets<'a> {
+pub(crate) struct Targets {
     pub count: usize,
-    pub queries: Rows<'a>,
-    pub output: Rows<'a>,
-    pub state: Option<Rows<'a>>,
-    pub report: Option<Rows<'a>>,
+    pub queries: Place,
+    pub output: Place,
+    pub state: Option<Place>,
+    pub report: Option<Place>,
     /// Record and tally of the last step's weights.
-    pub weighed: Option<Weighed<'a>>,
+    pub weighed: Option<Weighed>,
     /// Record and tally at the last state.
-    pub energy: Option<Weighed<'a>>,
+    pub energy: Option<Weighed>,
     /// The same at the query and after every step, with the states: one set of rows for each.
-    pub trace: Vec<Weighed<'a>>,
+    pub trace: Vec<Weighed>,
     /// Heads and entries of lists of the `k` largest scores of the last step.
-    pub top: Option<(Rows<'a>, Rows<'a>, u32)>,
+    pub top: Option<(Place, Place, u32)>,
     /// Unnormalised weights in full, for runs of queries: the first query, how many, and where theirs go.
-    pub weights: Vec<(u32, u32, Rows<'a>)>,
+    pub weights: Vec<(u32, u32, Place)>,
 }
 
 /// Where records and tallies go, 8 words each, and states where they are wanted too.
-pub(crate) struct Weighed<'a> {
-    pub records: Rows<'a>,
-    pub tallies: Rows<'a>,
-    pub state: Option<Rows<'a>>,
+pub(crate) struct Weighed {
+    pub records: Place,
+    pub tallies: Place,
+    pub state: Option<Place>,
 }
 
 /// Queries `first .. first + count` of a batch, which the workspace holds at once.
@@ -104,14 +107,23 @@ pub(crate) enum Kind {
 const ENTMAX_PASSES: u32 = 10;
 const TOP_PASSES: u32 = 12;
 
-impl<'a> Task<'a> {
+impl Task {
+    /// What answers `targets`, as a program.
+    pub fn program(self, targets: Targets) -> Program {
+        let (context, damage) = (self.context.clone(), self.damage);
+        Program::new(&context, damage, |calls| async move { self.answer(&calls, &targets).await })
+    }
+
     pub fn kind(&self) -> Kind {
         Kind::of(self.rule, self.shape.patterns)
     }
 
     /// Appends every dispatch that answers `targets`, in order.
-    pub fn answer(&self, calls: &mut Calls<'_>, targets: &Targets<'_>) -> Result<()> {
-        self.blocks(targets.count).try_for_each(|block| self.block(calls, targets, block))
+    pub async fn answer(&self, calls: &Calls, targets: &Targets) -> Result<()> {
+        for block in self.blocks(targets.count) {
+            self.block(calls, targets, block).await?;
+        }
+        Ok(())
     }
 
     /// A batch in blocks that the workspace holds.
@@ -120,22 +132,23 @@ impl<'a> Task<'a> {
         (0..count).step_by(most as usize).map(move |first| Block { first, count: most.min(count - first) })
     }
 
-    fn block(&self, calls: &mut Calls<'_>, targets: &Targets<'_>, block: Block) -> Result<()> {
-        let workspace = self.workspace;
-        self.prepare(calls, &targets.queries, block)?;
-        self.compact(calls, block, None, 0, &workspace.everyone, &workspace.searched)?;
-        self.compact(calls, block, None, 0, &workspace.active, &workspace.searched)?;
+    async fn block(&self, calls: &Calls, targets: &Targets, block: Block) -> Result<()> {
+        let workspace = &self.workspace;
+        self.prepare(calls, &targets.queries, block).await?;
+        self.compact(calls, block, None, 0, &workspace.everyone, &workspace.searched).await?;
+        self.compact(calls, block, None, 0, &workspace.active, &workspace.searched).await?;
         let reports = targets.weighed.is_some() || targets.top.is_some() || !targets.weights.is_empty();
         let mut trace = targets.trace.iter();
         for step in 1..=self.max_steps {
             if let Some(weighed) = trace.next() {
-                self.energy(calls, block, weighed)?;
+                self.energy(calls, block, weighed).await?;
             }
             if step > 1 && self.stops_early {
-                self.compact(calls, block, None, finish::STOPPED, &workspace.active, &workspace.searched)?;
+                calls.maybe_idle();
+                self.compact(calls, block, None, finish::STOPPED, &workspace.active, &workspace.searched).await?;
             }
             if reports {
-                self.copy(calls, block, &workspace.active, &workspace.state, &workspace.previous, false)?;
+                self.copy(calls, block, &workspace.active, &workspace.state, &workspace.previous, false).await?;
             }
             // Under early stopping any step may be a query's last.
             let last = step == self.max_steps || self.stops_early;
@@ -149,68 +162,70 @@ impl<'a> Task<'a> {
                 keys: if keys { self.shape.key_vectors } else { 0 },
                 values: if last { self.shape.value_vectors } else { 0 },
             };
-            self.step(calls, block, wanted, step)?;
+            self.step(calls, block, wanted, step).await?;
         }
         if let Some(weighed) = trace.next() {
-            self.energy(calls, block, weighed)?;
+            self.energy(calls, block, weighed).await?;
         }
         let output = if self.shape.result { &workspace.result } else { &workspace.state };
-        self.export(calls, output, self.layout.output_dim() as u32, &targets.output, block)?;
+        self.export(calls, output, self.layout.output_dim() as u32, &targets.output, block).await?;
         if let Some(state) = &targets.state {
-            self.export(calls, &workspace.state, self.layout.dim as u32, state, block)?;
+            self.export(calls, &workspace.state, self.layout.dim as u32, state, block).await?;
         }
         if let Some(report) = &targets.report {
-            self.export(calls, &workspace.report, finish::REPORT_WORDS, report, block)?;
+            self.export(calls, &workspace.report, finish::REPORT_WORDS, report, block).await?;
         }
         if let Some(weighed) = &targets.energy {
-            self.energy(calls, block, weighed)?;
+            self.energy(calls, block, weighed).await?;
         }
         if targets.weighed.is_some() || !targets.weights.is_empty() {
-            let cue = self.compared(calls, block, &workspace.everyone, &workspace.previous)?;
-            self.weigh_all(calls, block, &cue, targets)?;
+            let cue = self.compared(calls, block, &workspace.everyone, &workspace.previous).await?;
+            self.weigh_all(calls, block, &cue, targets).await?;
             if let Some(weighed) = &targets.weighed {
-                self.export_weighed(calls, block, weighed)?;
+                self.export_weighed(calls, block, weighed).await?;
             }
         }
         if let Some((heads, entries, k)) = &targets.top {
-            let cue = self.compared(calls, block, &workspace.everyone, &workspace.previous)?;
-            self.list(calls, block, &cue, &workspace.everyone, Kind::Top { k: *k })?;
-            self.threshold(calls, block, &workspace.everyone, Kind::Top { k: *k }, true)?;
-            self.export(calls, &workspace.heads, 4, heads, block)?;
-            self.export_strided(calls, &workspace.list, 2 * k, 2 * LIST_CAPACITY, 0, entries, block)?;
+            let cue = self.compared(calls, block, &workspace.everyone, &workspace.previous).await?;
+            self.list(calls, block, &cue, &workspace.everyone, Kind::Top { k: *k }).await?;
+            self.threshold(calls, block, &workspace.everyone, Kind::Top { k: *k }, true).await?;
+            self.export(calls, &workspace.heads, 4, heads, block).await?;
+            self.export_strided(calls, &workspace.list, 2 * k, 2 * LIST_CAPACITY, 0, entries, block).await?;
         }
         Ok(())
     }
 
     /// What is compared with the keys, for `state`: itself, or a normalised copy.
-    pub fn compared(&self, calls: &mut Calls<'_>, block: Block, queries: &Binding, state: &Binding) -> Result<Binding> {
+    pub async fn compared(&self, calls: &Calls, block: Block, queries: &Binding, state: &Binding) -> Result<Binding> {
         if self.rule.similarity != Similarity::Cosine {
             return Ok(state.clone());
         }
-        self.copy(calls, block, queries, state, &self.workspace.cue, true)?;
+        self.copy(calls, block, queries, state, &self.workspace.cue, true).await?;
         Ok(self.workspace.cue.clone())
     }
 
     /// One update of every query that goes on.
-    fn step(&self, calls: &mut Calls<'_>, block: Block, wanted: Wanted, step: u32) -> Result<()> {
-        let workspace = self.workspace;
+    async fn step(&self, calls: &Calls, block: Block, wanted: Wanted, step: u32) -> Result<()> {
+        let workspace = &self.workspace;
         let active = &workspace.active;
-        let cue = self.compared(calls, block, active, &workspace.state)?;
+        let cue = self.compared(calls, block, active, &workspace.state).await?;
         match self.kind() {
             Kind::Softmax { .. } => {
                 let slot = match self.plan.regime {
-                    Regime::Stream => self.fused(calls, block, &cue, wanted)?,
-                    Regime::Tile => self.softmax(calls, block, &cue, active, wanted)?,
+                    Regime::Stream => self.fused(calls, block, &cue, wanted).await?,
+                    Regime::Tile => self.softmax(calls, block, &cue, active, wanted).await?,
                 };
-                self.finish(calls, block, active, wanted, step, slot)
+                self.finish(calls, block, active, wanted, step, slot).await
             }
             kind => {
                 let searched = if self.listable(kind) {
-                    self.list(calls, block, &cue, active, kind)?;
-                    self.threshold(calls, block, active, kind, false)?;
-                    self.compact(calls, block, Some(active), finish::SEARCH, &workspace.listed, &workspace.searched)?;
-                    self.gather(calls, block, &workspace.listed, wanted)?;
-                    self.finish(calls, block, &workspace.listed, wanted, step, 0)?;
+                    self.list(calls, block, &cue, active, kind).await?;
+                    self.threshold(calls, block, active, kind, false).await?;
+                    calls.maybe_idle();
+                    self.compact(calls, block, Some(active), finish::SEARCH, &workspace.listed, &workspace.searched)
+                        .await?;
+                    self.gather(calls, block, &workspace.listed, wanted).await?;
+                    self.finish(calls, block, &workspace.listed, wanted, step, 0).await?;
                     if let Kind::Top { .. } = kind {
                         return Ok(());
                     }
@@ -218,9 +233,9 @@ impl<'a> Task<'a> {
                 } else {
                     active
                 };
-                self.search(calls, block, &cue, searched, kind)?;
-                let slot = self.weigh_and_project(calls, block, &cue, searched, kind, wanted)?;
-                self.finish(calls, block, searched, wanted, step, slot)
+                self.search(calls, block, &cue, searched, kind).await?;
+                let slot = self.weigh_and_project(calls, block, &cue, searched, kind, wanted).await?;
+                self.finish(calls, block, searched, wanted, step, slot).await
             }
         }
     }
@@ -234,57 +249,50 @@ impl<'a> Task<'a> {
     }
 
     /// Softmax with every stage fused, chunk by chunk into the running state; returns the slot of its statistics.
-    fn fused(&self, calls: &mut Calls<'_>, block: Block, cue: &Binding, wanted: Wanted) -> Result<u32> {
+    async fn fused(&self, calls: &Calls, block: Block, cue: &Binding, wanted: Wanted) -> Result<u32> {
         let active = &self.workspace.active;
         let mut chunks = 0;
-        for chunk in self.chunks(self.plan) {
-            self.stream(calls, block, cue, active, wanted, &chunk)?;
-            self.merge(calls, block, active, wanted, chunk.splits, chunks)?;
+        for chunk in self.chunks(&self.plan) {
+            self.stream(calls, block, cue, active, wanted, &chunk).await?;
+            self.merge(calls, block, active, wanted, chunk.splits, chunks).await?;
             chunks += 1;
         }
         Ok(chunks % 2)
     }
 
     /// Softmax stage by stage.
-    fn softmax(
+    async fn softmax(
         &self,
-        calls: &mut Calls<'_>,
+        calls: &Calls,
         block: Block,
         cue: &Binding,
         queries: &Binding,
         wanted: Wanted,
     ) -> Result<u32> {
         let mut chunks = 0;
-        for chunk in self.chunks(self.staged) {
-            self.similarity(calls, block, cue, queries, &chunk)?;
-            self.separation(calls, block, queries, &chunk)?;
-            self.projection(calls, block, queries, wanted, &chunk)?;
-            self.merge(calls, block, queries, wanted, chunk.splits, chunks)?;
+        for chunk in self.chunks(&self.staged) {
+            self.similarity(calls, block, cue, queries, &chunk).await?;
+            self.separation(calls, block, queries, &chunk).await?;
+            self.projection(calls, block, queries, wanted, &chunk).await?;
+            self.merge(calls, block, queries, wanted, chunk.splits, chunks).await?;
             chunks += 1;
         }
         Ok(chunks % 2)
     }
 
     /// Scores every pattern once into the lists of candidates.
-    pub fn list(
-        &self,
-        calls: &mut Calls<'_>,
-        block: Block,
-        cue: &Binding,
-        queries: &Binding,
-        kind: Kind,
-    ) -> Result<()> {
-        for (i, chunk) in self.chunks(self.staged).enumerate() {
-            self.similarity(calls, block, cue, queries, &chunk)?;
-            self.sift(calls, block, queries, &chunk, kind, i == 0)?;
-            self.candidates(calls, block, queries, &chunk, kind, i == 0)?;
+    pub async fn list(&self, calls: &Calls, block: Block, cue: &Binding, queries: &Binding, kind: Kind) -> Result<()> {
+        for (i, chunk) in self.chunks(&self.staged).enumerate() {
+            self.similarity(calls, block, cue, queries, &chunk).await?;
+            self.sift(calls, block, queries, &chunk, kind, i == 0).await?;
+            self.candidates(calls, block, queries, &chunk, kind, i == 0).await?;
         }
         Ok(())
     }
 
     /// Searches the thresholds of `queries` over all patterns, pass by pass. Where no query needs it, every workgroup
     /// ends at once.
-    fn search(&self, calls: &mut Calls<'_>, block: Block, cue: &Binding, queries: &Binding, kind: Kind) -> Result<()> {
+    async fn search(&self, calls: &Calls, block: Block, cue: &Binding, queries: &Binding, kind: Kind) -> Result<()> {
         let steep = kind.is_steep();
         let passes = match kind {
             Kind::Top { .. } => TOP_PASSES,
@@ -292,13 +300,13 @@ impl<'a> Task<'a> {
             _ => ENTMAX_PASSES,
         };
         debug_assert!((bracket::STEPS + 1).pow(TOP_PASSES - 1) > u64::from(u32::MAX));
-        self.refine(calls, block, queries, kind, refine::OPEN, 0)?;
+        self.refine(calls, block, queries, kind, refine::OPEN, 0).await?;
         for pass in 1..=passes {
             // A pivot is found as a key is.
             let pivot = steep && pass <= TOP_PASSES;
-            for chunk in self.chunks(self.staged) {
-                self.similarity(calls, block, cue, queries, &chunk)?;
-                self.bracket(calls, block, queries, &chunk, kind, pivot)?;
+            for chunk in self.chunks(&self.staged) {
+                self.similarity(calls, block, cue, queries, &chunk).await?;
+                self.bracket(calls, block, queries, &chunk, kind, pivot).await?;
             }
             let stage = match pass {
                 _ if pass == passes => refine::CLOSE,
@@ -306,15 +314,15 @@ impl<'a> Task<'a> {
                 _ if pivot => refine::APPROACH,
                 _ => refine::NARROW,
             };
-            self.refine(calls, block, queries, kind, stage, 0)?;
+            self.refine(calls, block, queries, kind, stage, 0).await?;
         }
         Ok(())
     }
 
     /// Sums rows by the weights that the records give; returns the slot of the statistics.
-    fn weigh_and_project(
+    async fn weigh_and_project(
         &self,
-        calls: &mut Calls<'_>,
+        calls: &Calls,
         block: Block,
         cue: &Binding,
         queries: &Binding,
@@ -322,51 +330,51 @@ impl<'a> Task<'a> {
         wanted: Wanted,
     ) -> Result<u32> {
         let mut chunks = 0;
-        for chunk in self.chunks(self.staged) {
-            self.similarity(calls, block, cue, queries, &chunk)?;
-            self.weigh(calls, block, queries, &chunk, kind, chunks == 0)?;
-            self.projection(calls, block, queries, wanted, &chunk)?;
-            self.merge(calls, block, queries, wanted, chunk.splits, chunks)?;
+        for chunk in self.chunks(&self.staged) {
+            self.similarity(calls, block, cue, queries, &chunk).await?;
+            self.weigh(calls, block, queries, &chunk, kind, chunks == 0).await?;
+            self.projection(calls, block, queries, wanted, &chunk).await?;
+            self.merge(calls, block, queries, wanted, chunk.splits, chunks).await?;
             chunks += 1;
         }
         Ok(chunks % 2)
     }
 
     /// Finds the record of every query of the block at `cue`.
-    fn resolve(&self, calls: &mut Calls<'_>, block: Block, cue: &Binding) -> Result<()> {
-        let workspace = self.workspace;
+    async fn resolve(&self, calls: &Calls, block: Block, cue: &Binding) -> Result<()> {
+        let workspace = &self.workspace;
         let everyone = &workspace.everyone;
         let kind = self.kind();
         if let Kind::Softmax { .. } = kind {
-            let slot = self.softmax(calls, block, cue, everyone, Wanted { keys: 0, values: 0 })?;
-            return self.refine(calls, block, everyone, kind, refine::CLOSE, slot);
+            let slot = self.softmax(calls, block, cue, everyone, Wanted { keys: 0, values: 0 }).await?;
+            return self.refine(calls, block, everyone, kind, refine::CLOSE, slot).await;
         }
         let searched = if self.listable(kind) {
-            self.list(calls, block, cue, everyone, kind)?;
-            self.threshold(calls, block, everyone, kind, false)?;
+            self.list(calls, block, cue, everyone, kind).await?;
+            self.threshold(calls, block, everyone, kind, false).await?;
             if let Kind::Top { .. } = kind {
                 return Ok(());
             }
-            self.compact(calls, block, Some(everyone), finish::SEARCH, &workspace.listed, &workspace.searched)?;
+            self.compact(calls, block, Some(everyone), finish::SEARCH, &workspace.listed, &workspace.searched).await?;
             &workspace.searched
         } else {
             everyone
         };
-        self.search(calls, block, cue, searched, kind)
+        self.search(calls, block, cue, searched, kind).await
     }
 
     /// Weighs every pattern at `cue`, tallying, and writes out the weights that are asked for.
-    fn weigh_all(&self, calls: &mut Calls<'_>, block: Block, cue: &Binding, targets: &Targets<'_>) -> Result<()> {
+    async fn weigh_all(&self, calls: &Calls, block: Block, cue: &Binding, targets: &Targets) -> Result<()> {
         let everyone = &self.workspace.everyone;
-        self.resolve(calls, block, cue)?;
-        for (i, chunk) in self.chunks(self.staged).enumerate() {
-            self.similarity(calls, block, cue, everyone, &chunk)?;
-            self.weigh(calls, block, everyone, &chunk, self.kind(), i == 0)?;
+        self.resolve(calls, block, cue).await?;
+        for (i, chunk) in self.chunks(&self.staged).enumerate() {
+            self.similarity(calls, block, cue, everyone, &chunk).await?;
+            self.weigh(calls, block, everyone, &chunk, self.kind(), i == 0).await?;
             for (first, count, rows) in &targets.weights {
                 let from = block.first.max(*first);
                 let to = (block.first + block.count).min(first + count);
                 if from < to {
-                    self.export_weights(calls, &chunk, rows, from - first, from - block.first, to - from)?;
+                    self.export_weights(calls, &chunk, rows, from - first, from - block.first, to - from).await?;
                 }
             }
         }
@@ -374,28 +382,28 @@ impl<'a> Task<'a> {
     }
 
     /// What the energy at the present state is computed from.
-    fn energy(&self, calls: &mut Calls<'_>, block: Block, weighed: &Weighed<'_>) -> Result<()> {
-        let workspace = self.workspace;
-        let cue = self.compared(calls, block, &workspace.everyone, &workspace.state)?;
-        self.resolve(calls, block, &cue)?;
-        for (i, chunk) in self.chunks(self.staged).enumerate() {
-            self.similarity(calls, block, &cue, &workspace.everyone, &chunk)?;
-            self.weigh(calls, block, &workspace.everyone, &chunk, self.kind(), i == 0)?;
+    async fn energy(&self, calls: &Calls, block: Block, weighed: &Weighed) -> Result<()> {
+        let workspace = &self.workspace;
+        let cue = self.compared(calls, block, &workspace.everyone, &workspace.state).await?;
+        self.resolve(calls, block, &cue).await?;
+        for (i, chunk) in self.chunks(&self.staged).enumerate() {
+            self.similarity(calls, block, &cue, &workspace.everyone, &chunk).await?;
+            self.weigh(calls, block, &workspace.everyone, &chunk, self.kind(), i == 0).await?;
         }
-        self.export_weighed(calls, block, weighed)
+        self.export_weighed(calls, block, weighed).await
     }
 
-    fn export_weighed(&self, calls: &mut Calls<'_>, block: Block, weighed: &Weighed<'_>) -> Result<()> {
-        self.export(calls, &self.workspace.records, 8, &weighed.records, block)?;
-        self.export(calls, &self.workspace.tallies, 8, &weighed.tallies, block)?;
+    async fn export_weighed(&self, calls: &Calls, block: Block, weighed: &Weighed) -> Result<()> {
+        self.export(calls, &self.workspace.records, 8, &weighed.records, block).await?;
+        self.export(calls, &self.workspace.tallies, 8, &weighed.tallies, block).await?;
         match &weighed.state {
-            Some(state) => self.export(calls, &self.workspace.state, self.layout.dim as u32, state, block),
+            Some(state) => self.export(calls, &self.workspace.state, self.layout.dim as u32, state, block).await,
             None => Ok(()),
         }
     }
 
     /// The patterns, as far as one dispatch takes them.
-    pub fn chunks(&self, plan: &'a Plan) -> impl Iterator<Item = Chunk<'a>> + use<'a, '_> {
+    pub fn chunks<'t>(&'t self, plan: &'t Plan) -> impl Iterator<Item = Chunk<'t>> + use<'t> {
         let range = self.range.clone();
         self.windows.iter().flat_map(move |window| {
             let from = range.start.max(window.first) - window.first;

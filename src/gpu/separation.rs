@@ -14,7 +14,7 @@ pub const KERNEL: Kernel = Kernel {
     stem: "separation",
     source: include_str!("../../shaders/separation.wgsl"),
     storage: &[Access::Read, Access::Write, Access::Write],
-    params: size_of::<Params>(),
+    params: Params::SIZE,
     fields: Params::FIELDS,
     variants: &[Variant::PLAIN],
 };

@@ -17,7 +17,7 @@ pub const KERNEL: Kernel = Kernel {
     stem: "sift",
     source: include_str!("../../shaders/sift.wgsl"),
     storage: &[Access::Read, Access::Read, Access::Read, Access::Write, Access::Write],
-    params: size_of::<Params>(),
+    params: Params::SIZE,
     fields: Params::FIELDS,
     variants: &[Variant::PLAIN, Variant { constants: &[("TOP", 1)], ..Variant::PLAIN }],
 };

@@ -17,7 +17,7 @@ pub const KERNEL: Kernel = Kernel {
     stem: "similarity",
     source: include_str!("../../shaders/similarity.wgsl"),
     storage: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Read, Access::Write],
-    params: size_of::<Params>(),
+    params: Params::SIZE,
     fields: Params::FIELDS,
     variants: &[
         Variant::COMPARED[0],

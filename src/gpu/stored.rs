@@ -17,7 +17,7 @@ impl Engine {
         });
         if context.owned {
             // Or the uploads of a whole file would wait for the first retrieval.
-            context.queue.submit([]);
+            context.hand_in(None);
         }
     }
 

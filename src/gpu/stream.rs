@@ -31,7 +31,7 @@ pub const KERNEL: Kernel = Kernel {
         Access::Write,
         Access::Write,
     ],
-    params: size_of::<Params>(),
+    params: Params::SIZE,
     fields: Params::FIELDS,
     variants: &[
         Variant::COMPARED[0],

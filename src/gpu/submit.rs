@@ -7,12 +7,12 @@ use std::sync::Arc;
 use super::Context;
 use super::buffer;
 use super::readback::Staged;
-use super::record::{Call, Calls, encode};
-use super::shader::Constant;
+use super::record::{Call, Program, encode};
 use crate::error::Result;
 
-/// Multiply-adds of one submission, at the most: a fraction of a second on slow hardware.
-pub(super) const COST: u64 = 50_000_000_000;
+/// Seconds that one submission is expected to take, at the most: well under what a watchdog allows, even where the
+/// expectation is several times too short.
+pub(super) const SUBMISSION: f64 = 0.25;
 /// Submissions that may be under way while another is recorded, where the caller waits anyway: what is in flight holds
 /// its parameters, and is not to grow with the memory.
 const IN_FLIGHT: usize = 2;
@@ -27,34 +27,32 @@ pub(crate) enum Waiting {
 }
 
 impl Context {
-    /// Submits what `record` appends, then a copy of `answers` to where the host reads it.
+    /// Submits the dispatches of `program`, then a copy of `answers` to where the host reads it.
     pub fn submit(
         self: &Arc<Self>,
-        damage: Option<(&'static str, Constant)>,
+        mut program: Program,
         answers: &wgpu::Buffer,
+        staging: wgpu::Buffer,
         waiting: Waiting,
-        record: impl FnOnce(&mut Calls<'_>) -> Result<()>,
     ) -> Result<Staged> {
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = buffer::create(&self.device, "attractor.staging", answers.size(), usage)?;
         let mut under_way = VecDeque::new();
-        let mut calls = Calls::cut(self, damage, COST, |calls| {
-            under_way.push_back(self.submit_piece(calls, |_| ())?);
+        loop {
+            let calls = program.next(SUBMISSION)?;
+            if program.is_done() {
+                let copy = |encoder: &mut wgpu::CommandEncoder| {
+                    encoder.copy_buffer_to_buffer(answers, 0, &staging, 0, staging.size());
+                };
+                let submission = self.submit_piece(&calls, copy)?;
+                return Ok(Staged::new(self.clone(), staging, submission));
+            }
+            under_way.push_back(self.submit_piece(&calls, |_| ())?);
             if under_way.len() > IN_FLIGHT
                 && waiting == Waiting::Allowed
                 && let Some(submission) = under_way.pop_front()
             {
                 self.wait(submission)?;
             }
-            Ok(())
-        });
-        record(&mut calls)?;
-        let rest = calls.rest();
-        let copy = |encoder: &mut wgpu::CommandEncoder| {
-            encoder.copy_buffer_to_buffer(answers, 0, &staging, 0, staging.size());
-        };
-        let submission = self.submit_piece(&rest, copy)?;
-        Ok(Staged::new(self.clone(), staging, submission))
+        }
     }
 
     fn submit_piece(
@@ -66,9 +64,9 @@ impl Context {
         buffer::scoped(device, "submit", || {
             let descriptor = wgpu::CommandEncoderDescriptor { label: Some("attractor") };
             let mut encoder = device.create_command_encoder(&descriptor);
-            encode(self, &mut encoder, calls)?;
+            encode(self, &mut encoder, calls, None)?;
             then(&mut encoder);
-            Ok(self.queue.submit([encoder.finish()]))
+            Ok(self.hand_in(Some(encoder.finish())))
         })?
     }
 }

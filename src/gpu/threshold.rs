@@ -15,7 +15,7 @@ pub const KERNEL: Kernel = Kernel {
     stem: "threshold",
     source: include_str!("../../shaders/threshold.wgsl"),
     storage: &[Access::Read, Access::Write, Access::Write, Access::Write, Access::Write],
-    params: size_of::<Params>(),
+    params: Params::SIZE,
     fields: Params::FIELDS,
     variants: &[
         Variant::PLAIN,

@@ -17,7 +17,7 @@ pub const KERNEL: Kernel = Kernel {
     stem: "weigh",
     source: include_str!("../../shaders/weigh.wgsl"),
     storage: &[Access::Read, Access::Read, Access::Write, Access::Write, Access::Write],
-    params: size_of::<Params>(),
+    params: Params::SIZE,
     fields: Params::FIELDS,
     variants: &[Variant::RULES[0], Variant::RULES[1], Variant::RULES[2]],
 };

@@ -163,7 +163,7 @@ impl Memory {
     pub fn import_with(&mut self, files: &PatternFiles, mut progress: impl FnMut(usize)) -> Result<PatternIds> {
         let Layout { dim, value_dim, bias, .. } = self.layout;
         files.check("Memory::import", dim, value_dim, bias)?;
-        let places = self.ids.places(files.len());
+        let places = self.ids.places(files.len(), &self.snapshots);
         self.reserve_fresh(places.fresh)?;
         let chunk = (CHUNK / dim.max(value_dim.unwrap_or(0))).max(1);
         for rows in pieces(files.len(), chunk) {

@@ -1,9 +1,9 @@
 //! Which pattern is at which position. Positions are rows of the windows; an id names a pattern for as long as it is
 //! stored and is never used again. As long as nothing has been removed the two differ by a constant and no table is kept.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
-use super::{PatternId, PatternIds};
+use super::{PatternId, PatternIds, Snapshots};
 
 /// The ids of a memory.
 #[derive(Debug, Default)]
@@ -23,8 +23,8 @@ struct Table {
     id_of: Vec<u64>,
     position_of: HashMap<u64, usize>,
     alive: Vec<bool>,
-    /// Positions of removed patterns, to be filled again.
-    free: BTreeSet<usize>,
+    /// Positions of removed patterns, to be filled again, and when each was freed.
+    free: BTreeMap<usize, u64>,
 }
 
 /// Where the rows of one `add` go: first into positions that were freed, in order, then behind all others.
@@ -50,10 +50,12 @@ impl Ids {
         self.table.as_ref().filter(|table| !table.free.is_empty()).map(|table| table.alive.as_slice())
     }
 
-    /// Where `rows` new patterns would go.
-    pub fn places(&self, rows: usize) -> Places {
+    /// Where `rows` new patterns would go: not to positions that a snapshot sees.
+    pub fn places(&self, rows: usize, snapshots: &Snapshots) -> Places {
+        let oldest = snapshots.oldest();
+        let unseen = |(position, freed): (&usize, &u64)| (*freed <= oldest).then_some(*position);
         let freed: Vec<usize> = match &self.table {
-            Some(table) => table.free.iter().copied().take(rows).collect(),
+            Some(table) => table.free.iter().filter_map(unseen).take(rows).collect(),
             None => Vec::new(),
         };
         Places { fresh: rows - freed.len(), freed }
@@ -99,20 +101,42 @@ impl Ids {
         }
     }
 
-    /// Frees the position of `id`.
-    pub fn remove(&mut self, id: PatternId) -> Option<usize> {
-        let position = self.position(id)?;
+    /// The table, made now if there is none.
+    fn table(&mut self) -> &mut Table {
         let (base, positions) = (self.base, self.positions);
-        let table = self.table.get_or_insert_with(|| Table {
+        self.table.get_or_insert_with(|| Table {
             id_of: (base..base + positions as u64).collect(),
             position_of: (base..base + positions as u64).zip(0..positions).collect(),
             alive: vec![true; positions],
-            free: BTreeSet::new(),
-        });
+            free: BTreeMap::new(),
+        })
+    }
+
+    /// Frees the position of `id`, at the time `now`.
+    pub fn remove(&mut self, id: PatternId, now: u64) -> Option<usize> {
+        let position = self.position(id)?;
+        let table = self.table();
         table.position_of.remove(&id.0);
         table.alive[position] = false;
-        table.free.insert(position);
+        table.free.insert(position, now);
         Some(position)
+    }
+
+    /// Moves `id` to one new place, and frees its position at the time `now`.
+    pub fn relocate(&mut self, id: PatternId, places: &Places, now: u64) {
+        let to = places.freed.first().copied().unwrap_or(self.positions);
+        if self.remove(id, now).is_none() {
+            return;
+        }
+        self.positions += places.fresh;
+        let positions = self.positions;
+        let table = self.table();
+        table.id_of.resize(positions, 0);
+        table.alive.resize(positions, false);
+        table.free.remove(&to);
+        table.id_of[to] = id.0;
+        table.alive[to] = true;
+        table.position_of.insert(id.0, to);
     }
 
     /// The id that the next pattern would get.
@@ -142,11 +166,12 @@ impl Ids {
         let mut ids = Vec::with_capacity(positions);
         let mut alive = Vec::with_capacity(positions);
         let mut position_of = HashMap::with_capacity(positions);
-        let mut free = BTreeSet::new();
+        let mut free = BTreeMap::new();
         for (position, id) in table.enumerate() {
             match id {
                 None => {
-                    free.insert(position);
+                    // Before any snapshot.
+                    free.insert(position, 0);
                 }
                 Some(id) if id >= next => {
                     return Err(format!("position {position} has the id {id}, but the next to be given is {next}"));
@@ -175,7 +200,7 @@ mod tests {
     use super::*;
 
     fn add(ids: &mut Ids, rows: usize) -> (PatternIds, Places) {
-        let places = ids.places(rows);
+        let places = ids.places(rows, &Snapshots::default());
         (ids.add(&places), places)
     }
 
@@ -184,8 +209,8 @@ mod tests {
         let mut ids = Ids::default();
         assert_eq!(add(&mut ids, 5).0, PatternIds { range: 0..5 });
         assert_eq!(ids.alive(), None);
-        assert_eq!((ids.remove(PatternId(3)), ids.remove(PatternId(1))), (Some(3), Some(1)));
-        assert_eq!(ids.remove(PatternId(1)), None, "it is gone");
+        assert_eq!((ids.remove(PatternId(3), 0), ids.remove(PatternId(1), 0)), (Some(3), Some(1)));
+        assert_eq!(ids.remove(PatternId(1), 0), None, "it is gone");
         assert_eq!((ids.len(), ids.positions()), (3, 5));
         assert_eq!(ids.alive(), Some(&[true, false, true, false, true][..]));
         let (added, places) = add(&mut ids, 3);
@@ -197,10 +222,29 @@ mod tests {
     }
 
     #[test]
+    fn positions_that_a_snapshot_sees_are_left_alone() {
+        let (mut ids, snapshots) = (Ids::default(), Snapshots::default());
+        add(&mut ids, 4);
+        ids.remove(PatternId(0), snapshots.now());
+        let snapshot = snapshots.take();
+        ids.remove(PatternId(1), snapshots.now());
+        let places = ids.places(2, &snapshots);
+        assert_eq!(places, Places { freed: vec![0], fresh: 1 }, "what was free before may be filled");
+        let moved = ids.places(1, &snapshots);
+        ids.relocate(PatternId(3), &moved, snapshots.now());
+        assert_eq!((ids.position(PatternId(3)), ids.id(0), ids.id(3)), (Some(0), Some(PatternId(3)), None));
+        let moved = ids.places(1, &snapshots);
+        ids.relocate(PatternId(2), &moved, snapshots.now());
+        assert_eq!((ids.position(PatternId(2)), ids.positions(), ids.len()), (Some(4), 5, 2));
+        drop(snapshot);
+        assert_eq!(ids.places(4, &snapshots), Places { freed: vec![1, 2, 3], fresh: 1 });
+    }
+
+    #[test]
     fn clear_gives_no_id_twice() {
         let mut ids = Ids::default();
         add(&mut ids, 4);
-        ids.remove(PatternId(0));
+        ids.remove(PatternId(0), 0);
         ids.clear();
         assert_eq!((ids.len(), ids.position(PatternId(2)), ids.id(0)), (0, None, None));
         assert_eq!(add(&mut ids, 2).0, PatternIds { range: 4..6 });
@@ -222,7 +266,7 @@ mod tests {
         add(&mut ids, 5);
         for removed in [None, Some(6), Some(8)] {
             if let Some(id) = removed {
-                ids.remove(PatternId(id)).unwrap();
+                ids.remove(PatternId(id), 0).unwrap();
             }
             let mut again = restored(&ids);
             assert_eq!((again.len(), again.alive()), (ids.len(), ids.alive()));

@@ -4,12 +4,14 @@
 pub mod files;
 mod ids;
 mod precision;
+mod snapshots;
 mod windows;
 
 pub(crate) use ids::Ids;
 #[cfg(feature = "files")]
 pub(crate) use precision::Encoded;
 pub(crate) use precision::{EncodedRows, decode, half_of, quantize};
+pub(crate) use snapshots::{Snapshot, Snapshots};
 pub(crate) use windows::{Growth, Window, Windows};
 
 /// Names one stored pattern for as long as it is stored.

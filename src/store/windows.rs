@@ -84,6 +84,11 @@ impl<B> Windows<B> {
         }
     }
 
+    /// Forgets all rows and the storage.
+    pub fn drop_all(&mut self) {
+        self.windows.clear();
+    }
+
     /// Forgets all rows but the first `rows`, and keeps the storage.
     #[cfg(feature = "files")]
     pub fn truncate(&mut self, rows: usize) {

@@ -80,6 +80,29 @@ pub fn gpus() -> impl Iterator<Item = &'static (String, Device)> {
     devices().iter().filter(|(_, device)| !device.is_cpu())
 }
 
+/// The adapter of every device but the CPU engine, and its name.
+pub fn adapters() -> Vec<(String, wgpu::Adapter)> {
+    let adapters = pollster::block_on(Device::adapters());
+    gpus()
+        .map(|(name, device)| {
+            let info = device.info();
+            let same = |adapter: &&wgpu::Adapter| attractor::DeviceInfo::from(&adapter.get_info()) == info;
+            let adapter = adapters.iter().find(same).expect("the adapter of an open device is listed");
+            (name.clone(), adapter.clone())
+        })
+        .collect()
+}
+
+/// A host's own device on every adapter that the tests use: WebGPU's default limits, no features.
+pub fn hosts() -> Vec<(String, wgpu::Device, wgpu::Queue)> {
+    let open = |(name, adapter): (String, wgpu::Adapter)| {
+        let descriptor = wgpu::DeviceDescriptor { label: Some("host"), ..Default::default() };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+        (name, device, queue)
+    };
+    adapters().into_iter().map(open).collect()
+}
+
 /// A small generator with a name for its numbers: same seed, same numbers, on every platform (SplitMix64).
 pub struct Numbers(pub u64);
 

@@ -1,0 +1,257 @@
+//! Jobs: a program that a host records slice by slice, and what is seen of how long slices take.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use futures::channel::oneshot;
+
+use super::answers::Answers;
+use super::pace::Expected;
+use super::readback::Staged;
+use super::record::{Program, encode};
+use super::{Collected, Context, Engine, Place, Recording, Sizing, buffer};
+use crate::error::{Error, Result};
+use crate::job::Slice;
+use crate::pending::Pending;
+use crate::retrieval::{Retrieval, RetrieveOptions};
+use crate::store::Snapshot;
+
+/// A retrieval that is recorded slice by slice.
+pub(crate) struct Job {
+    context: Arc<Context>,
+    program: Program,
+    read_back: Option<ReadBack>,
+    /// Held until the last slice has run.
+    snapshot: Option<Snapshot>,
+    /// Whether a slice was recorded and then dropped.
+    broken: Arc<AtomicBool>,
+}
+
+/// Answers that the host wants: where they are, where it reads them, and who waits for them.
+struct ReadBack {
+    answers: Vec<(wgpu::Buffer, wgpu::Buffer)>,
+    to: oneshot::Sender<Result<Vec<Staged>>>,
+}
+
+/// One slice within an encoder of the host's.
+struct Recorded {
+    ran: bool,
+    broken: Arc<AtomicBool>,
+    _snapshot: Option<Snapshot>,
+}
+
+impl Recorded {
+    /// It has run.
+    fn end(mut self) {
+        self.ran = true;
+    }
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        if !self.ran {
+            self.broken.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl Job {
+    pub fn is_done(&self) -> bool {
+        self.program.is_done()
+    }
+
+    pub fn advance(&mut self, encoder: &mut wgpu::CommandEncoder, budget: Duration) -> Result<Slice> {
+        if self.is_done() {
+            return Ok(Slice { dispatches: 0, estimate: Duration::ZERO, done: true });
+        }
+        let recorded = self.slice(encoder, budget);
+        if let Err(error) = &recorded
+            && let Some(read_back) = self.read_back.take()
+        {
+            let told = Error::Lost { operation: "Job::advance", message: error.to_string() };
+            let _ = read_back.to.send(Err(told));
+        }
+        recorded
+    }
+
+    fn slice(&mut self, encoder: &mut wgpu::CommandEncoder, budget: Duration) -> Result<Slice> {
+        if self.broken.load(Ordering::Acquire) {
+            let message = "a slice was dropped before it ran: the rest would go on from nothing".into();
+            return Err(Error::Lost { operation: "Job::advance", message });
+        }
+        let context = &self.context;
+        let calls = self.program.next(budget.as_secs_f64())?;
+        let expected = Expected::new(context, &calls);
+        let estimate = Duration::try_from_secs_f64(expected.seconds()).unwrap_or(Duration::MAX);
+        let probe = context.probe()?;
+        let recorded = buffer::scoped(&context.device, "Job::advance", || {
+            encode(context, encoder, &calls, probe.as_ref().map(Probe::writes))?;
+            if let Some(probe) = probe {
+                probe.read_after(context, encoder, expected);
+            }
+            Ok(())
+        });
+        recorded??;
+        let done = self.program.is_done();
+        let slice = Recorded {
+            ran: false,
+            broken: self.broken.clone(),
+            _snapshot: if done { self.snapshot.take() } else { None },
+        };
+        encoder.on_submitted_work_done(move || slice.end());
+        if done && let Some(ReadBack { answers, to }) = self.read_back.take() {
+            let stage = |(answers, staging): (wgpu::Buffer, wgpu::Buffer)| {
+                encoder.copy_buffer_to_buffer(&answers, 0, &staging, 0, staging.size());
+                Staged::on_submit(context.clone(), staging, encoder)
+            };
+            // Nobody listens any more where the answer was dropped.
+            let _ = to.send(Ok(answers.into_iter().map(stage).collect()));
+        }
+        Ok(Slice { dispatches: calls.len(), estimate, done })
+    }
+}
+
+impl Engine {
+    /// A job that answers checked queries, and its answer.
+    pub fn job(
+        &self,
+        queries: &[f32],
+        options: &RetrieveOptions,
+        alive: Option<&[bool]>,
+        snapshot: Snapshot,
+    ) -> Result<(Job, Pending<Retrieval>)> {
+        let (context, dim) = (&self.context, self.layout.dim);
+        let batch = queries.len() / dim;
+        let facts = self.facts(alive);
+        let sizing = Sizing::new(self.shape(options.plan_for.unwrap_or(batch).max(1), options), options);
+        let workspace = self.workspace(&sizing)?;
+        let wanted = options.weight_queries(batch);
+        let (mut tasks, mut parts, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+        for part in self.parts(batch, &sizing, options) {
+            let (positions, places): (Vec<usize>, Vec<usize>) = wanted
+                .iter()
+                .enumerate()
+                .filter(|(_, query)| part.contains(query))
+                .map(|(place, query)| (query - part.start, place))
+                .unzip();
+            let stamp = context.next_stamp();
+            let task = self.task(&sizing, workspace.clone(), options, alive, part.clone(), stamp)?;
+            let laid_out = Answers::new(facts, options, part.len(), &positions);
+            let rows = &queries[part.start * dim..part.end * dim];
+            let source = context.upload("attractor.queries", bytemuck::cast_slice(rows))?;
+            let (target, staging) = context.answers(laid_out.size)?;
+            tasks.push((task, laid_out.targets(&target, Place::at(&source, 0))));
+            answers.push((target, staging));
+            parts.push((stamp, laid_out, places));
+        }
+        let program = Program::new(context, options.hints.damage, |calls| async move {
+            for (task, targets) in tasks {
+                task.answer(&calls, &targets).await?;
+            }
+            Ok(())
+        });
+        let (to, from) = oneshot::channel::<Result<Vec<Staged>>>();
+        let mut collected = Collected::new(&facts, batch, options);
+        let spare = self.spare.clone();
+        let coming = async move {
+            let staged = from.await.map_err(|_| Error::Cancelled { operation: "Memory::job" })??;
+            for (staged, (stamp, answers, places)) in staged.into_iter().zip(parts) {
+                collected.take(&answers, &staged.come().await?, stamp, &places)?;
+            }
+            spare.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
+            Ok(collected.finish())
+        };
+        let job = Job {
+            context: context.clone(),
+            program,
+            read_back: Some(ReadBack { answers, to }),
+            snapshot: Some(snapshot),
+            broken: Arc::default(),
+        };
+        Ok((job, Pending::device(context.clone(), None, Box::pin(coming))))
+    }
+
+    /// A job from and to buffers of the caller's.
+    pub fn job_into(
+        &self,
+        recording: &Recording<'_>,
+        options: &RetrieveOptions,
+        alive: Option<&[bool]>,
+        snapshot: Snapshot,
+    ) -> Result<Job> {
+        let context = &self.context;
+        let count = recording.count;
+        let targets = self.targets("Memory::job_into", recording)?;
+        let sizing = Sizing::new(self.shape(options.plan_for.unwrap_or(count), options), options);
+        // Its own, as long as it lasts: others are answered between its slices.
+        let workspace = self.workspace(&sizing)?;
+        let task = self.task(&sizing, workspace, options, alive, 0..count, context.next_stamp())?;
+        Ok(Job {
+            context: context.clone(),
+            program: task.program(targets),
+            read_back: None,
+            snapshot: Some(snapshot),
+            broken: Arc::default(),
+        })
+    }
+}
+
+/// Timestamps around a pass, where the device has them.
+#[derive(Debug)]
+pub(super) struct Probe {
+    set: wgpu::QuerySet,
+    resolved: wgpu::Buffer,
+    staging: wgpu::Buffer,
+}
+
+/// Two timestamps.
+const TIMESTAMPS: u64 = 16;
+
+impl Context {
+    /// A probe that is free, or a new one.
+    fn probe(&self) -> Result<Option<Probe>> {
+        if !self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+            return Ok(None);
+        }
+        if let Some(probe) = self.probes.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+            return Ok(Some(probe));
+        }
+        let descriptor =
+            wgpu::QuerySetDescriptor { label: Some("attractor.times"), ty: wgpu::QueryType::Timestamp, count: 2 };
+        let set = buffer::scoped(&self.device, "Job::advance", || self.device.create_query_set(&descriptor))?;
+        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+        let resolved = buffer::create(&self.device, "attractor.times", TIMESTAMPS, usage)?;
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = buffer::create(&self.device, "attractor.times", TIMESTAMPS, usage)?;
+        Ok(Some(Probe { set, resolved, staging }))
+    }
+}
+
+impl Probe {
+    fn writes(&self) -> wgpu::ComputePassTimestampWrites<'_> {
+        wgpu::ComputePassTimestampWrites {
+            query_set: &self.set,
+            beginning_of_pass_write_index: Some(0),
+            end_of_pass_write_index: Some(1),
+        }
+    }
+
+    /// Compares what the pass took with what was expected, once whoever owns `encoder` has submitted it.
+    fn read_after(self, context: &Arc<Context>, encoder: &mut wgpu::CommandEncoder, expected: Expected) {
+        encoder.resolve_query_set(&self.set, 0..2, &self.resolved, 0);
+        encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.staging, 0, TIMESTAMPS);
+        let context = Arc::downgrade(context);
+        let staging = self.staging.clone();
+        encoder.map_buffer_on_submit(&staging, wgpu::MapMode::Read, .., move |mapped| {
+            let Some(context) = context.upgrade().filter(|_| mapped.is_ok()) else { return };
+            let Ok(view) = self.staging.slice(..).get_mapped_range() else { return };
+            let times: Vec<u64> = bytemuck::pod_collect_to_vec(&view);
+            drop(view);
+            self.staging.unmap();
+            let ticks = times[1].saturating_sub(times[0]) as f64;
+            expected.learn(ticks * f64::from(context.queue.get_timestamp_period()) * 1e-9);
+            context.probes.lock().unwrap_or_else(PoisonError::into_inner).push(self);
+        });
+    }
+}

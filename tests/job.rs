@@ -1,0 +1,323 @@
+//! Jobs: the same bits as the one-shot call, however they are cut and whatever happens between their slices.
+
+mod common;
+
+use std::time::Duration;
+
+use attractor::{
+    Device, Error, Job, Jobs, Memory, Patterns, Pending, Recording, Retrieval, RetrieveOptions, Rows, Rule, Separation,
+    Similarity, wgpu,
+};
+use common::Case;
+use wgpu::util::DeviceExt;
+
+const NOW: Duration = Duration::ZERO;
+const LONG: Duration = Duration::from_secs(3600);
+
+/// Submits one frame with the next slice of `job`.
+fn frame(device: &Device, job: &mut Job, budget: Duration) -> attractor::Slice {
+    let (device, queue) = device.wgpu().unwrap();
+    let mut encoder = device.create_command_encoder(&Default::default());
+    let slice = job.advance(&mut encoder, budget).unwrap();
+    queue.submit([encoder.finish()]);
+    slice
+}
+
+/// Takes `job` to its end and gives the answer and the number of frames.
+fn run(device: &Device, mut job: Job, answer: Pending<Retrieval>, budget: Duration) -> (Retrieval, usize) {
+    let mut frames = 0;
+    loop {
+        frames += 1;
+        if frame(device, &mut job, budget).done {
+            break;
+        }
+    }
+    assert!(job.is_recorded() && job.slices() <= frames);
+    assert_eq!(frame(device, &mut job, budget).dispatches, 0, "nothing is left");
+    (answer.wait().unwrap(), frames)
+}
+
+fn rules() -> Vec<(Rule, RetrieveOptions)> {
+    let everything = RetrieveOptions::steps(2).statistics().top(5);
+    vec![
+        (Rule::softmax(0.7), RetrieveOptions::steps(2)),
+        (Rule::softmax(4.0), RetrieveOptions::converge(6, 1e-5)),
+        (Rule::new(Similarity::Dot, Separation::Sparsemax, 2.0), everything.clone()),
+        (Rule::new(Similarity::Euclidean, Separation::Entmax { alpha: 3.0 }, 2.0), RetrieveOptions::default()),
+        (Rule::new(Similarity::Cosine, Separation::TopK { k: 7 }, 2.0), everything),
+    ]
+}
+
+#[test]
+fn the_bits_do_not_depend_on_the_cut() {
+    for (name, device) in common::gpus() {
+        for (rule, options) in rules() {
+            for (batch, patterns, dim) in [(1, 3000, 33), (70, 1100, 20)] {
+                let case = Case::random(5, batch, patterns, dim, None, rule);
+                let memory = case.memory(name, device).unwrap();
+                let whole = memory.retrieve_with_blocking(&case.queries, &options).unwrap();
+                let mut most = 0;
+                for budget in [NOW, Duration::from_micros(200), Duration::from_millis(5), LONG] {
+                    if budget == NOW && batch > 1 {
+                        continue; // A workgroup a frame takes too long.
+                    }
+                    let (job, answer) = memory.job(&case.queries, &options).unwrap();
+                    let (sliced, frames) = run(device, job, answer, budget);
+                    assert_eq!(sliced, whole, "{name} {rule:?} {budget:?}");
+                    most = most.max(frames);
+                }
+                assert!(most > 10, "{name} {rule:?}: {most} frames at the most");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bound_on_dispatches_is_kept_and_changes_no_bit() {
+    for (name, device) in common::gpus() {
+        let case = Case::random(6, 128, 4096, 64, None, Rule::softmax(0.5));
+        let memory = case.memory(name, device).unwrap();
+        device.bound_dispatches(LONG);
+        let whole = memory.retrieve_blocking(&case.queries).unwrap();
+        let few = memory.explain(128, &RetrieveOptions::default()).unwrap();
+        let bound = Duration::from_millis(1);
+        device.bound_dispatches(bound);
+        let many = memory.explain(128, &RetrieveOptions::default()).unwrap();
+        let software = device.info().kind == "software";
+        assert!(!software || many.dispatches() > 2 * few.dispatches(), "{name}: {} dispatches", many.dispatches());
+        let work = |told: &attractor::Explanation| {
+            (told.flops(), told.bytes(), told.kernels.iter().map(|kernel| kernel.workgroups).sum::<u64>())
+        };
+        assert_eq!(work(&many), work(&few), "{name}: the work is the same");
+        assert_eq!(memory.retrieve_blocking(&case.queries).unwrap(), whole, "{name}");
+
+        // A budget of one dispatch: every slice keeps the bound.
+        let (mut job, answer) = memory.job(&case.queries, &RetrieveOptions::default()).unwrap();
+        let mut slices = 0;
+        loop {
+            let slice = frame(device, &mut job, bound);
+            slices += 1;
+            assert!(slice.estimate <= bound || slice.dispatches == 1, "{name}: {slice:?}");
+            if slice.done {
+                break;
+            }
+        }
+        assert!(!software || slices > 20, "{name}: {slices} slices");
+        assert_eq!(answer.wait().unwrap(), whole, "{name}");
+        device.bound_dispatches(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_job_sees_the_memory_as_it_was() {
+    for (name, device) in common::gpus() {
+        for (rule, options) in rules() {
+            let case = Case::random(7, 20, 600, 16, Some(5), rule);
+            let mut memory = case.memory(name, device).unwrap();
+            memory.remove(memory.id_at(17).unwrap()).unwrap();
+            let before = memory.retrieve_with_blocking(&case.queries, &options).unwrap();
+            let (mut job, answer) = memory.job(&case.queries, &options).unwrap();
+            let new = Case::random(8, 1, 40, 16, Some(5), rule);
+            let values = new.values.as_ref().unwrap();
+            for i in 0.. {
+                let budget = if i < 6 { Duration::from_micros(100) } else { LONG };
+                let done = frame(device, &mut job, budget).done;
+                match i {
+                    0 => {
+                        let other = memory.retrieve_with_blocking(&case.queries, &options).unwrap();
+                        assert_eq!(other, before, "{name}: others are answered between slices");
+                    }
+                    // The position that was free before may be filled, the others are left alone.
+                    1 => {
+                        for position in 0..30 {
+                            memory.remove(memory.id_at(position).or(memory.id_at(99)).unwrap()).unwrap();
+                        }
+                        memory.add_with_values(&new.keys, values).unwrap();
+                        assert!(memory.id_at(17).is_some() && memory.id_at(16).is_none(), "{name}");
+                        assert_eq!(memory.positions(), 639, "{name}");
+                    }
+                    2 => {
+                        let id = memory.id_at(50).unwrap();
+                        let pattern = Patterns { keys: &new.keys[..16], values: Some(&values[..5]), bias: None };
+                        memory.update(id, &pattern).unwrap();
+                        assert_eq!(memory.get(id).unwrap().key, new.keys[..16], "{name}");
+                    }
+                    3 => memory.clear(),
+                    4 => drop(memory.add_with_values(&new.keys, values).unwrap()),
+                    5 => memory.add_with_values(&case.keys, case.values.as_ref().unwrap()).map(drop).unwrap(),
+                    _ => {}
+                }
+                if i >= 3 && done {
+                    break;
+                }
+                if i == 3 {
+                    memory.add_with_values(&new.keys, values).unwrap();
+                }
+            }
+            assert_eq!(answer.wait().unwrap(), before, "{name} {rule:?}");
+        }
+    }
+}
+
+/// What was recorded and not yet submitted is safe from what is stored meanwhile.
+#[test]
+fn a_recording_sees_the_memory_as_it_was() {
+    for (name, host, queue) in common::hosts() {
+        let case = Case::random(9, 20, 300, 16, None, Rule::softmax(2.0));
+        let device = Device::from_wgpu(&host, &queue).unwrap();
+        let mut memory = case.memory(&name, &device).unwrap();
+        let before = memory.retrieve_blocking(&case.queries).unwrap();
+        let queries = host.create_buffer_init(&wgpu::util::BufferInitDescriptor {
+            label: None,
+            contents: bytemuck::cast_slice(&case.queries),
+            usage: wgpu::BufferUsages::STORAGE,
+        });
+        let mut encoder = host.create_command_encoder(&Default::default());
+        let answer = memory.record_answers(&mut encoder, 20, Rows::new(&queries), &RetrieveOptions::default()).unwrap();
+        for position in 0..100 {
+            memory.remove(memory.id_at(position).unwrap()).unwrap();
+        }
+        memory.add(&Case::random(10, 1, 100, 16, None, case.rule).keys).unwrap();
+        queue.submit([encoder.finish()]);
+        assert_eq!(answer.wait().unwrap(), before, "{name}");
+        // Once it has run, the room is used again: what held it goes right after the answer.
+        let positions = memory.positions();
+        host.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        memory.add(&Case::random(11, 1, 100, 16, None, case.rule).keys).unwrap();
+        assert_eq!((positions, memory.positions()), (400, 400), "{name}");
+    }
+}
+
+#[test]
+fn into_buffers_of_the_host() {
+    for (name, host, queue) in common::hosts() {
+        let case = Case::random(12, 33, 2000, 24, None, Rule::new(Similarity::Dot, Separation::Sparsemax, 3.0));
+        let device = Device::from_wgpu(&host, &queue).unwrap();
+        let memory = case.memory(&name, &device).unwrap();
+        let expected = memory.retrieve_blocking(&case.queries).unwrap();
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
+        let contents = bytemuck::cast_slice(&case.queries);
+        let queries = host.create_buffer_init(&wgpu::util::BufferInitDescriptor { label: None, contents, usage });
+        let size = queries.size();
+        let output =
+            host.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
+        let recording = Recording {
+            count: 33,
+            queries: Rows::new(&queries),
+            output: Rows::new(&output),
+            state: None,
+            report: None,
+        };
+        let mut job = memory.job_into(&recording, &RetrieveOptions::default()).unwrap();
+        while !frame(&device, &mut job, Duration::from_micros(300)).done {}
+        let staging = host.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let mut encoder = host.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(&output, 0, &staging, 0, size);
+        queue.submit([encoder.finish()]);
+        staging.map_async(wgpu::MapMode::Read, .., |result| result.unwrap());
+        host.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+        let got: Vec<f32> = bytemuck::pod_collect_to_vec(&staging.get_mapped_range(..).unwrap());
+        assert_eq!(got, expected.output, "{name}");
+        let none = Recording { count: 0, ..recording };
+        assert!(matches!(memory.job_into(&none, &RetrieveOptions::default()), Err(Error::Parameter { .. })));
+        let short = Recording { count: 34, ..recording };
+        let refused = memory.job_into(&short, &RetrieveOptions::default()).unwrap_err().to_string();
+        assert!(refused.starts_with("Memory::job_into: expected queries: 34 rows"), "{refused}");
+    }
+}
+
+#[test]
+fn ended_and_broken_jobs_say_so() {
+    for (name, device) in common::gpus() {
+        let case = Case::random(13, 40, 2000, 24, None, Rule::softmax(1.0));
+        let memory = case.memory(name, device).unwrap();
+        let options = RetrieveOptions::steps(3);
+        let (mut job, answer) = memory.job(&case.queries, &options).unwrap();
+        frame(device, &mut job, NOW);
+        job.cancel();
+        let cancelled = answer.wait().unwrap_err();
+        assert!(matches!(cancelled, Error::Cancelled { operation: "Memory::job" }), "{name}: {cancelled}");
+
+        // A slice that is dropped.
+        let (mut job, answer) = memory.job(&case.queries, &options).unwrap();
+        frame(device, &mut job, NOW);
+        let (host, queue) = device.wgpu().unwrap();
+        let mut encoder = host.create_command_encoder(&Default::default());
+        job.advance(&mut encoder, NOW).unwrap();
+        drop(encoder);
+        let mut encoder = host.create_command_encoder(&Default::default());
+        let broken = job.advance(&mut encoder, NOW).unwrap_err();
+        assert!(matches!(&broken, Error::Lost { message, .. } if message.contains("dropped")), "{name}: {broken}");
+        assert!(matches!(answer.wait().unwrap_err(), Error::Lost { .. }), "{name}");
+        queue.submit([encoder.finish()]);
+
+        // The last one.
+        let (mut job, answer) = memory.job(&case.queries, &options).unwrap();
+        while !job.is_recorded() {
+            let mut encoder = host.create_command_encoder(&Default::default());
+            job.advance(&mut encoder, LONG).unwrap();
+            match job.is_recorded() {
+                true => drop(encoder.finish()),
+                false => drop(queue.submit([encoder.finish()])),
+            }
+        }
+        assert!(matches!(answer.wait().unwrap_err(), Error::Lost { .. }), "{name}");
+
+        // Nothing of this matters to the memory.
+        let expected = memory.retrieve_with_blocking(&case.queries, &options).unwrap();
+        let (job, answer) = memory.job(&case.queries, &options).unwrap();
+        assert_eq!(run(device, job, answer, LONG).0, expected, "{name}");
+        let (job, answer) = memory.job(&[], &options).unwrap();
+        assert_eq!(run(device, job, answer, LONG).0.batch, 0, "{name}");
+    }
+    let case = Case::random(14, 1, 3, 2, None, Rule::softmax(1.0));
+    let memory: Memory = case.memory("cpu", &Device::cpu()).unwrap();
+    assert!(matches!(memory.job(&case.queries, &RetrieveOptions::default()), Err(Error::Device { .. })));
+}
+
+#[test]
+fn the_more_urgent_goes_first() {
+    for (name, device) in common::gpus() {
+        let case = Case::random(15, 40, 3000, 24, None, Rule::softmax(1.0));
+        let memory = case.memory(name, device).unwrap();
+        let options = RetrieveOptions::default();
+        let expected = memory.retrieve_blocking(&case.queries).unwrap();
+        let mut jobs = Jobs::new();
+        let mut answers = Vec::new();
+        let mut ids = Vec::new();
+        for priority in [0, 5, 5, -1, 9] {
+            let (job, answer) = memory.job(&case.queries, &options).unwrap();
+            ids.push(jobs.push(job, priority));
+            answers.push(answer);
+        }
+        assert!(jobs.cancel(ids[3]) && !jobs.cancel(ids[3]), "{name}");
+        let (host, queue) = device.wgpu().unwrap();
+        let mut order = Vec::new();
+        while !jobs.is_empty() {
+            let before = jobs.len();
+            let mut encoder = host.create_command_encoder(&Default::default());
+            let slice = jobs.advance(&mut encoder, Duration::from_micros(500)).unwrap();
+            assert!(slice.dispatches > 0 && slice.done == jobs.is_empty(), "{name}");
+            queue.submit([encoder.finish()]);
+            if jobs.len() < before {
+                host.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+                order.extend((0..5).filter(|i| !order.contains(i) && answers[*i].is_ready()).collect::<Vec<_>>());
+            }
+        }
+        // Whatever was recorded in the same frame came with it; the first and the last are far apart.
+        order.retain(|i| *i != 3);
+        assert_eq!((order.len(), order[0], order[3]), (4, 4, 0), "{name}: {order:?}");
+        for (i, mut answer) in answers.into_iter().enumerate() {
+            match (i, answer.try_take().unwrap()) {
+                (3, Err(Error::Cancelled { .. })) => {}
+                (_, answer) => assert_eq!(answer.unwrap(), expected, "{name}: {i}"),
+            }
+        }
+    }
+}

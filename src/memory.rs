@@ -278,7 +278,8 @@ impl Memory {
     ///
     /// # Errors
     /// [`Error::Shape`] for lengths that are not whole rows or disagree, and for values or a bias that the memory was
-    /// not built for; [`Error::NotFinite`]; the errors of [`Memory::reserve`]. The memory is then as it was.
+    /// not built for; [`Error::NotFinite`]; the errors of [`Memory::reserve`]; [`Error::Lost`] where the device is gone.
+    /// The memory is then as it was.
     pub fn add_patterns(&mut self, patterns: &Patterns<'_>) -> Result<PatternIds> {
         self.store("Memory::add_patterns", patterns)
     }
@@ -287,22 +288,24 @@ impl Memory {
         let (rows, new) = self.checked(operation, patterns)?;
         let places = self.ids.places(rows, &self.snapshots);
         self.reserve_fresh(places.fresh)?;
-        self.place(&places.freed, rows, &new);
+        self.place(&places.freed, rows, &new)?;
         Ok(self.ids.add(&places))
     }
 
     /// Writes checked rows, the first of them to the positions `freed`, the others behind all others, where there is room.
-    fn place(&mut self, freed: &[usize], rows: usize, new: &NewRows<'_>) {
+    /// On an error nothing is behind them.
+    fn place(&mut self, freed: &[usize], rows: usize, new: &NewRows<'_>) -> Result<()> {
         let Layout { dim, value_dim, .. } = self.layout;
         for (i, position) in freed.iter().enumerate() {
-            self.overwrite(*position, &new.slice(i..i + 1, dim, value_dim));
+            self.overwrite(*position, &new.slice(i..i + 1, dim, value_dim))?;
         }
-        if rows > freed.len() {
-            let new = new.slice(freed.len()..rows, dim, value_dim);
-            match &mut self.engine {
-                Engine::Cpu(engine) => engine.add(&new),
-                Engine::Gpu(engine) => engine.add(&new),
-            }
+        if rows == freed.len() {
+            return Ok(());
+        }
+        let new = new.slice(freed.len()..rows, dim, value_dim);
+        match &mut self.engine {
+            Engine::Cpu(engine) => engine.add(&new),
+            Engine::Gpu(engine) => engine.add(&new),
         }
     }
 
@@ -341,9 +344,12 @@ impl Memory {
         Ok((rows, NewRows { keys, values, bias }))
     }
 
-    fn overwrite(&mut self, position: usize, row: &NewRows<'_>) {
+    fn overwrite(&mut self, position: usize, row: &NewRows<'_>) -> Result<()> {
         match &mut self.engine {
-            Engine::Cpu(engine) => engine.overwrite(position, row),
+            Engine::Cpu(engine) => {
+                engine.overwrite(position, row);
+                Ok(())
+            }
             Engine::Gpu(engine) => engine.overwrite(position, row),
         }
     }
@@ -364,12 +370,11 @@ impl Memory {
         if self.snapshots.any() {
             let places = self.ids.places(1, &self.snapshots);
             self.reserve_fresh(places.fresh)?;
-            self.place(&places.freed, 1, &new);
+            self.place(&places.freed, 1, &new)?;
             self.ids.relocate(id, &places, self.snapshots.now());
-        } else {
-            self.overwrite(position, &new);
+            return Ok(());
         }
-        Ok(())
+        self.overwrite(position, &new)
     }
 
     /// Forgets the pattern `id`. Its room is used again by a later `add`, its id is not.

@@ -109,12 +109,13 @@ impl Engine {
     }
 
     /// Stores rows whose shapes and finiteness have been checked and for which there is room.
-    pub fn add(&mut self, rows: &NewRows<'_>) {
+    pub fn add(&mut self, rows: &NewRows<'_>) -> Result<()> {
         let layout = self.layout;
         self.windows.fill(rows.keys.len() / layout.dim, |block, at, range| {
             let part = rows.slice(range, layout.dim, layout.value_dim);
             Arc::make_mut(block).store(at, &part, layout);
-        });
+            Ok(())
+        })
     }
 
     /// Replaces the pattern at `position`, which is stored, by one checked row.
@@ -171,7 +172,7 @@ mod tests {
             let values: Vec<f32> = (0..20).map(|i| -(i as f32)).collect();
             let bias: Vec<f32> = (0..10).map(|i| i as f32 / 2.0).collect();
             engine.reserve(10, Growth::Doubling).unwrap();
-            engine.add(&NewRows { keys: &keys, values: Some(&values), bias: Some(&bias) });
+            engine.add(&NewRows { keys: &keys, values: Some(&values), bias: Some(&bias) }).unwrap();
             let row = engine.read(9);
             assert_eq!((row.bias, row.key[2]), (4.5, 29.0));
             assert!((row.value.unwrap()[0] + 18.0).abs() < 0.2);

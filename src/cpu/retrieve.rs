@@ -621,7 +621,7 @@ mod tests {
         let mut engine = Engine::new(layout, rule);
         let (keys, values) = (numbers(1, patterns * dim), numbers(2, patterns * 5));
         engine.reserve(patterns, Growth::Doubling).unwrap();
-        engine.add(&NewRows { keys: &keys, values: Some(&values), bias: None });
+        engine.add(&NewRows { keys: &keys, values: Some(&values), bias: None }).unwrap();
         engine
     }
 

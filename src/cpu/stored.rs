@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Block, Engine};
+use crate::error::Result;
 use crate::store::{EncodedRows, Layout};
 
 impl Block {
@@ -23,11 +24,12 @@ impl Block {
 
 impl Engine {
     /// Stores encoded rows for which there is room.
-    pub fn add_encoded(&mut self, rows: &EncodedRows<'_>) {
+    pub fn add_encoded(&mut self, rows: &EncodedRows<'_>) -> Result<()> {
         let layout = self.layout;
         self.windows.fill(rows.count, |block, at, range| {
             Arc::make_mut(block).store_encoded(at, &rows.slice(range, &layout), layout);
-        });
+            Ok(())
+        })
     }
 
     /// How many rows to ask [`Engine::stored`] for at a time: they are only borrowed.

@@ -11,6 +11,7 @@ impl Engine {
     pub fn explain(&self, batch: usize, options: &RetrieveOptions, alive: Option<&[bool]>) -> Result<Explanation> {
         let shape = self.shape(options.plan_for.unwrap_or(batch), options);
         let sizing = Sizing::new(shape, options);
+        self.context.present()?;
         let workspace = self.workspace(&sizing)?;
         let usage = buffer::STORAGE;
         // Nothing is run, so one small buffer stands in for queries and answers of any size.

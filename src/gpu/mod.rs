@@ -387,9 +387,11 @@ impl Engine {
 
     pub fn reserve(&mut self, additional: usize, growth: Growth) -> Result<()> {
         let (layout, terms) = (self.layout, self.has_terms());
-        let device = self.context.device();
+        let context = self.context.clone();
+        let device = context.device();
         let usage = buffer::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         self.windows.reserve(additional, growth, |rows| {
+            context.present()?;
             let create = |label, row: usize| -> Result<Binding> {
                 Ok(Binding::from(&buffer::create(device, label, (rows * row) as u64, usage)?))
             };
@@ -406,27 +408,31 @@ impl Engine {
     }
 
     /// Stores rows whose shapes and finiteness have been checked and for which there is room.
-    pub fn add(&mut self, rows: &NewRows<'_>) {
+    pub fn add(&mut self, rows: &NewRows<'_>) -> Result<()> {
         let Self { context, layout, rule, windows, squares, .. } = self;
         let piece = (UPLOAD / (4 * layout.key_stride().max(layout.value_stride()))).max(1);
-        windows.fill(rows.keys.len() / layout.dim, |window, at, range| {
+        let filled = windows.fill(rows.keys.len() / layout.dim, |window, at, range| {
             for start in range.clone().step_by(piece) {
                 let end = range.end.min(start + piece);
                 let part = rows.slice(start..end, layout.dim, layout.value_dim);
-                squares.extend(context.write_rows(window, at + start - range.start, &part, layout, *rule));
-                if context.owned && end < range.end {
-                    // A device of ours is flushed between pieces: an upload of gigabytes must not stage gigabytes.
-                    context.hand_in(None);
+                squares.extend(context.write_rows(window, at + start - range.start, &part, layout, *rule)?);
+                if end < range.end {
+                    // An upload of gigabytes must not stage gigabytes.
+                    context.flush()?;
                 }
             }
+            Ok(())
         });
+        squares.truncate(windows.len());
+        filled
     }
 
     /// Replaces the row at `position`, which is stored.
-    pub fn overwrite(&mut self, position: usize, rows: &NewRows<'_>) {
+    pub fn overwrite(&mut self, position: usize, rows: &NewRows<'_>) -> Result<()> {
         let (window, at) = self.windows.row(position);
-        let squares = self.context.write_rows(window, at, rows, &self.layout, self.rule);
+        let squares = self.context.write_rows(window, at, rows, &self.layout, self.rule)?;
         self.squares[position..=position].copy_from_slice(&squares);
+        Ok(())
     }
 
     fn shape(&self, batch: usize, options: &RetrieveOptions) -> Shape {
@@ -790,7 +796,14 @@ impl Context {
     }
 
     /// Writes checked rows from row `at` of a window. Returns the squared norms of the keys as they are stored.
-    fn write_rows(&self, to: &StoredRows, at: usize, rows: &NewRows<'_>, layout: &Layout, rule: Rule) -> Vec<f64> {
+    fn write_rows(
+        &self,
+        to: &StoredRows,
+        at: usize,
+        rows: &NewRows<'_>,
+        layout: &Layout,
+        rule: Rule,
+    ) -> Result<Vec<f64>> {
         self.write_encoded(to, at, &EncodedRows::new(rows, layout), layout, rule)
     }
 
@@ -802,15 +815,13 @@ impl Context {
         rows: &EncodedRows<'_>,
         layout: &Layout,
         rule: Rule,
-    ) -> Vec<f64> {
-        let write = |to: &Binding, row: usize, bytes: &[u8]| {
-            self.queue.write_buffer(&to.buffer, (at * row) as u64, bytes);
-        };
+    ) -> Result<Vec<f64>> {
+        let write = |to: &Binding, row: usize, bytes: &[u8]| self.write(&to.buffer, (at * row) as u64, bytes);
         let element = layout.precision.bytes();
         let stored = element * layout.key_stride();
-        write(&to.keys, stored, &rows.keys.rows);
+        write(&to.keys, stored, &rows.keys.rows)?;
         if let (Some(to), Some(values)) = (&to.values, &rows.values) {
-            write(to, element * layout.value_stride(), &values.rows);
+            write(to, element * layout.value_stride(), &values.rows)?;
         }
         let squares = rows.keys.rows.chunks_exact(stored).zip(rows.keys.scales.iter()).map(|(row, scale)| {
             let row = decode(row, layout.dim, layout.precision, *scale);
@@ -827,9 +838,33 @@ impl Context {
                     [factor as f32, bias, rows.keys.scales[i], value_scale]
                 })
                 .collect();
-            write(to, 16, bytemuck::cast_slice(&terms));
+            write(to, 16, bytemuck::cast_slice(&terms))?;
         }
-        squares
+        Ok(squares)
+    }
+
+    /// Refuses a device that is gone: it makes buffers without a word, and only their mapping fails.
+    fn present(&self) -> Result<()> {
+        self.upload("attractor.probe", &[]).map(|_| ())
+    }
+
+    /// Schedules a write for the next submission.
+    fn write(&self, to: &wgpu::Buffer, offset: u64, bytes: &[u8]) -> Result<()> {
+        let Some(size) = wgpu::BufferSize::new(bytes.len() as u64) else { return Ok(()) };
+        // `Queue::write_buffer` says nothing of a device that is gone.
+        let staged = buffer::scoped(&self.device, "write", || {
+            let view = self.queue.write_buffer_with(to, offset, size);
+            view.map(|mut view| view.copy_from_slice(bytes))
+        })?;
+        staged.ok_or_else(|| Error::Lost { operation: "write", message: "the device takes nothing any more".into() })
+    }
+
+    /// Has a device of ours begin what has been scheduled; a host's does so when the host submits.
+    fn flush(&self) -> Result<()> {
+        match self.owned {
+            true => buffer::scoped(&self.device, "write", || self.hand_in(None)).map(|_| ()),
+            false => Ok(()),
+        }
     }
 }
 

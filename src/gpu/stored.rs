@@ -10,15 +10,16 @@ use crate::store::{Encoded, EncodedRows};
 
 impl Engine {
     /// Stores encoded rows for which there is room.
-    pub fn add_encoded(&mut self, rows: &EncodedRows<'_>) {
+    pub fn add_encoded(&mut self, rows: &EncodedRows<'_>) -> Result<()> {
         let Self { context, layout, rule, windows, squares, .. } = self;
-        windows.fill(rows.count, |window, at, range| {
-            squares.extend(context.write_encoded(window, at, &rows.slice(range, layout), layout, *rule));
+        let filled = windows.fill(rows.count, |window, at, range| {
+            squares.extend(context.write_encoded(window, at, &rows.slice(range, layout), layout, *rule)?);
+            Ok(())
         });
-        if context.owned {
-            // Or the uploads of a whole file would wait for the first retrieval.
-            context.hand_in(None);
-        }
+        squares.truncate(windows.len());
+        filled?;
+        // Or the uploads of a whole file would wait for the first retrieval.
+        context.flush()
     }
 
     /// How many rows [`Engine::stored`] brings back at a time.

@@ -113,7 +113,7 @@ impl Memory {
         memory.reserve_fresh(saved.positions)?;
         let row = precision.bytes() * (layout.key_stride() + layout.value_stride());
         for rows in pieces(saved.positions, (PIECE / row).max(1)) {
-            memory.add_encoded(&saved.rows(rows, &layout)?);
+            memory.add_encoded(&saved.rows(rows, &layout)?)?;
         }
         Ok(memory)
     }
@@ -127,7 +127,7 @@ impl Memory {
         }
     }
 
-    fn add_encoded(&mut self, rows: &EncodedRows<'_>) {
+    fn add_encoded(&mut self, rows: &EncodedRows<'_>) -> Result<()> {
         match &mut self.engine {
             Engine::Cpu(engine) => engine.add_encoded(rows),
             Engine::Gpu(engine) => engine.add_encoded(rows),
@@ -170,9 +170,9 @@ impl Memory {
             let freed = &places.freed[rows.start.min(places.freed.len())..rows.end.min(places.freed.len())];
             let stored = files.read(rows.clone(), |patterns| {
                 let new = NewRows { keys: patterns.keys, values: patterns.values, bias: patterns.bias };
-                self.place(freed, rows.len(), &new);
+                self.place(freed, rows.len(), &new)
             });
-            if let Err(error) = stored {
+            if let Err(error) = stored.and_then(|placed| placed) {
                 // What went to freed positions has no id, as before.
                 match &mut self.engine {
                     Engine::Cpu(engine) => engine.truncate(self.ids.positions()),

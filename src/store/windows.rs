@@ -90,7 +90,6 @@ impl<B> Windows<B> {
     }
 
     /// Forgets all rows but the first `rows`, and keeps the storage.
-    #[cfg(feature = "files")]
     pub fn truncate(&mut self, rows: usize) {
         for window in &mut self.windows {
             window.rows = window.rows.min(rows.saturating_sub(window.first));
@@ -129,18 +128,27 @@ impl<B> Windows<B> {
     }
 
     /// Fills `rows` reserved rows in order: calls `write(storage, first row within the window, rows of the input)` for
-    /// every window that takes some.
-    pub fn fill(&mut self, rows: usize, mut write: impl FnMut(&mut B, usize, Range<usize>)) {
+    /// every window that takes some. On an error of `write` there are as many rows as before.
+    pub fn fill(
+        &mut self,
+        rows: usize,
+        mut write: impl FnMut(&mut B, usize, Range<usize>) -> Result<()>,
+    ) -> Result<()> {
+        let before = self.len();
         let mut done = 0;
         for window in &mut self.windows {
             let take = (window.capacity - window.rows).min(rows - done);
             if take > 0 {
-                write(&mut window.storage, window.rows, done..done + take);
+                if let Err(error) = write(&mut window.storage, window.rows, done..done + take) {
+                    self.truncate(before);
+                    return Err(error);
+                }
                 window.rows += take;
                 done += take;
             }
         }
         debug_assert_eq!(done, rows, "fill takes rows that were reserved");
+        Ok(())
     }
 }
 
@@ -154,7 +162,7 @@ mod tests {
 
     fn add(windows: &mut Windows<()>, rows: usize) {
         windows.reserve(rows, Growth::Doubling, |_| Ok(())).unwrap();
-        windows.fill(rows, |(), _, _| ());
+        windows.fill(rows, |(), _, _| Ok(())).unwrap();
     }
 
     #[test]
@@ -177,8 +185,27 @@ mod tests {
         windows.clear();
         assert_eq!((windows.len(), windows.capacity()), (0, 9));
         let mut parts = Vec::new();
-        windows.fill(4, |(), at, range| parts.push((at, range)));
+        let mut note = |(): &mut (), at, range| {
+            parts.push((at, range));
+            Ok(())
+        };
+        windows.fill(4, &mut note).unwrap();
         assert_eq!(parts, [(0, 0..3), (0, 3..4)]);
+    }
+
+    #[test]
+    fn a_failed_fill_forgets_what_it_filled() {
+        let mut windows = Windows::new(3);
+        add(&mut windows, 2);
+        windows.reserve(6, Growth::Doubling, |_| Ok(())).unwrap();
+        let before = shapes(&windows);
+        let mut left = 2;
+        let refused = windows.fill(6, |(), _, _| {
+            left -= 1;
+            if left < 0 { Err(crate::Error::Empty { operation: "test" }) } else { Ok(()) }
+        });
+        assert!(refused.is_err());
+        assert_eq!(shapes(&windows), before);
     }
 
     #[test]
@@ -202,7 +229,7 @@ mod tests {
             windows.reserve(windows.capacity() + rows, Growth::Exact, |_| Ok(())).unwrap();
         }
         assert_eq!(shapes(&windows), [(0, 0, 1), (1, 0, 7), (8, 0, 3)]);
-        windows.fill(10, |(), _, _| ());
+        windows.fill(10, |(), _, _| Ok(())).unwrap();
         windows.truncate(5);
         assert_eq!(shapes(&windows), [(0, 1, 1), (1, 4, 7), (8, 0, 3)]);
         add(&mut windows, 2);

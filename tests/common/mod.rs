@@ -4,6 +4,8 @@
 //! `llvmpipe`, `swiftshader`). A missing adapter is printed as a skip, and fails the test when it is on the list.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod host;
+
 use std::sync::{Once, OnceLock};
 
 use attractor::reference::{Answer, Problem};
@@ -101,6 +103,14 @@ pub fn hosts() -> Vec<(String, wgpu::Device, wgpu::Queue)> {
         (name, device, queue)
     };
     adapters().into_iter().map(open).collect()
+}
+
+/// Another device of ours on the adapter of an open one.
+pub fn reopened(device: &Device) -> Device {
+    let adapters = pollster::block_on(Device::adapters());
+    let index = adapters.iter().position(|adapter| attractor::DeviceInfo::from(&adapter.get_info()) == device.info());
+    let adapter = Some(AdapterChoice::Index(index.expect("the adapter of an open device is listed")));
+    pollster::block_on(Device::with_options(&DeviceOptions { adapter, ..DeviceOptions::default() })).unwrap()
 }
 
 /// A small generator with a name for its numbers: same seed, same numbers, on every platform (SplitMix64).

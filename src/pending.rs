@@ -90,7 +90,7 @@ impl<T> Pending<T> {
     /// Those of what was asked, and [`Error::Lost`](crate::Error::Lost) where the device failed.
     pub fn wait(mut self) -> Result<T> {
         if let (Some(device), Some(submission)) = (&self.device, self.submission.take()) {
-            device.wait(submission)?;
+            device.wait(&submission)?;
         }
         pollster::block_on(self)
     }

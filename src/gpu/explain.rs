@@ -25,7 +25,7 @@ impl Engine {
                 weights.iter().filter(|query| part.contains(query)).map(|query| query - part.start).collect();
             let answers = Answers::new(self.facts(alive), options, part.len(), &positions);
             let program = task.program(answers.targets(&stand_in, Place::at(&stand_in, 0)));
-            let (counted, pieces) = program.count(super::submit::SUBMISSION)?;
+            let (counted, pieces) = program.count(self.context.submission())?;
             submissions += pieces;
             for one in counted {
                 one.add_to(&mut kernels);

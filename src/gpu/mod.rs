@@ -106,6 +106,8 @@ pub(crate) struct Context {
     /// Calls that submitted, and calls that waited inside the device.
     submissions: AtomicU64,
     waits: AtomicU64,
+    /// Held by whoever submits on GL.
+    submitting: Mutex<()>,
 }
 
 impl Context {
@@ -192,6 +194,7 @@ impl Context {
             probes: Mutex::default(),
             submissions: AtomicU64::new(0),
             waits: AtomicU64::new(0),
+            submitting: Mutex::default(),
         })
     }
 

@@ -54,7 +54,7 @@ impl Staged {
     /// The bytes, waiting for them on this thread.
     pub fn wait(self) -> Result<Vec<u8>> {
         if let Some(submission) = self.submission() {
-            self.context.wait(submission)?;
+            self.context.wait(&submission)?;
         }
         pollster::block_on(self.bytes())
     }
@@ -97,13 +97,21 @@ impl Context {
     }
 
     /// Waits for `submission` on this thread, on a device of ours.
-    pub fn wait(&self, submission: wgpu::SubmissionIndex) -> Result<()> {
-        if self.owned {
-            self.waits.fetch_add(1, Ordering::Relaxed);
-            let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
-            self.device.poll(wait).map_err(|error| lost(error.to_string()))?;
+    pub fn wait(&self, submission: &wgpu::SubmissionIndex) -> Result<()> {
+        if !self.owned {
+            return Ok(());
         }
-        Ok(())
+        self.waits.fetch_add(1, Ordering::Relaxed);
+        // On GL whoever waits holds the context, for which others do not wait for ever.
+        let timeout = self.gl().then_some(Duration::from_millis(100));
+        loop {
+            let wait = wgpu::PollType::Wait { submission_index: Some(submission.clone()), timeout };
+            match self.device.poll(wait) {
+                Ok(_) => return Ok(()),
+                Err(wgpu::PollError::Timeout) => {}
+                Err(error) => return Err(lost(error.to_string())),
+            }
+        }
     }
 }
 

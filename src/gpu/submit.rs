@@ -2,7 +2,7 @@
 //! that brings the answers back.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::Context;
 use super::buffer;
@@ -12,7 +12,10 @@ use crate::error::Result;
 
 /// Seconds that one submission is expected to take, at the most: well under what a watchdog allows, even where the
 /// expectation is several times too short.
-pub(super) const SUBMISSION: f64 = 0.25;
+const SUBMISSION: f64 = 0.25;
+/// The same on GL, where wgpu holds the context while the driver takes a submission in, which on software is until it has
+/// run. Whoever waits six seconds for the context panics.
+const SUBMISSION_GL: f64 = 0.12;
 /// Submissions that may be under way while another is recorded, where the caller waits anyway: what is in flight holds
 /// its parameters, and is not to grow with the memory.
 const IN_FLIGHT: usize = 2;
@@ -37,7 +40,7 @@ impl Context {
     ) -> Result<Staged> {
         let mut under_way = VecDeque::new();
         loop {
-            let calls = program.next(SUBMISSION)?;
+            let calls = program.next(self.submission())?;
             if program.is_done() {
                 let copy = |encoder: &mut wgpu::CommandEncoder| {
                     encoder.copy_buffer_to_buffer(answers, 0, &staging, 0, staging.size());
@@ -50,9 +53,18 @@ impl Context {
                 && waiting == Waiting::Allowed
                 && let Some(submission) = under_way.pop_front()
             {
-                self.wait(submission)?;
+                self.wait(&submission)?;
             }
         }
+    }
+
+    /// Seconds that one submission is expected to take, at the most.
+    pub fn submission(&self) -> f64 {
+        if self.gl() { SUBMISSION_GL } else { SUBMISSION }
+    }
+
+    pub(super) fn gl(&self) -> bool {
+        self.adapter.backend == wgpu::Backend::Gl
     }
 
     fn submit_piece(
@@ -61,6 +73,8 @@ impl Context {
         then: impl FnOnce(&mut wgpu::CommandEncoder),
     ) -> Result<wgpu::SubmissionIndex> {
         let device = &self.device;
+        // On GL one at a time: what else waits for the context then waits for one piece, however many threads submit.
+        let _turn = self.gl().then(|| self.submitting.lock().unwrap_or_else(PoisonError::into_inner));
         buffer::scoped(device, "submit", || {
             let descriptor = wgpu::CommandEncoderDescriptor { label: Some("attractor") };
             let mut encoder = device.create_command_encoder(&descriptor);

@@ -42,6 +42,8 @@ pub struct Pending<T> {
     come: Option<Result<T>>,
     /// The device that it comes from.
     device: Option<Arc<gpu::Context>>,
+    /// What sees to it that it comes, from the first await on.
+    awaited: Option<gpu::Awaited>,
     /// What to wait for on a device of ours.
     submission: Option<wgpu::SubmissionIndex>,
 }
@@ -49,7 +51,7 @@ pub struct Pending<T> {
 impl<T> Pending<T> {
     /// What comes from threads of ours.
     pub(crate) fn native(coming: Coming<T>) -> Self {
-        Self { coming: Some(coming), come: None, device: None, submission: None }
+        Self { coming: Some(coming), come: None, device: None, awaited: None, submission: None }
     }
 
     /// What comes from a device, with `submission` if that is known.
@@ -58,7 +60,7 @@ impl<T> Pending<T> {
         submission: Option<wgpu::SubmissionIndex>,
         coming: Coming<T>,
     ) -> Self {
-        Self { coming: Some(coming), come: None, device: Some(device), submission }
+        Self { coming: Some(coming), come: None, device: Some(device), awaited: None, submission }
     }
 
     /// Whether the answer is there. Never waits, and never polls a host's device.
@@ -80,7 +82,7 @@ impl<T> Pending<T> {
         if let Some(coming) = &mut self.coming
             && let Poll::Ready(answer) = coming.as_mut().poll(context)
         {
-            (self.coming, self.come) = (None, Some(answer));
+            (self.coming, self.come, self.awaited) = (None, Some(answer), None);
         }
     }
 
@@ -99,10 +101,10 @@ impl<T> Pending<T> {
 impl<T> Future for Pending<T> {
     type Output = Result<T>;
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(device) = self.device.as_ref().filter(|_| self.coming.is_some()) {
-            device.bring();
-        }
         self.advance(context);
+        if self.coming.is_some() && self.awaited.is_none() {
+            self.awaited = self.device.as_ref().map(|device| device.bring());
+        }
         self.come.take().map_or(Poll::Pending, Poll::Ready)
     }
 }

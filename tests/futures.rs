@@ -234,6 +234,15 @@ fn a_host_brings_answers_by_its_own_frames() {
         // Awaiting is on our own account.
         assert_eq!(pollster::block_on(begin()).unwrap(), expected, "{name}: nobody else polls");
         assert_eq!(begin().wait().unwrap(), expected, "{name}");
+
+        // What is only asked for is the host's to bring, then as before.
+        let mut pending = begin();
+        for _ in 0..30 {
+            assert!(!pending.is_ready(), "{name}: our thread polled the host's device for what nobody awaits");
+            nap();
+        }
+        host.device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+        assert!(pending.is_ready(), "{name}");
         assert!(host.errors.lock().unwrap().is_empty(), "{name}: {:?}", host.errors);
     }
 }

@@ -52,6 +52,7 @@ use answers::{Answers, Facts};
 use buffer::Binding;
 pub(crate) use job::Job;
 use plan::{Plan, Shape, Sizes};
+pub(crate) use readback::Awaited;
 use readback::Staged;
 use retrieve::{Bits, Kind, Targets, Task};
 pub(crate) use submit::Waiting;

@@ -22,14 +22,14 @@ pub(crate) struct Staged {
 impl Staged {
     /// Asks for the mapping of `buffer` after `submission`, which writes it.
     pub fn new(context: Arc<Context>, buffer: wgpu::Buffer, submission: wgpu::SubmissionIndex) -> Self {
-        let (call_back, mapped) = context.poller.expect();
+        let (call_back, mapped) = expect();
         buffer.map_async(wgpu::MapMode::Read, .., call_back);
         Self { context, buffer, mapped, submission: Some(submission) }
     }
 
     /// Asks for the mapping of `buffer` once what `encoder` has recorded is done; whoever owns the encoder submits it.
     pub fn on_submit(context: Arc<Context>, buffer: wgpu::Buffer, encoder: &wgpu::CommandEncoder) -> Self {
-        let (call_back, mapped) = context.poller.expect();
+        let (call_back, mapped) = expect();
         encoder.map_buffer_on_submit(&buffer, wgpu::MapMode::Read, .., call_back);
         Self { context, buffer, mapped, submission: None }
     }
@@ -46,8 +46,13 @@ impl Staged {
     }
 
     /// The bytes, when they are there. Nothing waits on the device meanwhile; a thread of ours looks now and then.
-    pub async fn bytes(self) -> Result<Vec<u8>> {
-        self.context.bring();
+    pub async fn bytes(mut self) -> Result<Vec<u8>> {
+        match self.mapped.try_recv() {
+            Ok(None) => {}
+            Ok(Some(result)) => return Self::read(&self.buffer, Ok(result)),
+            Err(dropped) => return Self::read(&self.buffer, Err(dropped)),
+        }
+        let _awaited = self.context.bring();
         self.come().await
     }
 
@@ -83,9 +88,11 @@ impl Staged {
 }
 
 impl Context {
-    /// Sees to it that what is awaited comes.
-    pub fn bring(&self) {
+    /// Sees to it that what is awaited comes, as long as the result is kept.
+    pub fn bring(&self) -> Awaited {
+        let awaited = self.poller.awaited();
         self.poller.start(&self.device);
+        awaited
     }
 
     /// Looks whether something has come, without waiting. A host's device is the host's to poll.
@@ -119,44 +126,47 @@ fn lost(message: String) -> Error {
     Error::Lost { operation: "read back", message }
 }
 
+/// Tells whether a buffer was mapped.
+type Mapped = Result<(), wgpu::BufferAsyncError>;
+
+/// What a mapping calls when it is there, and what then hears of it.
+fn expect() -> (impl FnOnce(Mapped) + Send, oneshot::Receiver<Mapped>) {
+    let (sender, mapped) = oneshot::channel();
+    // Nobody listens any more where the future was dropped.
+    let call_back = move |result| drop(sender.send(result));
+    (call_back, mapped)
+}
+
 /// Looks after read-backs that are awaited: wgpu maps buffers only while somebody polls the device. The thread starts
-/// with the first await, sleeps while nothing is pending, never waits inside the device, and ends with the context.
+/// with the first await, sleeps while nothing is awaited, never waits inside the device, and ends with the context.
 #[derive(Debug, Default)]
 pub(crate) struct Poller {
-    shared: Arc<(Mutex<Pending>, Condvar)>,
+    shared: Arc<(Mutex<State>, Condvar)>,
 }
 
 #[derive(Debug, Default)]
-struct Pending {
+struct State {
+    /// Read-backs that are awaited.
     count: usize,
+    /// Whether one has come to them since the last look.
+    another: bool,
     started: bool,
     stopped: bool,
 }
 
-/// One read-back that is under way.
-pub(crate) struct Nudge(Arc<(Mutex<Pending>, Condvar)>);
-
-/// Tells whether a buffer was mapped.
-type Mapped = Result<(), wgpu::BufferAsyncError>;
+/// One read-back that is awaited.
+pub(crate) struct Awaited(Arc<(Mutex<State>, Condvar)>);
 
 impl Poller {
-    /// What a mapping calls when it is there, and what then hears of it.
-    fn expect(&self) -> (impl FnOnce(Mapped) + Send + use<>, oneshot::Receiver<Mapped>) {
-        let (sender, mapped) = oneshot::channel();
-        let nudge = self.pending();
-        let call_back = move |result| {
-            drop(nudge);
-            // Nobody listens any more where the future was dropped.
-            let _ = sender.send(result);
-        };
-        (call_back, mapped)
-    }
-
-    fn pending(&self) -> Nudge {
-        let (pending, wake) = &*self.shared;
-        pending.lock().unwrap_or_else(PoisonError::into_inner).count += 1;
+    fn awaited(&self) -> Awaited {
+        let (state, wake) = &*self.shared;
+        {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.count += 1;
+            state.another = true;
+        }
         wake.notify_all();
-        Nudge(self.shared.clone())
+        Awaited(self.shared.clone())
     }
 
     #[cfg(target_arch = "wasm32")]
@@ -164,23 +174,25 @@ impl Poller {
 
     #[cfg(not(target_arch = "wasm32"))]
     fn start(&self, device: &wgpu::Device) {
-        let mut pending = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::mem::replace(&mut pending.started, true) {
+        let mut state = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut state.started, true) {
             return;
         }
         let (shared, device) = (self.shared.clone(), device.clone());
         std::thread::spawn(move || {
-            let (pending, wake) = &*shared;
+            let (state, wake) = &*shared;
             let mut idle = 0u32;
             loop {
                 {
-                    let mut now = pending.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut now = state.lock().unwrap_or_else(PoisonError::into_inner);
                     while now.count == 0 && !now.stopped {
-                        idle = 0;
                         now = wake.wait(now).unwrap_or_else(PoisonError::into_inner);
                     }
                     if now.stopped {
                         return;
+                    }
+                    if std::mem::take(&mut now.another) {
+                        idle = 0;
                     }
                 }
                 // A lost device answers with an error and fails its mappings, which then resolve with theirs.
@@ -197,10 +209,10 @@ impl Poller {
     }
 }
 
-impl Drop for Nudge {
+impl Drop for Awaited {
     fn drop(&mut self) {
-        let mut pending = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pending.count -= 1;
+        let mut state = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.count -= 1;
     }
 }
 

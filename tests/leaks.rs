@@ -1,0 +1,170 @@
+//! Nothing grows but what is stored: patterns that come and go, memories and devices that are made and dropped.
+//!
+//! `ATTRACTOR_SLOW=1` runs the full counts on software adapters, too.
+
+mod common;
+
+use attractor::{Device, Memory, PatternId, RetrieveOptions, Rule, wgpu};
+use common::Numbers;
+use common::host::{Host, hosts};
+
+const DIM: usize = 24;
+
+/// Bytes of this process that are in memory; absent where the system does not say.
+fn resident() -> Option<usize> {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
+    pages.split_whitespace().nth(1)?.parse::<usize>().ok().map(|pages| pages * 4096)
+}
+
+/// Threads of this process.
+fn threads() -> Option<usize> {
+    std::fs::read_dir("/proc/self/task").ok().map(Iterator::count)
+}
+
+/// The whole count, or a part of it on devices that are slow.
+fn count(device: &Device, whole: usize) -> usize {
+    let all = device.is_cpu() || std::env::var_os("ATTRACTOR_SLOW").is_some();
+    if all { whole } else { whole / 20 }
+}
+
+/// What of wgpu's is alive on a host's device, and on all of its instance.
+fn alive(host: &Host) -> String {
+    host.device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+    let hal = host.device.get_internal_counters().hal;
+    let counters = [
+        ("buffers", &hal.buffers),
+        ("bytes of buffers", &hal.buffer_memory),
+        ("bind groups", &hal.bind_groups),
+        ("bind group layouts", &hal.bind_group_layouts),
+        ("pipelines", &hal.compute_pipelines),
+        ("encoders", &hal.command_encoders),
+        ("shaders", &hal.shader_modules),
+        ("fences", &hal.fences),
+        ("allocations", &hal.memory_allocations),
+    ]
+    .map(|(what, counter)| format!("{what} {}", counter.read()));
+    let report = host.instance.generate_report().expect("a native instance");
+    let hub = report.hub_report();
+    let registries = [
+        ("devices", &hub.devices),
+        ("buffers", &hub.buffers),
+        ("bind groups", &hub.bind_groups),
+        ("bind group layouts", &hub.bind_group_layouts),
+        ("pipeline layouts", &hub.pipeline_layouts),
+        ("pipelines", &hub.compute_pipelines),
+        ("shaders", &hub.shader_modules),
+        ("encoders", &hub.command_encoders),
+        ("commands", &hub.command_buffers),
+        ("passes", &hub.compute_passes),
+    ]
+    .map(|(what, registry)| format!("{what} {}", registry.num_allocated));
+    format!("on the device: {}; in the instance: {}", counters.join(", "), registries.join(", "))
+}
+
+/// Runs `round` `count` times; after a fifth of them neither `alive` nor the process may have grown.
+fn stays_flat(what: &str, count: usize, slack: usize, alive: impl Fn() -> String, mut round: impl FnMut(usize)) {
+    let warm = count / 5;
+    (0..warm).for_each(&mut round);
+    let (before, bytes) = (alive(), resident());
+    (warm..count).for_each(&mut round);
+    let (after, grown) = (alive(), resident().zip(bytes).map(|(now, then)| now as isize - then as isize));
+    eprintln!(
+        "{what}, {count} times: {} KiB more; {after}",
+        grown.map_or("?".into(), |grown| (grown / 1024).to_string())
+    );
+    assert_eq!(after, before, "{what}");
+    assert!(grown.is_none_or(|grown| grown < slack as isize), "{what}: {grown:?} bytes more");
+}
+
+/// Adds, retrieves in one of the ways there are, and removes.
+fn come_and_go(memory: &mut Memory, numbers: &mut Numbers, round: usize) {
+    let ids: Vec<PatternId> = memory.add(&numbers.vector(3 * DIM)).unwrap().collect();
+    let queries = numbers.vector(2 * DIM);
+    let options = RetrieveOptions::steps(1 + (round % 2) as u32);
+    let options = if round.is_multiple_of(3) { options.top(2) } else { options };
+    match round % 4 {
+        0 => drop(memory.retrieve_with_blocking(&queries, &options).unwrap()),
+        1 => drop(pollster::block_on(memory.retrieve_with(&queries, &options)).unwrap()),
+        2 => drop(memory.begin(&queries, &options).unwrap().wait().unwrap()),
+        _ => drop(memory.begin(&queries, &options).unwrap()),
+    }
+    for id in ids {
+        memory.remove(id).unwrap();
+    }
+}
+
+#[test]
+fn patterns_that_come_and_go_leave_nothing() {
+    let cycles = |what: &str, device: &Device, alive: &dyn Fn() -> String| {
+        let mut numbers = Numbers(95);
+        let mut memory = Memory::new(device, DIM, Rule::softmax(1.0)).unwrap();
+        memory.add(&numbers.vector(50 * DIM)).unwrap();
+        let count = count(device, 10_000);
+        stays_flat(what, count, 2 << 20, alive, |round| come_and_go(&mut memory, &mut numbers, round));
+        assert_eq!(
+            (memory.len(), memory.positions(), memory.capacity()),
+            (50, 53, 64),
+            "{what}: positions are used again"
+        );
+    };
+    cycles("cpu, patterns", &Device::cpu(), &String::new);
+    for host in hosts().filter(|host| host.name == "lavapipe" || !host.is_software()) {
+        cycles(&format!("{}, patterns", host.name), &host.guest(), &|| alive(&host));
+    }
+}
+
+#[test]
+fn memories_that_are_made_and_dropped_leave_nothing() {
+    let cycles = |what: &str, device: &Device, alive: &dyn Fn() -> String| {
+        let mut numbers = Numbers(96);
+        stays_flat(what, count(device, 1000), 2 << 20, alive, |round| {
+            let mut memory = Memory::new(device, DIM, Rule::softmax(1.0)).unwrap();
+            memory.add(&numbers.vector(100 * DIM)).unwrap();
+            come_and_go(&mut memory, &mut numbers, round);
+        });
+    };
+    cycles("cpu, memories", &Device::cpu(), &String::new);
+    for host in hosts().filter(|host| host.name == "lavapipe" || !host.is_software()) {
+        cycles(&format!("{}, memories", host.name), &host.guest(), &|| alive(&host));
+    }
+}
+
+#[test]
+fn devices_that_are_made_and_dropped_leave_no_thread_and_no_object() {
+    for (name, device) in common::gpus().filter(|(name, _)| name == "lavapipe") {
+        let host = Host::open(name, device);
+        let mut numbers = Numbers(97);
+        // Awaiting starts a thread of ours, which is to end with its device.
+        let mut part = |device: &Device, round: usize| {
+            let mut memory = Memory::new(device, DIM, Rule::softmax(1.0)).unwrap();
+            memory.add(&numbers.vector(10 * DIM)).unwrap();
+            pollster::block_on(memory.retrieve(&numbers.vector(DIM))).unwrap();
+            come_and_go(&mut memory, &mut numbers, round);
+        };
+        let settled = |most: usize| {
+            // A thread that has been told to end needs a moment.
+            (0..500).any(|_| {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+                threads().is_none_or(|threads| threads <= most)
+            })
+        };
+        let before = threads().unwrap_or(0);
+        stays_flat(
+            &format!("{name}, our part in a host's device"),
+            30,
+            8 << 20,
+            || alive(&host),
+            |round| {
+                part(&host.guest(), round);
+                assert!(settled(before), "{name}: {before} threads, now {:?}", threads());
+            },
+        );
+        part(&common::reopened(device), 0);
+        assert!(settled(usize::MAX), "{name}");
+        let before = threads().unwrap_or(0);
+        stays_flat(&format!("{name}, devices of ours"), 20, 24 << 20, String::new, |round| {
+            part(&common::reopened(device), round);
+        });
+        assert!(settled(before), "{name}: {before} threads, now {:?}", threads());
+    }
+}

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "files")]
 mod files;
+mod rebuild;
 
 #[cfg(feature = "files")]
 pub use files::LoadOptions;
@@ -35,12 +36,21 @@ pub struct MemoryOptions {
     precision: Precision,
     bias: bool,
     window_bytes: Option<u64>,
+    host_copy: bool,
 }
 
 impl MemoryOptions {
     /// Keys of `dim` dimensions that are their own values, under `rule`.
     pub fn new(dim: usize, rule: Rule) -> Self {
-        Self { dim, value_dim: None, rule, precision: Precision::F32, bias: false, window_bytes: None }
+        Self {
+            dim,
+            value_dim: None,
+            rule,
+            precision: Precision::F32,
+            bias: false,
+            window_bytes: None,
+            host_copy: false,
+        }
     }
 
     /// Store a value of `value_dim` dimensions beside each key.
@@ -65,6 +75,13 @@ impl MemoryOptions {
     /// bound is for tests and for hosts that prefer many small buffers.
     pub fn window_bytes(mut self, bytes: u64) -> Self {
         self.window_bytes = Some(bytes);
+        self
+    }
+
+    /// Keep a copy of every row in host memory, so that [`Memory::rebuild`] works after the device was lost. It takes as
+    /// much room again; a memory on the CPU engine is in host memory anyway.
+    pub fn host_copy(mut self) -> Self {
+        self.host_copy = true;
         self
     }
 
@@ -114,13 +131,18 @@ impl MemoryOptions {
             Kind::Cpu => Engine::Cpu(cpu::Engine::new(layout, self.rule)),
             Kind::Gpu(context) => Engine::Gpu(gpu::Engine::new(context.clone(), layout, self.rule)),
         };
+        // Its windows are as long as the device's, so that the copy is rebuilt as it was.
+        let copy = (self.host_copy && !device.is_cpu()).then(|| cpu::Engine::new(layout, self.rule));
+        let (ids, snapshots) = (Ids::default(), Snapshots::default());
         Ok(Memory {
             device: device.clone(),
             layout,
             rule: self.rule,
-            ids: Ids::default(),
-            snapshots: Snapshots::default(),
+            ids,
+            snapshots,
             engine,
+            options: self.clone(),
+            copy,
         })
     }
 }
@@ -150,6 +172,9 @@ pub struct Memory {
     ids: Ids,
     snapshots: Snapshots,
     engine: Engine,
+    options: MemoryOptions,
+    /// The same rows in host memory, where that was asked for.
+    copy: Option<cpu::Engine>,
 }
 
 /// Rows to store: `n` keys, and what goes with them.
@@ -233,6 +258,9 @@ impl Memory {
     }
 
     fn reserve_fresh(&mut self, rows: usize) -> Result<()> {
+        if let Some(copy) = &mut self.copy {
+            copy.reserve(rows, Growth::Doubling)?;
+        }
         match &mut self.engine {
             Engine::Cpu(engine) => engine.reserve(rows, Growth::Doubling),
             Engine::Gpu(engine) => engine.reserve(rows, Growth::Doubling),
@@ -242,6 +270,9 @@ impl Memory {
     /// Forgets every pattern and keeps the room. Ids are not used again.
     pub fn clear(&mut self) {
         self.ids.clear();
+        if let Some(copy) = &mut self.copy {
+            copy.clear();
+        }
         match &mut self.engine {
             Engine::Cpu(engine) => engine.clear(),
             // What a job or a recording still reads is the last that those buffers are for.
@@ -306,6 +337,10 @@ impl Memory {
         match &mut self.engine {
             Engine::Cpu(engine) => engine.add(&new),
             Engine::Gpu(engine) => engine.add(&new),
+        }?;
+        match &mut self.copy {
+            Some(copy) => copy.add(&new),
+            None => Ok(()),
         }
     }
 
@@ -346,12 +381,13 @@ impl Memory {
 
     fn overwrite(&mut self, position: usize, row: &NewRows<'_>) -> Result<()> {
         match &mut self.engine {
-            Engine::Cpu(engine) => {
-                engine.overwrite(position, row);
-                Ok(())
-            }
-            Engine::Gpu(engine) => engine.overwrite(position, row),
+            Engine::Cpu(engine) => engine.overwrite(position, row),
+            Engine::Gpu(engine) => engine.overwrite(position, row)?,
         }
+        if let Some(copy) = &mut self.copy {
+            copy.overwrite(position, row);
+        }
+        Ok(())
     }
 
     /// Replaces the pattern `id` by the one row of `pattern`; the id stays. So does its position, unless a recording or a

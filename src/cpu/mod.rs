@@ -18,7 +18,6 @@ mod separation;
 mod simd;
 mod similarity;
 mod stages;
-#[cfg(feature = "files")]
 mod stored;
 mod walk;
 

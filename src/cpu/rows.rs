@@ -6,7 +6,6 @@ use half::f16;
 
 use super::simd::{Level, Simd, Work};
 use crate::error::{Error, Result};
-#[cfg(feature = "files")]
 use crate::store::Encoded;
 use crate::store::{Precision, half_of, quantize, stride};
 
@@ -61,7 +60,6 @@ impl Rows {
     }
 
     /// Stores encoded rows from row `at` on.
-    #[cfg(feature = "files")]
     pub fn store_encoded(&mut self, at: usize, rows: &Encoded<'_>, columns: usize) {
         let start = at * stride(columns);
         let count = rows.scales.len();
@@ -77,7 +75,6 @@ impl Rows {
     }
 
     /// `count` rows from row `at` on, as they are stored.
-    #[cfg(feature = "files")]
     pub fn stored(&self, at: usize, count: usize, columns: usize) -> Encoded<'_> {
         let range = at * stride(columns)..(at + count) * stride(columns);
         let (rows, scales): (&[u8], _) = match self {

@@ -53,6 +53,7 @@ impl Engine {
     }
 
     /// Forgets all rows but the first `rows`.
+    #[cfg(feature = "files")]
     pub fn truncate(&mut self, rows: usize) {
         self.windows.truncate(rows);
     }

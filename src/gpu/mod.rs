@@ -30,7 +30,6 @@ mod separation;
 mod shader;
 mod sift;
 mod similarity;
-#[cfg(feature = "files")]
 mod stored;
 mod stream;
 mod submit;

@@ -52,6 +52,7 @@ impl Engine {
     }
 
     /// Forgets all rows but the first `rows`.
+    #[cfg(feature = "files")]
     pub fn truncate(&mut self, rows: usize) {
         self.windows.truncate(rows);
         self.squares.truncate(rows);

@@ -8,7 +8,7 @@ use crate::cpu;
 use crate::device::Device;
 use crate::error::Result;
 use crate::store::files::{Contents, PatternFiles, Saved, write_saved};
-use crate::store::{EncodedRows, Growth, Layout, NewRows, PatternIds};
+use crate::store::{Layout, NewRows, PatternIds};
 
 /// Floats that are imported at a time.
 const CHUNK: usize = 1 << 22;
@@ -19,6 +19,7 @@ const PIECE: usize = 16 << 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadOptions {
     window_bytes: Option<u64>,
+    host_copy: bool,
 }
 
 impl LoadOptions {
@@ -27,6 +28,12 @@ impl LoadOptions {
     /// of the memory that was saved.
     pub fn window_bytes(mut self, bytes: u64) -> Self {
         self.window_bytes = Some(bytes);
+        self
+    }
+
+    /// Keep a copy in host memory, as [`MemoryOptions::host_copy`].
+    pub fn host_copy(mut self) -> Self {
+        self.host_copy = true;
         self
     }
 }
@@ -57,10 +64,7 @@ impl Memory {
     /// the device fails. What was at `path` is then as it was.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let Layout { dim, value_dim, precision, bias, .. } = self.layout;
-        let windows = match &self.engine {
-            Engine::Cpu(engine) => engine.window_rows(),
-            Engine::Gpu(engine) => engine.window_rows(),
-        };
+        let windows = self.window_rows();
         let contents = Contents { rule: self.rule, dim, value_dim, precision, bias, windows };
         let (path, ids) = (path.as_ref(), &self.ids);
         match &self.engine {
@@ -100,6 +104,7 @@ impl Memory {
             precision: *precision,
             bias: *bias,
             window_bytes: options.window_bytes,
+            host_copy: options.host_copy,
         };
         let mut memory = asked.build(device)?;
         memory.ids = saved.ids()?;
@@ -116,22 +121,6 @@ impl Memory {
             memory.add_encoded(&saved.rows(rows, &layout)?)?;
         }
         Ok(memory)
-    }
-
-    /// Makes room for `rows` more than there is, in a window of their own.
-    fn reserve_window(&mut self, rows: usize) -> Result<()> {
-        let additional = self.capacity() + rows;
-        match &mut self.engine {
-            Engine::Cpu(engine) => engine.reserve(additional, Growth::Exact),
-            Engine::Gpu(engine) => engine.reserve(additional, Growth::Exact),
-        }
-    }
-
-    fn add_encoded(&mut self, rows: &EncodedRows<'_>) -> Result<()> {
-        match &mut self.engine {
-            Engine::Cpu(engine) => engine.add_encoded(rows),
-            Engine::Gpu(engine) => engine.add_encoded(rows),
-        }
     }
 
     /// Stores the patterns of `files`. They are mapped and read once, chunk by chunk: beside the stored rows, nothing
@@ -174,9 +163,13 @@ impl Memory {
             });
             if let Err(error) = stored.and_then(|placed| placed) {
                 // What went to freed positions has no id, as before.
+                let positions = self.ids.positions();
                 match &mut self.engine {
-                    Engine::Cpu(engine) => engine.truncate(self.ids.positions()),
-                    Engine::Gpu(engine) => engine.truncate(self.ids.positions()),
+                    Engine::Cpu(engine) => engine.truncate(positions),
+                    Engine::Gpu(engine) => engine.truncate(positions),
+                }
+                if let Some(copy) = &mut self.copy {
+                    copy.truncate(positions);
                 }
                 return Err(error);
             }

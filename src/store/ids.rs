@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::{PatternId, PatternIds, Snapshots};
 
 /// The ids of a memory.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Ids {
     /// The id of position 0 while there is no table.
     base: u64,
@@ -18,7 +18,7 @@ pub(crate) struct Ids {
 }
 
 /// What is kept once a pattern has been removed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Table {
     id_of: Vec<u64>,
     position_of: HashMap<u64, usize>,
@@ -137,6 +137,15 @@ impl Ids {
         table.id_of[to] = id.0;
         table.alive[to] = true;
         table.position_of.insert(id.0, to);
+    }
+
+    /// The same, of a memory that no snapshot sees.
+    pub fn settled(&self) -> Self {
+        let mut ids = self.clone();
+        if let Some(table) = &mut ids.table {
+            table.free.values_mut().for_each(|freed| *freed = 0);
+        }
+        ids
     }
 
     /// The id that the next pattern would get.

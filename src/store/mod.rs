@@ -8,9 +8,7 @@ mod snapshots;
 mod windows;
 
 pub(crate) use ids::Ids;
-#[cfg(feature = "files")]
-pub(crate) use precision::Encoded;
-pub(crate) use precision::{EncodedRows, decode, half_of, quantize};
+pub(crate) use precision::{Encoded, EncodedRows, decode, half_of, quantize};
 pub(crate) use snapshots::{Snapshot, Snapshots};
 pub(crate) use windows::{Growth, Window, Windows};
 

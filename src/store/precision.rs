@@ -1,7 +1,6 @@
 //! Rows as they are stored: `f32`, halves, or bytes with one scale a row.
 
 use std::borrow::Cow;
-#[cfg(feature = "files")]
 use std::ops::Range;
 
 use half::f16;
@@ -67,7 +66,6 @@ pub(crate) struct Encoded<'a> {
     pub scales: Cow<'a, [f32]>,
 }
 
-#[cfg(feature = "files")]
 impl Encoded<'_> {
     /// Rows `range` of these, which are of `row` bytes.
     fn slice(&self, range: &Range<usize>, row: usize) -> Encoded<'_> {
@@ -106,7 +104,6 @@ impl<'a> EncodedRows<'a> {
     }
 
     /// Rows `range` of these.
-    #[cfg(feature = "files")]
     pub fn slice(&self, range: Range<usize>, layout: &Layout) -> EncodedRows<'_> {
         let element = layout.precision.bytes();
         EncodedRows {

@@ -31,7 +31,6 @@ pub(crate) enum Growth {
     /// As much as all windows before it together, at least.
     Doubling,
     /// What is asked for and no more: a window of a saved memory is made again as it was.
-    #[cfg(feature = "files")]
     Exact,
 }
 
@@ -67,7 +66,6 @@ impl<B> Windows<B> {
     }
 
     /// The position behind the last row of the window that holds `position`.
-    #[cfg(feature = "files")]
     pub fn end(&self, position: usize) -> usize {
         let window = &self.windows[self.index_of(position)];
         window.first + window.rows
@@ -108,7 +106,6 @@ impl<B> Windows<B> {
         while missing > 0 {
             let wanted = match growth {
                 Growth::Doubling => missing.max(self.capacity()).max(SMALLEST),
-                #[cfg(feature = "files")]
                 Growth::Exact => missing,
             };
             let capacity = wanted.min(self.max_rows);
@@ -221,7 +218,7 @@ mod tests {
         assert!(refused.is_err());
         assert_eq!(shapes(&windows), before);
     }
-    #[cfg(feature = "files")]
+
     #[test]
     fn windows_are_made_again_as_they_were_and_cut_short() {
         let mut windows = Windows::new(100);

@@ -60,7 +60,8 @@ fn many_queries_go_tile_by_tile() {
 
             assert_eq!(work(&told.kernels, "separation").bytes, 12 * B * N, "{name}: two reads, one write");
             assert!(told.flops() < 4 * B * N * D * 11 / 10, "{name}: little besides the two products: {told}");
-            assert!(told.workspace_bytes <= 64 << 20 && told.windows == 1 && told.submissions <= 2, "{name}: {told}");
+            assert!(told.workspace_bytes <= 64 << 20 && told.windows == 1, "{name}: {told}");
+            assert!(told.submissions <= 4, "{name}, a slow device: {told}");
         }
     }
 }

@@ -17,14 +17,18 @@
 //! patterns out in windows, and `store/files` brings them in and out of files. `gpu` and `cpu` are the engines, with the same stems for the same stages: `similarity`
 //! scores, `separation` turns scores into weights, `projection` sums rows by weight, `merge` joins partial states, and
 //! `retrieve` runs the stages. `reference` computes the same by plain loops. Shaders are in `shaders/`, one stage a file.
+//! `capi` is what C programs see of it.
 
 //! # Features
 //!
 //! `files`: [`Memory::save`], [`Memory::load`] and [`Memory::import`], with the module [`mod@files`]. `cli`, on by default and
-//! with `files`: the command `attractor`. The library alone is `default-features = false`.
+//! with `files`: the command `attractor`. `capi`: the C ABI of `include/attractor.h`, with the module `capi`, which says how
+//! it is built. The library alone is `default-features = false`.
 
 #![deny(missing_docs)]
 
+#[cfg(feature = "capi")]
+pub mod capi;
 mod cpu;
 mod device;
 mod error;

@@ -231,6 +231,12 @@ impl Memory {
         self.layout.output_dim()
     }
 
+    /// Whether values are stored beside the keys.
+    #[cfg(feature = "capi")]
+    pub(crate) fn has_values(&self) -> bool {
+        self.layout.value_dim.is_some()
+    }
+
     /// The rule that recalls.
     pub fn rule(&self) -> Rule {
         self.rule

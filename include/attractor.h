@@ -1,0 +1,1013 @@
+/*
+ * attractor: associative memory on any GPU.
+ *
+ * Store patterns once, give noisy or partial queries, get back what they recall. A program takes a device
+ * (attractor_device_best), creates a memory on it (attractor_memory_create), adds patterns (attractor_memory_add) and
+ * retrieves: waiting (attractor_memory_retrieve), or in a loop that must not wait (attractor_memory_retrieve_begin, then
+ * attractor_pending_take once a frame). examples/c/recall.c does all of it.
+ *
+ * Errors. Calls that may fail return an attractor_error; attractor_last_error_message says in words what went wrong. No
+ * panic of the library leaves it. What can be told from the arguments alone is checked: NULL, alignment, overflow, lengths
+ * that disagree.
+ *
+ * Ownership. Every handle is freed once, by the function of its kind, in any order, and by no thread while another is in a
+ * call with it. Arrays that are passed are read or written during the call only, and have as many elements as the call
+ * says; with a count of 0 they may be NULL. Arrays and strings that are returned belong to the handle that they are of.
+ *
+ * Threads. Every handle may be used by any number of threads at once; nothing else has to be locked. Threads of the
+ * library live as long as the process, so it cannot be unloaded.
+ *
+ * Options. Structs of options begin with their size, which lets later versions make them longer: fill one by its _init
+ * function, with its sizeof, then set what differs. Fields that are one of an enum are uint32_t, so that a wrong number is
+ * an error and nothing worse.
+ *
+ * Building. cargo rustc --release --lib --no-default-features --features capi,files --crate-type cdylib,staticlib
+ */
+
+
+#ifndef ATTRACTOR_H
+#define ATTRACTOR_H
+
+/* Made from src/capi by cbindgen: ATTRACTOR_WRITE_HEADER=1 cargo test --test header */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * What a call came to. The numbers stay as they are; later versions may add others.
+ */
+enum attractor_error
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * It did what was asked.
+   */
+  ATTRACTOR_OK = 0,
+  /**
+   * No error and no message: the answer is not there yet (`attractor_pending_take`).
+   */
+  ATTRACTOR_NOT_READY = 1,
+  /**
+   * A pointer is NULL where something is needed.
+   */
+  ATTRACTOR_ERROR_NULL_POINTER = 2,
+  /**
+   * A pointer is not aligned for what it points to.
+   */
+  ATTRACTOR_ERROR_ALIGNMENT = 3,
+  /**
+   * A string is not UTF-8.
+   */
+  ATTRACTOR_ERROR_UTF8 = 4,
+  /**
+   * The answer of this pending retrieval has been taken before.
+   */
+  ATTRACTOR_ERROR_TAKEN = 5,
+  /**
+   * A defect of this library: it panicked. A memory that was being changed refuses every later call, with this code.
+   */
+  ATTRACTOR_ERROR_PANIC = 6,
+  /**
+   * An array has the wrong length, is missing, or is one that the memory has no use for.
+   */
+  ATTRACTOR_ERROR_SHAPE = 10,
+  /**
+   * An input holds NaN or an infinity; the message names row and column.
+   */
+  ATTRACTOR_ERROR_NOT_FINITE = 11,
+  /**
+   * A parameter is outside its domain.
+   */
+  ATTRACTOR_ERROR_PARAMETER = 12,
+  /**
+   * A retrieval was asked of a memory without patterns.
+   */
+  ATTRACTOR_ERROR_EMPTY = 13,
+  /**
+   * What is asked for is not defined, or this library was built without it.
+   */
+  ATTRACTOR_ERROR_UNSUPPORTED = 14,
+  /**
+   * No pattern of this id is stored.
+   */
+  ATTRACTOR_ERROR_UNKNOWN_ID = 15,
+  /**
+   * No adapter fits what was asked; the message lists those that are there.
+   */
+  ATTRACTOR_ERROR_NO_ADAPTER = 16,
+  /**
+   * This device cannot do it.
+   */
+  ATTRACTOR_ERROR_DEVICE = 17,
+  /**
+   * It does not fit the limits of the device or of the address space.
+   */
+  ATTRACTOR_ERROR_LIMIT = 18,
+  /**
+   * The device failed or was lost.
+   */
+  ATTRACTOR_ERROR_LOST = 19,
+  /**
+   * A file is not what it should be, or the system refused it.
+   */
+  ATTRACTOR_ERROR_FILE = 20,
+  /**
+   * A shader could not be made: a defect of this library or of a driver.
+   */
+  ATTRACTOR_ERROR_SHADER = 21,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum attractor_error attractor_error;
+#else
+typedef int32_t attractor_error;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What the answer to a query is worth.
+ */
+enum attractor_status
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * It is an answer.
+   */
+  ATTRACTOR_STATUS_ANSWERED = 0,
+  /**
+   * Every pattern is masked: the weights, the output and the state are zero.
+   */
+  ATTRACTOR_STATUS_NOTHING_LEFT = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum attractor_status attractor_status;
+#else
+typedef uint32_t attractor_status;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * The kinds of fixed point of Ramsauer et al., told from the weights.
+ */
+enum attractor_fixed_point
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * One pattern: the largest weight is at least 0.99.
+   */
+  ATTRACTOR_FIXED_POINT_SINGLE = 0,
+  /**
+   * An average over all: the perplexity is at least N / 2.
+   */
+  ATTRACTOR_FIXED_POINT_GLOBAL = 1,
+  /**
+   * An average over some.
+   */
+  ATTRACTOR_FIXED_POINT_METASTABLE = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum attractor_fixed_point attractor_fixed_point;
+#else
+typedef uint32_t attractor_fixed_point;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * By what the system's graphics interface is called.
+ */
+enum attractor_backend
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Whichever is there.
+   */
+  ATTRACTOR_BACKEND_ANY = 0,
+  /**
+   * Vulkan.
+   */
+  ATTRACTOR_BACKEND_VULKAN = 1,
+  /**
+   * Metal.
+   */
+  ATTRACTOR_BACKEND_METAL = 2,
+  /**
+   * Direct3D 12.
+   */
+  ATTRACTOR_BACKEND_DX12 = 3,
+  /**
+   * OpenGL and OpenGL ES.
+   */
+  ATTRACTOR_BACKEND_GL = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum attractor_backend attractor_backend;
+#else
+typedef uint32_t attractor_backend;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Which software adapters (lavapipe, llvmpipe, SwiftShader, WARP) a search may return.
+ */
+enum attractor_software
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * None: they are for conformance, not for speed.
+   */
+  ATTRACTOR_SOFTWARE_REFUSE = 0,
+  /**
+   * Any, after all hardware.
+   */
+  ATTRACTOR_SOFTWARE_ALLOW = 1,
+  /**
+   * Nothing else.
+   */
+  ATTRACTOR_SOFTWARE_REQUIRE = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum attractor_software attractor_software;
+#else
+typedef uint32_t attractor_software;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * How keys and values are stored. Sums are `float` whatever the storage.
+ */
+enum attractor_precision
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * As given.
+   */
+  ATTRACTOR_PRECISION_F32 = 0,
+  /**
+   * Rounded to the nearest half: 11 bits, magnitudes up to 65,504.
+   */
+  ATTRACTOR_PRECISION_F16 = 1,
+  /**
+   * Rounded to 255 levels between plus and minus the row's largest magnitude.
+   */
+  ATTRACTOR_PRECISION_I8 = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum attractor_precision attractor_precision;
+#else
+typedef uint32_t attractor_precision;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * How a state x is compared with a stored key k.
+ */
+enum attractor_similarity
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * `<x, k>`: the modern Hopfield network and attention.
+   */
+  ATTRACTOR_SIMILARITY_DOT = 0,
+  /**
+   * `<x, k> / (|x| |k|)`, norms clamped at 1e-12.
+   */
+  ATTRACTOR_SIMILARITY_COSINE = 1,
+  /**
+   * `-1/2 |x - k|^2`.
+   */
+  ATTRACTOR_SIMILARITY_EUCLIDEAN = 2,
+  /**
+   * `-|x - k|_1`.
+   */
+  ATTRACTOR_SIMILARITY_MANHATTAN = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum attractor_similarity attractor_similarity;
+#else
+typedef uint32_t attractor_similarity;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * How the scores z become weights p.
+ */
+enum attractor_separation
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * `exp(z - lse z)`.
+   */
+  ATTRACTOR_SEPARATION_SOFTMAX = 0,
+  /**
+   * `exp(z) / (1 + sum exp z)`: may weigh nothing at all.
+   */
+  ATTRACTOR_SEPARATION_SOFTMAX1 = 1,
+  /**
+   * `[z - tau]_+`: exact zeros; entmax with alpha = 2.
+   */
+  ATTRACTOR_SEPARATION_SPARSEMAX = 2,
+  /**
+   * `[(alpha-1) z - tau]_+ ^ (1/(alpha-1))`, with `alpha` above 1.
+   */
+  ATTRACTOR_SEPARATION_ENTMAX = 3,
+  /**
+   * Softmax over the `k` largest scores, zero elsewhere; ties keep the smaller index.
+   */
+  ATTRACTOR_SEPARATION_TOPK = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum attractor_separation attractor_separation;
+#else
+typedef uint32_t attractor_separation;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * The direction and the shape of a mask.
+ */
+enum attractor_mask
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * There is no mask.
+   */
+  ATTRACTOR_MASK_NONE = 0,
+  /**
+   * N bytes: not 0 where a pattern may be used, by every query.
+   */
+  ATTRACTOR_MASK_KEEP = 1,
+  /**
+   * B x N bytes, row-major: not 0 where that query may use that pattern.
+   */
+  ATTRACTOR_MASK_KEEP_PER_QUERY = 2,
+  /**
+   * N bytes: not 0 where a pattern may not be used, by any query.
+   */
+  ATTRACTOR_MASK_EXCLUDE = 3,
+  /**
+   * B x N bytes, row-major: not 0 where that query may not use that pattern.
+   */
+  ATTRACTOR_MASK_EXCLUDE_PER_QUERY = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum attractor_mask attractor_mask;
+#else
+typedef uint32_t attractor_mask;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * The adapters of this machine, as they were when they were listed.
+ */
+typedef struct attractor_adapters attractor_adapters;
+
+/**
+ * A device: a GPU, or the CPU engine. Any number of threads may use it at once. The memories on it keep what they need of
+ * it: it may be freed before they are.
+ */
+typedef struct attractor_device attractor_device;
+
+/**
+ * Patterns on a device, and the rule that recalls them. Any number of threads may use it at once: retrievals and questions
+ * run side by side, and whatever changes the memory waits for those that are inside and keeps out those that come. A
+ * retrieval that was begun is not inside: it sees the memory as it was then. Freeing it needs it for oneself.
+ *
+ * Shapes: N patterns, keys N x d, values N x dv (the keys themselves unless the memory has a value dimension), queries
+ * B x d; all row-major `float`. One update of a state x:
+ * `z_i = beta similarity(x, k_i) + b_i`, `p = separation(z)`, `x' = sum_i p_i k_i`, `y = sum_i p_i v_i`.
+ */
+typedef struct attractor_memory attractor_memory;
+
+/**
+ * A retrieval on its way. Its answer can be taken once. It depends neither on the memory nor on the device that it is from,
+ * which may be changed or freed meanwhile. Any number of threads may use it at once; one of them gets the answer.
+ */
+typedef struct attractor_pending attractor_pending;
+
+/**
+ * A finished retrieval: the answers to B queries against N patterns. It never changes, so any number of threads may read it
+ * at once. Everything that its functions point to lives until it is freed.
+ */
+typedef struct attractor_retrieval attractor_retrieval;
+
+/**
+ * What to look for in `attractor_device_open`; `attractor_device_options_init` fills it.
+ */
+typedef struct attractor_device_options {
+  /**
+   * `sizeof(attractor_device_options)`.
+   */
+  size_t size;
+  /**
+   * Part of the name or of the driver of the adapter, in UTF-8, without regard to case; NULL for any. An adapter that is
+   * asked for by name or by index may be software whatever `software` says.
+   */
+  const char *name;
+  /**
+   * Position in the list of `attractor_adapters_list`, with `name` NULL; -1 for any.
+   */
+  int64_t index;
+  /**
+   * One of `attractor_backend`.
+   */
+  uint32_t backend;
+  /**
+   * One of `attractor_software`.
+   */
+  uint32_t software;
+  /**
+   * Not 0: do without 16-bit floats in shaders even where the adapter has them.
+   */
+  uint32_t without_f16;
+  /**
+   * Not 0: do without subgroups even where the adapter has them.
+   */
+  uint32_t without_subgroups;
+} attractor_device_options;
+
+/**
+ * The shape of a memory, its rule, and how it is laid out; `attractor_memory_options_init` fills it.
+ */
+typedef struct attractor_memory_options {
+  /**
+   * `sizeof(attractor_memory_options)`.
+   */
+  size_t size;
+  /**
+   * d, the length of a key, a query and a state; at least 1.
+   */
+  size_t dim;
+  /**
+   * dv, the length of a value and of an output; 0 where keys are their own values, and dv is d.
+   */
+  size_t value_dim;
+  /**
+   * For `ATTRACTOR_SEPARATION_TOPK`: how many patterns may have weight, at least 1.
+   */
+  size_t k;
+  /**
+   * The most bytes of keys, and of values, that one buffer holds; 0 for as many as the device allows.
+   */
+  uint64_t window_bytes;
+  /**
+   * One of `attractor_precision`.
+   */
+  uint32_t precision;
+  /**
+   * One of `attractor_similarity`.
+   */
+  uint32_t similarity;
+  /**
+   * One of `attractor_separation`.
+   */
+  uint32_t separation;
+  /**
+   * Not 0: patterns have a bias, which is added to their scores.
+   */
+  uint32_t bias;
+  /**
+   * For `ATTRACTOR_SEPARATION_ENTMAX`: above 1; at 1 the rule would be softmax.
+   */
+  float alpha;
+  /**
+   * The inverse temperature: finite, of any sign. At 0 every pattern weighs the same.
+   */
+  float beta;
+} attractor_memory_options;
+
+/**
+ * What is asked of one retrieval of B queries; `attractor_retrieve_options_init` fills it.
+ */
+typedef struct attractor_retrieve_options {
+  /**
+   * `sizeof(attractor_retrieve_options)`.
+   */
+  size_t size;
+  /**
+   * Report this many patterns of largest weight, at most 1,024; none at 0.
+   */
+  size_t top;
+  /**
+   * Choose kernels as for a batch of this many queries, so that a query gives the same bits alone as in any batch; 0
+   * chooses for the batch at hand.
+   */
+  size_t plan_for;
+  /**
+   * `mask_length` bytes as `mask_layout` says, where N is `attractor_memory_positions`; NULL without a mask.
+   */
+  const uint8_t *mask;
+  /**
+   * N, or B x N.
+   */
+  size_t mask_length;
+  /**
+   * B x d bytes, row-major: not 0 where a coordinate is known and stays as the query has it in every state; NULL where
+   * none is.
+   */
+  const uint8_t *clamp;
+  /**
+   * B x d.
+   */
+  size_t clamp_length;
+  /**
+   * One of `attractor_mask`.
+   */
+  uint32_t mask_layout;
+  /**
+   * Updates to do, at least 1; with `converge` the most of them.
+   */
+  uint32_t steps;
+  /**
+   * Not 0: each query stops by itself as soon as no coordinate moves by more than `tolerance`.
+   */
+  uint32_t converge;
+  /**
+   * Above 0; of no consequence without `converge`.
+   */
+  float tolerance;
+  /**
+   * Not 0: report the energy of the last state. Not every rule has one.
+   */
+  uint32_t energy;
+  /**
+   * Not 0: report the energies of the query and of every state after it.
+   */
+  uint32_t energy_trace;
+  /**
+   * Not 0: report support, perplexity, largest weight and the kind of fixed point.
+   */
+  uint32_t statistics;
+  /**
+   * Not 0: report every weight, N of them for each query.
+   */
+  uint32_t weights;
+} attractor_retrieve_options;
+
+/**
+ * What the weights of the last step of one query look like.
+ */
+typedef struct attractor_statistics {
+  /**
+   * Patterns whose weight is above zero.
+   */
+  uint32_t support;
+  /**
+   * `exp(-sum_i p_i ln p_i)`: how many patterns the weights are spread over.
+   */
+  float perplexity;
+  /**
+   * The largest weight.
+   */
+  float largest;
+  /**
+   * What this makes of the state.
+   */
+  attractor_fixed_point kind;
+} attractor_statistics;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * What went wrong in the last call of this thread that failed: one line of UTF-8, empty where none has. A call that
+ * succeeds leaves it as it is. The string is this library's, and good until the next call of this thread fails.
+ */
+const char *attractor_last_error_message(void);
+
+/**
+ * The version of this library, such as `1.2.3`. The string is never freed.
+ */
+const char *attractor_version(void);
+
+/**
+ * Gives the best hardware adapter, or, where there is none, the CPU engine; never a software adapter. Waits for the
+ * driver.
+ *
+ * Errors: `ATTRACTOR_ERROR_NULL_POINTER`; `*device` is NULL then.
+ */
+attractor_error attractor_device_best(struct attractor_device **device);
+
+/**
+ * Gives the CPU engine: every core, no GPU.
+ *
+ * Errors: `ATTRACTOR_ERROR_NULL_POINTER`.
+ */
+attractor_error attractor_device_cpu(struct attractor_device **device);
+
+/**
+ * Fills `*options`, of `size` = `sizeof(attractor_device_options)` bytes: any backend, no software.
+ *
+ * Errors: `ATTRACTOR_ERROR_NULL_POINTER`, `ATTRACTOR_ERROR_PARAMETER` for a size that no version of the struct has.
+ */
+attractor_error attractor_device_options_init(struct attractor_device_options *options, size_t size);
+
+/**
+ * Gives a device that fits `options`. Waits for the driver. Falls back to the CPU engine only where neither a backend, nor
+ * an adapter, nor software was asked for.
+ *
+ * Errors: `ATTRACTOR_ERROR_NO_ADAPTER`; `ATTRACTOR_ERROR_DEVICE` where the adapter refuses to open;
+ * `ATTRACTOR_ERROR_PARAMETER`, `ATTRACTOR_ERROR_UTF8` and `ATTRACTOR_ERROR_NULL_POINTER` for the arguments. `*device` is
+ * NULL then.
+ */
+attractor_error attractor_device_open(const struct attractor_device_options *options,
+                                      struct attractor_device **device);
+
+/**
+ * Frees the handle; NULL is left alone.
+ */
+void attractor_device_free(struct attractor_device *device);
+
+/**
+ * The name of the adapter, or that of the CPU engine. Like the strings below it is UTF-8 and good until the device is
+ * freed; NULL where `device` is.
+ */
+const char *attractor_device_name(const struct attractor_device *device);
+
+/**
+ * `Vulkan`, `Metal`, `Dx12`, `Gl`, or `native` for the CPU engine.
+ */
+const char *attractor_device_backend(const struct attractor_device *device);
+
+/**
+ * The driver and its version, as far as it tells.
+ */
+const char *attractor_device_driver(const struct attractor_device *device);
+
+/**
+ * `discrete`, `integrated`, `virtual`, `software`, `other` or `cpu engine`.
+ */
+const char *attractor_device_kind(const struct attractor_device *device);
+
+/**
+ * Lists every adapter of this machine, hardware and software, in the order that `index` of `attractor_device_options`
+ * counts, and gives their number to `count` unless that is NULL. The list is to be freed by `attractor_adapters_free`.
+ *
+ * Errors: `ATTRACTOR_ERROR_NULL_POINTER`; `*adapters` is NULL then.
+ */
+attractor_error attractor_adapters_list(struct attractor_adapters **adapters, size_t *count);
+
+/**
+ * Frees the list; NULL is left alone.
+ */
+void attractor_adapters_free(struct attractor_adapters *adapters);
+
+/**
+ * The name of the adapter at `index`. Like the strings below it is UTF-8 and good until the list is freed; NULL where
+ * `adapters` is NULL or shorter.
+ */
+const char *attractor_adapters_name(const struct attractor_adapters *adapters, size_t index);
+
+/**
+ * The backend of the adapter at `index`, as `attractor_device_backend` has it.
+ */
+const char *attractor_adapters_backend(const struct attractor_adapters *adapters, size_t index);
+
+/**
+ * The driver of the adapter at `index`.
+ */
+const char *attractor_adapters_driver(const struct attractor_adapters *adapters, size_t index);
+
+/**
+ * The kind of the adapter at `index`, as `attractor_device_kind` has it.
+ */
+const char *attractor_adapters_kind(const struct attractor_adapters *adapters, size_t index);
+
+/**
+ * Fills `*options`, of `size` = `sizeof(attractor_memory_options)` bytes, for keys of `dim` dimensions: dot similarity and
+ * softmax at `beta` = 1/sqrt(dim), which is attention, `float` storage, neither values nor bias.
+ *
+ * Errors: `ATTRACTOR_ERROR_NULL_POINTER`, `ATTRACTOR_ERROR_PARAMETER` for a size that no version of the struct has.
+ */
+attractor_error attractor_memory_options_init(struct attractor_memory_options *options,
+                                              size_t size,
+                                              size_t dim);
+
+/**
+ * Gives an empty memory on `device`.
+ *
+ * Errors: `ATTRACTOR_ERROR_PARAMETER` for a zero dimension and for a rule outside its domain; `ATTRACTOR_ERROR_LIMIT`
+ * where one row does not fit the device; `ATTRACTOR_ERROR_NULL_POINTER`. `*memory` is NULL then.
+ */
+attractor_error attractor_memory_create(const struct attractor_device *device,
+                                        const struct attractor_memory_options *options,
+                                        struct attractor_memory **memory);
+
+/**
+ * Frees the handle; NULL is left alone.
+ */
+void attractor_memory_free(struct attractor_memory *memory);
+
+/**
+ * The number of stored patterns; 0 where `memory` is NULL.
+ */
+size_t attractor_memory_len(const struct attractor_memory *memory);
+
+/**
+ * d, the length of a key, a query and a state; 0 where `memory` is NULL.
+ */
+size_t attractor_memory_dim(const struct attractor_memory *memory);
+
+/**
+ * dv, the length of a value and of an output, which is d where keys are their own values; 0 where `memory` is NULL.
+ */
+size_t attractor_memory_value_dim(const struct attractor_memory *memory);
+
+/**
+ * N, the positions in use: those of the stored patterns, and those of removed ones that no other pattern has taken yet. The
+ * width of masks and weights; 0 where `memory` is NULL.
+ */
+size_t attractor_memory_positions(const struct attractor_memory *memory);
+
+/**
+ * Gives the id of the pattern at `position`, as `attractor_retrieval_top_index` counts them.
+ *
+ * Errors: `ATTRACTOR_ERROR_PARAMETER` where no pattern is there; `ATTRACTOR_ERROR_NULL_POINTER`.
+ */
+attractor_error attractor_memory_id_at(const struct attractor_memory *memory, size_t position, uint64_t *id);
+
+/**
+ * Stores `count` patterns: `keys` (count x d), with `values` (count x dv) exactly where the memory has a value dimension
+ * and NULL otherwise, and with `bias` (count) or NULL for zeros, only where the memory has one. Everything is copied. The
+ * ids of the patterns count on from the one that `first_id` gets unless it is NULL; with a `count` of 0 nothing is
+ * stored, the pointers may be NULL, and `*first_id` stays as it is.
+ *
+ * Errors: `ATTRACTOR_ERROR_SHAPE` for values or a bias that the memory has no use for or lacks;
+ * `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_LIMIT` where there is no room; `ATTRACTOR_ERROR_LOST`;
+ * `ATTRACTOR_ERROR_NULL_POINTER`. The memory is then as it was.
+ */
+attractor_error attractor_memory_add(struct attractor_memory *memory,
+                                     const float *keys,
+                                     const float *values,
+                                     const float *bias,
+                                     size_t count,
+                                     uint64_t *first_id);
+
+/**
+ * Replaces the pattern `id` by `key` (d), `value` (dv, or NULL) and `bias` (1, or NULL for zero), as
+ * `attractor_memory_add` takes them; the id stays.
+ *
+ * Errors: `ATTRACTOR_ERROR_UNKNOWN_ID`, and those of `attractor_memory_add`. The memory is then as it was.
+ */
+attractor_error attractor_memory_update(struct attractor_memory *memory,
+                                        uint64_t id,
+                                        const float *key,
+                                        const float *value,
+                                        const float *bias);
+
+/**
+ * Forgets the pattern `id`. Its room is used again by a later add, its id is not.
+ *
+ * Errors: `ATTRACTOR_ERROR_UNKNOWN_ID`, `ATTRACTOR_ERROR_NULL_POINTER`.
+ */
+attractor_error attractor_memory_remove(struct attractor_memory *memory, uint64_t id);
+
+/**
+ * Forgets every pattern and keeps the room. Ids are not used again.
+ *
+ * Errors: `ATTRACTOR_ERROR_NULL_POINTER`.
+ */
+attractor_error attractor_memory_clear(struct attractor_memory *memory);
+
+/**
+ * Makes room for `additional` patterns.
+ *
+ * Errors: `ATTRACTOR_ERROR_LIMIT` or `ATTRACTOR_ERROR_LOST` where there is none; nothing has changed then.
+ * `ATTRACTOR_ERROR_NULL_POINTER`.
+ */
+attractor_error attractor_memory_reserve(struct attractor_memory *memory, size_t additional);
+
+/**
+ * Whether the pattern `id` is stored; false where `memory` is NULL.
+ */
+bool attractor_memory_contains(const struct attractor_memory *memory, uint64_t id);
+
+/**
+ * Reads the pattern `id` back as it is stored: its key to `key`, of `key_length` = d floats, its value to `value`, of
+ * `value_length` = dv floats, its bias to `bias`. Each may be NULL, with length 0; `value_length`
+ * is 0 where keys are their own values. On a GPU this waits.
+ *
+ * Errors: `ATTRACTOR_ERROR_UNKNOWN_ID`, `ATTRACTOR_ERROR_SHAPE`, `ATTRACTOR_ERROR_LOST`, `ATTRACTOR_ERROR_NULL_POINTER`.
+ * Nothing has been written then.
+ */
+attractor_error attractor_memory_get(const struct attractor_memory *memory,
+                                     uint64_t id,
+                                     float *key,
+                                     size_t key_length,
+                                     float *value,
+                                     size_t value_length,
+                                     float *bias);
+
+/**
+ * Saves the memory to the file at `path`, in UTF-8: a safetensors file with the rule, and every pattern with its id, in the
+ * precision in which it is stored. Whatever happens, there is the old file or the whole new one. On a GPU this waits.
+ *
+ * Errors: `ATTRACTOR_ERROR_FILE` where the system refuses, `ATTRACTOR_ERROR_LOST`, `ATTRACTOR_ERROR_UNSUPPORTED` where this
+ * library was built without the feature `files`, `ATTRACTOR_ERROR_UTF8`, `ATTRACTOR_ERROR_NULL_POINTER`.
+ */
+attractor_error attractor_memory_save(const struct attractor_memory *memory,
+                                      const char *path);
+
+/**
+ * Loads a memory that was saved, to whichever device: the same patterns to the bit, under the same ids. `window_bytes` is as
+ * in `attractor_memory_options`.
+ *
+ * Errors: `ATTRACTOR_ERROR_FILE` for a file that cannot be read, is no memory or is damaged; `ATTRACTOR_ERROR_LIMIT` or
+ * `ATTRACTOR_ERROR_LOST` where the device has no room; `ATTRACTOR_ERROR_UNSUPPORTED` where this library was built without
+ * the feature `files`; `ATTRACTOR_ERROR_UTF8`, `ATTRACTOR_ERROR_NULL_POINTER`. `*memory` is NULL then.
+ */
+attractor_error attractor_memory_load(const struct attractor_device *device,
+                                      const char *path,
+                                      uint64_t window_bytes,
+                                      struct attractor_memory **memory);
+
+/**
+ * Retrieves for `count` queries (count x d) as `options` say, or with one update where they are NULL, and waits for the
+ * answer on this thread. The outputs go to `output`, of `output_length` = count x dv floats, unless it is NULL with length
+ * 0; everything there is goes to `*retrieval`, to be freed by `attractor_retrieval_free`, unless that is NULL. One of the
+ * two must be there.
+ *
+ * Errors: `ATTRACTOR_ERROR_EMPTY`; `ATTRACTOR_ERROR_SHAPE` for an output, a mask or a clamp of a wrong length;
+ * `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_PARAMETER` for the options; `ATTRACTOR_ERROR_UNSUPPORTED` for an energy
+ * where the rule has none; `ATTRACTOR_ERROR_LOST`; `ATTRACTOR_ERROR_NULL_POINTER`. `*retrieval` is NULL then, and nothing
+ * is in `output`.
+ */
+attractor_error attractor_memory_retrieve(const struct attractor_memory *memory,
+                                          const float *queries,
+                                          size_t count,
+                                          const struct attractor_retrieve_options *options,
+                                          float *output,
+                                          size_t output_length,
+                                          struct attractor_retrieval **retrieval);
+
+/**
+ * Begins the same retrieval and waits for nothing but a change of the memory that is under way: the answer is on its way to
+ * `*pending`, which is to be freed by `attractor_pending_free` at any time. Queries, mask and clamp have been copied when
+ * this returns, and the memory may change or be freed: the retrieval sees it as it was.
+ *
+ * Errors: as `attractor_memory_retrieve`; the `ATTRACTOR_ERROR_LOST` of a device that fails meanwhile comes with the
+ * answer. `*pending` is NULL then.
+ */
+attractor_error attractor_memory_retrieve_begin(const struct attractor_memory *memory,
+                                                const float *queries,
+                                                size_t count,
+                                                const struct attractor_retrieve_options *options,
+                                                struct attractor_pending **pending);
+
+/**
+ * Fills `*options`, of `size` = `sizeof(attractor_retrieve_options)` bytes: one update, without mask, clamp and reports.
+ *
+ * Errors: `ATTRACTOR_ERROR_NULL_POINTER`, `ATTRACTOR_ERROR_PARAMETER` for a size that no version of the struct has.
+ */
+attractor_error attractor_retrieve_options_init(struct attractor_retrieve_options *options,
+                                                size_t size);
+
+/**
+ * Frees the handle; NULL is left alone.
+ */
+void attractor_retrieval_free(struct attractor_retrieval *retrieval);
+
+/**
+ * B, the number of queries; 0 where `retrieval` is NULL.
+ */
+size_t attractor_retrieval_count(const struct attractor_retrieval *retrieval);
+
+/**
+ * N, the number of patterns when it was asked, with the positions of removed ones; 0 where `retrieval` is NULL.
+ */
+size_t attractor_retrieval_patterns(const struct attractor_retrieval *retrieval);
+
+/**
+ * How many patterns are reported for each query: `top`, or N where there are fewer; 0 where `retrieval` is NULL.
+ */
+size_t attractor_retrieval_top_count(const struct attractor_retrieval *retrieval);
+
+/**
+ * The outputs `y = sum_i p_i v_i` of the last step, B x dv, row-major.
+ *
+ * Like every array below: its length goes to `length` unless that is NULL, and it lives until the retrieval is freed.
+ * NULL, and a length of 0, where `retrieval` is NULL or what is wanted was not asked for, which the last error's message
+ * says; an array of length 0 is not NULL, and not to be read.
+ */
+const float *attractor_retrieval_output(const struct attractor_retrieval *retrieval,
+                                        size_t *length);
+
+/**
+ * The last states `x' = sum_i p_i k_i`, clamped coordinates as in the query, B x d, row-major.
+ */
+const float *attractor_retrieval_state(const struct attractor_retrieval *retrieval, size_t *length);
+
+/**
+ * Updates done, B of them.
+ */
+const uint32_t *attractor_retrieval_steps(const struct attractor_retrieval *retrieval, size_t *length);
+
+/**
+ * `max |x' - x|` of the last update, B of them.
+ */
+const float *attractor_retrieval_change(const struct attractor_retrieval *retrieval, size_t *length);
+
+/**
+ * Whether the change is within the tolerance (1e-4 without `converge`), B of them.
+ */
+const bool *attractor_retrieval_converged(const struct attractor_retrieval *retrieval, size_t *length);
+
+/**
+ * Whether there is an answer, B of them.
+ */
+const attractor_status *attractor_retrieval_status(const struct attractor_retrieval *retrieval, size_t *length);
+
+/**
+ * The energies of the last states, B of them, if `energy` was asked for.
+ */
+const double *attractor_retrieval_energy(const struct attractor_retrieval *retrieval, size_t *length);
+
+/**
+ * The energies of query `query` and of every state after it, one more than its updates, if `energy_trace` was asked for.
+ */
+const double *attractor_retrieval_energy_trace(const struct attractor_retrieval *retrieval,
+                                               size_t query,
+                                               size_t *length);
+
+/**
+ * The positions of the patterns of largest weight, in falling order of weight, B x `attractor_retrieval_top_count`, if
+ * `top` was asked for; `UINT32_MAX` where the mask leaves fewer. `attractor_memory_id_at` makes ids of them.
+ */
+const uint32_t *attractor_retrieval_top_index(const struct attractor_retrieval *retrieval, size_t *length);
+
+/**
+ * The weights of the same patterns, if `top` was asked for.
+ */
+const float *attractor_retrieval_top_weight(const struct attractor_retrieval *retrieval, size_t *length);
+
+/**
+ * What the weights of the last step look like, B of them, if `statistics` was asked for.
+ */
+const struct attractor_statistics *attractor_retrieval_statistics(const struct attractor_retrieval *retrieval,
+                                                                  size_t *length);
+
+/**
+ * The weights of the last step, B x N, row-major, if `weights` was asked for.
+ */
+const float *attractor_retrieval_weights(const struct attractor_retrieval *retrieval, size_t *length);
+
+/**
+ * Whether `attractor_pending_take` has something to say: the answer, or an error. Never waits.
+ */
+bool attractor_pending_is_ready(struct attractor_pending *pending);
+
+/**
+ * Takes the answer, if it is there, to be freed by `attractor_retrieval_free`. Never waits: `ATTRACTOR_NOT_READY` says that
+ * it is still on its way. `pending` remains to be freed.
+ *
+ * Errors: `ATTRACTOR_ERROR_LOST` where the device failed, once, in place of the answer; `ATTRACTOR_ERROR_TAKEN`;
+ * `ATTRACTOR_ERROR_NULL_POINTER`. `*retrieval` is NULL then, as while it is not ready.
+ */
+attractor_error attractor_pending_take(struct attractor_pending *pending,
+                                       struct attractor_retrieval **retrieval);
+
+/**
+ * Waits for the answer on this thread and takes it, to be freed by `attractor_retrieval_free`. `pending` remains to be
+ * freed.
+ *
+ * Errors: as `attractor_pending_take`.
+ */
+attractor_error attractor_pending_wait(struct attractor_pending *pending, struct attractor_retrieval **retrieval);
+
+/**
+ * Frees the handle at any time; NULL is left alone. Never waits: work that is under way runs to its end, unheard.
+ */
+void attractor_pending_free(struct attractor_pending *pending);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* ATTRACTOR_H */

@@ -1,0 +1,340 @@
+//! Where memories live and compute.
+
+use std::ffi::{CString, c_char};
+use std::ptr;
+
+use super::error::{Outcome, attractor_error, code, guard};
+use super::pointer::{Out, borrow, free, lend, text};
+use super::versioned::{choice, init, read, versioned};
+use crate::device::{AdapterChoice, Device, DeviceInfo, DeviceOptions, Software};
+use crate::error::Error;
+
+/// A device: a GPU, or the CPU engine. Any number of threads may use it at once. The memories on it keep what they need of
+/// it: it may be freed before they are.
+#[derive(Debug)]
+pub struct attractor_device {
+    pub(super) device: Device,
+    info: Info,
+}
+
+/// The adapters of this machine, as they were when they were listed.
+#[derive(Debug)]
+pub struct attractor_adapters {
+    adapters: Vec<Info>,
+}
+
+/// A [`DeviceInfo`] whose strings C can read.
+#[derive(Debug)]
+struct Info {
+    name: CString,
+    backend: CString,
+    driver: CString,
+    kind: CString,
+}
+
+impl From<DeviceInfo> for Info {
+    fn from(info: DeviceInfo) -> Self {
+        let text = |text: &str| CString::new(text.replace('\0', "")).unwrap_or_default();
+        Self { name: text(&info.name), backend: text(&info.backend), driver: text(&info.driver), kind: text(info.kind) }
+    }
+}
+
+/// By what the system's graphics interface is called.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum attractor_backend {
+    /// Whichever is there.
+    ATTRACTOR_BACKEND_ANY = 0,
+    /// Vulkan.
+    ATTRACTOR_BACKEND_VULKAN = 1,
+    /// Metal.
+    ATTRACTOR_BACKEND_METAL = 2,
+    /// Direct3D 12.
+    ATTRACTOR_BACKEND_DX12 = 3,
+    /// OpenGL and OpenGL ES.
+    ATTRACTOR_BACKEND_GL = 4,
+}
+
+/// Which software adapters (lavapipe, llvmpipe, SwiftShader, WARP) a search may return.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum attractor_software {
+    /// None: they are for conformance, not for speed.
+    ATTRACTOR_SOFTWARE_REFUSE = 0,
+    /// Any, after all hardware.
+    ATTRACTOR_SOFTWARE_ALLOW = 1,
+    /// Nothing else.
+    ATTRACTOR_SOFTWARE_REQUIRE = 2,
+}
+
+/// What to look for in `attractor_device_open`; `attractor_device_options_init` fills it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct attractor_device_options {
+    /// `sizeof(attractor_device_options)`.
+    pub size: usize,
+    /// Part of the name or of the driver of the adapter, in UTF-8, without regard to case; NULL for any. An adapter that is
+    /// asked for by name or by index may be software whatever `software` says.
+    pub name: *const c_char,
+    /// Position in the list of `attractor_adapters_list`, with `name` NULL; -1 for any.
+    pub index: i64,
+    /// One of `attractor_backend`.
+    pub backend: u32,
+    /// One of `attractor_software`.
+    pub software: u32,
+    /// Not 0: do without 16-bit floats in shaders even where the adapter has them.
+    pub without_f16: u32,
+    /// Not 0: do without subgroups even where the adapter has them.
+    pub without_subgroups: u32,
+}
+
+versioned!(attractor_device_options, without_subgroups: u32);
+
+fn defaults(size: usize) -> attractor_device_options {
+    attractor_device_options {
+        size,
+        name: ptr::null(),
+        index: -1,
+        backend: attractor_backend::ATTRACTOR_BACKEND_ANY as u32,
+        software: attractor_software::ATTRACTOR_SOFTWARE_REFUSE as u32,
+        without_f16: 0,
+        without_subgroups: 0,
+    }
+}
+
+impl attractor_device_options {
+    /// # Safety
+    /// The name is null or a string.
+    unsafe fn checked(&self, operation: &'static str) -> Outcome<DeviceOptions> {
+        use attractor_backend::*;
+        use attractor_software::*;
+        let backends = [
+            (ATTRACTOR_BACKEND_ANY as u32, None),
+            (ATTRACTOR_BACKEND_VULKAN as u32, Some(wgpu::Backends::VULKAN)),
+            (ATTRACTOR_BACKEND_METAL as u32, Some(wgpu::Backends::METAL)),
+            (ATTRACTOR_BACKEND_DX12 as u32, Some(wgpu::Backends::DX12)),
+            (ATTRACTOR_BACKEND_GL as u32, Some(wgpu::Backends::GL)),
+        ];
+        let software = [
+            (ATTRACTOR_SOFTWARE_REFUSE as u32, Software::Refuse),
+            (ATTRACTOR_SOFTWARE_ALLOW as u32, Software::Allow),
+            (ATTRACTOR_SOFTWARE_REQUIRE as u32, Software::Require),
+        ];
+        let refuse = |expected, got: String| Err(Error::Parameter { operation, parameter: "index", expected, got });
+        // SAFETY: by this function's own contract.
+        let adapter = match (unsafe { text("name", self.name) }?, self.index) {
+            (None, -1) => None,
+            (Some(name), -1) => Some(AdapterChoice::Name(name.to_owned())),
+            (Some(_), index) => return Ok(refuse("-1 where a name is given", index.to_string())?),
+            (None, index) => match usize::try_from(index) {
+                Ok(index) => Some(AdapterChoice::Index(index)),
+                Err(_) => return Ok(refuse("-1 or a position in the list of adapters", index.to_string())?),
+            },
+        };
+        Ok(DeviceOptions {
+            backends: choice(operation, "backend", "one of attractor_backend", self.backend, &backends)?,
+            adapter,
+            software: choice(operation, "software", "one of attractor_software", self.software, &software)?,
+            without_f16: self.without_f16 != 0,
+            without_subgroups: self.without_subgroups != 0,
+        })
+    }
+}
+
+fn give(out: Out<*mut attractor_device>, device: Device) {
+    let info = device.info().into();
+    out.give(attractor_device { device, info });
+}
+
+/// Gives the best hardware adapter, or, where there is none, the CPU engine; never a software adapter. Waits for the
+/// driver.
+///
+/// Errors: `ATTRACTOR_ERROR_NULL_POINTER`; `*device` is NULL then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attractor_device_best(device: *mut *mut attractor_device) -> attractor_error {
+    code("attractor_device_best", || {
+        // SAFETY: the module's contract.
+        let out = unsafe { Out::handle("device", device) }?;
+        give(out, pollster::block_on(Device::new())?);
+        Ok(())
+    })
+}
+
+/// Gives the CPU engine: every core, no GPU.
+///
+/// Errors: `ATTRACTOR_ERROR_NULL_POINTER`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attractor_device_cpu(device: *mut *mut attractor_device) -> attractor_error {
+    code("attractor_device_cpu", || {
+        // SAFETY: the module's contract.
+        give(unsafe { Out::handle("device", device) }?, Device::cpu());
+        Ok(())
+    })
+}
+
+/// Fills `*options`, of `size` = `sizeof(attractor_device_options)` bytes: any backend, no software.
+///
+/// Errors: `ATTRACTOR_ERROR_NULL_POINTER`, `ATTRACTOR_ERROR_PARAMETER` for a size that no version of the struct has.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attractor_device_options_init(
+    options: *mut attractor_device_options,
+    size: usize,
+) -> attractor_error {
+    const OPERATION: &str = "attractor_device_options_init";
+    // SAFETY: the module's contract.
+    code(OPERATION, || unsafe { init(OPERATION, options, size, defaults(size)) })
+}
+
+/// Gives a device that fits `options`. Waits for the driver. Falls back to the CPU engine only where neither a backend, nor
+/// an adapter, nor software was asked for.
+///
+/// Errors: `ATTRACTOR_ERROR_NO_ADAPTER`; `ATTRACTOR_ERROR_DEVICE` where the adapter refuses to open;
+/// `ATTRACTOR_ERROR_PARAMETER`, `ATTRACTOR_ERROR_UTF8` and `ATTRACTOR_ERROR_NULL_POINTER` for the arguments. `*device` is
+/// NULL then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attractor_device_open(
+    options: *const attractor_device_options,
+    device: *mut *mut attractor_device,
+) -> attractor_error {
+    const OPERATION: &str = "attractor_device_open";
+    code(OPERATION, || {
+        // SAFETY: the module's contract.
+        let out = unsafe { Out::handle("device", device) }?;
+        // SAFETY: the module's contract.
+        let options = unsafe { read(OPERATION, options, defaults(0))?.checked(OPERATION) }?;
+        give(out, pollster::block_on(Device::with_options(&options))?);
+        Ok(())
+    })
+}
+
+/// Frees the handle; NULL is left alone.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attractor_device_free(device: *mut attractor_device) {
+    // SAFETY: the module's contract.
+    unsafe { free("attractor_device_free", device) };
+}
+
+/// The name of the adapter, or that of the CPU engine. Like the strings below it is UTF-8 and good until the device is
+/// freed; NULL where `device` is.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attractor_device_name(device: *const attractor_device) -> *const c_char {
+    // SAFETY: the module's contract.
+    unsafe { device_text("attractor_device_name", device, |info| &info.name) }
+}
+
+/// `Vulkan`, `Metal`, `Dx12`, `Gl`, or `native` for the CPU engine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attractor_device_backend(device: *const attractor_device) -> *const c_char {
+    // SAFETY: the module's contract.
+    unsafe { device_text("attractor_device_backend", device, |info| &info.backend) }
+}
+
+/// The driver and its version, as far as it tells.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attractor_device_driver(device: *const attractor_device) -> *const c_char {
+    // SAFETY: the module's contract.
+    unsafe { device_text("attractor_device_driver", device, |info| &info.driver) }
+}
+
+/// `discrete`, `integrated`, `virtual`, `software`, `other` or `cpu engine`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attractor_device_kind(device: *const attractor_device) -> *const c_char {
+    // SAFETY: the module's contract.
+    unsafe { device_text("attractor_device_kind", device, |info| &info.kind) }
+}
+
+/// # Safety
+/// The module's contract.
+unsafe fn device_text(
+    operation: &'static str,
+    device: *const attractor_device,
+    of: impl FnOnce(&Info) -> &CString,
+) -> *const c_char {
+    // SAFETY: by this function's own contract.
+    let text = guard(operation, || Ok(of(&unsafe { borrow("device", device) }?.info).as_ptr()));
+    text.unwrap_or(ptr::null())
+}
+
+/// Lists every adapter of this machine, hardware and software, in the order that `index` of `attractor_device_options`
+/// counts, and gives their number to `count` unless that is NULL. The list is to be freed by `attractor_adapters_free`.
+///
+/// Errors: `ATTRACTOR_ERROR_NULL_POINTER`; `*adapters` is NULL then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attractor_adapters_list(
+    adapters: *mut *mut attractor_adapters,
+    count: *mut usize,
+) -> attractor_error {
+    code("attractor_adapters_list", || {
+        // SAFETY: the module's contract.
+        let out = unsafe { Out::handle("adapters", adapters) }?;
+        let found = pollster::block_on(Device::adapters());
+        let list = attractor_adapters {
+            adapters: found.iter().map(|adapter| DeviceInfo::from(&adapter.get_info()).into()).collect(),
+        };
+        // SAFETY: the module's contract.
+        unsafe { lend(&list.adapters, count) }?;
+        out.give(list);
+        Ok(())
+    })
+}
+
+/// Frees the list; NULL is left alone.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attractor_adapters_free(adapters: *mut attractor_adapters) {
+    // SAFETY: the module's contract.
+    unsafe { free("attractor_adapters_free", adapters) };
+}
+
+/// The name of the adapter at `index`. Like the strings below it is UTF-8 and good until the list is freed; NULL where
+/// `adapters` is NULL or shorter.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attractor_adapters_name(adapters: *const attractor_adapters, index: usize) -> *const c_char {
+    // SAFETY: the module's contract.
+    unsafe { adapter_text("attractor_adapters_name", adapters, index, |info| &info.name) }
+}
+
+/// The backend of the adapter at `index`, as `attractor_device_backend` has it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attractor_adapters_backend(
+    adapters: *const attractor_adapters,
+    index: usize,
+) -> *const c_char {
+    // SAFETY: the module's contract.
+    unsafe { adapter_text("attractor_adapters_backend", adapters, index, |info| &info.backend) }
+}
+
+/// The driver of the adapter at `index`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attractor_adapters_driver(adapters: *const attractor_adapters, index: usize) -> *const c_char {
+    // SAFETY: the module's contract.
+    unsafe { adapter_text("attractor_adapters_driver", adapters, index, |info| &info.driver) }
+}
+
+/// The kind of the adapter at `index`, as `attractor_device_kind` has it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attractor_adapters_kind(adapters: *const attractor_adapters, index: usize) -> *const c_char {
+    // SAFETY: the module's contract.
+    unsafe { adapter_text("attractor_adapters_kind", adapters, index, |info| &info.kind) }
+}
+
+/// # Safety
+/// The module's contract.
+unsafe fn adapter_text(
+    operation: &'static str,
+    adapters: *const attractor_adapters,
+    index: usize,
+    of: impl FnOnce(&Info) -> &CString,
+) -> *const c_char {
+    let text = guard(operation, || {
+        // SAFETY: by this function's own contract.
+        let list = &unsafe { borrow("adapters", adapters) }?.adapters;
+        let info = list.get(index).ok_or_else(|| Error::Parameter {
+            operation,
+            parameter: "index",
+            expected: "within the list",
+            got: format!("{index} of {}", list.len()),
+        })?;
+        Ok(of(info).as_ptr())
+    });
+    text.unwrap_or(ptr::null())
+}

@@ -21,6 +21,7 @@ mod stages;
 mod stored;
 mod walk;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use futures::channel::oneshot;
@@ -136,8 +137,14 @@ impl Engine {
         let alive = alive.map(<[bool]>::to_vec);
         rayon::spawn(move || {
             // Nobody listens any more where the answer was dropped; then it need not be computed either.
-            if !sender.is_canceled() {
-                let _ = sender.send(engine.retrieve(&queries, &options, alive.as_deref()));
+            if sender.is_canceled() {
+                return;
+            }
+            // A panic that leaves a spawned closure ends the process. Nothing that it leaves half-done is seen again, and
+            // the sender that is dropped says that there is no answer.
+            let answer = catch_unwind(AssertUnwindSafe(|| engine.retrieve(&queries, &options, alive.as_deref())));
+            if let Ok(answer) = answer {
+                let _ = sender.send(answer);
             }
         });
         let lost = |_| Error::Lost { operation: "Memory::retrieve", message: "its thread panicked".into() };

@@ -102,7 +102,7 @@ impl<B> Windows<B> {
         mut make: impl FnMut(usize) -> Result<B>,
     ) -> Result<()> {
         let before = self.windows.len();
-        let mut missing = (self.len() + additional).saturating_sub(self.capacity());
+        let mut missing = self.len().saturating_add(additional).saturating_sub(self.capacity());
         while missing > 0 {
             let wanted = match growth {
                 Growth::Doubling => missing.max(self.capacity()).max(SMALLEST),

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The whole test suite, with the software adapters required. On Debian and Ubuntu the drivers are installed when they are
 # missing, and SwiftShader is unpacked from Debian's chromium-common into the target folder, where the tests look for it;
-# on macOS and Windows the system's own adapter is used and nothing needs installing.
+# on macOS and Windows the system's own adapter is used and nothing needs installing. C programs are tested where there is a
+# C compiler, and for leaks where there is valgrind; ATTRACTOR_REQUIRE_TOOLS=cc,c++,valgrind fails where they are missing.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -66,15 +67,17 @@ if [ "$(uname -s)" = Linux ]; then
 fi
 
 cargo fmt --check
-cargo clippy --locked --all-targets -- -D warnings
+cargo clippy --locked --all-targets --features capi -- -D warnings
 # The bare library: neither argument parser nor image, file-format or progress-bar crate.
 cargo clippy --locked --lib --no-default-features -- -D warnings
 cargo clippy --locked --lib --no-default-features --features files -- -D warnings
+cargo clippy --locked --lib --no-default-features --features capi -- -D warnings
 bare=$(cargo tree --locked --no-default-features --edges normal --prefix none)
 if echo "$bare" | grep -E '^(clap|image|indicatif|npyz|safetensors|memmap2|serde_json|flate2|env_logger) '; then
     echo "test.sh: the bare library depends on the crates above" >&2
     exit 1
 fi
-RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --lib
+RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --lib --features capi
 # One test at a time: wgpu's GL backend gives up on its context after waiting six seconds for another thread's work.
-cargo test --locked -- --test-threads=1
+# With the C ABI from the start, so that everything is built once; its tests build it again, as a library for C.
+cargo test --locked --features capi -- --test-threads=1

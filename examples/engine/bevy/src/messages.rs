@@ -1,0 +1,34 @@
+//! What passes between the main world and the memory in the render world.
+
+use attractor::{PatternIds, Patterns};
+use bevy_ecs::prelude::*;
+
+/// Written by the application: rows to be stored. They are there from the next frame that is rendered.
+#[derive(Clone, Debug, Message)]
+pub struct AddPatterns {
+    /// `n x d` floats, row-major.
+    pub keys: Vec<f32>,
+    /// `n x dv` floats, exactly where the memory has a value dimension.
+    pub values: Option<Vec<f32>>,
+    /// `n` floats, where the memory has a bias.
+    pub bias: Option<Vec<f32>>,
+}
+
+impl AddPatterns {
+    /// Patterns that are their own values.
+    pub fn new(keys: impl Into<Vec<f32>>) -> Self {
+        Self { keys: keys.into(), values: None, bias: None }
+    }
+
+    pub(crate) fn rows(&self) -> Patterns<'_> {
+        Patterns { keys: &self.keys, values: self.values.as_deref(), bias: self.bias.as_deref() }
+    }
+}
+
+/// Written by the plugin: what became of an [`AddPatterns`]. There is one for each, in the same order.
+#[derive(Debug, Message)]
+pub struct PatternsAdded(pub attractor::Result<PatternIds>);
+
+/// Written by the plugin: there is no memory on this device, or the cues of a frame were not answered.
+#[derive(Debug, Message)]
+pub struct RecallFailed(pub attractor::Error);

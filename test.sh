@@ -81,3 +81,10 @@ RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --lib --features capi
 # One test at a time: wgpu's GL backend gives up on its context after waiting six seconds for another thread's work.
 # With the C ABI from the start, so that everything is built once; its tests build it again, as a library for C.
 cargo test --locked --features capi -- --test-threads=1
+if [ "$(uname -s)" = Linux ]; then
+    # The plugin for Bevy is a project of its own. Bevy's shader compiler declares a later Rust than it needs.
+    bevy=(--manifest-path examples/engine/bevy/Cargo.toml)
+    cargo fmt --check "${bevy[@]}"
+    WGPU_BACKEND=vulkan WGPU_ADAPTER_NAME=llvmpipe cargo test --locked --ignore-rust-version "${bevy[@]}" \
+        --target-dir "${CARGO_TARGET_DIR:-target}"
+fi

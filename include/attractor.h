@@ -118,6 +118,10 @@ enum attractor_error
    * A shader could not be made: a defect of this library or of a driver.
    */
   ATTRACTOR_ERROR_SHADER = 21,
+  /**
+   * What was asked for was given up before it was done.
+   */
+  ATTRACTOR_ERROR_CANCELLED = 22,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -143,6 +147,10 @@ enum attractor_status
    * Every pattern is masked: the weights, the output and the state are zero.
    */
   ATTRACTOR_STATUS_NOTHING_LEFT = 1,
+  /**
+   * The query has a NaN or an infinity; calls from C refuse it before it comes to that.
+   */
+  ATTRACTOR_STATUS_NOT_FINITE = 2,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

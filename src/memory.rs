@@ -560,6 +560,20 @@ impl Memory {
         }
     }
 
+    /// Compiles and allocates now what a retrieval of `batch` queries with these options needs, as a game does behind its
+    /// loading screen: otherwise the first retrieval of its kind does. Neither submits nor waits. Other batches may go by
+    /// other kernels ([`Memory::explain`]); the CPU engine has nothing to prepare.
+    ///
+    /// # Errors
+    /// As [`Memory::explain`].
+    pub fn prepare(&self, batch: usize, options: &RetrieveOptions) -> Result<()> {
+        self.foreseen("Memory::prepare", batch, options)?;
+        match &self.engine {
+            Engine::Cpu(_) => Ok(()),
+            Engine::Gpu(engine) => engine.prepare(batch, options, self.ids.alive()),
+        }
+    }
+
     /// How this memory would answer `batch` queries: kernels, tiles, splits, windows, dispatches, and the work that they
     /// are. On a GPU the workspace is allocated, and nothing is compiled or run.
     ///
@@ -574,16 +588,7 @@ impl Memory {
     /// # Errors
     /// As [`Memory::retrieve_with`], and [`Error::Parameter`] for a batch of none.
     pub fn explain(&self, batch: usize, options: &RetrieveOptions) -> Result<Explanation> {
-        const OPERATION: &str = "Memory::explain";
-        options.validate(batch, self.layout.dim, self.positions())?;
-        self.defined(OPERATION, options)?;
-        if self.is_empty() {
-            return Err(Error::Empty { operation: OPERATION });
-        }
-        if batch == 0 {
-            let (parameter, expected) = ("batch", "at least 1");
-            return Err(Error::Parameter { operation: OPERATION, parameter, expected, got: "0".into() });
-        }
+        self.foreseen("Memory::explain", batch, options)?;
         match &self.engine {
             Engine::Cpu(engine) => Ok(engine.explain(batch, options, self.device.info())),
             Engine::Gpu(engine) => engine.explain(batch, options, self.ids.alive()),
@@ -668,6 +673,19 @@ impl Memory {
                 why: "the memory lives on the CPU engine, which has no command encoder".into(),
             }),
             Engine::Gpu(engine) => Ok(engine),
+        }
+    }
+
+    /// Refuses what could not be retrieved.
+    fn foreseen(&self, operation: &'static str, batch: usize, options: &RetrieveOptions) -> Result<()> {
+        options.validate(batch, self.layout.dim, self.positions())?;
+        self.defined(operation, options)?;
+        if self.is_empty() {
+            return Err(Error::Empty { operation });
+        }
+        match batch {
+            0 => Err(Error::Parameter { operation, parameter: "batch", expected: "at least 1", got: "0".into() }),
+            _ => Ok(()),
         }
     }
 

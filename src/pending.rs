@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::gpu;
 
 /// What comes later. Nothing of it borrows the memory that was asked.
-pub(crate) type Coming<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+pub(crate) type Coming<T> = Pin<Box<dyn Future<Output = Result<T>> + Send + Sync>>;
 
 /// An answer on its way, of [`Memory::begin`](crate::Memory::begin) or of a [`Job`](crate::Job).
 ///

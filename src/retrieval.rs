@@ -227,6 +227,10 @@ pub enum Status {
     Answered,
     /// Every pattern is masked: the weights, the output and the state are zero.
     NothingLeft,
+    /// The query has a NaN or an infinity, which nobody could refuse before it reached the device: the output and the
+    /// state are zero, and reports of weights say nothing. Only of queries in a caller's buffer
+    /// ([`Memory::record_answers`](crate::Memory::record_answers)).
+    NotFinite,
 }
 
 /// The kinds of fixed point of Ramsauer et al., told from the weights.

@@ -221,7 +221,31 @@ fn handles_are_send_and_sync() {
     both::<Device>();
     both::<Memory>();
     both::<Error>();
-    send::<Pending<Retrieval>>();
+    both::<Pending<Retrieval>>();
     send::<attractor::Job>();
     send::<attractor::Jobs>();
+}
+
+/// What was prepared is not compiled again, and nothing was submitted for it.
+#[test]
+fn preparing_leaves_the_first_retrieval_nothing_to_compile() {
+    for (name, host, queue) in common::hosts() {
+        let device = Device::from_wgpu(&host, &queue).unwrap();
+        for rule in rules() {
+            for options in [RetrieveOptions::default(), RetrieveOptions::converge(4, 1e-4).top(3).statistics()] {
+                let case = Case::random(24, 40, 700, 12, Some(5), rule);
+                let memory = case.memory(&name, &device).unwrap();
+                memory.prepare(40, &options).unwrap();
+                let (compiled, before) = (attractor::internals::compiled(&device), counts(&device));
+                let got = memory.retrieve_with_blocking(&case.queries, &options).unwrap();
+                assert_eq!(got.batch, 40);
+                assert_eq!(attractor::internals::compiled(&device), compiled, "{name} {rule:?}");
+                assert!(compiled > 0 && counts(&device) != before, "{name}");
+            }
+        }
+        assert!(matches!(
+            Memory::new(&device, 3, Rule::softmax(1.0)).unwrap().prepare(1, &RetrieveOptions::default()),
+            Err(Error::Empty { operation: "Memory::prepare" })
+        ));
+    }
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use attractor::{Device, Error, Memory, MemoryOptions, Recording, RetrieveOptions, Rows, Rule, wgpu};
+use attractor::{Device, Error, Memory, MemoryOptions, Recording, RetrieveOptions, Rows, Rule, Status, wgpu};
 use common::Case;
 use wgpu::util::DeviceExt;
 
@@ -107,7 +107,12 @@ fn queries_that_are_not_finite_are_reported() {
             report: Some(Rows::at(&answers, 64)),
         };
         memory.record(&mut encoder, &job, &RetrieveOptions::default()).unwrap();
+        let options = RetrieveOptions::default();
+        let mut told = memory.record_answers(&mut encoder, 3, Rows::new(&queries), &options).unwrap();
         let after = read(&host, &queue, encoder, &answers);
+        let told = told.try_take().unwrap().unwrap();
+        assert_eq!(told.status, [Status::Answered, Status::NotFinite, Status::NotFinite], "{name}");
+        assert_eq!(told.output[5..], [0.0; 10], "{name}");
         let output: Vec<f32> = after[..15].iter().map(|&word| f32::from_bits(word)).collect();
         assert_eq!(output[..5], [1.0; 5], "{name}");
         assert_eq!(output[5..], [0.0; 10], "{name}");

@@ -49,6 +49,8 @@ pub enum attractor_error {
     ATTRACTOR_ERROR_FILE = 20,
     /// A shader could not be made: a defect of this library or of a driver.
     ATTRACTOR_ERROR_SHADER = 21,
+    /// What was asked for was given up before it was done.
+    ATTRACTOR_ERROR_CANCELLED = 22,
 }
 
 /// Why a call gives no answer.
@@ -92,6 +94,7 @@ impl Failure {
                 Error::Lost { .. } => ATTRACTOR_ERROR_LOST,
                 Error::File { .. } => ATTRACTOR_ERROR_FILE,
                 Error::Shader { .. } => ATTRACTOR_ERROR_SHADER,
+                Error::Cancelled { .. } => ATTRACTOR_ERROR_CANCELLED,
             },
         }
     }

@@ -26,6 +26,8 @@ pub enum attractor_status {
     ATTRACTOR_STATUS_ANSWERED = 0,
     /// Every pattern is masked: the weights, the output and the state are zero.
     ATTRACTOR_STATUS_NOTHING_LEFT = 1,
+    /// The query has a NaN or an infinity; calls from C refuse it before it comes to that.
+    ATTRACTOR_STATUS_NOT_FINITE = 2,
 }
 
 /// The kinds of fixed point of Ramsauer et al., told from the weights.
@@ -194,6 +196,7 @@ impl From<Retrieval> for attractor_retrieval {
         let status = |status: &Status| match status {
             Status::Answered => attractor_status::ATTRACTOR_STATUS_ANSWERED,
             Status::NothingLeft => attractor_status::ATTRACTOR_STATUS_NOTHING_LEFT,
+            Status::NotFinite => attractor_status::ATTRACTOR_STATUS_NOT_FINITE,
         };
         let kind = |kind| match kind {
             FixedPoint::Single => attractor_fixed_point::ATTRACTOR_FIXED_POINT_SINGLE,

@@ -128,7 +128,11 @@ impl Answers {
                 ),
             });
         }
-        let status = if report[3] & finish::NOTHING_LEFT == 0 { Status::Answered } else { Status::NothingLeft };
+        let status = match report[3] {
+            status if status & finish::NOT_FINITE != 0 => Status::NotFinite,
+            status if status & finish::NOTHING_LEFT != 0 => Status::NothingLeft,
+            _ => Status::Answered,
+        };
         Ok(Report { steps: report[1], change: f32::from_bits(report[2]), status })
     }
 

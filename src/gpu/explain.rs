@@ -7,6 +7,24 @@ use crate::explanation::{Explanation, KernelWork};
 use crate::retrieval::RetrieveOptions;
 
 impl Engine {
+    /// Compiles what a retrieval of `batch` queries, at least one, would run.
+    pub fn prepare(&self, batch: usize, options: &RetrieveOptions, alive: Option<&[bool]>) -> Result<()> {
+        let sizing = Sizing::new(self.shape(options.plan_for.unwrap_or(batch), options), options);
+        let workspace = self.workspace(&sizing)?;
+        let stand_in = buffer::create(self.context.device(), "attractor.answers", 16, buffer::STORAGE)?;
+        // One block of queries has every kernel.
+        let block = batch.min(sizing.plan.query_block as usize);
+        let task = self.task(&sizing, workspace.clone(), options, alive, 0..block, 0)?;
+        let weights: Vec<usize> = options.weight_queries(batch).into_iter().filter(|query| *query < block).collect();
+        let answers = Answers::new(self.facts(alive), options, block, &weights);
+        let mut program = task.program(answers.targets(&stand_in, Place::at(&stand_in, 0)));
+        while !program.is_done() {
+            drop(program.next(f64::INFINITY)?);
+        }
+        self.give_back(workspace);
+        Ok(())
+    }
+
     /// Explains a retrieval of `batch` queries, at least one.
     pub fn explain(&self, batch: usize, options: &RetrieveOptions, alive: Option<&[bool]>) -> Result<Explanation> {
         let shape = self.shape(options.plan_for.unwrap_or(batch), options);

@@ -36,6 +36,8 @@ pub const KERNEL: Kernel = Kernel {
 
 /// Words of one query's report: stamp, steps, change (f32 bits), status.
 pub const REPORT_WORDS: u32 = 4;
+/// Status bit: the query has a NaN or an infinity.
+pub const NOT_FINITE: u32 = 1;
 /// Status bit: no pattern could have weight.
 pub const NOTHING_LEFT: u32 = 2;
 /// Flag: the query has converged and goes on no further.

@@ -161,6 +161,11 @@ impl Pipelines {
         Ok(pipeline)
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.compiled.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// How fast a pipeline was seen to go, if it has been compiled and timed.
     pub fn pace(&self, kernel: &'static Kernel, constants: &[Constant], fragments: &[Substitution]) -> Option<f64> {
         let key = (kernel.stem, constants.to_vec(), fragments.to_vec());

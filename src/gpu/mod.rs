@@ -67,6 +67,14 @@ pub mod internals {
         }
     }
 
+    /// Pipelines that were compiled for a device.
+    pub fn compiled(device: &crate::Device) -> usize {
+        match &device.kind {
+            crate::device::Kind::Cpu => 0,
+            crate::device::Kind::Gpu(context) => context.pipelines.count(),
+        }
+    }
+
     pub use super::kernel::{Access, KERNELS, Kernel};
     pub use super::plan::{Hints, ITERATION_LIMIT, Plan, Regime, Shape};
     pub use super::shader::{Constant, link};

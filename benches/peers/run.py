@@ -6,7 +6,12 @@ beside the floor in time that this machine sets, measured in the same run.
     python3 benches/peers/run.py [--python PYTHON] [--device cpu] [--rounds 7] [--rows S3,S5] [--out FILE]
 
 `--python` is an interpreter that has `torch` and `entmax`; without one, ours is measured alone, and the table says so.
-`--device` names our device (cpu, vulkan, metal, dx12, gl, auto) and `--peer-device` PyTorch's (cpu, cuda, mps)."""
+`--device` names our device (cpu, vulkan, metal, dx12, gl, auto) and `--peer-device` PyTorch's (cpu, cuda, mps).
+
+`--peer burn` takes burn on the same adapter instead, which tunes itself for minutes before each size on a software one:
+
+    cargo build --release --locked --manifest-path benches/peers/burn/Cargo.toml --target-dir target/burn
+    python3 benches/peers/run.py --peer burn --device vulkan --software [--out FILE]"""
 
 import argparse
 import datetime
@@ -44,6 +49,9 @@ ROWS = [
     ("S1h", "S1 in f16", dict(batch=1, patterns=1 << 22, dim=128, precision="f16"), True, dict(precision="f32")),
     ("S1i", "S1 in 8 bits", dict(batch=1, patterns=1 << 22, dim=128, precision="i8"), True, dict(precision="f32")),
 ]
+# What burn is asked for, and how far ahead of it ours is to be: the least, and the aim.
+BURN_ROWS = ("S3", "S4a", "S4b")
+BURN_ASKED = (1.2, 3.0)
 # Time against N and against B: one of ours, each beside the smallest.
 GROWTH = {
     "N": [dict(batch=32, patterns=n, dim=64) for n in (1 << 16, 1 << 17, 1 << 18, 1 << 19)],
@@ -141,6 +149,8 @@ def main():
     parse.add_argument("--python", default=sys.executable)
     parse.add_argument("--device", default="cpu")
     parse.add_argument("--software", action="store_true")
+    parse.add_argument("--peer", choices=("torch", "burn"), default="torch")
+    parse.add_argument("--burn", default=str(ROOT / "target/burn/release/burn-peer"), help="its program")
     parse.add_argument("--peer-device", default=None, help="cpu for our cpu, else cuda")
     parse.add_argument("--threads", type=int, default=os.cpu_count())
     parse.add_argument("--rounds", type=int, default=7)
@@ -158,13 +168,24 @@ def main():
     where = dict(device=arguments.device, software=arguments.software)
     start = lambda: Runner([arguments.measure], environment)
     ours, other = start(), start()
-    torch = Runner([arguments.python, str(Path(__file__).with_name("torch_peer.py")), str(arguments.threads)], environment)
-    notes = []
-    peak = torch.ask(op="product", device=peer_device)
-    if "failed" in peak:
-        notes.append(f"PyTorch on {peer_device} was not measured: {peak['failed']}. Nor was the peak of its products.")
-        torch = None
-    flops = peak.get("flops")
+    notes, flops, other_side = [], None, None
+    if arguments.peer == "burn":
+        told_of_device = where
+        if Path(arguments.burn).exists():
+            other_side = Runner([arguments.burn], environment)
+        else:
+            notes.append("burn was not measured: its program is not built.")
+        notes.append("PyTorch was not measured: burn is the peer.")
+    else:
+        told_of_device = dict(device=peer_device)
+        peer_program = str(Path(__file__).with_name("torch_peer.py"))
+        other_side = Runner([arguments.python, peer_program, str(arguments.threads)], environment)
+        peak = other_side.ask(op="product", device=peer_device)
+        if "failed" in peak:
+            notes.append(f"PyTorch on {peer_device} was not measured: {peak['failed']}. Nor was the peak of its products.")
+            other_side = None
+        flops = peak.get("flops")
+        notes.append("burn was not measured: PyTorch is the peer.")
     bandwidth = ours.ask(op="bandwidth")["bandwidth"] if on_cpu else None
     adapter = None
     if arguments.device != "cpu":
@@ -175,7 +196,6 @@ def main():
             adapter = None
         else:
             bandwidth, flops = adapter["bandwidth"], adapter["flops"]
-    notes.append("burn is not measured: there is no program for it here yet.")
     about = dict(
         date=datetime.date.today().isoformat(),
         commit=commit(),
@@ -183,6 +203,7 @@ def main():
         threads=arguments.threads,
         rounds=arguments.rounds,
         device=where,
+        peer=arguments.peer,
         adapter=adapter,
         bandwidth_bytes=bandwidth,
         product_flops=flops,
@@ -200,6 +221,8 @@ def main():
     print(header + f" {'quartiles':>13} {'floor':>10} {'share':>6} {'GFLOP/s':>8}")
     results = []
     asked = [name for name in arguments.rows.split(",") if name]
+    if arguments.peer == "burn" and not asked:
+        asked = BURN_ROWS
     for name, what, request, sixteenth, against in ROWS:
         if asked and name not in asked:
             continue
@@ -212,12 +235,16 @@ def main():
             notes.append(f"{name} was not measured: {told['failed']}.")
             continue
         if against == "torch":
-            peer, theirs = torch, torch and torch.ask(op="prepare", **request, device=peer_device)
+            peer, theirs = other_side, other_side and other_side.ask(op="prepare", **request, **told_of_device)
         else:
             peer, theirs = other, other.ask(op="prepare", **(request | against), **where)
         if theirs and "failed" in theirs:
             notes.append(f"{name}: the peer was not measured: {theirs['failed']}.")
             peer = None
+        elif theirs:
+            for tried in theirs.get("tried", ()):
+                if not tried["holds"]:
+                    notes.append(f"{name}: the peer's {tried['how']} is off plain loops by {tried['error']}.")
         pairs, clocks, failed = alternate(ours, peer, arguments.rounds, arguments.seconds)
         if failed:
             notes.append(f"{name} was not measured: {failed}.")
@@ -237,6 +264,11 @@ def main():
             low, high = quartiles(ratios)
             line.update(peer=theirs, theirs=statistics.median(pair[1] for pair in pairs), ratio=statistics.median(ratios))
             row += f" {shown(line['theirs']):>11} {line['ratio']:>6.2f}x {f'{low:.2f}-{high:.2f}':>13}"
+            if arguments.peer == "burn":
+                (least, aim), reached = BURN_ASKED, line["ratio"]
+                line.update(asked=least, aim=aim)
+                held_to = "past the aim" if reached >= aim else "past the floor" if reached >= least else "BELOW THE FLOOR"
+                notes.append(f"{name}: {reached:.2f}x of burn's {theirs['how']}: {held_to} ({least}x, aim {aim:g}x).")
         else:
             row += f" {'-':>11} {'-':>7} {'-':>13}"
         if floor:
@@ -269,7 +301,7 @@ def main():
             growth.append(dict(against=what, request=request, time=mine, of_linear=share))
     for note in notes:
         print(note)
-    for runner in (ours, other, torch):
+    for runner in (ours, other, other_side):
         if runner:
             runner.close()
     if arguments.out:

@@ -4,6 +4,7 @@ mod common;
 
 use std::time::Duration;
 
+use attractor::internals::{Hints, Regime};
 use attractor::{Error, KernelWork, Memory, MemoryOptions, Precision, RetrieveOptions, Rule, Separation, Similarity};
 
 fn memory(device: &attractor::Device, patterns: usize, dim: usize, rule: Rule, precision: Precision) -> Memory {
@@ -23,18 +24,41 @@ fn work(kernels: &[KernelWork], stem: &str) -> KernelWork {
     all
 }
 
-/// 256 queries by 16,384 patterns of 64: products in tiles of 64 x 64, each operand loaded once a tile.
+const B: u64 = 256;
+const N: u64 = 16_384;
+const D: u64 = 64;
+
+/// 256 queries by 16,384 patterns of 64, each query in the registers of one invocation: patterns are loaded once for all
+/// queries of a workgroup, queries once a split, and no score leaves the registers.
+#[test]
+fn many_queries_are_held() {
+    for (name, device) in common::gpus() {
+        let memory = memory(device, N as usize, D as usize, Rule::softmax(1.0), Precision::F32);
+        let told = memory.explain(B as usize, &RetrieveOptions::default()).unwrap();
+        assert!(told.regime.starts_with("hold"), "{name}: {told}");
+        let hold = work(&told.kernels, "hold");
+        assert_eq!(hold.flops, 4 * B * N * D, "{name}: both products");
+        let splits = N.div_ceil(told.rows_per_split as u64);
+        let groups = hold.workgroups / splits;
+        // A workgroup of 64 has 1, 2 or 4 queries each.
+        assert!([4, 2, 1].contains(&groups) && hold.workgroups.is_multiple_of(splits), "{name}: {told}");
+        let bytes = groups * N * 4 * D + splits * B * (4 * D + 8 + 4 * D);
+        assert_eq!(hold.bytes, bytes, "{name}: rows for each group, and for each split the queries and their sums");
+        assert!(told.workspace_bytes <= 64 << 20 && told.submissions == 1, "{name}: {told}");
+    }
+}
+
+/// The same where no query is held: products in tiles of 64 x 64, each operand loaded once a tile.
 #[test]
 fn many_queries_go_tile_by_tile() {
-    const B: u64 = 256;
-    const N: u64 = 16_384;
-    const D: u64 = 64;
     for (name, device) in common::gpus() {
         // Whole dispatches are counted here.
         device.bound_dispatches(Duration::from_secs(60));
         for (precision, row) in [(Precision::F32, 4 * D), (Precision::F16, 2 * D)] {
             let memory = memory(device, N as usize, D as usize, Rule::softmax(1.0), precision);
-            let told = memory.explain(B as usize, &RetrieveOptions::default()).unwrap();
+            let hints = Hints { regime: Some(Regime::Tile), ..Hints::default() };
+            let options = RetrieveOptions { hints, ..RetrieveOptions::default() };
+            let told = memory.explain(B as usize, &options).unwrap();
             assert!(told.regime.starts_with("tile"), "{name}: {told}");
             let (chunk, splits) = (told.chunk as u64, told.splits as u64);
             let chunks = N.div_ceil(chunk);

@@ -49,6 +49,7 @@ fn a_damaged_kernel_is_caught() {
     let damages = [
         (Regime::Tile, ("prepare", ("WORKGROUP", 63))),
         (Regime::Stream, ("stream", ("COLUMNS", 8))),
+        (Regime::Hold, ("hold", ("KEYS", 8))),
         (Regime::Tile, ("similarity", ("PITCH", 3))),
         (Regime::Tile, ("separation", ("WORKGROUP", 48))),
         (Regime::Tile, ("projection", ("PITCH", 3))),
@@ -106,7 +107,9 @@ fn iteration_counts_know_every_loop() {
         ("export", 1),
         ("finish", 2),
         ("gather", 2),
+        ("hold", 2),
         ("lib/list", 3),
+        ("lib/spread_shared", 2),
         ("lib/workgroup", 3),
         ("merge", 4),
         ("prepare", 2),

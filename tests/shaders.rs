@@ -3,7 +3,7 @@
 
 use attractor::internals::{Access, KERNELS, Kernel, link};
 use naga::back::{glsl, hlsl, msl, spv};
-use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::valid::{Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
 
 /// WebGPU's default limits, less what the drivers may add.
 const WORKGROUP_BYTES: u32 = 14 << 10;
@@ -19,7 +19,9 @@ fn for_each_variant(mut check: impl FnMut(&str, &Kernel, &naga::Module, &ModuleI
                 .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&text)));
             // What `unpack2x16float` asks for; WebGPU has it without a feature.
             let capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-            let info = Validator::new(ValidationFlags::all(), capabilities)
+            let info = Validator::new(ValidationFlags::all(), capabilities | Capabilities::SUBGROUP)
+                .subgroup_stages(ShaderStages::COMPUTE)
+                .subgroup_operations(SubgroupOperationSet::all())
                 .validate(&module)
                 .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&text)));
             check(&name, kernel, &module, &info);
@@ -85,8 +87,9 @@ fn workgroups_fit_the_default_limits() {
 #[test]
 fn every_backend_can_write_them() {
     for_each_variant(|name, kernel, module, info| {
-        let spirv = spv::write_vec(module, info, &spv::Options::default(), None)
-            .unwrap_or_else(|error| panic!("{name}: SPIR-V: {error}"));
+        let options = spv::Options { lang_version: (1, 3), ..Default::default() };
+        let spirv =
+            spv::write_vec(module, info, &options, None).unwrap_or_else(|error| panic!("{name}: SPIR-V: {error}"));
         assert_eq!(spirv[0], 0x0723_0203, "{name}");
 
         let options = msl::Options { fake_missing_bindings: true, lang_version: (2, 0), ..Default::default() };
@@ -95,7 +98,8 @@ fn every_backend_can_write_them() {
         assert!(text.contains("kernel void"), "{name}: {text}");
 
         let mut text = String::new();
-        hlsl::Writer::new(&mut text, &hlsl::Options::default(), &hlsl::PipelineOptions::default())
+        let options = hlsl::Options { shader_model: hlsl::ShaderModel::V6_0, ..Default::default() };
+        hlsl::Writer::new(&mut text, &options, &hlsl::PipelineOptions::default())
             .write(module, info, None)
             .unwrap_or_else(|error| panic!("{name}: HLSL: {error}"));
         assert!(text.contains("numthreads"), "{name}: {text}");

@@ -3,7 +3,7 @@
 mod common;
 
 use attractor::internals::{Hints, Regime};
-use attractor::{Device, Memory, MemoryOptions, Retrieval, RetrieveOptions, Rule};
+use attractor::{Device, Memory, MemoryOptions, Precision, Retrieval, RetrieveOptions, Rule, Separation, Similarity};
 use common::Case;
 
 fn memory(device: &Device, case: &Case, window_bytes: Option<u64>) -> Memory {
@@ -208,6 +208,44 @@ fn a_hundred_thousand_patterns() {
             let case = Case::random(41, batch, 100_003, dim, None, Rule::softmax(2.0));
             check(name, device, &case, None, &Hints::default());
             check(name, device, &case, Some(1 << 20), &Hints::default());
+        }
+    }
+}
+
+/// Queries that invocations hold: widths around each multiple of the columns that are unrolled, values beside keys, more
+/// and fewer queries than an invocation holds, rules, masks and stores.
+#[test]
+fn held_queries() {
+    let hold = Hints { regime: Some(Regime::Hold), ..Hints::default() };
+    for (name, device) in common::gpus() {
+        for (batch, dim, value_dim) in
+            [(1, 1, None), (5, 13, Some(70)), (65, 16, None), (130, 29, Some(3)), (257, 64, None), (40, 127, None)]
+        {
+            let case = Case { steps: 2, ..Case::random(71, batch, 333, dim, value_dim, Rule::softmax(0.8)) };
+            for (window_bytes, rows_per_split, splits, query_block) in
+                [(None, None, None, None), (Some(100 * 512), Some(1), Some(2), Some(33))]
+            {
+                let hints = Hints { rows_per_split, splits, query_block, ..hold.clone() };
+                check(name, device, &case, window_bytes, &hints);
+            }
+        }
+        for (similarity, separation, precision) in [
+            (Similarity::Cosine, Separation::Softmax1, Precision::F32),
+            (Similarity::Euclidean, Separation::Softmax, Precision::I8),
+            (Similarity::Manhattan, Separation::Softmax, Precision::F16),
+        ] {
+            let rule = Rule::new(similarity, separation, 0.9);
+            let mut numbers = common::Numbers(73);
+            let mut case = Case::random(72, 70, 101, 18, Some(7), rule);
+            // -1, 0 and 1: what every store holds as it is.
+            case.keys.iter_mut().chain(case.values.as_mut().unwrap()).for_each(|v| *v = (1.49 * *v).round());
+            case.bias = Some(numbers.vector(101));
+            case.keep = Some((0..70 * 101).map(|_| numbers.unit() > 0.0).collect());
+            case.precision = precision;
+            let options = RetrieveOptions { hints: Hints { garbage: true, ..hold.clone() }, ..case.options() };
+            let Some(got) = case.run(name, device, &options) else { continue };
+            let share = case.judge(&got, 0..70);
+            assert!(share <= 1.0, "{name} {rule:?} {precision:?}: {share:.2} times the bound");
         }
     }
 }

@@ -1,12 +1,12 @@
 //! One dispatch for each kernel: its setting, parameters, bindings and grid.
 
 use super::buffer::Binding;
-use super::plan::LIST_CAPACITY;
+use super::plan::{LIST_CAPACITY, Regime};
 use super::record::{Calls, Work, fold};
 use super::retrieve::{Block, Kind, Task, Wanted};
 use super::shader::{Constant, Substitution};
-use super::{Place, StoredRows, bracket, candidates, compact, cue, export, finish, gather, merge, prepare, projection};
-use super::{refine, separation, sift, similarity, stream, threshold, weigh};
+use super::{Place, StoredRows, bracket, candidates, compact, cue, export, finish, gather, hold, merge, prepare};
+use super::{projection, refine, separation, sift, similarity, stream, threshold, weigh};
 use crate::error::Result;
 use crate::rule::{Separation, Similarity};
 use crate::store::Precision;
@@ -109,7 +109,10 @@ impl Task {
         wanted: Wanted,
         chunk: &Chunk<'_>,
     ) -> Result<()> {
-        let shape = stream::Shape::new(self.plan.stream.queries, wanted.columns());
+        let columns = wanted.columns();
+        let stream = stream::Shape::new(self.plan.stream.queries, columns);
+        let hold = self.plan.hold.summing(columns, wanted.keys);
+        let holds = self.plan.regime == Regime::Hold;
         let (keep, keep_first, keep_stride) = self.keep(block, &chunk.rows.keys);
         let params = stream::Params {
             keep_first,
@@ -122,7 +125,7 @@ impl Task {
             key_vectors: self.shape.key_vectors,
             value_vectors: self.shape.value_vectors,
             key_columns: wanted.keys,
-            columns: wanted.columns(),
+            columns,
             beta: self.beta(),
         };
         let workspace = &self.workspace;
@@ -137,22 +140,32 @@ impl Task {
             &workspace.stats,
             &workspace.sums,
         ];
-        let blocks = shape.blocks(wanted.columns());
-        let grid = [chunk.splits, block.count.div_ceil(shape.queries), blocks];
+        let (each, blocks) = match holds {
+            true => (hold.group(), hold.blocks(columns)),
+            false => (stream.queries, stream.blocks(columns)),
+        };
+        let grid = [chunk.splits, block.count.div_ceil(each), blocks];
         let (count, rows) = (u64::from(block.count), u64::from(chunk.count));
-        let groups = count.div_ceil(shape.queries.into());
-        let (keys_read, sums) = (u64::from(blocks * self.shape.key_vectors), u64::from(wanted.columns()));
+        let groups = u64::from(grid[1]);
+        let (keys_read, sums) = (u64::from(blocks * self.shape.key_vectors), u64::from(columns));
         // Keys that are summed are still in cache from their scores.
         let payload = rows * self.stored_bytes(blocks * self.shape.key_vectors + wanted.values);
         let partials = count * u64::from(chunk.splits) * (8 + 16 * sums);
-        let cues = groups * u64::from(chunk.splits) * u64::from(shape.queries) * 16 * keys_read;
+        let cues = groups * u64::from(chunk.splits) * u64::from(each) * 16 * keys_read;
         let work = Work {
             flops: count * rows * 8 * (keys_read + sums),
             bytes: groups * (payload + rows * term_bytes(chunk)) + cues + partials,
         };
-        let mut constants = shape.constants();
+        let mut fragments = self.compared_fragments();
+        let (kernel, mut constants) = match holds {
+            true => (&hold::KERNEL, hold.constants()),
+            false => (&stream::KERNEL, stream.constants()),
+        };
+        if holds {
+            fragments.extend(hold.fragments());
+        }
         constants.extend(self.compared_constants(chunk));
-        calls.push(&stream::KERNEL, (&constants, &self.compared_fragments()), params, &storage, grid, work).await
+        calls.push(kernel, (&constants, &fragments), params, &storage, grid, work).await
     }
 
     pub async fn similarity(

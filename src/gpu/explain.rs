@@ -56,6 +56,7 @@ impl Engine {
             patterns: self.windows.len(),
             regime: match plan.regime {
                 Regime::Stream => "stream: every stage fused over splits of the patterns",
+                Regime::Hold => "hold: every stage fused, and each invocation has queries of its own",
                 Regime::Tile => "tile: stage by stage over chunks of scores",
             },
             query_block: plan.query_block as usize,

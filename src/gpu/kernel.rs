@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::pace::Pace;
 use super::shader::{self, Constant, Substitution};
 use super::{
-    Context, bracket, buffer, candidates, compact, cue, export, finish, gather, merge, prepare, projection, refine,
-    separation, sift, similarity, stream, threshold, weigh,
+    Context, bracket, buffer, candidates, compact, cue, export, finish, gather, hold, merge, prepare, projection,
+    refine, separation, sift, similarity, stream, threshold, weigh,
 };
 use crate::error::Result;
 
@@ -92,9 +92,9 @@ macro_rules! params {
 
         impl Params {
             /// With what comes first in every shader's: the base and width of its grid (`lib/grid`).
-            const FIELDS: &[(&str, usize)] =
+            pub const FIELDS: &[(&str, usize)] =
                 &[("base", 0), $((stringify!($field), 16 + std::mem::offset_of!(Params, $field)),)*];
-            const SIZE: usize = 16 + size_of::<Params>();
+            pub const SIZE: usize = 16 + size_of::<Params>();
         }
     };
 }
@@ -106,6 +106,7 @@ pub const KERNELS: &[&Kernel] = &[
     &compact::KERNEL,
     &cue::KERNEL,
     &stream::KERNEL,
+    &hold::KERNEL,
     &similarity::KERNEL,
     &separation::KERNEL,
     &sift::KERNEL,

@@ -13,6 +13,7 @@ mod explain;
 mod export;
 mod finish;
 mod gather;
+mod hold;
 mod job;
 mod kernel;
 mod merge;
@@ -242,6 +243,11 @@ impl Context {
         }
     }
 
+    /// What an invocation can hold.
+    fn hold(&self) -> hold::Ability {
+        hold::Ability::new(self.adapter.device_type, self.device.features())
+    }
+
     /// A stamp that no other run of this device has, and that no buffer holds by chance: never zero.
     fn next_stamp(&self) -> u32 {
         0x5a00_0001 ^ (self.stamp.fetch_add(1, Ordering::Relaxed) & 0x00ff_ffff).rotate_left(1)
@@ -460,6 +466,7 @@ impl Engine {
             key_vectors: (self.layout.key_stride() / 4) as u32,
             value_vectors: (self.layout.value_stride() / 4) as u32,
             parallel: self.context.parallel(),
+            hold: self.context.hold(),
             fused: softmax,
             lists: !softmax || weighs || options.energy || options.trace,
             cue: rule.similarity == Similarity::Cosine,

@@ -3,8 +3,8 @@
 
 use super::shader::Constant;
 use super::{
-    bracket, candidates, compact, cue, export, finish, gather, merge, prepare, projection, refine, separation, sift,
-    similarity, stream, threshold, weigh,
+    bracket, candidates, compact, cue, export, finish, gather, hold, merge, prepare, projection, refine, separation,
+    sift, similarity, stream, threshold, weigh,
 };
 
 /// The most loop iterations that one invocation may make. Mesa's software drivers silently end an invocation after
@@ -28,12 +28,17 @@ pub const LIST_TOP: u32 = 1024;
 const CHUNK: u64 = 65_536;
 /// Batches up to this size stream; larger ones go tile by tile.
 const FEW: u64 = 16;
+/// Patterns of a split for which a query is worth fetching into registers.
+const HELD_ROWS: u64 = 256;
 
 /// How queries are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Regime {
     /// Every stage fused over splits of the patterns: reads each pattern once for few queries.
     Stream,
+    /// Every stage fused over splits of the patterns, each invocation with queries of its own: shares each pattern among
+    /// many queries that are narrow enough to be held in registers.
+    Hold,
     /// Stage by stage over chunks of scores: shares each pattern among many queries.
     Tile,
 }
@@ -71,6 +76,8 @@ pub struct Shape {
     pub value_vectors: u32,
     /// Workgroups that keep the device busy.
     pub parallel: u64,
+    /// What an invocation can hold.
+    pub hold: hold::Ability,
     /// Whether the rule can be computed in one pass with every stage fused.
     pub fused: bool,
     /// Whether queries have lists of candidates: sparse rules, top-k, and reports.
@@ -96,6 +103,8 @@ pub struct Plan {
     pub splits: u32,
     /// The stream kernel's shape when it sums over the widest rows.
     pub stream: stream::Shape,
+    /// The hold kernel's shape when it sums over the keys.
+    pub hold: hold::Shape,
 }
 
 impl Plan {
@@ -108,10 +117,19 @@ impl Plan {
         let query_block = hints.query_block.map_or(query_block, |asked| u64::from(asked.max(1)).min(query_block));
         let query_block = query_block.min(shape.batch.max(1));
         let few = if hints.query_block.is_some() { query_block } else { shape.batch };
-        let regime = if few <= FEW { Regime::Stream } else { Regime::Tile };
-        let regime = if shape.fused { hints.regime.unwrap_or(regime) } else { Regime::Tile };
+        let regime = match few {
+            0..=FEW => Regime::Stream,
+            _ if shape.worth_holding() => Regime::Hold,
+            _ => Regime::Tile,
+        };
+        let regime = match hints.regime.unwrap_or(regime) {
+            _ if !shape.fused => Regime::Tile,
+            Regime::Hold if !shape.holdable() => Regime::Tile,
+            regime => regime,
+        };
         let (rows_per_split, splits, stream) = match regime {
             Regime::Stream => stream_sizes(shape, hints, query_block, columns),
+            Regime::Hold => hold_sizes(shape, hints, query_block, columns),
             Regime::Tile => tile_sizes(shape, hints, query_block, columns),
         };
         Self {
@@ -120,6 +138,7 @@ impl Plan {
             rows_per_split: rows_per_split as u32,
             splits: splits as u32,
             stream,
+            hold: hold::Shape::new(&shape.hold, query_block, shape.key_vectors),
         }
     }
 
@@ -138,7 +157,7 @@ impl Plan {
     /// Floats from one query's scores to the next, in the tile regime.
     pub fn score_stride(&self) -> u32 {
         match self.regime {
-            Regime::Stream => 0,
+            Regime::Stream | Regime::Hold => 0,
             Regime::Tile => self.chunk(),
         }
     }
@@ -168,6 +187,7 @@ impl Plan {
         ];
         let regime = match self.regime {
             Regime::Stream => self.stream.iterations(rows, shape.key_vectors.into()),
+            Regime::Hold => self.hold.iterations(rows),
             Regime::Tile => [
                 similarity::iterations(shape.key_vectors.into()),
                 separation::iterations(rows),
@@ -194,6 +214,16 @@ impl Shape {
     /// Column vectors of the widest sums: keys, and values where there are some.
     pub fn columns(&self) -> u32 {
         self.key_vectors + self.value_vectors
+    }
+
+    /// Whether an invocation can hold a query.
+    fn holdable(&self) -> bool {
+        self.key_vectors <= self.hold.vectors
+    }
+
+    /// Whether that is faster than stage by stage.
+    fn worth_holding(&self) -> bool {
+        self.holdable() && self.batch.saturating_mul(self.patterns * u64::from(self.key_vectors)) >= self.hold.least
     }
 }
 
@@ -222,6 +252,21 @@ fn stream_sizes(shape: &Shape, hints: &Hints, block: u64, columns: u32) -> (u64,
     let splits =
         splits.min((SCRATCH / (block * partial_bytes)).clamp(1, 1024)).min(shape.patterns.div_ceil(rows).max(1));
     (rows, splits, stream::Shape::new(queries, columns))
+}
+
+fn hold_sizes(shape: &Shape, hints: &Hints, block: u64, columns: u32) -> (u64, u64, stream::Shape) {
+    let hold = hold::Shape::new(&shape.hold, block, shape.key_vectors);
+    let wanted = shape.parallel.div_ceil(block.div_ceil(hold.group().into()));
+    let mut rows = shape.patterns.div_ceil(wanted).max(HELD_ROWS).next_multiple_of(hold::SPAN);
+    if let Some(asked) = hints.rows_per_split {
+        rows = u64::from(asked).clamp(1, shape.patterns.max(1)).next_multiple_of(hold::SPAN);
+    }
+    while !hints.unbounded && rows > hold::SPAN && hold.iterations(rows) > ITERATION_LIMIT {
+        rows = (rows / 2).next_multiple_of(hold::SPAN);
+    }
+    let most = (SCRATCH / (block * (8 + 16 * u64::from(columns)))).clamp(1, 1024);
+    let splits = hints.splits.map_or(most, |asked| u64::from(asked.max(1)).min(most));
+    (rows, splits.min(shape.patterns.div_ceil(rows).max(1)), stream::Shape::new(1, columns))
 }
 
 fn tile_sizes(shape: &Shape, hints: &Hints, block: u64, columns: u32) -> (u64, u64, stream::Shape) {
@@ -376,6 +421,10 @@ mod tests {
                         key_vectors,
                         value_vectors,
                         parallel,
+                        hold: hold::Ability::new(
+                            if parallel == 4 { wgpu::DeviceType::Cpu } else { wgpu::DeviceType::DiscreteGpu },
+                            if all { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() },
+                        ),
                         fused: parallel == 512 || !all,
                         lists: all,
                         cue: all,
@@ -389,7 +438,7 @@ mod tests {
 
     fn hints() -> Vec<Hints> {
         let mut all = vec![Hints::default()];
-        for regime in [Regime::Stream, Regime::Tile] {
+        for regime in [Regime::Stream, Regime::Hold, Regime::Tile] {
             for rows_per_split in [None, Some(1), Some(1 << 31)] {
                 for splits in [None, Some(1), Some(u32::MAX)] {
                     for query_block in [None, Some(3), Some(u32::MAX)] {

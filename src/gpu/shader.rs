@@ -16,6 +16,8 @@ const FRAGMENTS: &[(&str, &str)] = &[
     ("lib/records", include_str!("../../shaders/lib/records.wgsl")),
     ("lib/score", include_str!("../../shaders/lib/score.wgsl")),
     ("lib/source", include_str!("../../shaders/lib/source.wgsl")),
+    ("lib/spread_shared", include_str!("../../shaders/lib/spread_shared.wgsl")),
+    ("lib/spread_subgroup", include_str!("../../shaders/lib/spread_subgroup.wgsl")),
     ("lib/stored_f16", include_str!("../../shaders/lib/stored_f16.wgsl")),
     ("lib/stored_f32", include_str!("../../shaders/lib/stored_f32.wgsl")),
     ("lib/stored_i8", include_str!("../../shaders/lib/stored_i8.wgsl")),

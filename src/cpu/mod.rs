@@ -8,6 +8,7 @@
 mod energy;
 mod merge;
 mod partial;
+mod plain;
 mod product;
 mod projection;
 mod report;

@@ -41,11 +41,11 @@ pub(super) struct Plan<'a> {
     /// The rule's separation, a top-k of everything being softmax.
     pub separation: Separation,
     extent: Extent,
-    level: Level,
-    form: Form,
+    pub(super) level: Level,
+    pub(super) form: Form,
     /// Queries of one block.
     block: usize,
-    splits: usize,
+    pub(super) splits: usize,
     /// The most entries of one query's list in one split.
     limit: usize,
 }
@@ -88,10 +88,10 @@ struct Recall {
 }
 
 /// The answer to one query, but for its rows.
-struct Answer {
-    steps: u32,
-    change: f32,
-    status: Status,
+pub(super) struct Answer {
+    pub steps: u32,
+    pub change: f32,
+    pub status: Status,
     trace: Vec<f64>,
     energy: Option<f64>,
     report: report::Report,
@@ -116,6 +116,7 @@ impl Engine {
         let stored = alive.map_or(patterns, |alive| alive.iter().filter(|alive| **alive).count());
         // Blocks that need not be made anew go their own way, in little memory.
         let wave = if options.stops_early() { WAVE } else { plan.block };
+        let plain = plan.is_plain(options);
         let (columns, output_columns) = (layout.dim, layout.output_dim());
         let (mut state, mut output) = (vec![0.0; batch * columns], vec![0.0; batch * output_columns]);
         let answers: Vec<Vec<Answer>> = queries
@@ -123,7 +124,10 @@ impl Engine {
             .zip(state.par_chunks_mut(wave * columns))
             .zip(output.par_chunks_mut(wave * output_columns))
             .enumerate()
-            .map(|(number, ((rows, state), output))| plan.wave(number * wave, rows, (state, output), options, stored))
+            .map(|(number, ((rows, state), output))| {
+                let plain = if plain { plan.plain(rows, state, output) } else { None };
+                plain.unwrap_or_else(|| plan.wave(number * wave, rows, (state, output), options, stored))
+            })
             .collect();
 
         let top = options.top.min(patterns);
@@ -237,6 +241,11 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Whether one scan answers a query, from rough scores.
+    pub(super) fn is_online(&self, query: &Query) -> bool {
+        matches!(self.way(query), Way::Online)
+    }
+
     /// What may have weight, were scores out of order by up to `slack`.
     fn keep(&self, slack: f64) -> Keep {
         match self.separation {
@@ -316,12 +325,7 @@ impl<'a> Plan<'a> {
             Scan::Online(online) => {
                 let plus_one = self.separation == Separation::Softmax1;
                 let weigher = softmax::weigher(online.max, online.sum, plus_one);
-                let total = match weigher {
-                    Weigher::Softmax { sum, .. } => sum,
-                    // The sums are zeros.
-                    _ => 1.0,
-                };
-                let share = 1.0 / total;
+                let share = weigher.share();
                 // Zero has one sign, whatever was skipped on the way.
                 let mean = |sums: Vec<f32>| wide(|| sums.iter().map(|sum| f64::from(*sum) * share + 0.0).collect());
                 Some(Solved { weigher, support: None, sums: Some((mean(online.keys), mean(online.values))) })
@@ -435,7 +439,7 @@ impl<'a> Plan<'a> {
 
     /// The answers to one wave of queries, the first of which is number `first` of the batch; their states and outputs go
     /// into the rows of `into`.
-    fn wave(
+    pub(super) fn wave(
         &self,
         first: usize,
         rows: &[f32],
@@ -488,7 +492,7 @@ impl<'a> Plan<'a> {
                 })
                 .collect();
             active.par_iter_mut().with_min_len(FEW).zip(sums).for_each(|(recall, (solved, keys, sums))| {
-                recall.exact = !matches!(self.way(&recall.query), Way::Online);
+                recall.exact = !self.is_online(&recall.query);
                 let row = &rows[(recall.query.position - first) * dim..][..dim];
                 let known = options.clamp.as_ref().map(|clamp| &clamp[recall.query.position * dim..][..dim]);
                 recall.advance(&solved, keys, row, known);
@@ -559,6 +563,15 @@ impl<'a> Plan<'a> {
             energy,
             report,
         }
+    }
+}
+
+impl Answer {
+    /// The answer after one step, of which nothing more is reported.
+    pub(super) fn of_step(weigher: Weigher, change: f32) -> Self {
+        let status = if weigher.is_nothing() { Status::NothingLeft } else { Status::Answered };
+        let (trace, report) = (Vec::new(), report::Report::default());
+        Self { steps: 1, change, status, trace, energy: None, report }
     }
 }
 

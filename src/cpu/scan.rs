@@ -116,6 +116,33 @@ fn sums(
     range: &Range<usize>,
     values: bool,
 ) -> Vec<Scan> {
+    let form = block.form;
+    let (running, lanes, strides, sums) = matrices(walk, level, block, queries, range, values);
+    let [keys, values] = [0, 1].map(|i| match form {
+        Form::Panel => columns(&sums[i], lanes, strides[i]),
+        Form::Rows => sums[i].chunks(row_of_sums(strides[i]).max(1)).map(|row| row[..strides[i]].to_vec()).collect(),
+    });
+    let rows = keys.into_iter().zip(values.into_iter().chain(std::iter::repeat(Vec::new())));
+    rows.take(block.queries)
+        .enumerate()
+        .map(|(q, (keys, values))| Scan::Online(Online { max: running.max(q), sum: running.sum(q), keys, values }))
+        .collect()
+}
+
+/// The running maxima and sums of a block, how many lanes it has, and the sums of keys and of values as the scan leaves
+/// them: of a panel, row after row of as many floats as there are lanes.
+type Matrices = (Running, usize, [usize; 2], [Vec<f32>; 2]);
+
+/// What the patterns of `range` leave of the queries that `block` packs; `queries` may be left out where every pattern may
+/// be used.
+pub(super) fn matrices(
+    walk: &Walk<'_>,
+    level: Level,
+    block: &Block,
+    queries: &[&Query],
+    range: &Range<usize>,
+    values: bool,
+) -> Matrices {
     let layout = walk.engine.layout;
     let form = block.form;
     let strides = [layout.key_stride(), if values { layout.value_stride() } else { 0 }];
@@ -134,15 +161,7 @@ fn sums(
             }
         }
     });
-    let [keys, values] = [0, 1].map(|i| match form {
-        Form::Panel => columns(&sums[i], lanes, strides[i]),
-        Form::Rows => sums[i].chunks(row_of_sums(strides[i]).max(1)).map(|row| row[..strides[i]].to_vec()).collect(),
-    });
-    let rows = keys.into_iter().zip(values.into_iter().chain(std::iter::repeat(Vec::new())));
-    rows.take(block.queries)
-        .enumerate()
-        .map(|(q, (keys, values))| Scan::Online(Online { max: running.max(q), sum: running.sum(q), keys, values }))
-        .collect()
+    (running, lanes, strides, sums)
 }
 
 /// The columns of a matrix of `columns` columns and `length` rows, a few rows at a time while they are in cache.

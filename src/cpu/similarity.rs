@@ -5,6 +5,7 @@
 use super::product::{Absolute, Matrix, Squared, Term, Times, product};
 use super::simd::{MOST_LANES, Simd, Work, wide};
 use crate::rule::Similarity;
+use crate::store::stride;
 
 /// Partial sums kept side by side, so that the compiler can use vector registers without reordering any sum.
 const LANES: usize = 8;
@@ -41,15 +42,22 @@ pub(super) struct Query {
 
 impl Query {
     pub fn new(position: usize, exact: Vec<f64>) -> Self {
-        let norm = wide(|| {
-            let mut squares = [0.0; LANES];
-            for x in exact.chunks(LANES) {
-                x.iter().zip(&mut squares).for_each(|(x, sum)| *sum += x * x);
-            }
-            squares.iter().sum::<f64>().sqrt()
-        });
+        let norm = wide(|| norm(&exact));
         Self { position, exact, norm }
     }
+}
+
+/// The norm of a row, in [`LANES`] interleaved partial sums; zeros after it change nothing.
+#[inline(always)]
+pub(super) fn norm<T: Copy + Into<f64>>(row: &[T]) -> f64 {
+    let mut squares = [0.0; LANES];
+    for part in row.chunks(LANES) {
+        for (x, sum) in part.iter().zip(&mut squares) {
+            let x: f64 = (*x).into();
+            *sum += x * x;
+        }
+    }
+    squares.iter().sum::<f64>().sqrt()
 }
 
 /// `similarity(x, k)` in `f64`, for a key of norm `norm`. Euclidean is computed from differences: expanding the square
@@ -142,6 +150,28 @@ impl Block {
             }
         });
         Self { form, queries: queries.len(), width, data }
+    }
+
+    /// The panel of [`Block::new`] of the states that are `rows` of `dim`, with their norms: the same bits, and no state in
+    /// `f64` on the way.
+    pub fn panel(similarity: Similarity, lanes: usize, rows: &[f32], dim: usize, norms: &[f64]) -> Self {
+        let (width, depth) = (norms.len().next_multiple_of(lanes), stride(dim));
+        let mut data = vec![0.0; width * depth];
+        wide(|| {
+            // A cache line of each query at a time.
+            for (part, to) in data.chunks_mut(16 * width).enumerate() {
+                for (q, (row, norm)) in rows.chunks_exact(dim).zip(norms).enumerate() {
+                    let row = &row[(16 * part).min(dim)..];
+                    for (to, x) in to[q..].iter_mut().step_by(width).zip(row) {
+                        *to = match similarity {
+                            Similarity::Cosine => (f64::from(*x) * (1.0 / norm.max(SMALLEST_NORM))) as f32,
+                            _ => *x,
+                        };
+                    }
+                }
+            }
+        });
+        Self { form: Form::Panel, queries: norms.len(), width, data }
     }
 }
 

@@ -48,6 +48,15 @@ impl Weigher {
         matches!(self, Self::Nothing)
     }
 
+    /// What sums of rows by softmax weights that are not normalised are multiplied by.
+    pub fn share(&self) -> f64 {
+        match self {
+            Self::Softmax { sum, .. } => 1.0 / sum,
+            // The sums are zeros.
+            _ => 1.0,
+        }
+    }
+
     /// The weight of an entry of the row.
     pub fn weight(&self, entry: Entry) -> f64 {
         match *self {

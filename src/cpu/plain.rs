@@ -1,0 +1,124 @@
+//! One step of softmax for a block of many queries, where nothing but the answers is asked for: rows of `f32` to rows of
+//! `f32`, with the bits of the general way and none of its rows in `f64`.
+
+use super::retrieve::{Answer, Plan};
+use super::scan;
+use super::separation::{Weigher, softmax};
+use super::simd::wide;
+use super::similarity::{Block, Form, Query, norm};
+use crate::retrieval::{RetrieveOptions, WeightsOf};
+use crate::rule::Separation;
+use crate::store::stride;
+
+/// Floats of a cache line.
+const LINE: usize = 16;
+
+impl Plan<'_> {
+    /// Whether [`Plan::plain`] serves this retrieval.
+    pub(super) fn is_plain(&self, options: &RetrieveOptions) -> bool {
+        let usable = self.walk.usable;
+        let reports = options.energy || options.trace || options.statistics || options.top > 0;
+        matches!(self.separation, Separation::Softmax | Separation::Softmax1)
+            && (self.form, self.splits) == (Form::Panel, 1)
+            && self.walk.engine.layout.value_dim.is_none()
+            && (usable.alive.is_none() && usable.mask.is_none() && options.clamp.is_none())
+            && (options.max_steps() == 1 && !options.stops_early())
+            && !reports
+            && matches!(options.weights, WeightsOf::None)
+    }
+
+    /// The answers to queries that are all one block; their states, which are their outputs, too, go into the rows of
+    /// `state` and `output`. `None`, and nothing is written, where one of them cannot go by rough scores.
+    pub(super) fn plain(&self, rows: &[f32], state: &mut [f32], output: &mut [f32]) -> Option<Vec<Answer>> {
+        let engine = self.walk.engine;
+        let dim = engine.layout.dim;
+        let norms: Vec<f64> = wide(|| rows.chunks_exact(dim).map(norm).collect());
+        // What decides the way is the norm alone.
+        let mut query = Query { position: 0, exact: vec![0.0; stride(dim)], norm: 0.0 };
+        for norm in &norms {
+            query.norm = *norm;
+            if !self.is_online(&query) {
+                return None;
+            }
+        }
+        let similarity = engine.rule.similarity;
+        let block = Block::panel(similarity, self.level.lanes(), rows, dim, &norms);
+        let (running, lanes, _, [sums, _]) =
+            scan::matrices(&self.walk, self.level, &block, &[], &self.walk.range, false);
+        let plus_one = self.separation == Separation::Softmax1;
+        let weighers: Vec<Weigher> =
+            (0..norms.len()).map(|q| softmax::weigher(running.max(q), running.sum(q), plus_one)).collect();
+        let mut changes = vec![0.0f64; norms.len()];
+        wide(|| {
+            for (part, sums) in sums.chunks(LINE * lanes).enumerate() {
+                let columns = LINE * part..dim.min(LINE * (part + 1));
+                for (q, (weigher, change)) in weighers.iter().zip(&mut changes).enumerate() {
+                    let share = weigher.share();
+                    let sums = sums[q..].iter().step_by(lanes);
+                    let to = &mut state[q * dim..(q + 1) * dim][columns.clone()];
+                    for ((to, x), sum) in to.iter_mut().zip(&rows[q * dim..][columns.clone()]).zip(sums) {
+                        // Zero has one sign, whatever was skipped on the way.
+                        let next = f64::from(*sum) * share + 0.0;
+                        let moved = (f64::from(*x) - next).abs();
+                        *change = if moved > *change { moved } else { *change };
+                        *to = next as f32;
+                    }
+                }
+            }
+        });
+        output.copy_from_slice(state);
+        Some(
+            weighers
+                .into_iter()
+                .zip(changes)
+                .map(|(weigher, change)| Answer::of_step(weigher, change as f32))
+                .collect(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cpu::Engine;
+    use crate::retrieval::RetrieveOptions;
+    use crate::rule::{Rule, Separation, Similarity};
+    use crate::store::{Growth, Layout, NewRows, Precision};
+
+    use super::Plan;
+
+    #[test]
+    fn it_gives_the_bits_of_the_general_way() {
+        let numbers = |seed: usize, length: usize| -> Vec<f32> {
+            (0..length).map(|i| ((i * 7919 + seed * 104_729) % 1009) as f32 / 504.5 - 1.0).collect()
+        };
+        for dim in [1, 6, 16, 30, 33, 150] {
+            for (similarity, separation) in [
+                (Similarity::Dot, Separation::Softmax),
+                (Similarity::Cosine, Separation::Softmax1),
+                (Similarity::Euclidean, Separation::Softmax),
+            ] {
+                let layout = Layout { dim, value_dim: None, precision: Precision::F32, bias: false, max_rows: 1000 };
+                let mut engine = Engine::new(layout, Rule::new(similarity, separation, 0.1));
+                engine.reserve(300, Growth::Doubling).unwrap();
+                engine.add(&NewRows { keys: &numbers(1, 300 * dim), values: None, bias: None });
+                let options = RetrieveOptions::steps(1);
+                // A block is full where it is so many queries.
+                let batch = 2 * Plan::new(engine.walk(&options, None), 100).level.lanes();
+                for batch in [batch, batch - 1] {
+                    let plan = Plan::new(engine.walk(&options, None), batch);
+                    assert!(plan.is_plain(&options) && !plan.is_plain(&RetrieveOptions::steps(2)));
+                    let queries = numbers(2, batch * dim);
+                    let mut rows = [(); 4].map(|()| vec![f32::NAN; batch * dim]);
+                    let [state, output, general_state, general_output] = &mut rows;
+                    let plain = plan.plain(&queries, state, output).expect("every query goes by rough scores");
+                    let general = plan.wave(0, &queries, (general_state, general_output), &options, 300);
+                    assert_eq!((&*state, &*output), (&*general_state, &*general_output), "{similarity:?} d {dim}");
+                    let told = |answers: Vec<super::Answer>| -> Vec<_> {
+                        answers.into_iter().map(|answer| (answer.steps, answer.change, answer.status)).collect()
+                    };
+                    assert_eq!(told(plain), told(general), "{similarity:?} d {dim}");
+                }
+            }
+        }
+    }
+}

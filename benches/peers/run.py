@@ -52,12 +52,14 @@ ROWS = [
 # What burn is asked for, and how far ahead of it ours is to be: the least, and the aim.
 BURN_ROWS = ("S3", "S4a", "S4b")
 BURN_ASKED = (1.2, 3.0)
-# Time against N and against B: one of ours, each beside the smallest.
+# Time against N (of one query: alone) and against B: one of ours, each beside the smallest.
 GROWTH = {
     "N": [dict(batch=32, patterns=n, dim=64) for n in (1 << 16, 1 << 17, 1 << 18, 1 << 19)],
-    "N, one query": [dict(batch=1, patterns=n, dim=64) for n in (1 << 16, 1 << 17, 1 << 18, 1 << 19, 1 << 20)],
+    "N alone": [dict(batch=1, patterns=n, dim=64) for n in (1 << 16, 1 << 17, 1 << 18, 1 << 19, 1 << 20)],
     "B": [dict(batch=b, patterns=16384, dim=64) for b in (1, 2, 4, 7, 8, 9, 16, 17, 32, 33, 64, 128, 256, 512)],
 }
+# Where the peer is measured, too.
+PEER_GROWTH = ("N", "N alone")
 
 
 class Runner:
@@ -157,6 +159,7 @@ def main():
     parse.add_argument("--seconds", type=float, default=0.4, help="of each side in each round")
     parse.add_argument("--rows", default="", help="a comma-separated choice; `none` for growth alone")
     parse.add_argument("--growth", action="store_true")
+    parse.add_argument("--against", default="", help="of growth, a comma-separated choice of what against")
     parse.add_argument("--measure", default=str(ROOT / "target/release/examples/measure"))
     parse.add_argument("--out", default=None)
     arguments = parse.parse_args()
@@ -283,22 +286,39 @@ def main():
         print(row, flush=True)
         results.append(line)
     growth = []
-    for what, requests in GROWTH.items() if arguments.growth else ():
+    against = [name.strip() for name in arguments.against.split(",") if name] or list(GROWTH)
+    for what in against if arguments.growth else ():
+        requests = GROWTH[what]
         print(f"\nTime against {what}:")
-        times = [[] for _ in requests]
+        times, peer_times = [[] for _ in requests], [[] for _ in requests]
+        # On a machine with busy neighbours the least of many is what can be compared.
+        least, peer_least = [float("inf")] * len(requests), [float("inf")] * len(requests)
         # Round by round over all sizes, so that a drift of the machine bends no curve.
         for _ in range(arguments.rounds):
             for place, request in enumerate(requests):
                 told = ours.ask(op="prepare", **request, **where)
                 run = told if "failed" in told else ours.ask(op="run", seconds=arguments.seconds / 2)
                 times[place].append(statistics.median(run["times"]) if "times" in run else float("nan"))
-        for request, these in zip(requests, times):
+                least[place] = min(least[place], *run.get("times", ()), float("inf"))
+                if other_side and what in PEER_GROWTH:
+                    told = other_side.ask(op="prepare", **request, **told_of_device)
+                    run = told if "failed" in told else other_side.ask(op="run", seconds=arguments.seconds / 2)
+                    if "times" in run:
+                        peer_times[place].append(statistics.median(run["times"]))
+                        peer_least[place] = min(peer_least[place], *run["times"])
+        for place, (request, these, theirs) in enumerate(zip(requests, times, peer_times)):
             scale = request["patterns"] * request["batch"]
             first = requests[0]["patterns"] * requests[0]["batch"]
             mine = statistics.median(these)
             share = statistics.median(t / f for t, f in zip(these, times[0])) / (scale / first)
-            print(f"  B {request['batch']:>4} N {request['patterns']:>8} {shown(mine):>11}  {share:.3f} of linear growth")
-            growth.append(dict(against=what, request=request, time=mine, of_linear=share))
+            told = f"  B {request['batch']:>4} N {request['patterns']:>8} {shown(mine):>11}  {share:.3f} of linear growth"
+            told += f", least {shown(least[place])}"
+            line = dict(against=what, request=request, time=mine, least=least[place], of_linear=share)
+            if theirs:
+                line.update(theirs=statistics.median(theirs), theirs_least=peer_least[place], peer=arguments.peer)
+                told += f"; {arguments.peer} {shown(line['theirs'])}, least {shown(line['theirs_least'])}"
+            print(told, flush=True)
+            growth.append(line)
     for note in notes:
         print(note)
     for runner in (ours, other, other_side):

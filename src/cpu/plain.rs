@@ -12,6 +12,8 @@ use crate::store::stride;
 
 /// Floats of a cache line.
 const LINE: usize = 16;
+/// Blocks that share what is fetched of the patterns.
+pub(super) const PANELS: usize = 2;
 
 impl Plan<'_> {
     /// Whether [`Plan::plain`] serves this retrieval.
@@ -27,7 +29,7 @@ impl Plan<'_> {
             && matches!(options.weights, WeightsOf::None)
     }
 
-    /// The answers to queries that are all one block; their states, which are their outputs, too, go into the rows of
+    /// The answers to queries of up to [`PANELS`] blocks; their states, which are their outputs, too, go into the rows of
     /// `state` and `output`. `None`, and nothing is written, where one of them cannot go by rough scores.
     pub(super) fn plain(&self, rows: &[f32], state: &mut [f32], output: &mut [f32]) -> Option<Vec<Answer>> {
         let engine = self.walk.engine;
@@ -41,20 +43,42 @@ impl Plan<'_> {
                 return None;
             }
         }
-        let similarity = engine.rule.similarity;
-        let block = Block::panel(similarity, self.level.lanes(), rows, dim, &norms);
-        let (running, lanes, _, [sums, _]) =
-            scan::matrices(&self.walk, self.level, &block, &[], &self.walk.range, false);
+        let (similarity, lanes) = (engine.rule.similarity, self.level.lanes());
+        let blocks: Vec<Block> = rows
+            .chunks(self.block * dim)
+            .zip(norms.chunks(self.block))
+            .map(|(rows, norms)| Block::panel(similarity, lanes, rows, dim, norms))
+            .collect();
+        let scanned = scan::panels(&self.walk, self.level, &blocks);
+        let rows = rows.chunks(self.block * dim).zip(state.chunks_mut(self.block * dim));
+        let answers = blocks.iter().zip(scanned).zip(rows).flat_map(|((block, (running, sums)), (rows, state))| {
+            self.settle_panel(block, &running, &sums, rows, state)
+        });
+        let answers = answers.collect();
+        output.copy_from_slice(state);
+        Some(answers)
+    }
+
+    /// The answers to the queries of one panel, from what a scan has left of it.
+    fn settle_panel(
+        &self,
+        block: &Block,
+        running: &softmax::Running,
+        sums: &[f32],
+        rows: &[f32],
+        state: &mut [f32],
+    ) -> Vec<Answer> {
+        let dim = self.walk.engine.layout.dim;
         let plus_one = self.separation == Separation::Softmax1;
         let weighers: Vec<Weigher> =
-            (0..norms.len()).map(|q| softmax::weigher(running.max(q), running.sum(q), plus_one)).collect();
-        let mut changes = vec![0.0f64; norms.len()];
+            (0..block.queries).map(|q| softmax::weigher(running.max(q), running.sum(q), plus_one)).collect();
+        let mut changes = vec![0.0f64; block.queries];
         wide(|| {
-            for (part, sums) in sums.chunks(LINE * lanes).enumerate() {
-                let columns = LINE * part..dim.min(LINE * (part + 1));
+            for (part, sums) in sums.chunks(LINE * block.width).enumerate() {
+                let columns = (LINE * part).min(dim)..dim.min(LINE * (part + 1));
                 for (q, (weigher, change)) in weighers.iter().zip(&mut changes).enumerate() {
                     let share = weigher.share();
-                    let sums = sums[q..].iter().step_by(lanes);
+                    let sums = sums[q..].iter().step_by(block.width);
                     let to = &mut state[q * dim..(q + 1) * dim][columns.clone()];
                     for ((to, x), sum) in to.iter_mut().zip(&rows[q * dim..][columns.clone()]).zip(sums) {
                         // Zero has one sign, whatever was skipped on the way.
@@ -66,14 +90,7 @@ impl Plan<'_> {
                 }
             }
         });
-        output.copy_from_slice(state);
-        Some(
-            weighers
-                .into_iter()
-                .zip(changes)
-                .map(|(weigher, change)| Answer::of_step(weigher, change as f32))
-                .collect(),
-        )
+        weighers.into_iter().zip(changes).map(|(weigher, change)| Answer::of_step(weigher, change as f32)).collect()
     }
 }
 
@@ -104,7 +121,7 @@ mod tests {
                 let options = RetrieveOptions::steps(1);
                 // A block is full where it is so many queries.
                 let batch = 2 * Plan::new(engine.walk(&options, None), 100).level.lanes();
-                for batch in [batch, batch - 1] {
+                for batch in [batch, batch - 1, batch + 1, 2 * batch] {
                     let plan = Plan::new(engine.walk(&options, None), batch);
                     assert!(plan.is_plain(&options) && !plan.is_plain(&RetrieveOptions::steps(2)));
                     let queries = numbers(2, batch * dim);

@@ -4,6 +4,7 @@
 use rayon::prelude::*;
 
 use super::merge::{Candidates, Keep, Scan};
+use super::plain::PANELS;
 use super::scan::{self, Into};
 use super::separation::{Entry, Weigher, entmax, passes, softmax};
 use super::simd::{Level, wide};
@@ -44,7 +45,7 @@ pub(super) struct Plan<'a> {
     pub(super) level: Level,
     pub(super) form: Form,
     /// Queries of one block.
-    block: usize,
+    pub(super) block: usize,
     pub(super) splits: usize,
     /// The most entries of one query's list in one split.
     limit: usize,
@@ -114,9 +115,13 @@ impl Engine {
         let patterns = walk.usable.patterns;
         let plan = Plan::new(walk, options.plan_for.unwrap_or(batch));
         let stored = alive.map_or(patterns, |alive| alive.iter().filter(|alive| **alive).count());
-        // Blocks that need not be made anew go their own way, in little memory.
-        let wave = if options.stops_early() { WAVE } else { plan.block };
         let plain = plan.is_plain(options);
+        // Blocks that need not be made anew go their own way, in little memory.
+        let wave = match options.stops_early() {
+            true => WAVE,
+            false if plain => plan.block * PANELS,
+            false => plan.block,
+        };
         let (columns, output_columns) = (layout.dim, layout.output_dim());
         let (mut state, mut output) = (vec![0.0; batch * columns], vec![0.0; batch * output_columns]);
         let answers: Vec<Vec<Answer>> = queries

@@ -116,33 +116,6 @@ fn sums(
     range: &Range<usize>,
     values: bool,
 ) -> Vec<Scan> {
-    let form = block.form;
-    let (running, lanes, strides, sums) = matrices(walk, level, block, queries, range, values);
-    let [keys, values] = [0, 1].map(|i| match form {
-        Form::Panel => columns(&sums[i], lanes, strides[i]),
-        Form::Rows => sums[i].chunks(row_of_sums(strides[i]).max(1)).map(|row| row[..strides[i]].to_vec()).collect(),
-    });
-    let rows = keys.into_iter().zip(values.into_iter().chain(std::iter::repeat(Vec::new())));
-    rows.take(block.queries)
-        .enumerate()
-        .map(|(q, (keys, values))| Scan::Online(Online { max: running.max(q), sum: running.sum(q), keys, values }))
-        .collect()
-}
-
-/// The running maxima and sums of a block, how many lanes it has, and the sums of keys and of values as the scan leaves
-/// them: of a panel, row after row of as many floats as there are lanes.
-type Matrices = (Running, usize, [usize; 2], [Vec<f32>; 2]);
-
-/// What the patterns of `range` leave of the queries that `block` packs; `queries` may be left out where every pattern may
-/// be used.
-pub(super) fn matrices(
-    walk: &Walk<'_>,
-    level: Level,
-    block: &Block,
-    queries: &[&Query],
-    range: &Range<usize>,
-    values: bool,
-) -> Matrices {
     let layout = walk.engine.layout;
     let form = block.form;
     let strides = [layout.key_stride(), if values { layout.value_stride() } else { 0 }];
@@ -161,7 +134,48 @@ pub(super) fn matrices(
             }
         }
     });
-    (running, lanes, strides, sums)
+    let [keys, values] = [0, 1].map(|i| match form {
+        Form::Panel => columns(&sums[i], lanes, strides[i]),
+        Form::Rows => sums[i].chunks(row_of_sums(strides[i]).max(1)).map(|row| row[..strides[i]].to_vec()).collect(),
+    });
+    let rows = keys.into_iter().zip(values.into_iter().chain(std::iter::repeat(Vec::new())));
+    rows.take(block.queries)
+        .enumerate()
+        .map(|(q, (keys, values))| Scan::Online(Online { max: running.max(q), sum: running.sum(q), keys, values }))
+        .collect()
+}
+
+/// The running maxima and sums of panels, and the sums of the keys by weight as a scan of all patterns leaves them: row after
+/// row of as many floats as a panel is wide. Every tile is fetched once for all of the panels. Every pattern may be used.
+pub(super) fn panels(walk: &Walk<'_>, level: Level, blocks: &[Block]) -> Vec<(Running, Vec<f32>)> {
+    let rule = walk.engine.rule;
+    let stride = walk.engine.layout.key_stride();
+    let far = walk.range.len() * stride > CACHED;
+    let form = Form::Panel;
+    let mut scores = vec![0.0f32; TILE * blocks.iter().map(|block| block.width).max().unwrap_or(0)];
+    let mut all: Vec<_> =
+        blocks.iter().map(|block| (Running::new(block.width), vec![0.0f32; block.width * stride])).collect();
+    walk.tiles(&walk.range, TILE, false, |tile| {
+        for (block, (running, sums)) in blocks.iter().zip(&mut all) {
+            let (pitch, count) = (block.width, tile.bias.len());
+            level.run(Scores {
+                similarity: rule.similarity,
+                beta: rule.beta,
+                block,
+                far,
+                keys: tile.keys,
+                bias: tile.bias,
+                norms: tile.norms,
+                pitch,
+                scores: &mut scores,
+            });
+            if level.run(Fold { form, pitch, count, scores: &mut scores, running: &mut *running }) {
+                let (weights, shrink) = (&scores[..], &running.shrink[..]);
+                level.run(Project { form, pitch, weights, shrink, rows: tile.keys, stride, sums });
+            }
+        }
+    });
+    all
 }
 
 /// The columns of a matrix of `columns` columns and `length` rows, a few rows at a time while they are in cache.

@@ -117,7 +117,7 @@ mod tests {
                 let layout = Layout { dim, value_dim: None, precision: Precision::F32, bias: false, max_rows: 1000 };
                 let mut engine = Engine::new(layout, Rule::new(similarity, separation, 0.1));
                 engine.reserve(300, Growth::Doubling).unwrap();
-                engine.add(&NewRows { keys: &numbers(1, 300 * dim), values: None, bias: None });
+                engine.add(&NewRows { keys: &numbers(1, 300 * dim), values: None, bias: None }).unwrap();
                 let options = RetrieveOptions::steps(1);
                 // A block is full where it is so many queries.
                 let batch = 2 * Plan::new(engine.walk(&options, None), 100).level.lanes();

@@ -466,6 +466,7 @@ impl Engine {
             key_vectors: (self.layout.key_stride() / 4) as u32,
             value_vectors: (self.layout.value_stride() / 4) as u32,
             parallel: self.context.parallel(),
+            software: self.context.adapter.device_type == wgpu::DeviceType::Cpu,
             hold: self.context.hold(),
             fused: softmax,
             lists: !softmax || weighs || options.energy || options.trace,

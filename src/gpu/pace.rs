@@ -39,7 +39,7 @@ impl Context {
         let units_per_second = match self.adapter.device_type {
             wgpu::DeviceType::DiscreteGpu => 1e12,
             wgpu::DeviceType::IntegratedGpu | wgpu::DeviceType::VirtualGpu | wgpu::DeviceType::Other => 1e11,
-            wgpu::DeviceType::Cpu => 2e9,
+            wgpu::DeviceType::Cpu => 5e8,
         };
         1.0 / units_per_second
     }

@@ -16,6 +16,10 @@ pub const MAX_DIM: usize = 65_536;
 const SCRATCH: u64 = 10 << 20;
 /// Bytes of states, running sums and results that a recording may hold.
 const ROWS: u64 = 24 << 20;
+/// Multiply-adds of one workgroup that streams, at the most: on hardware, and on a processor that plays it.
+const STREAMED: [u64; 2] = [1 << 25, 1 << 18];
+/// The same of one that holds queries, which goes faster.
+const HELD: [u64; 2] = [1 << 27, 1 << 22];
 /// Queries in one pass over the memory, at the most.
 const QUERY_BLOCK: u64 = 1024;
 /// The same where every query has a list of candidates.
@@ -76,6 +80,8 @@ pub struct Shape {
     pub value_vectors: u32,
     /// Workgroups that keep the device busy.
     pub parallel: u64,
+    /// Whether a processor plays the device: one of its threads is a workgroup, and slow.
+    pub software: bool,
     /// What an invocation can hold.
     pub hold: hold::Ability,
     /// Whether the rule can be computed in one pass with every stage fused.
@@ -211,6 +217,13 @@ impl Plan {
 }
 
 impl Shape {
+    /// `rows` of a split, no more than a workgroup goes through in some milliseconds at `cost` multiply-adds each: nothing
+    /// less than a workgroup can be put off to the next frame.
+    fn bounded(&self, rows: u64, cost: u64, most: [u64; 2], unit: u64) -> u64 {
+        let most = most[usize::from(self.software)] / cost / unit * unit;
+        rows.min(most.max(unit))
+    }
+
     /// Column vectors of the widest sums: keys, and values where there are some.
     pub fn columns(&self) -> u32 {
         self.key_vectors + self.value_vectors
@@ -238,7 +251,9 @@ fn stream_sizes(shape: &Shape, hints: &Hints, block: u64, columns: u32) -> (u64,
     }
     let groups = block.div_ceil(queries.into());
     let wanted = shape.parallel.div_ceil(groups);
-    let mut rows = shape.patterns.div_ceil(wanted).next_multiple_of(stream::TILE);
+    let rows = shape.patterns.div_ceil(wanted).next_multiple_of(stream::TILE);
+    let cost = u64::from(queries) * 4 * u64::from(shape.key_vectors + columns);
+    let mut rows = shape.bounded(rows, cost, STREAMED, stream::TILE);
     if let Some(asked) = hints.rows_per_split {
         rows = u64::from(asked).clamp(1, shape.patterns.max(1)).next_multiple_of(stream::TILE);
     }
@@ -257,7 +272,9 @@ fn stream_sizes(shape: &Shape, hints: &Hints, block: u64, columns: u32) -> (u64,
 fn hold_sizes(shape: &Shape, hints: &Hints, block: u64, columns: u32) -> (u64, u64, stream::Shape) {
     let hold = hold::Shape::new(&shape.hold, block, shape.key_vectors);
     let wanted = shape.parallel.div_ceil(block.div_ceil(hold.group().into()));
-    let mut rows = shape.patterns.div_ceil(wanted).max(HELD_ROWS).next_multiple_of(hold::SPAN);
+    let rows = shape.patterns.div_ceil(wanted).max(HELD_ROWS).next_multiple_of(hold::SPAN);
+    let cost = u64::from(hold.group()) * 4 * u64::from(shape.key_vectors + columns);
+    let mut rows = shape.bounded(rows, cost, HELD, hold::SPAN);
     if let Some(asked) = hints.rows_per_split {
         rows = u64::from(asked).clamp(1, shape.patterns.max(1)).next_multiple_of(hold::SPAN);
     }
@@ -421,6 +438,7 @@ mod tests {
                         key_vectors,
                         value_vectors,
                         parallel,
+                        software: parallel == 4,
                         hold: hold::Ability::new(
                             if parallel == 4 { wgpu::DeviceType::Cpu } else { wgpu::DeviceType::DiscreteGpu },
                             if all { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() },

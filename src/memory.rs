@@ -275,7 +275,7 @@ impl Memory {
 
     /// Forgets every pattern and keeps the room. Ids are not used again.
     pub fn clear(&mut self) {
-        self.ids.clear();
+        self.ids_mut().clear();
         if let Some(copy) = &mut self.copy {
             copy.clear();
         }
@@ -285,6 +285,14 @@ impl Memory {
             Engine::Gpu(engine) if self.snapshots.any() => engine.leave(),
             Engine::Gpu(engine) => engine.clear(),
         }
+    }
+
+    /// The ids, to be changed.
+    fn ids_mut(&mut self) -> &mut Ids {
+        if let Engine::Gpu(engine) = &mut self.engine {
+            engine.others_left();
+        }
+        &mut self.ids
     }
 
     /// Stores the rows of `keys` (`n x d`) as patterns that are their own values.
@@ -326,7 +334,7 @@ impl Memory {
         let places = self.ids.places(rows, &self.snapshots);
         self.reserve_fresh(places.fresh)?;
         self.place(&places.freed, rows, &new)?;
-        Ok(self.ids.add(&places))
+        Ok(self.ids_mut().add(&places))
     }
 
     /// Writes checked rows, the first of them to the positions `freed`, the others behind all others, where there is room.
@@ -413,7 +421,8 @@ impl Memory {
             let places = self.ids.places(1, &self.snapshots);
             self.reserve_fresh(places.fresh)?;
             self.place(&places.freed, 1, &new)?;
-            self.ids.relocate(id, &places, self.snapshots.now());
+            let now = self.snapshots.now();
+            self.ids_mut().relocate(id, &places, now);
             return Ok(());
         }
         self.overwrite(position, &new)
@@ -424,10 +433,8 @@ impl Memory {
     /// # Errors
     /// [`Error::UnknownId`].
     pub fn remove(&mut self, id: PatternId) -> Result<()> {
-        self.ids
-            .remove(id, self.snapshots.now())
-            .map(|_| ())
-            .ok_or(Error::UnknownId { operation: "Memory::remove", id })
+        let now = self.snapshots.now();
+        self.ids_mut().remove(id, now).map(|_| ()).ok_or(Error::UnknownId { operation: "Memory::remove", id })
     }
 
     /// Whether the pattern `id` is stored.

@@ -327,3 +327,27 @@ impl Weights {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Precision;
+
+    /// A command buffer that was killed leaves its answers as they were, and may look as if it had run.
+    #[test]
+    fn answers_without_their_stamp_are_a_loss() {
+        let layout = Layout { dim: 3, value_dim: None, precision: Precision::F32, bias: false, max_rows: 8 };
+        let facts = Facts { layout, rule: Rule::softmax(1.0), patterns: 5, stored: 5, largest_square: 1.0 };
+        let answers = Answers::new(facts, &RetrieveOptions::default(), 2, &[]);
+        let mut words = vec![0u32; answers.size as usize / 4];
+        let take = |words: &[u32]| answers.take(&mut Retrieval::default(), bytemuck::cast_slice(words), 77, 0.0);
+        assert!(matches!(take(&words), Err(Error::Lost { .. })), "nothing ran");
+        words[0] = 77;
+        let half = take(&words).unwrap_err().to_string();
+        assert!(half.contains("query 1 carries stamp 0x0 instead of 0x4d"), "{half}");
+        words[finish::REPORT_WORDS as usize] = 77;
+        take(&words).unwrap();
+        words[0] = 76;
+        assert!(take(&words).is_err(), "the answers of the run before");
+    }
+}

@@ -372,6 +372,8 @@ pub(crate) struct Engine {
     squares: Vec<f64>,
     /// The workspace that recordings share: on one queue, each is through with it before the next begins.
     recorded: Mutex<Option<Arc<Workspace>>>,
+    /// The patterns that are left, as bits, since they last changed.
+    left: Mutex<Option<Binding>>,
     /// Workspaces for retrievals of ours, which may span several submissions: one taken out by each.
     spare: Arc<Mutex<Vec<Arc<Workspace>>>>,
 }
@@ -379,12 +381,17 @@ pub(crate) struct Engine {
 impl Engine {
     pub fn new(context: Arc<Context>, layout: Layout, rule: Rule) -> Self {
         let windows = Windows::new(layout.max_rows);
-        let (recorded, spare) = (Mutex::default(), Arc::default());
-        Self { context, layout, rule, windows, squares: Vec::new(), recorded, spare }
+        let (recorded, left, spare) = (Mutex::default(), Mutex::default(), Arc::default());
+        Self { context, layout, rule, windows, squares: Vec::new(), recorded, left, spare }
     }
 
     pub fn capacity(&self) -> usize {
         self.windows.capacity()
+    }
+
+    /// Other patterns are left than before.
+    pub fn others_left(&mut self) {
+        *self.left.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     pub fn clear(&mut self) {
@@ -636,6 +643,18 @@ impl Engine {
             return Ok(None);
         }
         let patterns = self.windows.len();
+        if let (None, Some(alive)) = (mask, alive) {
+            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            let words = match &*left {
+                Some(words) => words.clone(),
+                None => {
+                    let bits = pack([alive.iter().copied()].into_iter());
+                    left.insert(Binding::from(&self.context.upload("attractor.left", bytemuck::cast_slice(&bits))?))
+                        .clone()
+                }
+            };
+            return Ok(Some(Bits { words, stride: 0 }));
+        }
         let per_query = mask.is_some_and(Mask::is_per_query);
         // One row serves all queries where they share it.
         let rows = part.take(if per_query { usize::MAX } else { 1 });

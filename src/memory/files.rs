@@ -175,7 +175,7 @@ impl Memory {
             }
             progress(rows.end);
         }
-        Ok(self.ids.add(&places))
+        Ok(self.ids_mut().add(&places))
     }
 }
 

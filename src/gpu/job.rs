@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use futures::channel::oneshot;
 
-use super::answers::Answers;
 use super::pace::Expected;
 use super::readback::Staged;
 use super::record::{Program, encode};
-use super::{Collected, Context, Engine, Place, Recording, Sizing, buffer};
+use super::{Asked, Collected, Context, Engine, Part, Recording, Sizing, buffer};
 use crate::error::{Error, Result};
 use crate::job::Slice;
 use crate::pending::Pending;
@@ -121,29 +120,18 @@ impl Engine {
         alive: Option<&[bool]>,
         snapshot: Snapshot,
     ) -> Result<(Job, Pending<Retrieval>)> {
-        let (context, dim) = (&self.context, self.layout.dim);
-        let batch = queries.len() / dim;
+        let context = &self.context;
+        let batch = queries.len() / self.layout.dim;
         let facts = self.facts(alive);
         let sizing = Sizing::new(self.shape(options.plan_for.unwrap_or(batch).max(1), options), options);
         let workspace = self.workspace(&sizing)?;
-        let wanted = options.weight_queries(batch);
-        let (mut tasks, mut parts, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+        let asked = Asked { queries, options, alive, facts, sizing: &sizing, workspace: &workspace };
+        let (mut tasks, mut all, mut answers) = (Vec::new(), Vec::new(), Vec::new());
         for part in self.parts(batch, &sizing, options) {
-            let (positions, places): (Vec<usize>, Vec<usize>) = wanted
-                .iter()
-                .enumerate()
-                .filter(|(_, query)| part.contains(query))
-                .map(|(place, query)| (query - part.start, place))
-                .unzip();
-            let stamp = context.next_stamp();
-            let task = self.task(&sizing, workspace.clone(), options, alive, part.clone(), stamp)?;
-            let laid_out = Answers::new(facts, options, part.len(), &positions);
-            let rows = &queries[part.start * dim..part.end * dim];
-            let source = context.upload("attractor.queries", bytemuck::cast_slice(rows))?;
-            let (target, staging) = context.answers(laid_out.size)?;
-            tasks.push((task, laid_out.targets(&target, Place::at(&source, 0))));
+            let Part { task, targets, target, staging, laid } = self.part(&asked, part)?;
+            tasks.push((task, targets));
             answers.push((target, staging));
-            parts.push((stamp, laid_out, places));
+            all.push(laid);
         }
         let program = Program::new(context, options.hints.damage, |calls| async move {
             for (task, targets) in tasks {
@@ -156,8 +144,8 @@ impl Engine {
         let spare = self.spare.clone();
         let coming = async move {
             let staged = from.await.map_err(|_| Error::Cancelled { operation: "Memory::job" })??;
-            for (staged, (stamp, answers, places)) in staged.into_iter().zip(parts) {
-                collected.take(&answers, &staged.come().await?, stamp, &places)?;
+            for (staged, laid) in staged.into_iter().zip(all) {
+                collected.take(&laid, &staged.come().await?)?;
             }
             spare.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
             Ok(collected.finish())

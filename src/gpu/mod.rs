@@ -556,16 +556,17 @@ impl Engine {
             return Ok(Pending::native(Box::pin(std::future::ready(Ok(collected.finish())))));
         }
         queries.check("Memory::record_answers", "queries", count, self.layout.dim)?;
-        let places = options.weight_queries(count);
-        let answers = Answers::new(facts, options, count, &places);
+        let wanted = options.weight_queries(count);
+        let answers = Answers::new(facts, options, count, &wanted);
         let (target, staging) = self.context.answers(answers.size)?;
         let stamp = self.context.next_stamp();
         let targets = answers.targets(&target, queries.into());
         self.record_targets(encoder, targets, options, alive, stamp, snapshot)?;
         encoder.copy_buffer_to_buffer(&target, 0, &staging, 0, staging.size());
         let staged = Staged::on_submit(self.context.clone(), staging, encoder);
+        let laid = Laid { stamp, answers, places: (0..wanted.len()).collect() };
         let coming = async move {
-            collected.take(&answers, &staged.come().await?, stamp, &(0..places.len()).collect::<Vec<_>>())?;
+            collected.take(&laid, &staged.come().await?)?;
             Ok(collected.finish())
         };
         Ok(Pending::device(self.context.clone(), None, Box::pin(coming)))
@@ -693,39 +694,53 @@ impl Engine {
         if batch == 0 {
             return Ok(Pending::native(Box::pin(std::future::ready(Ok(collected.finish())))));
         }
-        let mut parts: Vec<Part> = Vec::new();
         let sizing = Sizing::new(self.shape(options.plan_for.unwrap_or(batch), options), options);
         let workspace = match options.hints.garbage {
             false => self.workspace(&sizing)?,
             true => Arc::new(Workspace::new(&self.context.device, sizing.sizes, true)?),
         };
-        let wanted = options.weight_queries(batch);
+        let asked = Asked { queries, options, alive, facts, sizing: &sizing, workspace: &workspace };
+        let mut parts: Vec<(Staged, Laid)> = Vec::new();
         for part in self.parts(batch, &sizing, options) {
-            // Positions within the part, each with its place in the order that was asked for.
-            let weights: Vec<(usize, usize)> = wanted
-                .iter()
-                .enumerate()
-                .filter(|(_, query)| part.contains(query))
-                .map(|(place, query)| (query - part.start, place))
-                .collect();
-            let stamp = self.context.next_stamp();
-            let task = self.task(&sizing, workspace.clone(), options, alive, part.clone(), stamp)?;
-            let positions: Vec<usize> = weights.iter().map(|(position, _)| *position).collect();
-            let answers = Answers::new(facts, options, part.len(), &positions);
-            let queries = &queries[part.start * layout.dim..part.end * layout.dim];
-            let staged = self.submit(task, queries, &answers, options.hints.garbage, waiting)?;
-            let places = weights.into_iter().map(|(_, place)| place).collect();
-            parts.push(Part { staged, stamp, answers, places });
+            let Part { task, targets, target, staging, laid } = self.part(&asked, part)?;
+            parts.push((self.context.submit(task.program(targets), &target, staging, waiting)?, laid));
         }
         self.give_back(workspace);
-        let submission = parts.last().and_then(|part| part.staged.submission());
+        let submission = parts.last().and_then(|(staged, _)| staged.submission());
         let coming = async move {
-            for Part { staged, stamp, answers, places } in parts {
-                collected.take(&answers, &staged.come().await?, stamp, &places)?;
+            for (staged, laid) in parts {
+                collected.take(&laid, &staged.come().await?)?;
             }
             Ok(collected.finish())
         };
         Ok(Pending::device(self.context.clone(), submission, Box::pin(coming)))
+    }
+
+    /// Queries `part` of what is asked: uploaded, with somewhere for their answers, and ready to be recorded.
+    fn part(&self, asked: &Asked<'_>, part: std::ops::Range<usize>) -> Result<Part> {
+        let Asked { queries, options, alive, facts, sizing, workspace } = *asked;
+        let (context, dim) = (&self.context, self.layout.dim);
+        let wanted = options.weight_queries(queries.len() / dim);
+        // Positions within the part, each with its place in the order that was asked for.
+        let (positions, places): (Vec<usize>, Vec<usize>) = wanted
+            .iter()
+            .enumerate()
+            .filter(|(_, query)| part.contains(query))
+            .map(|(place, query)| (query - part.start, place))
+            .unzip();
+        let stamp = context.next_stamp();
+        let task = self.task(sizing, workspace.clone(), options, alive, part.clone(), stamp)?;
+        let answers = Answers::new(facts, options, part.len(), &positions);
+        let rows = &queries[part.start * dim..part.end * dim];
+        let source = context.upload("attractor.queries", bytemuck::cast_slice(rows))?;
+        let (mut target, staging) = context.answers(answers.size)?;
+        if options.hints.garbage {
+            let poison = vec![0xa5; answers.size as usize];
+            let (usage, filled) = (target.usage(), Some(fill(&poison)));
+            target = buffer::create_with(&context.device, "attractor.answers", answers.size, usage, filled)?;
+        }
+        let targets = answers.targets(&target, Place::at(&source, 0));
+        Ok(Part { task, targets, target, staging, laid: Laid { stamp, answers, places } })
     }
 
     /// Cuts a batch so that uploads, masks and answers of one part stay within the buffers that any device allows. A
@@ -757,27 +772,6 @@ impl Engine {
 
     fn give_back(&self, workspace: Arc<Workspace>) {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
-    }
-
-    /// Uploads, records, submits and asks for the answers of one part of a batch.
-    fn submit(
-        &self,
-        task: Task,
-        queries: &[f32],
-        answers: &Answers,
-        garbage: bool,
-        waiting: Waiting,
-    ) -> Result<Staged> {
-        let source = self.context.upload("attractor.queries", bytemuck::cast_slice(queries))?;
-        let (mut target, staging) = self.context.answers(answers.size)?;
-        if garbage {
-            let poison = vec![0xa5; answers.size as usize];
-            let usage = target.usage();
-            let filled = Some(fill(&poison));
-            target = buffer::create_with(&self.context.device, "attractor.answers", answers.size, usage, filled)?;
-        }
-        let program = task.program(answers.targets(&target, Place::at(&source, 0)));
-        self.context.submit(program, &target, staging, waiting)
     }
 }
 
@@ -906,9 +900,29 @@ impl Context {
     }
 }
 
-/// The answers of queries that were submitted together.
+/// A batch that is asked, whose parts have a workspace in common.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    queries: &'a [f32],
+    options: &'a RetrieveOptions,
+    alive: Option<&'a [bool]>,
+    facts: Facts,
+    sizing: &'a Sizing,
+    workspace: &'a Arc<Workspace>,
+}
+
+/// Queries that are answered together.
 struct Part {
-    staged: Staged,
+    task: Task,
+    targets: Targets,
+    /// Where their answers come to, and where the host reads them.
+    target: wgpu::Buffer,
+    staging: wgpu::Buffer,
+    laid: Laid,
+}
+
+/// How the answers of a part are laid out, and the stamp that they carry.
+struct Laid {
     stamp: u32,
     answers: Answers,
     /// For each query whose weights are reported: its place in the order that was asked for.
@@ -936,9 +950,9 @@ impl Collected {
         Self { retrieval, tolerance: options.tolerance(), places: Vec::new() }
     }
 
-    fn take(&mut self, answers: &Answers, bytes: &[u8], stamp: u32, places: &[usize]) -> Result<()> {
-        self.places.extend(places);
-        answers.take(&mut self.retrieval, bytes, stamp, self.tolerance)
+    fn take(&mut self, laid: &Laid, bytes: &[u8]) -> Result<()> {
+        self.places.extend(&laid.places);
+        laid.answers.take(&mut self.retrieval, bytes, laid.stamp, self.tolerance)
     }
 
     fn finish(mut self) -> Retrieval {

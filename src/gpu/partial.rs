@@ -5,11 +5,10 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::answers::Answers;
 use super::plan::LIST_CAPACITY;
 use super::record::{Calls, Program};
 use super::retrieve::{Block, Kind, Task};
-use super::{Engine, PART, Place, Sizing, Waiting};
+use super::{Engine, PART, Part, Place, Sizing, Waiting};
 use crate::cpu;
 use crate::error::{Error, Result};
 use crate::partial::{Body, Candidate, Partial, PartialOptions, prune};
@@ -91,15 +90,20 @@ impl Engine {
         let mut bodies = Vec::with_capacity(patterns.len());
         for part in self.parts(patterns.len(), &sizing, &options) {
             let workspace = self.workspace(&sizing)?;
-            let stamp = self.context.next_stamp();
-            let task = self.task(&sizing, workspace.clone(), &options, asked.alive, part.clone(), stamp)?;
+            let whole = super::Asked {
+                queries: asked.queries,
+                options: &options,
+                alive: asked.alive,
+                facts,
+                sizing: &sizing,
+                workspace: &workspace,
+            };
+            let Part { task, targets, target, staging, laid } = self.part(&whole, part.clone())?;
             let task = Task { rule, range: asked.subset.clone(), ..task };
-            let answers = Answers::new(facts, &options, part.len(), &[]);
-            let queries = &asked.queries[part.start * self.layout.dim..part.end * self.layout.dim];
-            let staged = self.submit(task, queries, &answers, false, asked.waiting)?;
+            let staged = self.context.submit(task.program(targets), &target, staging, asked.waiting)?;
             self.give_back(workspace);
             let bytes = staged.get(asked.waiting).await?;
-            bodies.extend(answers.means(&bytes, stamp, &patterns[part])?.into_iter().map(Body::Mean));
+            bodies.extend(laid.answers.means(&bytes, laid.stamp, &patterns[part])?.into_iter().map(Body::Mean));
         }
         Ok(bodies)
     }

@@ -52,24 +52,21 @@ fn rules() -> Vec<(Rule, RetrieveOptions)> {
 fn the_bits_do_not_depend_on_the_cut() {
     for (name, device) in common::gpus() {
         for (rule, options) in rules() {
-            for (batch, patterns, dim) in [(1, 3000, 33), (70, 1100, 20)] {
+            for (batch, patterns, dim) in [(1, 600, 33), (70, 700, 20)] {
                 let case = Case::random(5, batch, patterns, dim, None, rule);
                 let memory = case.memory(name, device).unwrap();
                 let whole = memory.retrieve_with_blocking(&case.queries, &options).unwrap();
                 let mut most = 0;
-                for budget in [NOW, Duration::from_micros(100), Duration::from_millis(5), LONG] {
-                    if budget == NOW && batch > 1 {
-                        continue; // A workgroup a frame takes too long.
-                    }
+                // A workgroup a frame, where that does not take too long.
+                let few = batch == 1 && matches!(rule.separation, Separation::Softmax | Separation::TopK { .. });
+                let least = if few { NOW } else { Duration::from_micros(500) };
+                for budget in [least, Duration::from_millis(5), LONG] {
                     let (job, answer) = memory.job(&case.queries, &options).unwrap();
                     let (sliced, frames) = run(device, job, answer, budget);
                     assert_eq!(sliced, whole, "{name} {rule:?} {budget:?}");
                     most = most.max(frames);
                 }
-                // Each dispatch counts with an overhead of its own: four to a slice of 100 us on a slow device.
-                let slow = device.info().kind == "software";
-                let least = if batch == 1 { 10 } else { 1 + usize::from(slow) };
-                assert!(most >= least, "{name} {rule:?}: {most} frames at the most");
+                assert!(!few || most > 10, "{name} {rule:?}: {most} frames at the most");
             }
         }
     }

@@ -4,7 +4,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use attractor::{Device, DeviceInfo, wgpu};
+use attractor::{Device, wgpu};
 
 /// A device of a host's: WebGPU's default limits, no features, an error handler of its own.
 pub struct Host {
@@ -22,10 +22,7 @@ impl Host {
         let descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
         let instance = wgpu::Instance::new(descriptor);
         let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
-        let adapter = adapters
-            .iter()
-            .find(|adapter| DeviceInfo::from(&adapter.get_info()) == like.info())
-            .expect("the adapter of an open device is listed");
+        let adapter = &adapters[super::index_of(&adapters, like)];
         let descriptor = wgpu::DeviceDescriptor { label: Some("host"), ..Default::default() };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
         let errors = Arc::new(Mutex::new(Vec::new()));

@@ -82,20 +82,20 @@ pub fn gpus() -> impl Iterator<Item = &'static (String, Device)> {
     devices().iter().filter(|(_, device)| !device.is_cpu())
 }
 
+/// Which of `adapters` an open device is on.
+fn index_of(adapters: &[wgpu::Adapter], device: &Device) -> usize {
+    let same = |adapter: &wgpu::Adapter| attractor::DeviceInfo::from(&adapter.get_info()) == device.info();
+    adapters.iter().position(same).expect("the adapter of an open device is listed")
+}
+
 /// The adapter of every device but the CPU engine, and its name.
 pub fn adapters() -> Vec<(String, wgpu::Adapter)> {
     let adapters = pollster::block_on(Device::adapters());
-    gpus()
-        .map(|(name, device)| {
-            let info = device.info();
-            let same = |adapter: &&wgpu::Adapter| attractor::DeviceInfo::from(&adapter.get_info()) == info;
-            let adapter = adapters.iter().find(same).expect("the adapter of an open device is listed");
-            (name.clone(), adapter.clone())
-        })
-        .collect()
+    gpus().map(|(name, device)| (name.clone(), adapters[index_of(&adapters, device)].clone())).collect()
 }
 
-/// A host's own device on every adapter that the tests use: WebGPU's default limits, no features.
+/// A host's own device on every adapter that the tests use: WebGPU's default limits, no features. Errors that nobody
+/// handles panic; [`host::Host`] listens to them instead.
 pub fn hosts() -> Vec<(String, wgpu::Device, wgpu::Queue)> {
     let open = |(name, adapter): (String, wgpu::Adapter)| {
         let descriptor = wgpu::DeviceDescriptor { label: Some("host"), ..Default::default() };
@@ -108,8 +108,7 @@ pub fn hosts() -> Vec<(String, wgpu::Device, wgpu::Queue)> {
 /// Another device of ours on the adapter of an open one.
 pub fn reopened(device: &Device) -> Device {
     let adapters = pollster::block_on(Device::adapters());
-    let index = adapters.iter().position(|adapter| attractor::DeviceInfo::from(&adapter.get_info()) == device.info());
-    let adapter = Some(AdapterChoice::Index(index.expect("the adapter of an open device is listed")));
+    let adapter = Some(AdapterChoice::Index(index_of(&adapters, device)));
     pollster::block_on(Device::with_options(&DeviceOptions { adapter, ..DeviceOptions::default() })).unwrap()
 }
 

@@ -1,5 +1,7 @@
 //! The one error type: each variant names the operation, what it expected and what came.
 
+use rayon::prelude::*;
+
 /// What can go wrong. No input given by a caller panics; it ends up here.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -131,10 +133,25 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Floats that are looked at together: a loop without an exit is vector code.
 const TOGETHER: usize = 1024;
+/// Floats that are not worth a second thread.
+const ALONE: usize = 1 << 16;
 
 /// Refuses `values` (row-major, `columns` wide) if any is NaN or infinite, naming the first.
 pub(crate) fn check_finite(operation: &'static str, what: &'static str, values: &[f32], columns: usize) -> Result<()> {
-    let sound = |part: &[f32]| part.iter().fold(true, |sound, v| sound & v.is_finite());
+    // A finite number times zero is a zero, and everything else is NaN, in every lane of a vector.
+    let sound = |part: &[f32]| {
+        let mut lanes = [0.0f32; 16];
+        let (whole, rest) = part.as_chunks::<16>();
+        for values in whole {
+            for (lane, value) in lanes.iter_mut().zip(values) {
+                *lane += value * 0.0;
+            }
+        }
+        lanes.iter().chain(rest).all(|v| v.is_finite())
+    };
+    if values.len() > ALONE && values.par_chunks(ALONE).all(sound) {
+        return Ok(());
+    }
     for (i, part) in values.chunks(TOGETHER).enumerate() {
         if sound(part) {
             continue;

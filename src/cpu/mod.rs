@@ -6,6 +6,8 @@
 //! further passes over the patterns instead. So memory is bounded and nothing is ever truncated.
 
 mod energy;
+mod fresh;
+mod lines;
 mod merge;
 mod partial;
 mod plain;
@@ -20,6 +22,7 @@ mod simd;
 mod similarity;
 mod stages;
 mod stored;
+mod transpose;
 mod walk;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,17 +1,19 @@
 //! One step of softmax for a block of many queries, where nothing but the answers is asked for: rows of `f32` to rows of
 //! `f32`, with the bits of the general way and none of its rows in `f64`.
 
+#![allow(clippy::inline_always, reason = "see `simd`")]
+
+use super::lines::Lines;
 use super::retrieve::{Answer, Plan};
 use super::scan;
 use super::separation::{Weigher, softmax};
-use super::simd::wide;
+use super::simd::{Simd, Work};
 use super::similarity::{Block, Form, Query, norm};
+use super::transpose::{PART, into_panel, into_rows};
 use crate::retrieval::{RetrieveOptions, WeightsOf};
-use crate::rule::Separation;
+use crate::rule::{Separation, Similarity};
 use crate::store::stride;
 
-/// Floats of a cache line.
-const LINE: usize = 16;
 /// Blocks that share what is fetched of the patterns.
 pub(super) const PANELS: usize = 2;
 
@@ -34,7 +36,8 @@ impl Plan<'_> {
     pub(super) fn plain(&self, rows: &[f32], state: &mut [f32], output: &mut [f32]) -> Option<Vec<Answer>> {
         let engine = self.walk.engine;
         let dim = engine.layout.dim;
-        let norms: Vec<f64> = wide(|| rows.chunks_exact(dim).map(norm).collect());
+        let mut norms = vec![0.0; rows.len() / dim];
+        self.level.run(Norms { rows, dim, norms: &mut norms });
         // What decides the way is the norm alone.
         let mut query = Query { position: 0, exact: vec![0.0; stride(dim)], norm: 0.0 };
         for norm in &norms {
@@ -72,25 +75,84 @@ impl Plan<'_> {
         let plus_one = self.separation == Separation::Softmax1;
         let weighers: Vec<Weigher> =
             (0..block.queries).map(|q| softmax::weigher(running.max(q), running.sum(q), plus_one)).collect();
-        let mut changes = vec![0.0f64; block.queries];
-        wide(|| {
-            for (part, sums) in sums.chunks(LINE * block.width).enumerate() {
-                let columns = (LINE * part).min(dim)..dim.min(LINE * (part + 1));
-                for (q, (weigher, change)) in weighers.iter().zip(&mut changes).enumerate() {
-                    let share = weigher.share();
-                    let sums = sums[q..].iter().step_by(block.width);
-                    let to = &mut state[q * dim..(q + 1) * dim][columns.clone()];
-                    for ((to, x), sum) in to.iter_mut().zip(&rows[q * dim..][columns.clone()]).zip(sums) {
-                        // Zero has one sign, whatever was skipped on the way.
-                        let next = f64::from(*sum) * share + 0.0;
-                        let moved = (f64::from(*x) - next).abs();
-                        *change = if moved > *change { moved } else { *change };
-                        *to = next as f32;
-                    }
+        let mut shares = vec![0.0f64; block.width];
+        shares.iter_mut().zip(&weighers).for_each(|(share, weigher)| *share = weigher.share());
+        let mut changes = vec![0.0f64; block.width];
+        // A panel has what was divided by the norms, not the states.
+        let scaled = self.walk.engine.rule.similarity == Similarity::Cosine;
+        let mut states = Lines::zeros(if scaled { PART * block.width } else { 0 });
+        let mut outputs = Lines::zeros(PART * block.width);
+        let (states, outputs, changes_of) = (&mut states[..], &mut outputs[..], &mut changes[..]);
+        let shares = &shares[..];
+        self.level.run(Settle { block, dim, sums, rows, shares, states, outputs, changes: changes_of, to: state });
+        weighers.into_iter().zip(changes).map(|(weigher, change)| Answer::of_step(weigher, change as f32)).collect()
+    }
+}
+
+/// The norms of rows.
+struct Norms<'a> {
+    rows: &'a [f32],
+    dim: usize,
+    norms: &'a mut [f64],
+}
+
+impl Work for Norms<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) {
+        for (norm_of, row) in self.norms.iter_mut().zip(self.rows.chunks_exact(self.dim)) {
+            *norm_of = norm(row);
+        }
+    }
+}
+
+/// Sums of rows by weights that are not normalised to states, and how far these are from those before.
+struct Settle<'a> {
+    block: &'a Block,
+    dim: usize,
+    sums: &'a [f32],
+    /// The states before.
+    rows: &'a [f32],
+    /// What the sums of each query are multiplied by; zero beyond the last.
+    shares: &'a [f64],
+    /// Room for a part of the states before, side by side; none where the block has them.
+    states: &'a mut [f32],
+    /// Room for a part of the states, side by side.
+    outputs: &'a mut [f32],
+    changes: &'a mut [f64],
+    /// The states.
+    to: &'a mut [f32],
+}
+
+impl Work for Settle<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) {
+        let Self { block, dim, sums, rows, shares, states, outputs, changes, to } = self;
+        let width = block.width;
+        for (part, sums) in sums.chunks(PART * width).enumerate() {
+            let before = match states.is_empty() {
+                true => block.coordinates(part),
+                false => {
+                    into_panel(rows, dim, part, states, width);
+                    &*states
+                }
+            };
+            let columns = sums.chunks_exact(width).zip(before.chunks_exact(width)).zip(outputs.chunks_exact_mut(width));
+            for ((sums, before), outputs) in columns.take(dim - PART * part) {
+                let lanes = sums.iter().zip(before).zip(outputs).zip(shares.iter().zip(changes.iter_mut()));
+                for (((sum, x), output), (share, change)) in lanes {
+                    // Zero has one sign, whatever was skipped on the way.
+                    let next = f64::from(*sum) * share + 0.0;
+                    let moved = (f64::from(*x) - next).abs();
+                    *change = if moved > *change { moved } else { *change };
+                    *output = next as f32;
                 }
             }
-        });
-        weighers.into_iter().zip(changes).map(|(weigher, change)| Answer::of_step(weigher, change as f32)).collect()
+            into_rows(outputs, width, part, to, dim);
+        }
     }
 }
 

@@ -45,7 +45,7 @@ impl Term for Absolute {
 }
 
 /// Floats of a cache line.
-const LINE: usize = 16;
+pub(super) const LINE: usize = 16;
 
 /// A matrix of `rows x depth` in place: element `(r, i)` is `data[r * row + i * step]`.
 #[derive(Clone, Copy)]
@@ -55,8 +55,49 @@ pub(super) struct Matrix<'a> {
     pub depth: usize,
     pub row: usize,
     pub step: usize,
-    /// Whether it is the next part of something that no cache holds.
-    pub far: bool,
+}
+
+/// What will be multiplied after what is at hand, to be fetched meanwhile: a few cache lines in every turn of a loop that
+/// has none to wait for, because many at once would be in the way of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ahead {
+    next: *const f32,
+    /// Cache lines that are left.
+    left: usize,
+    /// Cache lines of every [`TURN`] of a register tile.
+    each: usize,
+}
+
+/// Steps of a register tile between two fetches.
+const TURN: usize = 16;
+
+impl Ahead {
+    /// What follows `tile` in memory, over `turns` turns at least.
+    pub fn of(tile: &[f32], turns: usize) -> Self {
+        let left = tile.len().div_ceil(LINE);
+        Self { next: tile.as_ptr().wrapping_add(tile.len()), left, each: left.div_ceil(turns.max(1)) }
+    }
+
+    /// Nothing.
+    pub fn nothing() -> Self {
+        Self { next: std::ptr::null(), left: 0, each: 0 }
+    }
+
+    /// Turns of a product of `rows` rows of `depth`.
+    pub fn turns(rows: usize, depth: usize) -> usize {
+        // The largest register tile of all.
+        (rows / 12).max(1) * (depth / TURN).max(1)
+    }
+
+    #[inline(always)]
+    fn turn<S: Simd>(&mut self, simd: S) {
+        let count = self.each.min(self.left);
+        self.left -= count;
+        for _ in 0..count {
+            simd.prefetch_near(self.next);
+            self.next = self.next.wrapping_add(LINE);
+        }
+    }
 }
 
 /// `sums = sums * shrink + left right`, with the term in place of the product: `right` is `left.depth x W` and `sums`
@@ -71,9 +112,10 @@ pub(super) fn product<S: Simd, T: Term, const V: usize>(
     right: &[f32],
     shrink: Option<&[f32]>,
     sums: &mut [f32],
+    ahead: &mut Ahead,
 ) {
     let width = V * S::LANES;
-    let Matrix { data, rows, depth, row, step, far } = left;
+    let Matrix { data, rows, depth, row, step } = left;
     assert!(rows > 0 && depth > 0 && (rows - 1) * row + (depth - 1) * step < data.len(), "the matrix is in its data");
     assert!(right.len() >= depth * width && sums.len() >= rows * width, "every row of the panels is there");
     let mut factors = [simd.splat(0.0); V];
@@ -90,14 +132,8 @@ pub(super) fn product<S: Simd, T: Term, const V: usize>(
         macro_rules! tiles {
             ($($count:literal)*) => {
                 $(while at + $count <= rows {
-                    // The rows that come next in memory are fetched while these are multiplied.
-                    for ahead in (rows + at..rows + at + $count).filter(|_| far) {
-                        for i in (0..depth).step_by(LINE) {
-                            simd.prefetch(data.as_ptr().wrapping_add(ahead * row + i));
-                        }
-                    }
                     let (data, sums) = (data.as_ptr().add(at * row), sums.as_mut_ptr().add(at * width));
-                    tile::<S, T, $count, V>(simd, term, depth, (data, row, step), right.as_ptr(), (kept, factors), sums);
+                    tile::<S, T, $count, V>(simd, term, (data, row, step, depth), right.as_ptr(), (kept, factors), sums, ahead);
                     at += $count;
                 })*
             };
@@ -110,34 +146,40 @@ pub(super) fn product<S: Simd, T: Term, const V: usize>(
 }
 
 /// # Safety
-/// `left.0` is readable at `r * left.1 + i * left.2` for `r < M` and `i < depth`; `right` for `depth` rows and `sums` for
-/// reading and writing `M` rows of `V` vectors each.
+/// `left`, a place with the distances of its rows and steps and its depth, is readable at `r * row + i * step` for `r < M`
+/// and `i < depth`; `right` for `depth` rows and `sums` for reading and writing `M` rows of `V` vectors each.
 #[inline(always)]
 unsafe fn tile<S: Simd, T: Term, const M: usize, const V: usize>(
     simd: S,
     term: T,
-    depth: usize,
-    left: (*const f32, usize, usize),
+    left: (*const f32, usize, usize, usize),
     right: *const f32,
     before: (bool, [S::Vector; V]),
     sums: *mut f32,
+    ahead: &mut Ahead,
 ) {
     let width = V * S::LANES;
+    let (left, row, step, depth) = left;
     let mut tile = [[simd.splat(0.0); V]; M];
     // SAFETY: every offset is within what the caller says is there.
     unsafe {
-        for i in 0..depth {
+        let mut i = 0;
+        while i < depth {
+            if i % TURN == 0 {
+                ahead.turn(simd);
+            }
             let mut columns = [simd.splat(0.0); V];
             for v in 0..V {
                 columns[v] = simd.load(right.add(i * width + v * S::LANES));
             }
-            let at = left.0.add(i * left.2);
+            let at = left.add(i * step);
             for m in 0..M {
-                let element = simd.splat(*at.add(m * left.1));
+                let element = simd.splat(*at.add(m * row));
                 for v in 0..V {
                     tile[m][v] = term.add(simd, tile[m][v], element, columns[v]);
                 }
             }
+            i += 1;
         }
         for m in 0..M {
             for v in 0..V {

@@ -1,7 +1,7 @@
 //! Weighted sums of rows.
 #![allow(clippy::inline_always, reason = "see `simd`")]
 
-use super::product::{Matrix, Times, product};
+use super::product::{Ahead, Matrix, Times, product};
 use super::simd::{Level, MOST_LANES, Simd, Work};
 use super::similarity::Form;
 
@@ -17,6 +17,7 @@ pub(super) struct Project<'a> {
     pub stride: usize,
     /// Of a panel, `stride x pitch`; else a row of [`row_of_sums`] floats for each query.
     pub sums: &'a mut [f32],
+    pub ahead: &'a mut Ahead,
 }
 
 /// Floats of one query's sums of rows of `stride` floats: whole vectors.
@@ -28,8 +29,8 @@ impl Project<'_> {
     #[inline(always)]
     fn panel<S: Simd, const V: usize>(self, simd: S) {
         let depth = self.rows.len() / self.stride;
-        let columns = Matrix { data: self.rows, rows: self.stride, depth, row: 1, step: self.stride, far: false };
-        product::<S, Times, V>(simd, Times, columns, self.weights, Some(self.shrink), self.sums);
+        let columns = Matrix { data: self.rows, rows: self.stride, depth, row: 1, step: self.stride };
+        product::<S, Times, V>(simd, Times, columns, self.weights, Some(self.shrink), self.sums, self.ahead);
     }
 
     #[inline(always)]
@@ -159,6 +160,7 @@ mod tests {
                             rows: &rows,
                             stride,
                             sums: sums_mut,
+                            ahead: &mut Ahead::nothing(),
                         });
                         for q in 0..queries {
                             for c in 0..stride {

@@ -3,6 +3,7 @@
 
 use rayon::prelude::*;
 
+use super::fresh::Fresh;
 use super::merge::{Candidates, Keep, Scan};
 use super::plain::PANELS;
 use super::scan::{self, Into};
@@ -123,17 +124,18 @@ impl Engine {
             false => plan.block,
         };
         let (columns, output_columns) = (layout.dim, layout.output_dim());
-        let (mut state, mut output) = (vec![0.0; batch * columns], vec![0.0; batch * output_columns]);
+        let (mut state, mut output) = (Fresh::new(batch * columns), Fresh::new(batch * output_columns));
         let answers: Vec<Vec<Answer>> = queries
             .par_chunks(wave * columns)
-            .zip(state.par_chunks_mut(wave * columns))
-            .zip(output.par_chunks_mut(wave * output_columns))
+            .zip(state.parts(wave * columns))
+            .zip(output.parts(wave * output_columns))
             .enumerate()
             .map(|(number, ((rows, state), output))| {
                 let plain = if plain { plan.plain(rows, state, output) } else { None };
                 plain.unwrap_or_else(|| plan.wave(number * wave, rows, (state, output), options, stored))
             })
             .collect();
+        let (state, output) = (state.whole(), output.whole());
 
         let top = options.top.min(patterns);
         let mut retrieval = Retrieval {

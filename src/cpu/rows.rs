@@ -4,28 +4,24 @@
 
 use half::f16;
 
+use super::lines::{Lines, no_room};
 use super::simd::{Level, Simd, Work};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::store::Encoded;
 use crate::store::{Precision, half_of, quantize, stride};
 
 /// Rows of `stride(columns)` elements, the padding zero.
 #[derive(Clone, Debug)]
 pub(super) enum Rows {
-    F32(Vec<f32>),
-    F16(Vec<f16>),
-    I8 { levels: Vec<i8>, scales: Vec<f32> },
+    F32(Lines<f32>),
+    F16(Lines<f16>),
+    I8 { levels: Lines<i8>, scales: Vec<f32> },
 }
 
 /// `length` zeros, or an error where the host has no room.
 pub(super) fn zeros<T: Clone + Default>(length: usize) -> Result<Vec<T>> {
     let mut storage = Vec::new();
-    storage.try_reserve_exact(length).map_err(|_| Error::Limit {
-        operation: "Memory::reserve",
-        limit: "host memory (bytes)",
-        need: (length as u64).saturating_mul(size_of::<T>() as u64),
-        allowed: isize::MAX as u64,
-    })?;
+    storage.try_reserve_exact(length).map_err(|_| no_room(length.saturating_mul(size_of::<T>())))?;
     storage.resize(length, T::default());
     Ok(storage)
 }
@@ -34,9 +30,9 @@ impl Rows {
     pub fn allocate(precision: Precision, rows: usize, columns: usize) -> Result<Self> {
         let length = rows.saturating_mul(stride(columns));
         Ok(match precision {
-            Precision::F32 => Self::F32(zeros(length)?),
-            Precision::F16 => Self::F16(zeros(length)?),
-            Precision::I8 => Self::I8 { levels: zeros(length)?, scales: zeros(rows)? },
+            Precision::F32 => Self::F32(Lines::try_zeros(length)?),
+            Precision::F16 => Self::F16(Lines::try_zeros(length)?),
+            Precision::I8 => Self::I8 { levels: Lines::try_zeros(length)?, scales: zeros(rows)? },
         })
     }
 

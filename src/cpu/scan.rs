@@ -3,7 +3,9 @@
 
 use std::ops::Range;
 
+use super::lines::Lines;
 use super::merge::{Candidates, Online, Scan, Sift};
+use super::product::Ahead;
 use super::projection::{Project, row_of_sums};
 use super::separation::softmax::{Fold, Running};
 use super::simd::{Level, MOST_LANES};
@@ -13,8 +15,18 @@ use super::walk::{TILE, Tile, Walk};
 /// Floats of a tile that few queries go over: 16 KiB.
 const NEAR: usize = 4096;
 
-/// Floats of keys that some cache is taken to hold: 32 MiB.
-const CACHED: usize = 1 << 23;
+/// Floats of keys that the second cache is taken to hold: 1 MiB.
+const CACHED: usize = 1 << 18;
+
+/// What follows a tile of keys, to be fetched while `panels` panels are multiplied by it twice: nothing where a cache has it.
+fn ahead(walk: &Walk<'_>, tile: &Tile<'_>, panels: usize, products: usize) -> Ahead {
+    let stride = walk.engine.layout.key_stride();
+    if walk.range.len() * stride <= CACHED {
+        return Ahead::nothing();
+    }
+    let count = tile.bias.len();
+    Ahead::of(tile.keys, panels * products * Ahead::turns(count, stride))
+}
 
 /// What a scan makes of its scores.
 pub(super) enum Into {
@@ -60,24 +72,24 @@ fn scores(
         Form::Panel => (block.width, TILE),
         Form::Rows => (TILE, block.queries),
     };
-    let mut scores = vec![0.0f32; pitch * rows];
-    let far = walk.range.len() * walk.engine.layout.key_stride() > CACHED;
+    let mut scores = Lines::zeros(pitch * rows);
     let tile_rows = match block.form {
         Form::Panel => TILE,
         // Both products read the tile; it must stay in the smallest cache in between.
         Form::Rows => (NEAR / walk.engine.layout.key_stride()).next_multiple_of(MOST_LANES).min(TILE),
     };
     walk.tiles(range, tile_rows, values, |tile| {
+        let mut ahead = ahead(walk, tile, 1, 1);
         level.run(Scores {
             similarity: rule.similarity,
             beta: rule.beta,
             block,
-            far,
             keys: tile.keys,
             bias: tile.bias,
             norms: tile.norms,
             pitch,
             scores: &mut scores,
+            ahead: &mut ahead,
         });
         hide(walk, block.form, queries, tile, pitch, &mut scores);
         visit(tile, pitch, &mut scores);
@@ -122,7 +134,7 @@ fn sums(
     let lanes = if form == Form::Panel { block.width } else { block.queries };
     let mut running = Running::new(lanes);
     let mut sums =
-        strides.map(|stride| vec![0.0f32; lanes * if form == Form::Panel { stride } else { row_of_sums(stride) }]);
+        strides.map(|stride| Lines::zeros(lanes * if form == Form::Panel { stride } else { row_of_sums(stride) }));
     scores(walk, level, block, queries, range, values, |tile, pitch, scores| {
         let count = tile.bias.len();
         if !level.run(Fold { form, pitch, count, scores, running: &mut running }) {
@@ -130,7 +142,8 @@ fn sums(
         }
         for ((rows, stride), sums) in [Some(tile.keys), tile.values].into_iter().zip(strides).zip(&mut sums) {
             if let Some(rows) = rows {
-                level.run(Project { form, pitch, weights: scores, shrink: &running.shrink, rows, stride, sums });
+                let (shrink, ahead) = (&running.shrink[..], &mut Ahead::nothing());
+                level.run(Project { form, pitch, weights: scores, shrink, rows, stride, sums, ahead });
             }
         }
     });
@@ -147,31 +160,32 @@ fn sums(
 
 /// The running maxima and sums of panels, and the sums of the keys by weight as a scan of all patterns leaves them: row after
 /// row of as many floats as a panel is wide. Every tile is fetched once for all of the panels. Every pattern may be used.
-pub(super) fn panels(walk: &Walk<'_>, level: Level, blocks: &[Block]) -> Vec<(Running, Vec<f32>)> {
+pub(super) fn panels(walk: &Walk<'_>, level: Level, blocks: &[Block]) -> Vec<(Running, Lines<f32>)> {
     let rule = walk.engine.rule;
     let stride = walk.engine.layout.key_stride();
-    let far = walk.range.len() * stride > CACHED;
     let form = Form::Panel;
-    let mut scores = vec![0.0f32; TILE * blocks.iter().map(|block| block.width).max().unwrap_or(0)];
+    let mut scores = Lines::zeros(TILE * blocks.iter().map(|block| block.width).max().unwrap_or(0));
     let mut all: Vec<_> =
-        blocks.iter().map(|block| (Running::new(block.width), vec![0.0f32; block.width * stride])).collect();
+        blocks.iter().map(|block| (Running::new(block.width), Lines::zeros(block.width * stride))).collect();
     walk.tiles(&walk.range, TILE, false, |tile| {
+        let mut ahead = ahead(walk, tile, blocks.len(), 2);
         for (block, (running, sums)) in blocks.iter().zip(&mut all) {
             let (pitch, count) = (block.width, tile.bias.len());
             level.run(Scores {
                 similarity: rule.similarity,
                 beta: rule.beta,
                 block,
-                far,
                 keys: tile.keys,
                 bias: tile.bias,
                 norms: tile.norms,
                 pitch,
                 scores: &mut scores,
+                ahead: &mut ahead,
             });
             if level.run(Fold { form, pitch, count, scores: &mut scores, running: &mut *running }) {
                 let (weights, shrink) = (&scores[..], &running.shrink[..]);
-                level.run(Project { form, pitch, weights, shrink, rows: tile.keys, stride, sums });
+                let (rows, ahead) = (tile.keys, &mut ahead);
+                level.run(Project { form, pitch, weights, shrink, rows, stride, sums, ahead });
             }
         }
     });

@@ -32,6 +32,17 @@ pub(super) trait Simd: Copy {
         #[cfg(not(target_arch = "x86_64"))]
         let _ = address;
     }
+    /// Asks for the cache line of an address, which may be any, to come into the second cache and no further.
+    #[inline(always)]
+    fn prefetch_near(self, address: *const f32) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: every x86-64 processor has the instruction, and it touches nothing.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(address.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = address;
+    }
     /// # Safety
     /// `from` is readable for `LANES` floats.
     unsafe fn load(self, from: *const f32) -> Self::Vector;
@@ -195,7 +206,8 @@ impl<R, F: FnOnce() -> R> Work for Loop<F> {
     }
 }
 
-/// Runs a plain loop, compiled for the best level; its results are the same on every one.
+/// Runs a plain loop, compiled for the best level; its results are the same on every one. It has to be small: compilers take
+/// only a small one into the function that has the instructions. A larger one is a [`Work`] of its own.
 pub(super) fn wide<R>(work: impl FnOnce() -> R) -> R {
     Level::best().run(Loop(work))
 }

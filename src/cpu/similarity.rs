@@ -2,8 +2,10 @@
 //! ones in `f64` for the few patterns that matter.
 #![allow(clippy::inline_always, reason = "see `simd`")]
 
-use super::product::{Absolute, Matrix, Squared, Term, Times, product};
-use super::simd::{MOST_LANES, Simd, Work, wide};
+use super::lines::Lines;
+use super::product::{Absolute, Ahead, Matrix, Squared, Term, Times, product};
+use super::simd::{Level, MOST_LANES, Simd, Work, wide};
+use super::transpose::{PART, into_panel};
 use crate::rule::Similarity;
 use crate::store::stride;
 
@@ -51,12 +53,17 @@ impl Query {
 #[inline(always)]
 pub(super) fn norm<T: Copy + Into<f64>>(row: &[T]) -> f64 {
     let mut squares = [0.0; LANES];
-    for part in row.chunks(LANES) {
-        for (x, sum) in part.iter().zip(&mut squares) {
+    let (whole, rest) = row.as_chunks::<LANES>();
+    let add = |squares: &mut [f64; LANES], part: &[T]| {
+        for (x, sum) in part.iter().zip(squares) {
             let x: f64 = (*x).into();
             *sum += x * x;
         }
+    };
+    for part in whole {
+        add(&mut squares, part);
     }
+    add(&mut squares, rest);
     squares.iter().sum::<f64>().sqrt()
 }
 
@@ -114,7 +121,7 @@ pub(super) struct Block {
     /// Floats of a row: for a panel the queries, in whole vectors; else the coordinates, in the longest of vectors.
     pub width: usize,
     /// The panel's rows are coordinates, otherwise queries.
-    data: Vec<f32>,
+    data: Lines<f32>,
 }
 
 impl Block {
@@ -126,7 +133,7 @@ impl Block {
             Form::Panel => (queries.len().next_multiple_of(lanes), depth),
             Form::Rows => (depth.next_multiple_of(MOST_LANES), queries.len()),
         };
-        let mut data = vec![0.0; width * rows];
+        let mut data = Lines::zeros(width * rows);
         let scale =
             |query: &&Query| if similarity == Similarity::Cosine { 1.0 / query.norm.max(SMALLEST_NORM) } else { 1.0 };
         let scales: Vec<f64> = queries.iter().map(scale).collect();
@@ -156,22 +163,45 @@ impl Block {
     /// `f64` on the way.
     pub fn panel(similarity: Similarity, lanes: usize, rows: &[f32], dim: usize, norms: &[f64]) -> Self {
         let (width, depth) = (norms.len().next_multiple_of(lanes), stride(dim));
-        let mut data = vec![0.0; width * depth];
-        wide(|| {
-            // A cache line of each query at a time.
-            for (part, to) in data.chunks_mut(16 * width).enumerate() {
-                for (q, (row, norm)) in rows.chunks_exact(dim).zip(norms).enumerate() {
-                    let row = &row[(16 * part).min(dim)..];
-                    for (to, x) in to[q..].iter_mut().step_by(width).zip(row) {
-                        *to = match similarity {
-                            Similarity::Cosine => (f64::from(*x) * (1.0 / norm.max(SMALLEST_NORM))) as f32,
-                            _ => *x,
-                        };
-                    }
+        let mut data = Lines::zeros(width * depth);
+        Level::best().run(Pack { similarity, rows, dim, norms, width, data: &mut data });
+        Self { form: Form::Panel, queries: norms.len(), width, data }
+    }
+
+    /// The coordinates of one [`PART`] of a panel, for each all queries, as [`Scores`] reads them.
+    pub fn coordinates(&self, part: usize) -> &[f32] {
+        let from = PART * self.width * part;
+        &self.data[from..self.data.len().min(from + PART * self.width)]
+    }
+}
+
+/// Rows of `dim` as a panel, for cosine divided by their norms.
+struct Pack<'a> {
+    similarity: Similarity,
+    rows: &'a [f32],
+    dim: usize,
+    norms: &'a [f64],
+    width: usize,
+    data: &'a mut [f32],
+}
+
+impl Work for Pack<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) {
+        let Self { similarity, rows, dim, norms, width, data } = self;
+        for (part, to) in data.chunks_mut(PART * width).enumerate() {
+            into_panel(rows, dim, part, to, width);
+        }
+        if similarity == Similarity::Cosine {
+            let scales: Vec<f64> = norms.iter().map(|norm| 1.0 / norm.max(SMALLEST_NORM)).collect();
+            for row in data.chunks_exact_mut(width) {
+                for (x, scale) in row.iter_mut().zip(&scales) {
+                    *x = (f64::from(*x) * scale) as f32;
                 }
             }
-        });
-        Self { form: Form::Panel, queries: norms.len(), width, data }
+        }
     }
 }
 
@@ -181,13 +211,12 @@ pub(super) struct Scores<'a> {
     pub similarity: Similarity,
     pub beta: f32,
     pub block: &'a Block,
-    /// Whether the keys come from further than caches reach.
-    pub far: bool,
     pub keys: &'a [f32],
     pub bias: &'a [f32],
     pub norms: &'a [f64],
     pub pitch: usize,
     pub scores: &'a mut [f32],
+    pub ahead: &'a mut Ahead,
 }
 
 impl Scores<'_> {
@@ -209,9 +238,9 @@ impl Scores<'_> {
         let once = [1.0; 2 * MOST_LANES];
         for start in (0..stride).step_by(CHAIN) {
             let depth = CHAIN.min(stride - start);
-            let keys = Matrix { data: &self.keys[start..], rows: count, depth, row: stride, step: 1, far: self.far };
+            let keys = Matrix { data: &self.keys[start..], rows: count, depth, row: stride, step: 1 };
             let before = (start > 0).then_some(&once[..]);
-            product::<S, T, V>(simd, term, keys, &self.block.data[start * width..], before, self.scores);
+            product::<S, T, V>(simd, term, keys, &self.block.data[start * width..], before, self.scores, self.ahead);
         }
         let beta = simd.splat(self.beta);
         for t in 0..count {
@@ -375,12 +404,12 @@ mod tests {
                     similarity,
                     beta,
                     block: &block,
-                    far: true,
                     keys,
                     bias,
                     norms,
                     pitch,
                     scores: &mut scores,
+                    ahead: &mut Ahead::nothing(),
                 });
                 let at = |t| if form == Form::Panel { t * block.width + batch / 2 } else { batch / 2 * pitch + t };
                 all.push((form, lanes, (0..pitch).map(|t| scores[at(t)]).collect()));

@@ -1,5 +1,7 @@
 //! The stages of a scan over one tile, one at a time, for measurements.
 
+use super::lines::Lines;
+use super::product::Ahead;
 use super::projection::{Project, row_of_sums};
 use super::separation::softmax::{Fold, Running};
 use super::simd::Level;
@@ -13,14 +15,14 @@ use crate::store::stride;
 pub struct Stages {
     level: Level,
     block: Block,
-    keys: Vec<f32>,
+    keys: Lines<f32>,
     bias: Vec<f32>,
     norms: Vec<f64>,
     stride: usize,
     pitch: usize,
-    scores: Vec<f32>,
+    scores: Lines<f32>,
     running: Running,
-    sums: Vec<f32>,
+    sums: Lines<f32>,
 }
 
 impl Stages {
@@ -38,7 +40,8 @@ impl Stages {
         };
         let queries: Vec<Query> =
             (0..queries).map(|q| Query::new(q, row().into_iter().map(f64::from).collect())).collect();
-        let keys: Vec<f32> = (0..TILE).flat_map(|_| row()).collect();
+        let mut keys = Lines::zeros(TILE * stride);
+        keys.chunks_exact_mut(stride).for_each(|key| key.copy_from_slice(&row()));
         let block = Block::new(form, Similarity::Dot, level.lanes(), &queries.iter().collect::<Vec<_>>());
         let (pitch, sums) = match form {
             Form::Panel => (block.width, stride * block.width),
@@ -48,8 +51,8 @@ impl Stages {
         let (bias, norms) = (vec![0.0; TILE], vec![1.0; TILE]);
         Self {
             level,
-            scores: vec![0.0; queries.len() * TILE],
-            sums: vec![0.0; sums],
+            scores: Lines::zeros(queries.len() * TILE),
+            sums: Lines::zeros(sums),
             block,
             keys,
             bias,
@@ -71,12 +74,12 @@ impl Stages {
             similarity: Similarity::Dot,
             beta,
             block: &self.block,
-            far: false,
             keys: &self.keys,
             bias: &self.bias,
             norms: &self.norms,
             pitch: self.pitch,
             scores: &mut self.scores,
+            ahead: &mut Ahead::nothing(),
         });
     }
 
@@ -96,6 +99,7 @@ impl Stages {
             rows: &self.keys,
             stride: self.stride,
             sums: &mut self.sums,
+            ahead: &mut Ahead::nothing(),
         });
     }
 

@@ -43,6 +43,7 @@ pub mod reference;
 mod retrieval;
 mod rule;
 mod store;
+mod whole;
 
 pub use device::{AdapterChoice, Device, DeviceInfo, DeviceOptions, Software};
 pub use error::{Error, Result};

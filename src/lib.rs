@@ -27,6 +27,7 @@
 
 #![deny(missing_docs)]
 
+mod cache;
 #[cfg(feature = "capi")]
 pub mod capi;
 mod cpu;
@@ -45,6 +46,7 @@ mod rule;
 mod store;
 mod whole;
 
+pub use cache::user_cache_folder;
 pub use device::{AdapterChoice, Device, DeviceInfo, DeviceOptions, Software};
 pub use error::{Error, Result};
 pub use explanation::{Explanation, KernelWork};

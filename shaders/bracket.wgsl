@@ -3,6 +3,7 @@
 //! use lib/entmax
 //! use lib/trial
 //! use lib/workgroup
+//! use lib/listed
 // The search for a threshold over all patterns, for queries whose candidates do not fit a list: evaluates STEPS trial
 // thresholds between the bracket's ends over a chunk of scores and adds to what earlier chunks gave. Under entmax a trial
 // is ln s, or with PIVOT the key of a score that takes the place of the largest at s = 0, and gives the sum of weights;
@@ -32,10 +33,10 @@ struct Params {
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let workgroup = within + params.base.xyz;
-    if (workgroup.x >= queries[0]) {
+    if (workgroup.x >= listed()) {
         return;
     }
-    let query = queries[1u + workgroup.x];
+    let query = query_at(workgroup.x);
     let row = workgroup.x * params.score_stride;
     let low = brackets[query].low;
     let high = brackets[query].high;

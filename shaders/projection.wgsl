@@ -1,5 +1,6 @@
 //! use lib/stored_f32
 //! use lib/source
+//! use lib/listed
 // Stage 3: the weighted sums of one split's rows, as a register-tiled product of weights and rows.
 // One workgroup computes TILE queries x SIDE column vectors, one invocation 4 queries x 1 vector, over slabs of SLAB
 // vectors of weights (4 * SLAB rows) that the workgroup brings into shared memory.
@@ -37,7 +38,7 @@ var<workgroup> weight_slab: array<vec4<f32>, TILE * PITCH>;
 var<workgroup> row_slab: array<vec4<f32>, 4u * SLAB * SIDE>;
 
 fn store(slot: u32, split: u32, column: u32, sum: vec4<f32>) {
-    if (slot < queries[0] && column < params.source_vectors) {
+    if (slot < listed() && column < params.source_vectors) {
         let partial = slot * params.splits + split;
         sums[partial * params.columns + params.first_column + column] = sum;
     }
@@ -52,13 +53,13 @@ fn main(
     let workgroup = within + params.base.xyz;
     let column = workgroup.x * SIDE + local.x;
     let first_slot = workgroup.y * TILE;
-    if (first_slot >= queries[0]) {
+    if (first_slot >= listed()) {
         return;
     }
     let split = workgroup.z;
     let begin = split * params.rows_per_split;
     let end = min(begin + params.rows_per_split, params.rows);
-    let load_slot = min(first_slot + index / SLAB, queries[0] - 1u) * params.weight_vectors;
+    let load_slot = min(first_slot + index / SLAB, listed() - 1u) * params.weight_vectors;
     let column_safe = min(column, params.source_vectors - 1u);
 
     var sum_0 = vec4<f32>(0.0);

@@ -2,6 +2,7 @@
 //! use lib/order
 //! use lib/trial
 //! use lib/records
+//! use lib/listed
 // Opens each query's bracket, narrows it by what the trials gave, and ends by writing the record of how its scores become
 // weights. Steep entmax (alpha > 2) searches for the pivot of `shaders/threshold.wgsl` first, then for s beside it. Under
 // softmax there is nothing to search for: the record comes from the running statistics. One invocation handles one query.
@@ -104,10 +105,10 @@ fn narrow(query: u32) {
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let slot = id.x + params.base.x * WORKGROUP;
-    if (slot >= queries[0]) {
+    if (slot >= listed()) {
         return;
     }
-    let query = queries[1u + slot];
+    let query = query_at(slot);
     if (RULE == SOFTMAX) {
         let stats = running_stats[2u * slot + params.slot];
         var maximum = stats.x;

@@ -1,6 +1,7 @@
 //! use lib/score
 //! use lib/compare_dot
 //! use lib/stored_f32
+//! use lib/listed
 // Stage 1: the scores of a list of queries against a chunk of patterns, as a register-tiled product.
 // One workgroup computes TILE x TILE scores, one invocation 4 x 4 of them, over slabs of SLAB column vectors that the
 // workgroup brings into shared memory. Rows of a slab are padded by one vector against bank conflicts.
@@ -36,7 +37,7 @@ var<workgroup> query_slab: array<vec4<f32>, TILE * PITCH>;
 var<workgroup> key_slab: array<vec4<f32>, TILE * PITCH>;
 
 fn store(slot: u32, row: u32, total: f32) {
-    if (slot >= queries[0] || row >= params.rows) {
+    if (slot >= listed() || row >= params.rows) {
         return;
     }
     var similarity = similarity_of(total);
@@ -49,7 +50,7 @@ fn store(slot: u32, row: u32, total: f32) {
     var z = bounded_score(params.beta * similarity + bias);
     if (KEEP == 1u) {
         let bit = params.window_first + params.first_row + row;
-        let word = keep[params.keep_first + queries[1u + slot] * params.keep_stride + bit / 32u];
+        let word = keep[params.keep_first + query_at(slot) * params.keep_stride + bit / 32u];
         z = select(NO_SCORE, z, ((word >> (bit % 32u)) & 1u) == 1u);
     }
     scores[slot * params.score_stride + row] = z;
@@ -64,13 +65,13 @@ fn main(
     let workgroup = within + params.base.xyz;
     let first_row = workgroup.x * TILE;
     let first_slot = workgroup.y * TILE;
-    if (first_slot >= queries[0]) {
+    if (first_slot >= listed()) {
         return;
     }
     // This invocation brings vector `load_column` of slab row `load_row`.
     let load_row = index / SLAB;
     let load_column = index % SLAB;
-    let load_query = queries[1u + min(first_slot + load_row, queries[0] - 1u)] * params.key_vectors;
+    let load_query = query_at(min(first_slot + load_row, listed() - 1u)) * params.key_vectors;
     let load_key = params.first_row + min(first_row + load_row, params.rows - 1u);
     var key_scale = 1.0;
     if (QUANTIZED) {

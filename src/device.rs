@@ -52,6 +52,9 @@ pub struct DeviceOptions {
     pub without_f16: bool,
     /// Keep `SUBGROUP` off even where the adapter has it.
     pub without_subgroups: bool,
+    /// Keep the checks that wgpu writes into shaders that it does not know (indices clamped, loops counted), to look for a
+    /// fault in ours, which go without. `ATTRACTOR_CHECKED=1` in the environment does it for every device, a host's too.
+    pub checked_shaders: bool,
 }
 
 /// What a device or an adapter is.

@@ -137,6 +137,7 @@ impl attractor_device_options {
             software: choice(operation, "software", "one of attractor_software", self.software, &software)?,
             without_f16: self.without_f16 != 0,
             without_subgroups: self.without_subgroups != 0,
+            ..DeviceOptions::default()
         })
     }
 }

@@ -48,21 +48,25 @@ fn rule(kind: Kind) -> u32 {
 }
 
 impl Task {
+    /// Begins a block: its queries go into the states.
     pub async fn prepare(&self, calls: &Calls, source: &Place, block: Block) -> Result<()> {
+        calls.begin_block(block.count);
         let columns = self.layout.dim as u32;
         let (binding, source_first, source_stride) = self.bind(source, columns, block.first, block.count);
+        let grid = self.fold(block.count);
         let params = prepare::Params {
             queries: block.count,
             columns,
             vectors: self.shape.key_vectors,
             source_first,
             source_stride,
-            padding: [0; 3],
+            width: grid[0],
+            padding: [0; 2],
         };
         let storage = [&binding, &self.workspace.state, &self.workspace.flags];
         let words = u64::from(block.count) * u64::from(columns + 4 * self.shape.key_vectors);
         let work = Work { flops: 0, bytes: 4 * words };
-        calls.push(&prepare::KERNEL, PLAIN, params, &storage, self.fold(block.count), work).await
+        calls.push(&prepare::KERNEL, PLAIN, params, &storage, grid, work).await
     }
 
     /// Those of `source` (or all) whose flags have none of the bits of `stopped` to `chosen`, the others to `rest`.
@@ -561,6 +565,7 @@ impl Task {
         block: Block,
     ) -> Result<()> {
         let (binding, target_first, target_stride) = self.bind(target, columns, block.first, block.count);
+        let grid = self.fold(block.count);
         let params = export::Params {
             rows: block.count,
             columns,
@@ -568,10 +573,11 @@ impl Task {
             source_stride,
             target_first,
             target_stride,
-            padding: [0; 2],
+            width: grid[0],
+            padding: 0,
         };
         let work = Work { flops: 0, bytes: 8 * u64::from(block.count) * u64::from(columns) };
-        calls.push(&export::KERNEL, PLAIN, params, &[source, &binding], self.fold(block.count), work).await
+        calls.push(&export::KERNEL, PLAIN, params, &[source, &binding], grid, work).await
     }
 
     /// The weights of a chunk, of `count` queries from `slot`, into rows from `row` of a target as wide as the memory.

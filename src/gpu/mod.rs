@@ -17,6 +17,7 @@ mod hold;
 mod job;
 mod kernel;
 mod merge;
+mod module;
 mod pace;
 mod partial;
 pub(crate) mod plan;
@@ -39,7 +40,7 @@ mod weigh;
 mod workspace;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::device::DeviceOptions;
 use crate::error::{Error, Result};
@@ -76,11 +77,21 @@ pub mod internals {
         }
     }
 
-    pub use super::kernel::{Access, KERNELS, Kernel};
+    /// Watches every kernel that is compiled for a device from here on; says whether it is now watched by this one.
+    pub fn watch(device: &crate::Device, watch: Watch) -> bool {
+        match &device.kind {
+            crate::device::Kind::Cpu => false,
+            crate::device::Kind::Gpu(context) => context.watch.set(watch).is_ok(),
+        }
+    }
+
+    pub use super::kernel::{Access, KERNELS, Kernel, Watch};
     pub use super::plan::{Hints, ITERATION_LIMIT, Plan, Regime, Shape};
     pub use super::shader::{Constant, link};
 }
 
+/// The environment variable that keeps wgpu's checks in every shader.
+const CHECKED: &str = "ATTRACTOR_CHECKED";
 /// No binding is larger, on any backend: Vulkan and DX12 stop at 2^31 - 4.
 const LARGEST_BINDING: u64 = (1 << 31) - 4;
 /// What the kernels need of a device ([`Context::least_limits`]).
@@ -106,6 +117,9 @@ pub(crate) struct Context {
     /// Whether the device is ours to submit to and wait on.
     owned: bool,
     pipelines: kernel::Pipelines,
+    /// Whether shaders keep wgpu's checks.
+    checked: bool,
+    watch: OnceLock<kernel::Watch>,
     poller: readback::Poller,
     stamp: AtomicU32,
     /// Nanoseconds that a dispatch is expected to take, at the most.
@@ -166,16 +180,22 @@ impl Context {
             operation: "Device::with_options",
             why: format!("{} refuses to open: {error}", info.name),
         })?;
-        Self::new(device, queue, info, true)
+        Self::new(device, queue, info, true, options.checked_shaders)
     }
 
     /// Takes part in a host's device.
     pub fn host(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
         let info = device.adapter_info();
-        Self::new(device, queue, info, false)
+        Self::new(device, queue, info, false, false)
     }
 
-    fn new(device: wgpu::Device, queue: wgpu::Queue, adapter: wgpu::AdapterInfo, owned: bool) -> Result<Self> {
+    fn new(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        adapter: wgpu::AdapterInfo,
+        owned: bool,
+        checked: bool,
+    ) -> Result<Self> {
         let limits = device.limits();
         let mut short = None;
         Self::least_limits().check_limits_with_fail_fn(&limits, false, |limit, need, allowed| {
@@ -197,6 +217,8 @@ impl Context {
             limits,
             owned,
             pipelines: kernel::Pipelines::default(),
+            checked: checked || std::env::var_os(CHECKED).is_some_and(|value| !value.is_empty() && value != "0"),
+            watch: OnceLock::new(),
             poller: readback::Poller::default(),
             stamp: AtomicU32::new(1),
             dispatch_bound: AtomicU64::new(pace::DISPATCH_BOUND.as_nanos() as u64),
@@ -224,6 +246,15 @@ impl Context {
     /// Calls that submitted, and calls that waited inside the device.
     pub fn counts(&self) -> (u64, u64) {
         (self.submissions.load(Ordering::Relaxed), self.waits.load(Ordering::Relaxed))
+    }
+
+    /// Whether shaders keep wgpu's checks.
+    fn checked(&self) -> bool {
+        self.checked
+    }
+
+    fn watch(&self) -> Option<&kernel::Watch> {
+        self.watch.get()
     }
 
     pub fn adapter(&self) -> &wgpu::AdapterInfo {

@@ -12,6 +12,7 @@ const FRAGMENTS: &[(&str, &str)] = &[
     ("lib/entmax", include_str!("../../shaders/lib/entmax.wgsl")),
     ("lib/grid", include_str!("../../shaders/lib/grid.wgsl")),
     ("lib/list", include_str!("../../shaders/lib/list.wgsl")),
+    ("lib/listed", include_str!("../../shaders/lib/listed.wgsl")),
     ("lib/order", include_str!("../../shaders/lib/order.wgsl")),
     ("lib/records", include_str!("../../shaders/lib/records.wgsl")),
     ("lib/score", include_str!("../../shaders/lib/score.wgsl")),

@@ -41,6 +41,9 @@ fn run(dir: &Path, args: &[&str], icd: Option<&Path>) -> Output {
         .env_remove("VK_ADD_DRIVER_FILES")
         // Without it Mesa complains on standard error, and an error of ours is one line.
         .env("XDG_RUNTIME_DIR", dir)
+        // What it keeps is kept here, and not among the user's.
+        .env("XDG_CACHE_HOME", dir.join("cache"))
+        .env("LOCALAPPDATA", dir.join("cache"))
         .output()
         .expect("the command starts")
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use super::pace::Pace;
 use super::shader::{self, Constant, Substitution};
@@ -175,8 +176,10 @@ impl Pipelines {
             return Ok(pipeline.clone());
         }
         let text = shader::link(kernel.stem, kernel.source, constants, fragments)?;
+        let begun = Instant::now();
         let make = || compile(context, kernel, &text, checked);
         let pipeline = Arc::new(buffer::scoped(context.device(), "compile kernel", make)?);
+        log::debug!("attractor: compiled {} in {:.1?} {constants:?} {fragments:?}", kernel.stem, begun.elapsed());
         compiled.insert(key, pipeline.clone());
         Ok(pipeline)
     }
@@ -237,7 +240,7 @@ fn compile(context: &Context, kernel: &Kernel, text: &str, checked: bool) -> Pip
             zero_initialize_workgroup_memory: false,
             ..Default::default()
         },
-        cache: None,
+        cache: context.pipeline_cache(),
     });
     Pipeline { stem: kernel.stem, pipeline, layout, pace: Pace::default() }
 }

@@ -20,6 +20,7 @@ mod merge;
 mod module;
 mod pace;
 mod partial;
+mod pipeline_cache;
 pub(crate) mod plan;
 mod prepare;
 mod projection;
@@ -52,6 +53,7 @@ use crate::store::{EncodedRows, Growth, Layout, NewRows, Precision, Snapshot, Wi
 use answers::{Answers, Facts};
 use buffer::Binding;
 pub(crate) use job::Job;
+use pipeline_cache::PipelineCache;
 use plan::{Plan, Shape, Sizes};
 pub(crate) use readback::Awaited;
 use readback::Staged;
@@ -117,6 +119,7 @@ pub(crate) struct Context {
     /// Whether the device is ours to submit to and wait on.
     owned: bool,
     pipelines: kernel::Pipelines,
+    pipeline_cache: OnceLock<PipelineCache>,
     /// Whether shaders keep wgpu's checks.
     checked: bool,
     watch: OnceLock<kernel::Watch>,
@@ -170,6 +173,7 @@ impl Context {
         let mut features = Self::WISHES;
         features.set(wgpu::Features::SHADER_F16, !options.without_f16);
         features.set(wgpu::Features::SUBGROUP, !options.without_subgroups);
+        features.set(wgpu::Features::PIPELINE_CACHE, options.pipeline_cache.is_some());
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("attractor"),
             required_features: features & adapter.features(),
@@ -180,7 +184,13 @@ impl Context {
             operation: "Device::with_options",
             why: format!("{} refuses to open: {error}", info.name),
         })?;
-        Self::new(device, queue, info, true, options.checked_shaders)
+        let context = Self::new(device, queue, info, true, options.checked_shaders)?;
+        if let Some(folder) = &options.pipeline_cache
+            && let Some(cache) = PipelineCache::open(&context.device, &context.adapter, folder)
+        {
+            context.keep_pipelines(cache);
+        }
+        Ok(context)
     }
 
     /// Takes part in a host's device.
@@ -217,6 +227,7 @@ impl Context {
             limits,
             owned,
             pipelines: kernel::Pipelines::default(),
+            pipeline_cache: OnceLock::new(),
             checked: checked || std::env::var_os(CHECKED).is_some_and(|value| !value.is_empty() && value != "0"),
             watch: OnceLock::new(),
             poller: readback::Poller::default(),
@@ -248,9 +259,29 @@ impl Context {
         (self.submissions.load(Ordering::Relaxed), self.waits.load(Ordering::Relaxed))
     }
 
+    fn keep_pipelines(&self, cache: PipelineCache) -> bool {
+        self.pipeline_cache.set(cache).is_ok()
+    }
+
+    /// Compiles from here on through a host's cache, unless there is one already, which is said.
+    pub fn use_pipeline_cache(&self, cache: wgpu::PipelineCache) -> bool {
+        self.keep_pipelines(PipelineCache::host(cache))
+    }
+
+    /// Writes what has been compiled to the cache's file, where it has one.
+    pub fn save_pipeline_cache(&self) {
+        if let Some(cache) = self.pipeline_cache.get() {
+            cache.save();
+        }
+    }
+
     /// Whether shaders keep wgpu's checks.
     fn checked(&self) -> bool {
         self.checked
+    }
+
+    fn pipeline_cache(&self) -> Option<&wgpu::PipelineCache> {
+        self.pipeline_cache.get().map(|kept| &kept.cache)
     }
 
     fn watch(&self) -> Option<&kernel::Watch> {

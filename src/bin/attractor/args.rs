@@ -62,7 +62,8 @@ impl DeviceArgs {
             Place::Index(index) => (None, Some(AdapterChoice::Index(index))),
         };
         let software = if self.software { Software::Require } else { Software::Refuse };
-        let options = DeviceOptions { backends, adapter, software, ..DeviceOptions::default() };
+        let pipeline_cache = attractor::user_cache_folder();
+        let options = DeviceOptions { backends, adapter, software, pipeline_cache, ..DeviceOptions::default() };
         let device = pollster::block_on(Device::with_options(&options)).map_err(|error| match error {
             attractor::Error::NoAdapter { .. } if !self.software => {
                 Failure::Work(format!("{error} (software adapters are taken with --software)"))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::gpu;
+use crate::tuning::Tuning;
 
 /// Handle to a device; clones share it. See [`Device::new`].
 #[derive(Clone, Debug)]
@@ -203,6 +204,22 @@ impl Device {
     pub fn save_pipeline_cache(&self) {
         if let Kind::Gpu(context) = &self.kind {
             context.save_pipeline_cache();
+        }
+    }
+
+    /// What plans on this device go by; `None` for the CPU engine, which has no use for it.
+    pub fn tuning(&self) -> Option<Tuning> {
+        match &self.kind {
+            Kind::Cpu => None,
+            Kind::Gpu(context) => Some(context.tuning()),
+        }
+    }
+
+    /// Sets what plans on this device go by from now on: of all its handles and memories. Jobs and recordings that have
+    /// begun go on as they were. The CPU engine has no use for it.
+    pub fn set_tuning(&self, tuning: Tuning) {
+        if let Kind::Gpu(context) = &self.kind {
+            context.set_tuning(tuning);
         }
     }
 

@@ -44,6 +44,7 @@ pub mod reference;
 mod retrieval;
 mod rule;
 mod store;
+mod tuning;
 mod whole;
 
 pub use cache::user_cache_folder;
@@ -65,6 +66,7 @@ pub use rule::{Rule, Separation, Similarity};
 #[cfg(feature = "files")]
 pub use store::files;
 pub use store::{Pattern, PatternId, PatternIds, Precision};
+pub use tuning::Tuning;
 pub use wgpu;
 
 /// The README's example, compiled and run with the tests.

@@ -1,7 +1,7 @@
 //! What a retrieval would do on a device, counted from the dispatches that it would record.
 
 use super::plan::Regime;
-use super::{Answers, Engine, Place, Sizing, buffer};
+use super::{Answers, Engine, Place, buffer};
 use crate::error::Result;
 use crate::explanation::{Explanation, KernelWork};
 use crate::retrieval::RetrieveOptions;
@@ -9,7 +9,7 @@ use crate::retrieval::RetrieveOptions;
 impl Engine {
     /// Compiles what a retrieval of `batch` queries, at least one, would run.
     pub fn prepare(&self, batch: usize, options: &RetrieveOptions, alive: Option<&[bool]>) -> Result<()> {
-        let sizing = Sizing::new(self.shape(options.plan_for.unwrap_or(batch), options), options);
+        let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(batch), options), options);
         let workspace = self.workspace(&sizing)?;
         let stand_in = buffer::create(self.context.device(), "attractor.answers", 16, buffer::STORAGE)?;
         // One block of queries has every kernel.
@@ -27,8 +27,7 @@ impl Engine {
 
     /// Explains a retrieval of `batch` queries, at least one.
     pub fn explain(&self, batch: usize, options: &RetrieveOptions, alive: Option<&[bool]>) -> Result<Explanation> {
-        let shape = self.shape(options.plan_for.unwrap_or(batch), options);
-        let sizing = Sizing::new(shape, options);
+        let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(batch), options), options);
         self.context.present()?;
         let workspace = self.workspace(&sizing)?;
         let usage = buffer::STORAGE;

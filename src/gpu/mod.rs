@@ -50,6 +50,7 @@ use crate::pending::Pending;
 use crate::retrieval::{Retrieval, RetrieveOptions};
 use crate::rule::{Rule, Similarity};
 use crate::store::{EncodedRows, Growth, Layout, NewRows, Precision, Snapshot, Windows, decode};
+use crate::tuning::Tuning;
 use answers::{Answers, Facts};
 use buffer::Binding;
 pub(crate) use job::Job;
@@ -125,6 +126,8 @@ pub(crate) struct Context {
     watch: OnceLock<kernel::Watch>,
     poller: readback::Poller,
     stamp: AtomicU32,
+    /// What plans go by.
+    tuning: Mutex<Tuning>,
     /// Nanoseconds that a dispatch is expected to take, at the most.
     dispatch_bound: AtomicU64,
     /// Timers that are not in use.
@@ -221,6 +224,7 @@ impl Context {
             return Err(Error::Limit { operation: "Device::from_wgpu", limit, need, allowed });
         }
         Ok(Self {
+            tuning: Mutex::new(Tuning::of(adapter.device_type)),
             device,
             queue,
             adapter,
@@ -292,22 +296,19 @@ impl Context {
         &self.adapter
     }
 
+    /// What plans go by.
+    pub fn tuning(&self) -> Tuning {
+        *self.tuning.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets what plans go by from now on.
+    pub fn set_tuning(&self, tuning: Tuning) {
+        *self.tuning.lock().unwrap_or_else(PoisonError::into_inner) = tuning;
+    }
+
     /// The most bytes of one window.
     pub fn window_limit(&self) -> u64 {
         self.limits.max_storage_buffer_binding_size.min(self.limits.max_buffer_size).min(LARGEST_BINDING) / 16 * 16
-    }
-
-    /// Workgroups that keep this device busy.
-    fn parallel(&self) -> u64 {
-        match self.adapter.device_type {
-            wgpu::DeviceType::Cpu => 16,
-            _ => 512,
-        }
-    }
-
-    /// What an invocation can hold.
-    fn hold(&self) -> hold::Ability {
-        hold::Ability::new(self.adapter.device_type, self.device.features())
     }
 
     /// A stamp that no other run of this device has, and that no buffer holds by chance: never zero.
@@ -534,15 +535,22 @@ impl Engine {
             patterns,
             key_vectors: (self.layout.key_stride() / 4) as u32,
             value_vectors: (self.layout.value_stride() / 4) as u32,
-            parallel: self.context.parallel(),
-            software: self.context.adapter.device_type == wgpu::DeviceType::Cpu,
-            hold: self.context.hold(),
+            subgroups: self.context.device.features().contains(wgpu::Features::SUBGROUP),
             fused: softmax,
             lists: !softmax || weighs || options.energy || options.trace,
             cue: rule.similarity == Similarity::Cosine,
             previous: weighs,
             result: self.layout.value_dim.is_some() || options.clamp.is_some(),
         }
+    }
+
+    /// The sizes of a retrieval of this shape, as the device is tuned now.
+    fn sizing(&self, shape: Shape, options: &RetrieveOptions) -> Sizing {
+        let tuning = self.context.tuning();
+        let plan = Plan::new(&shape, &tuning, &options.hints);
+        let staged = plan.staged(&shape, &tuning, &options.hints);
+        let sizes = Sizes::new(&plan, &staged, &shape);
+        Sizing { shape, plan, staged, sizes }
     }
 
     fn facts(&self, alive: Option<&[bool]>) -> Facts {
@@ -644,7 +652,7 @@ impl Engine {
         snapshot: Snapshot,
     ) -> Result<()> {
         let count = targets.count;
-        let sizing = Sizing::new(self.shape(options.plan_for.unwrap_or(count), options), options);
+        let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(count), options), options);
         let workspace = {
             let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
             match &*recorded {
@@ -756,7 +764,7 @@ impl Engine {
         if batch == 0 {
             return Ok(Pending::native(Box::pin(std::future::ready(Ok(collected.finish())))));
         }
-        let sizing = Sizing::new(self.shape(options.plan_for.unwrap_or(batch), options), options);
+        let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(batch), options), options);
         let workspace = match options.hints.garbage {
             false => self.workspace(&sizing)?,
             true => Arc::new(Workspace::new(&self.context.device, sizing.sizes, true)?),
@@ -843,15 +851,6 @@ struct Sizing {
     plan: Plan,
     staged: Plan,
     sizes: Sizes,
-}
-
-impl Sizing {
-    fn new(shape: Shape, options: &RetrieveOptions) -> Self {
-        let plan = Plan::new(&shape, &options.hints);
-        let staged = plan.staged(&shape, &options.hints);
-        let sizes = Sizes::new(&plan, &staged, &shape);
-        Self { shape, plan, staged, sizes }
-    }
 }
 
 /// What copies `bytes` to the start of a mapped buffer.

@@ -6,6 +6,7 @@ use super::{
     bracket, candidates, compact, cue, export, finish, gather, hold, merge, prepare, projection, refine, separation,
     sift, similarity, stream, threshold, weigh,
 };
+use crate::tuning::Tuning;
 
 /// The most loop iterations that one invocation may make. Mesa's software drivers silently end an invocation after
 /// 65,535, summed over nested loops (seen with Mesa 22.3); the counts below take nothing as unrolled.
@@ -16,24 +17,10 @@ pub const MAX_DIM: usize = 65_536;
 const SCRATCH: u64 = 10 << 20;
 /// Bytes of states, running sums and results that a recording may hold.
 const ROWS: u64 = 24 << 20;
-/// Multiply-adds of one workgroup that streams, at the most: on hardware, and on a processor that plays it.
-const STREAMED: [u64; 2] = [1 << 25, 1 << 18];
-/// The same of one that holds queries, which goes faster.
-const HELD: [u64; 2] = [1 << 27, 1 << 22];
-/// Queries in one pass over the memory, at the most.
-const QUERY_BLOCK: u64 = 1024;
-/// The same where every query has a list of candidates.
-const LIST_BLOCK: u64 = 256;
 /// Entries of a list of candidates.
 pub const LIST_CAPACITY: u32 = 4096;
 /// The most patterns that a list selects while it is filled; it needs room beside them.
 pub const LIST_TOP: u32 = 1024;
-/// Patterns whose scores are held at once, at the most: kernels that go through them one workgroup a query loop so often.
-const CHUNK: u64 = 65_536;
-/// Batches up to this size stream; larger ones go tile by tile.
-const FEW: u64 = 16;
-/// Patterns of a split for which a query is worth fetching into registers.
-const HELD_ROWS: u64 = 256;
 
 /// How queries are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +53,7 @@ pub struct Hints {
     pub damage: Option<(&'static str, Constant)>,
 }
 
-/// What a plan depends on.
+/// What a plan depends on, besides the device's [`Tuning`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a yes or no of its own")]
 pub struct Shape {
@@ -78,12 +65,8 @@ pub struct Shape {
     pub key_vectors: u32,
     /// Vectors of four floats in a value; 0 where keys are their own values.
     pub value_vectors: u32,
-    /// Workgroups that keep the device busy.
-    pub parallel: u64,
-    /// Whether a processor plays the device: one of its threads is a workgroup, and slow.
-    pub software: bool,
-    /// What an invocation can hold.
-    pub hold: hold::Ability,
+    /// Whether the device has subgroups.
+    pub subgroups: bool,
     /// Whether the rule can be computed in one pass with every stage fused.
     pub fused: bool,
     /// Whether queries have lists of candidates: sparse rules, top-k, and reports.
@@ -114,29 +97,31 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan for `shape` under `hints`.
-    pub fn new(shape: &Shape, hints: &Hints) -> Self {
+    /// The plan for `shape` on a device that `tuning` suits, under `hints`: the same whenever these are.
+    pub fn new(shape: &Shape, tuning: &Tuning, hints: &Hints) -> Self {
+        let tuning = &tuning.bounded();
         let columns = shape.columns();
         let row_bytes = 16 * u64::from(5 * shape.key_vectors + 2 * shape.value_vectors);
-        let most = if shape.lists { LIST_BLOCK } else { QUERY_BLOCK };
+        let most = if shape.lists { tuning.list_block } else { tuning.query_block };
         let query_block = (ROWS / row_bytes).clamp(1, most);
         let query_block = hints.query_block.map_or(query_block, |asked| u64::from(asked.max(1)).min(query_block));
         let query_block = query_block.min(shape.batch.max(1));
         let few = if hints.query_block.is_some() { query_block } else { shape.batch };
         let regime = match few {
-            0..=FEW => Regime::Stream,
-            _ if shape.worth_holding() => Regime::Hold,
+            _ if few <= tuning.stream_batch => Regime::Stream,
+            _ if shape.worth_holding(tuning) => Regime::Hold,
             _ => Regime::Tile,
         };
         let regime = match hints.regime.unwrap_or(regime) {
             _ if !shape.fused => Regime::Tile,
-            Regime::Hold if !shape.holdable() => Regime::Tile,
+            Regime::Hold if !shape.holdable(tuning) => Regime::Tile,
             regime => regime,
         };
+        let hold = hold::Shape::new(tuning, shape.subgroups, query_block, shape.key_vectors);
         let (rows_per_split, splits, stream) = match regime {
-            Regime::Stream => stream_sizes(shape, hints, query_block, columns),
-            Regime::Hold => hold_sizes(shape, hints, query_block, columns),
-            Regime::Tile => tile_sizes(shape, hints, query_block, columns),
+            Regime::Stream => stream_sizes(shape, tuning, hints, query_block, columns),
+            Regime::Hold => hold_sizes(shape, tuning, hints, query_block, columns, &hold),
+            Regime::Tile => tile_sizes(shape, tuning, hints, query_block, columns),
         };
         Self {
             regime,
@@ -144,7 +129,7 @@ impl Plan {
             rows_per_split: rows_per_split as u32,
             splits: splits as u32,
             stream,
-            hold: hold::Shape::new(&shape.hold, query_block, shape.key_vectors),
+            hold,
         }
     }
 
@@ -154,9 +139,9 @@ impl Plan {
     }
 
     /// This plan with every stage on its own, for what a fused kernel does not report.
-    pub fn staged(&self, shape: &Shape, hints: &Hints) -> Self {
+    pub fn staged(&self, shape: &Shape, tuning: &Tuning, hints: &Hints) -> Self {
         let columns = shape.columns();
-        let (rows, splits, stream) = tile_sizes(shape, hints, self.query_block.into(), columns);
+        let (rows, splits, stream) = tile_sizes(shape, &tuning.bounded(), hints, self.query_block.into(), columns);
         Self { regime: Regime::Tile, rows_per_split: rows as u32, splits: splits as u32, stream, ..self.clone() }
     }
 
@@ -211,37 +196,36 @@ impl Plan {
     }
 
     /// Bytes of the workspace: everything besides patterns, queries and outputs.
-    pub fn workspace_bytes(&self, shape: &Shape) -> u64 {
-        Sizes::new(self, &self.staged(shape, &Hints::default()), shape).total()
+    pub fn workspace_bytes(&self, shape: &Shape, tuning: &Tuning) -> u64 {
+        Sizes::new(self, &self.staged(shape, tuning, &Hints::default()), shape).total()
     }
 }
 
 impl Shape {
-    /// `rows` of a split, no more than a workgroup goes through in some milliseconds at `cost` multiply-adds each: nothing
-    /// less than a workgroup can be put off to the next frame.
-    fn bounded(&self, rows: u64, cost: u64, most: [u64; 2], unit: u64) -> u64 {
-        let most = most[usize::from(self.software)] / cost / unit * unit;
-        rows.min(most.max(unit))
-    }
-
     /// Column vectors of the widest sums: keys, and values where there are some.
     pub fn columns(&self) -> u32 {
         self.key_vectors + self.value_vectors
     }
 
     /// Whether an invocation can hold a query.
-    fn holdable(&self) -> bool {
-        self.key_vectors <= self.hold.vectors
+    fn holdable(&self, tuning: &Tuning) -> bool {
+        4 * u64::from(self.key_vectors) <= tuning.hold_dim
     }
 
     /// Whether that is faster than stage by stage.
-    fn worth_holding(&self) -> bool {
-        self.holdable() && self.batch.saturating_mul(self.patterns * u64::from(self.key_vectors)) >= self.hold.least
+    fn worth_holding(&self, tuning: &Tuning) -> bool {
+        let products = self.batch.saturating_mul(4 * self.patterns * u64::from(self.key_vectors));
+        self.holdable(tuning) && products >= tuning.hold_least
     }
 }
 
-fn stream_sizes(shape: &Shape, hints: &Hints, block: u64, columns: u32) -> (u64, u64, stream::Shape) {
-    let mut queries = block.next_power_of_two().min(4) as u32;
+/// `rows` of a split, no more than a workgroup goes through with `work` multiply-adds at `cost` each.
+fn bounded(rows: u64, cost: u64, work: u64, unit: u64) -> u64 {
+    rows.min((work / cost / unit * unit).max(unit))
+}
+
+fn stream_sizes(shape: &Shape, tuning: &Tuning, hints: &Hints, block: u64, columns: u32) -> (u64, u64, stream::Shape) {
+    let mut queries = block.next_power_of_two().min(1 << tuning.stream_queries.ilog2()) as u32;
     // A long row may leave no room for several queries within the iteration limit.
     let fits = |queries: u32, rows: u64| {
         stream::Shape::new(queries, columns).iterations(rows, shape.key_vectors.into()) <= ITERATION_LIMIT
@@ -250,10 +234,10 @@ fn stream_sizes(shape: &Shape, hints: &Hints, block: u64, columns: u32) -> (u64,
         queries /= 2;
     }
     let groups = block.div_ceil(queries.into());
-    let wanted = shape.parallel.div_ceil(groups);
+    let wanted = tuning.workgroups.div_ceil(groups);
     let rows = shape.patterns.div_ceil(wanted).next_multiple_of(stream::TILE);
     let cost = u64::from(queries) * 4 * u64::from(shape.key_vectors + columns);
-    let mut rows = shape.bounded(rows, cost, STREAMED, stream::TILE);
+    let mut rows = bounded(rows, cost, tuning.stream_work, stream::TILE);
     if let Some(asked) = hints.rows_per_split {
         rows = u64::from(asked).clamp(1, shape.patterns.max(1)).next_multiple_of(stream::TILE);
     }
@@ -269,12 +253,18 @@ fn stream_sizes(shape: &Shape, hints: &Hints, block: u64, columns: u32) -> (u64,
     (rows, splits, stream::Shape::new(queries, columns))
 }
 
-fn hold_sizes(shape: &Shape, hints: &Hints, block: u64, columns: u32) -> (u64, u64, stream::Shape) {
-    let hold = hold::Shape::new(&shape.hold, block, shape.key_vectors);
-    let wanted = shape.parallel.div_ceil(block.div_ceil(hold.group().into()));
-    let rows = shape.patterns.div_ceil(wanted).max(HELD_ROWS).next_multiple_of(hold::SPAN);
+fn hold_sizes(
+    shape: &Shape,
+    tuning: &Tuning,
+    hints: &Hints,
+    block: u64,
+    columns: u32,
+    hold: &hold::Shape,
+) -> (u64, u64, stream::Shape) {
+    let wanted = tuning.workgroups.div_ceil(block.div_ceil(hold.group().into()));
+    let rows = shape.patterns.div_ceil(wanted).max(tuning.hold_rows).next_multiple_of(hold::SPAN);
     let cost = u64::from(hold.group()) * 4 * u64::from(shape.key_vectors + columns);
-    let mut rows = shape.bounded(rows, cost, HELD, hold::SPAN);
+    let mut rows = bounded(rows, cost, tuning.hold_work, hold::SPAN);
     if let Some(asked) = hints.rows_per_split {
         rows = u64::from(asked).clamp(1, shape.patterns.max(1)).next_multiple_of(hold::SPAN);
     }
@@ -286,14 +276,14 @@ fn hold_sizes(shape: &Shape, hints: &Hints, block: u64, columns: u32) -> (u64, u
     (rows, splits.min(shape.patterns.div_ceil(rows).max(1)), stream::Shape::new(1, columns))
 }
 
-fn tile_sizes(shape: &Shape, hints: &Hints, block: u64, columns: u32) -> (u64, u64, stream::Shape) {
+fn tile_sizes(shape: &Shape, tuning: &Tuning, hints: &Hints, block: u64, columns: u32) -> (u64, u64, stream::Shape) {
     let tile = u64::from(similarity::TILE);
-    let chunk = (SCRATCH / (4 * block) / tile).max(1) * tile;
-    let chunk = chunk.min(shape.patterns.max(1).next_multiple_of(tile)).min(CHUNK);
+    let chunk = (SCRATCH / (4 * block)).min(tuning.chunk);
+    let chunk = ((chunk / tile).max(1) * tile).min(shape.patterns.max(1).next_multiple_of(tile));
     let groups = block.div_ceil(projection::TILE.into()) * u64::from(columns.div_ceil(projection::SIDE));
     let partial_bytes = block * (8 + 16 * u64::from(columns));
     let most = (SCRATCH / partial_bytes).clamp(1, 1024).min(chunk / tile);
-    let splits = shape.parallel.div_ceil(groups).clamp(1, most);
+    let splits = tuning.workgroups.div_ceil(groups).clamp(1, most);
     let mut rows = chunk.div_ceil(splits).next_multiple_of(tile);
     if let Some(asked) = hints.rows_per_split {
         rows = u64::from(asked).max(1).next_multiple_of(tile).min(chunk);
@@ -421,6 +411,9 @@ impl Sizes {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::SMALLEST_BINDING;
     use super::*;
 
     /// Shapes around every boundary that the sizes depend on.
@@ -432,18 +425,13 @@ mod tests {
         batches.into_iter().flat_map(move |batch| {
             patterns.into_iter().flat_map(move |patterns| {
                 widths.into_iter().flat_map(move |(key_vectors, value_vectors)| {
-                    [(4, false), (512, false), (4, true), (512, true)].map(|(parallel, all)| Shape {
+                    [(true, false), (true, true), (false, true)].map(|(fused, all)| Shape {
                         batch,
                         patterns,
                         key_vectors,
                         value_vectors,
-                        parallel,
-                        software: parallel == 4,
-                        hold: hold::Ability::new(
-                            if parallel == 4 { wgpu::DeviceType::Cpu } else { wgpu::DeviceType::DiscreteGpu },
-                            if all { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() },
-                        ),
-                        fused: parallel == 512 || !all,
+                        subgroups: all,
+                        fused,
                         lists: all,
                         cue: all,
                         previous: all,
@@ -452,6 +440,21 @@ mod tests {
                 })
             })
         })
+    }
+
+    const KINDS: [wgpu::DeviceType; 3] =
+        [wgpu::DeviceType::Cpu, wgpu::DeviceType::DiscreteGpu, wgpu::DeviceType::IntegratedGpu];
+
+    /// Every shape on every kind of device under all hints.
+    fn every_plan(mut check: impl FnMut(&Shape, &Tuning, &Hints)) {
+        let hints = hints();
+        for tuning in KINDS.map(Tuning::of) {
+            for shape in shapes() {
+                for hints in &hints {
+                    check(&shape, &tuning, hints);
+                }
+            }
+        }
     }
 
     fn hints() -> Vec<Hints> {
@@ -474,40 +477,74 @@ mod tests {
         all
     }
 
-    #[test]
-    fn no_invocation_loops_longer_than_software_drivers_allow() {
-        for shape in shapes() {
-            for hints in hints() {
-                let plan = Plan::new(&shape, &hints);
-                let iterations = plan.iterations(&shape).max(plan.staged(&shape, &hints).iterations(&shape));
-                assert!(iterations <= ITERATION_LIMIT, "{iterations} iterations: {shape:?} {hints:?} {plan:?}");
-            }
+    /// What must hold of any plan.
+    fn check(shape: &Shape, tuning: &Tuning, hints: &Hints) {
+        let plan = Plan::new(shape, tuning, hints);
+        let staged = plan.staged(shape, tuning, hints);
+        let case = || format!("{shape:?} {tuning:?} {hints:?} {plan:?}");
+        assert_eq!(plan, Plan::new(shape, tuning, hints), "the same whenever these are");
+        for plan in [&plan, &staged] {
+            let iterations = plan.iterations(shape);
+            assert!(iterations <= ITERATION_LIMIT, "{iterations} iterations: {}", case());
+            assert!(plan.query_block >= 1 && plan.rows_per_split >= 1 && plan.splits >= 1, "{}", case());
+            assert!(plan.splits <= 1024 && plan.query_block <= 1024, "{}", case());
         }
+        let sizes = Sizes::new(&plan, &staged, shape);
+        for size in sizes.all() {
+            assert!(size <= SMALLEST_BINDING, "{sizes:?} {}", case());
+        }
+        assert!(sizes.total() <= 64 << 20, "{sizes:?} {}", case());
     }
 
     #[test]
-    fn grids_and_sizes_stay_within_webgpu_defaults() {
-        for shape in shapes() {
-            for hints in hints() {
-                let plan = Plan::new(&shape, &hints);
-                let case = || format!("{shape:?} {hints:?} {plan:?}");
-                assert!(plan.query_block >= 1 && plan.rows_per_split >= 1 && plan.splits >= 1, "{}", case());
-                assert!(plan.splits <= 1024 && plan.query_block <= 1024, "{}", case());
-                let sizes = Sizes::new(&plan, &plan.staged(&shape, &hints), &shape);
-                for size in [sizes.scores, sizes.sums, sizes.running_sums, sizes.state, sizes.result] {
-                    assert!(size <= 128 << 20, "{sizes:?} {}", case());
-                }
-                assert!(sizes.total() <= 64 << 20, "{sizes:?} {}", case());
+    fn loops_and_sizes_stay_within_what_every_device_allows() {
+        every_plan(check);
+    }
+
+    /// A setting as a stored file may have it: around each power of two, and anything.
+    fn setting() -> impl Strategy<Value = u64> {
+        let near = (0u32..64, -1i64..=1).prop_map(|(power, more)| (1u64 << power).wrapping_add_signed(more));
+        prop_oneof![near, any::<u64>(), prop::sample::select(vec![0, 3, u64::from(u32::MAX), u64::MAX])]
+    }
+
+    fn tuning() -> impl Strategy<Value = Tuning> {
+        let start = Tuning::of(wgpu::DeviceType::Cpu);
+        let count = start.settings().count();
+        prop::collection::vec(prop::option::of(setting()), count).prop_map(move |values| {
+            let mut tuning = start;
+            for ((name, _), value) in start.settings().zip(values) {
+                assert!(value.is_none_or(|value| tuning.set(name, value)));
+            }
+            tuning
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 400,
+            rng_seed: proptest::test_runner::RngSeed::Fixed(20_260_102),
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn any_tuning_keeps_to_the_same(tuning in tuning(), width in 1u32..=16_384) {
+            for shape in shapes() {
+                check(&shape, &tuning, &Hints::default());
+                check(&Shape { key_vectors: width, ..shape }, &tuning, &Hints::default());
             }
         }
     }
 
     #[test]
     fn the_workspace_does_not_grow_with_the_memory() {
-        for shape in shapes().filter(|shape| shape.patterns > 1_000_000) {
-            let larger = Shape { patterns: 4 * shape.patterns, ..shape };
-            let bytes = |shape: &Shape| Plan::new(shape, &Hints::default()).workspace_bytes(shape);
-            assert!(bytes(&larger) <= bytes(&shape).max(40 << 20), "{shape:?}");
+        for tuning in KINDS.map(Tuning::of) {
+            for shape in shapes().filter(|shape| shape.patterns > 1_000_000) {
+                let larger = Shape { patterns: 4 * shape.patterns, ..shape };
+                let bytes =
+                    |shape: &Shape| Plan::new(shape, &tuning, &Hints::default()).workspace_bytes(shape, &tuning);
+                assert!(bytes(&larger) <= bytes(&shape).max(40 << 20), "{shape:?}");
+            }
         }
     }
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::whole;
 
 /// The folder for what this crate may keep from one run to the next: `attractor` in `%LOCALAPPDATA%` on Windows, in
-/// `~/Library/Caches` on macOS, elsewhere in `$XDG_CACHE_HOME` or `~/.cache`. It need not be there yet. `None` where the
-/// environment tells of no such place. The library keeps nothing unless it is asked to; the command line does.
+/// `~/Library/Caches` on macOS, elsewhere in `$XDG_CACHE_HOME` or `~/.cache`; or what `ATTRACTOR_CACHE_DIR` says. It need not be
+/// there yet. `None` where the environment tells of no such place. The library keeps nothing unless it is asked to; the command line does.
 pub fn user_cache_folder() -> Option<PathBuf> {
     folder(std::env::consts::OS, |name| std::env::var_os(name))
 }
@@ -22,7 +22,7 @@ fn folder(system: &str, variable: impl Fn(&str) -> Option<OsString>) -> Option<P
         "macos" => path("HOME").map(|home| home.join("Library/Caches")),
         _ => path("XDG_CACHE_HOME").or_else(|| path("HOME").map(|home| home.join(".cache"))),
     };
-    base.map(|base| base.join("attractor"))
+    path("ATTRACTOR_CACHE_DIR").or_else(|| base.map(|base| base.join("attractor")))
 }
 
 /// The name of what is kept for `adapter` by this version of this crate: two adapters, drivers or versions have two names.
@@ -84,6 +84,9 @@ mod tests {
         assert_eq!(of("macos", &both), Some(Path::new(home).join("Library/Caches/attractor")));
         assert_eq!(of("windows", &both), Some(Path::new(other).join("attractor")));
         assert_eq!(of("linux", &[]), None);
+        for system in ["linux", "macos", "windows"] {
+            assert_eq!(of(system, &[both[0], both[1], ("ATTRACTOR_CACHE_DIR", home)]), Some(home.into()));
+        }
     }
 
     #[test]

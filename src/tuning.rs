@@ -1,5 +1,10 @@
 //! What the plan goes by besides the shape of a retrieval: sizes that suit an adapter.
 
+#[cfg(feature = "files")]
+mod stored;
+
+use std::fmt;
+
 macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident: [$software:expr, $discrete:expr, $other:expr] within $range:expr;)*) => {
         /// The sizes by which a plan fits a retrieval to an adapter. `attractor tune` measures them; until then they are those
@@ -78,4 +83,50 @@ settings! {
     list_block: [256, 256, 256] within 1..=1 << 8;
     /// Patterns whose scores are there at once, at the most. Kernels that go through them one workgroup a query loop so often.
     chunk: [1 << 16, 1 << 16, 1 << 16] within 1..=1 << 16;
+}
+
+/// The settings in which a tuning differs from what an adapter of its kind starts with, in words.
+pub(crate) struct Told {
+    pub tuning: Tuning,
+    pub kind: wgpu::DeviceType,
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let start = Tuning::of(self.kind);
+        let both = self.tuning.bounded().settings().zip(start.settings());
+        let mut others = both.filter(|(now, start)| now != start).map(|((name, now), (_, was))| (name, now, was));
+        let Some((name, now, was)) = others.next() else { return f.write_str("default") };
+        write!(f, "{name} {now} instead of {was}")?;
+        others.try_for_each(|(name, now, was)| write!(f, ", {name} {now} instead of {was}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_within_their_bounds() {
+        for kind in [wgpu::DeviceType::Cpu, wgpu::DeviceType::DiscreteGpu, wgpu::DeviceType::Other] {
+            let tuning = Tuning::of(kind);
+            assert_eq!(tuning.bounded(), tuning);
+            assert_eq!(Told { tuning, kind }.to_string(), "default");
+        }
+    }
+
+    #[test]
+    fn settings_are_known_by_name() {
+        let kind = wgpu::DeviceType::Cpu;
+        let mut tuning = Tuning::of(kind);
+        for (name, value) in tuning.settings() {
+            assert!(tuning.set(name, value + 1), "{name}");
+        }
+        assert!(!tuning.set("nonsense", 1));
+        assert!(tuning.settings().zip(Tuning::of(kind).settings()).all(|(one, other)| one.1 == other.1 + 1));
+        let (workgroups, chunk) = (32, u64::MAX);
+        let tuning = Tuning { workgroups, chunk, stream_queries: 0, ..Tuning::of(kind) };
+        let told = Told { tuning, kind }.to_string();
+        assert_eq!(told, "workgroups 32 instead of 16, stream_queries 1 instead of 4", "what plans take it for");
+    }
 }

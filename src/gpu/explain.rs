@@ -5,6 +5,7 @@ use super::{Answers, Engine, Place, buffer};
 use crate::error::Result;
 use crate::explanation::{Explanation, KernelWork};
 use crate::retrieval::RetrieveOptions;
+use crate::tuning::Told;
 
 impl Engine {
     /// Compiles what a retrieval of `batch` queries, at least one, would run.
@@ -53,6 +54,7 @@ impl Engine {
             device: self.context.adapter().into(),
             batch,
             patterns: self.windows.len(),
+            tuning: Told { tuning: sizing.tuning, kind: self.context.adapter().device_type }.to_string(),
             regime: match plan.regime {
                 Regime::Stream => "stream: every stage fused over splits of the patterns",
                 Regime::Hold => "hold: every stage fused, and each invocation has queries of its own",

@@ -550,7 +550,7 @@ impl Engine {
         let plan = Plan::new(&shape, &tuning, &options.hints);
         let staged = plan.staged(&shape, &tuning, &options.hints);
         let sizes = Sizes::new(&plan, &staged, &shape);
-        Sizing { shape, plan, staged, sizes }
+        Sizing { shape, tuning, plan, staged, sizes }
     }
 
     fn facts(&self, alive: Option<&[bool]>) -> Facts {
@@ -574,6 +574,7 @@ impl Engine {
         encoder: &mut wgpu::CommandEncoder,
         job: &Recording<'_>,
         options: &RetrieveOptions,
+        timestamps: Option<wgpu::ComputePassTimestampWrites<'_>>,
         alive: Option<&[bool]>,
         snapshot: Snapshot,
     ) -> Result<()> {
@@ -581,7 +582,7 @@ impl Engine {
             return Ok(());
         }
         let targets = self.targets("Memory::record", job)?;
-        self.record_targets(encoder, targets, options, alive, self.context.next_stamp(), snapshot)
+        self.record_targets(encoder, targets, options, timestamps, alive, snapshot).map(|_| ())
     }
 
     /// A caller's buffers, if they fit.
@@ -629,9 +630,8 @@ impl Engine {
         let wanted = options.weight_queries(count);
         let answers = Answers::new(facts, options, count, &wanted);
         let (target, staging) = self.context.answers(answers.size)?;
-        let stamp = self.context.next_stamp();
         let targets = answers.targets(&target, queries.into());
-        self.record_targets(encoder, targets, options, alive, stamp, snapshot)?;
+        let stamp = self.record_targets(encoder, targets, options, None, alive, snapshot)?;
         encoder.copy_buffer_to_buffer(&target, 0, &staging, 0, staging.size());
         let staged = Staged::on_submit(self.context.clone(), staging, encoder);
         let laid = Laid { stamp, answers, places: (0..wanted.len()).collect() };
@@ -642,16 +642,17 @@ impl Engine {
         Ok(Pending::device(self.context.clone(), None, Box::pin(coming)))
     }
 
+    /// Records what answers `targets`, and returns the stamp that the answers carry.
     fn record_targets(
         &self,
         encoder: &mut wgpu::CommandEncoder,
         targets: Targets,
         options: &RetrieveOptions,
+        timestamps: Option<wgpu::ComputePassTimestampWrites<'_>>,
         alive: Option<&[bool]>,
-        stamp: u32,
         snapshot: Snapshot,
-    ) -> Result<()> {
-        let count = targets.count;
+    ) -> Result<u32> {
+        let (count, stamp) = (targets.count, self.context.next_stamp());
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(count), options), options);
         let workspace = {
             let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
@@ -666,11 +667,11 @@ impl Engine {
         let task = self.task(&sizing, workspace, options, alive, 0..count, stamp)?;
         // Whole before anything is recorded: an error leaves the encoder as it was.
         let calls = task.program(targets).all()?;
-        let encode = || record::encode(&self.context, encoder, &calls, None);
+        let encode = || record::encode(&self.context, encoder, &calls, timestamps);
         buffer::scoped(&self.context.device, "record", encode)??;
         // Until the host has run it, what it reads stays.
         encoder.on_submitted_work_done(move || drop(snapshot));
-        Ok(())
+        Ok(stamp)
     }
 
     /// The task for queries `part` of a batch.
@@ -848,6 +849,7 @@ impl Engine {
 /// The sizes of one retrieval.
 struct Sizing {
     shape: Shape,
+    tuning: Tuning,
     plan: Plan,
     staged: Plan,
     sizes: Sizes,

@@ -64,6 +64,8 @@ pub struct DeviceOptions {
     ///
     /// [`user_cache_folder`]: crate::user_cache_folder
     pub pipeline_cache: Option<PathBuf>,
+    /// Keep `EXPERIMENTAL_COOPERATIVE_MATRIX` off even where the adapter has it.
+    pub without_cooperative_matrices: bool,
 }
 
 /// What a device or an adapter is.
@@ -232,7 +234,20 @@ impl Device {
     ///
     /// [`Memory::retrieve`]: crate::Memory::retrieve
     pub fn from_wgpu(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Self> {
-        let context = gpu::Context::host(device.clone(), queue.clone())?;
+        let context = gpu::Context::host(device.clone(), queue.clone(), &[])?;
+        Ok(Self { kind: Kind::Gpu(Arc::new(context)) })
+    }
+
+    /// The same of a device that the host has opened on `adapter`. Only an adapter tells which cooperative matrices it has:
+    /// with it they are used, as far as the host has asked for `EXPERIMENTAL_COOPERATIVE_MATRIX`, `SHADER_F16` and
+    /// `SUBGROUP`. The first is not among [`Device::required_features`], as it takes wgpu's
+    /// [`ExperimentalFeatures::enabled`](wgpu::ExperimentalFeatures::enabled), which is for the host to decide.
+    ///
+    /// # Errors
+    /// As [`Device::from_wgpu`].
+    pub fn from_wgpu_on(adapter: &wgpu::Adapter, device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Self> {
+        let configurations = adapter.cooperative_matrix_properties();
+        let context = gpu::Context::host(device.clone(), queue.clone(), &configurations)?;
         Ok(Self { kind: Kind::Gpu(Arc::new(context)) })
     }
 

@@ -77,6 +77,9 @@ settings! {
     hold_rows: [256, 256, 256] within 1..=1 << 16;
     /// Multiply-adds of one workgroup that holds queries, at the most.
     hold_work: [1 << 22, 1 << 27, 1 << 27] within 1..=1 << 29;
+    /// Multiply-adds of a batch's scores, `B N d`, from which cooperative matrices are used where patterns and device suit them. A
+    /// processor that plays the device takes fragments apart again.
+    cooperate_least: [1 << 62, 1 << 22, 1 << 22] within 0..=1 << 62;
     /// Queries of one pass over the memory, at the most.
     query_block: [1024, 1024, 1024] within 1..=1 << 10;
     /// The same where every query has a list of candidates: under sparse rules, top-k, and reports.

@@ -50,6 +50,35 @@ fn many_queries_are_held() {
     }
 }
 
+/// The same by cooperative matrices, where an adapter has them: each product twice, for two halves of a query and of a
+/// weight; patterns are loaded as halves once for all queries of a workgroup.
+#[test]
+fn many_queries_go_through_cooperative_matrices() {
+    for (name, device) in common::gpus() {
+        // Whole dispatches are counted here.
+        device.bound_dispatches(Duration::from_secs(60));
+        let memory = memory(device, N as usize, D as usize, Rule::softmax(1.0), Precision::F16);
+        let hints = Hints { regime: Some(Regime::Cooperate), ..Hints::default() };
+        let options = RetrieveOptions { hints, ..RetrieveOptions::default() };
+        let told = memory.explain(B as usize, &options).unwrap();
+        if !told.regime.starts_with("cooperate") {
+            println!("SKIP {name}: no cooperative matrices of halves that add up in f32");
+            continue;
+        }
+        let whole = work(&told.kernels, "cooperate");
+        assert_eq!(whole.flops, 2 * 4 * B * N * D, "{name}: both products, twice");
+        let splits = N.div_ceil(told.rows_per_split as u64);
+        let groups = whole.workgroups / splits;
+        // 4 subgroups of 8 or 16 queries each.
+        assert!([B / 32, B / 64].contains(&groups) && whole.workgroups.is_multiple_of(splits), "{name}: {told}");
+        let bytes = groups * N * 2 * D + splits * B * (4 * D + 8 + 4 * D);
+        assert_eq!(whole.bytes, bytes, "{name}: rows for each group, and for each split the queries and their sums");
+        let rounded = memory.explain(B as usize, &options.round_to_half()).unwrap();
+        assert_eq!(work(&rounded.kernels, "cooperate").flops, 4 * B * N * D, "{name}: both products, once");
+        assert!(told.workspace_bytes <= 64 << 20, "{name}: {told}");
+    }
+}
+
 /// The same where no query is held: products in tiles of 64 x 64, each operand loaded once a tile.
 #[test]
 fn many_queries_go_tile_by_tile() {

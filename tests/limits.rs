@@ -104,6 +104,7 @@ fn iteration_counts_know_every_loop() {
         ("bracket", 8),
         ("candidates", 6),
         ("compact", 1),
+        ("cooperate", 11),
         ("cue", 4),
         ("export", 1),
         ("finish", 2),

@@ -9,7 +9,14 @@ use naga::valid::{Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, 
 /// WebGPU's default limits, less what the drivers may add.
 const WORKGROUP_BYTES: u32 = 14 << 10;
 const INVOCATIONS: u32 = 256;
+/// What NVIDIA's driver lets a workgroup share: for kernels of cooperative matrices, which only hardware has.
+const COOPERATIVE_BYTES: u32 = 48 << 10;
 const STORAGE_BUFFERS: usize = 8;
+
+/// Whether a kernel multiplies cooperative matrices, which HLSL and GLSL do not have.
+fn cooperates(kernel: &Kernel) -> bool {
+    kernel.source.contains("enable wgpu_cooperative_matrix;")
+}
 
 fn for_each_variant(mut check: impl FnMut(&str, &Kernel, &naga::Module, &ModuleInfo)) {
     for kernel in KERNELS {
@@ -19,8 +26,11 @@ fn for_each_variant(mut check: impl FnMut(&str, &Kernel, &naga::Module, &ModuleI
             let module = naga::front::wgsl::parse_str(&text)
                 .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&text)));
             // What `unpack2x16float` asks for; WebGPU has it without a feature.
-            let capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-            let info = Validator::new(ValidationFlags::all(), capabilities | Capabilities::SUBGROUP)
+            let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32 | Capabilities::SUBGROUP;
+            if cooperates(kernel) {
+                capabilities |= Capabilities::COOPERATIVE_MATRIX | Capabilities::SHADER_FLOAT16;
+            }
+            let info = Validator::new(ValidationFlags::all(), capabilities)
                 .subgroup_stages(ShaderStages::COMPUTE)
                 .subgroup_operations(SubgroupOperationSet::all())
                 .validate(&module)
@@ -69,7 +79,7 @@ fn bindings_and_params_match_the_host_files() {
 
 #[test]
 fn workgroups_fit_the_default_limits() {
-    for_each_variant(|name, _, module, _| {
+    for_each_variant(|name, kernel, module, _| {
         let mut layouter = naga::proc::Layouter::default();
         layouter.update(module.to_ctx()).unwrap();
         let bytes: u32 = module
@@ -78,7 +88,8 @@ fn workgroups_fit_the_default_limits() {
             .filter(|(_, variable)| variable.space == naga::AddressSpace::WorkGroup)
             .map(|(_, variable)| layouter[variable.ty].size)
             .sum();
-        assert!(bytes <= WORKGROUP_BYTES, "{name}: {bytes} bytes of workgroup memory");
+        let most = if cooperates(kernel) { COOPERATIVE_BYTES } else { WORKGROUP_BYTES };
+        assert!(bytes <= most, "{name}: {bytes} bytes of workgroup memory");
         assert_eq!(module.entry_points.len(), 1, "{name}");
         let size = module.entry_points[0].workgroup_size;
         assert!(size.iter().product::<u32>() <= INVOCATIONS, "{name}: {size:?} invocations");
@@ -93,10 +104,14 @@ fn every_backend_can_write_them() {
             spv::write_vec(module, info, &options, None).unwrap_or_else(|error| panic!("{name}: SPIR-V: {error}"));
         assert_eq!(spirv[0], 0x0723_0203, "{name}");
 
-        let options = msl::Options { fake_missing_bindings: true, lang_version: (2, 0), ..Default::default() };
+        let lang_version = if cooperates(kernel) { (2, 3) } else { (2, 0) };
+        let options = msl::Options { fake_missing_bindings: true, lang_version, ..Default::default() };
         let (text, _) = msl::write_string(module, info, &options, &msl::PipelineOptions::default())
             .unwrap_or_else(|error| panic!("{name}: MSL: {error}"));
         assert!(text.contains("kernel void"), "{name}: {text}");
+        if cooperates(kernel) {
+            return;
+        }
 
         let mut text = String::new();
         let options = hlsl::Options { shader_model: hlsl::ShaderModel::V6_0, ..Default::default() };

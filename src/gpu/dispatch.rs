@@ -5,7 +5,9 @@ use super::plan::{LIST_CAPACITY, Regime};
 use super::record::{Calls, Work, fold};
 use super::retrieve::{Block, Kind, Task, Wanted};
 use super::shader::{Constant, Substitution};
-use super::{Place, StoredRows, bracket, candidates, compact, cue, export, finish, gather, hold, merge, prepare};
+use super::{
+    Place, StoredRows, bracket, candidates, compact, cooperate, cue, export, finish, gather, hold, merge, prepare,
+};
 use super::{projection, refine, separation, sift, similarity, stream, threshold, weigh};
 use crate::error::Result;
 use crate::rule::{Separation, Similarity};
@@ -117,6 +119,8 @@ impl Task {
         let stream = stream::Shape::new(self.plan.stream.queries, columns);
         let hold = self.plan.hold.summing(columns, wanted.keys);
         let holds = self.plan.regime == Regime::Hold;
+        let cooperate = self.plan.cooperate.filter(|_| self.plan.regime == Regime::Cooperate);
+        let cooperate = cooperate.map(|cooperate| cooperate.summing(columns, wanted.keys));
         let (keep, keep_first, keep_stride) = self.keep(block, &chunk.rows.keys);
         let params = stream::Params {
             keep_first,
@@ -144,10 +148,13 @@ impl Task {
             &workspace.stats,
             &workspace.sums,
         ];
-        let (each, blocks) = match holds {
-            true => (hold.group(), hold.blocks(columns)),
-            false => (stream.queries, stream.blocks(columns)),
+        let (each, blocks) = match &cooperate {
+            Some(cooperate) => (cooperate.group(), cooperate.blocks(columns)),
+            None if holds => (hold.group(), hold.blocks(columns)),
+            None => (stream.queries, stream.blocks(columns)),
         };
+        // Halves that make up what is multiplied.
+        let parts = cooperate.map_or(1, |cooperate| u64::from(cooperate.parts));
         let grid = [chunk.splits, block.count.div_ceil(each), blocks];
         let (count, rows) = (u64::from(block.count), u64::from(chunk.count));
         let groups = u64::from(grid[1]);
@@ -157,17 +164,17 @@ impl Task {
         let partials = count * u64::from(chunk.splits) * (8 + 16 * sums);
         let cues = groups * u64::from(chunk.splits) * u64::from(each) * 16 * keys_read;
         let work = Work {
-            flops: count * rows * 8 * (keys_read + sums),
+            flops: parts * count * rows * 8 * (keys_read + sums),
             bytes: groups * (payload + rows * term_bytes(chunk)) + cues + partials,
         };
-        let mut fragments = self.compared_fragments();
-        let (kernel, mut constants) = match holds {
-            true => (&hold::KERNEL, hold.constants()),
-            false => (&stream::KERNEL, stream.constants()),
+        let (kernel, mut constants, fragments) = match &cooperate {
+            Some(cooperate) => (&cooperate::KERNEL, cooperate.constants(), cooperate.fragments()),
+            None if holds => {
+                let fragments = self.compared_fragments().into_iter().chain(hold.fragments()).collect();
+                (&hold::KERNEL, hold.constants(), fragments)
+            }
+            None => (&stream::KERNEL, stream.constants(), self.compared_fragments()),
         };
-        if holds {
-            fragments.extend(hold.fragments());
-        }
         constants.extend(self.compared_constants(chunk));
         calls.push(kernel, (&constants, &fragments), params, &storage, grid, work).await
     }

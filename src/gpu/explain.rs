@@ -58,6 +58,7 @@ impl Engine {
             regime: match plan.regime {
                 Regime::Stream => "stream: every stage fused over splits of the patterns",
                 Regime::Hold => "hold: every stage fused, and each invocation has queries of its own",
+                Regime::Cooperate => "cooperate: every stage fused, products by cooperative matrices of halves",
                 Regime::Tile => "tile: stage by stage over chunks of scores",
             },
             query_block: plan.query_block as usize,

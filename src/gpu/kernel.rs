@@ -8,8 +8,8 @@ use std::time::Instant;
 use super::pace::Pace;
 use super::shader::{self, Constant, Substitution};
 use super::{
-    Context, bracket, buffer, candidates, compact, cue, export, finish, gather, hold, merge, module, prepare,
-    projection, refine, separation, sift, similarity, stream, threshold, weigh,
+    Context, bracket, buffer, candidates, compact, cooperate, cue, export, finish, gather, hold, merge, module,
+    prepare, projection, refine, separation, sift, similarity, stream, threshold, weigh,
 };
 use crate::error::Result;
 
@@ -110,6 +110,7 @@ pub const KERNELS: &[&Kernel] = &[
     &cue::KERNEL,
     &stream::KERNEL,
     &hold::KERNEL,
+    &cooperate::KERNEL,
     &similarity::KERNEL,
     &separation::KERNEL,
     &sift::KERNEL,

@@ -7,6 +7,7 @@ mod bracket;
 mod buffer;
 mod candidates;
 mod compact;
+mod cooperate;
 mod cue;
 mod dispatch;
 mod explain;
@@ -117,6 +118,8 @@ pub(crate) struct Context {
     queue: wgpu::Queue,
     adapter: wgpu::AdapterInfo,
     limits: wgpu::Limits,
+    /// What cooperative matrices it has.
+    cooperate: Option<cooperate::Ability>,
     /// Whether the device is ours to submit to and wait on.
     owned: bool,
     pipelines: kernel::Pipelines,
@@ -177,17 +180,26 @@ impl Context {
         features.set(wgpu::Features::SHADER_F16, !options.without_f16);
         features.set(wgpu::Features::SUBGROUP, !options.without_subgroups);
         features.set(wgpu::Features::PIPELINE_CACHE, options.pipeline_cache.is_some());
+        features &= adapter.features();
+        let limits = adapter.limits();
+        let configurations = adapter.cooperative_matrix_properties();
+        // What can use it, where the adapter has it.
+        let offered = adapter.features() & cooperate::Ability::FEATURE;
+        let cooperates = !options.without_cooperative_matrices
+            && cooperate::Ability::new(&info, features | offered, &limits, &configurations).is_some();
+        features.set(cooperate::Ability::FEATURE, cooperates);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("attractor"),
-            required_features: features & adapter.features(),
-            required_limits: adapter.limits(),
+            required_features: features,
+            required_limits: limits,
+            experimental_features: experimental(cooperates),
             ..Default::default()
         };
         let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| Error::Device {
             operation: "Device::with_options",
             why: format!("{} refuses to open: {error}", info.name),
         })?;
-        let context = Self::new(device, queue, info, true, options.checked_shaders)?;
+        let context = Self::new(device, queue, info, &configurations, true, options.checked_shaders)?;
         if let Some(folder) = &options.pipeline_cache
             && let Some(cache) = PipelineCache::open(&context.device, &context.adapter, folder)
         {
@@ -196,16 +208,21 @@ impl Context {
         Ok(context)
     }
 
-    /// Takes part in a host's device.
-    pub fn host(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
+    /// Takes part in a host's device, of which only the adapter tells what cooperative matrices it has.
+    pub fn host(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        configurations: &[wgpu::CooperativeMatrixProperties],
+    ) -> Result<Self> {
         let info = device.adapter_info();
-        Self::new(device, queue, info, false, false)
+        Self::new(device, queue, info, configurations, false, false)
     }
 
     fn new(
         device: wgpu::Device,
         queue: wgpu::Queue,
         adapter: wgpu::AdapterInfo,
+        configurations: &[wgpu::CooperativeMatrixProperties],
         owned: bool,
         checked: bool,
     ) -> Result<Self> {
@@ -223,12 +240,14 @@ impl Context {
         if let Some((limit, need, allowed)) = short {
             return Err(Error::Limit { operation: "Device::from_wgpu", limit, need, allowed });
         }
+        let cooperate = cooperate::Ability::new(&adapter, device.features(), &limits, configurations);
         Ok(Self {
             tuning: Mutex::new(Tuning::of(adapter.device_type)),
             device,
             queue,
             adapter,
             limits,
+            cooperate,
             owned,
             pipelines: kernel::Pipelines::default(),
             pipeline_cache: OnceLock::new(),
@@ -315,6 +334,15 @@ impl Context {
     fn next_stamp(&self) -> u32 {
         0x5a00_0001 ^ (self.stamp.fetch_add(1, Ordering::Relaxed) & 0x00ff_ffff).rotate_left(1)
     }
+}
+
+/// Leave to use experimental features, for who asks for one.
+#[allow(unsafe_code, reason = "cooperative matrices are experimental in wgpu 30")]
+fn experimental(asked: bool) -> wgpu::ExperimentalFeatures {
+    // SAFETY: of what is experimental, only cooperative matrices are asked for. What they may do that is not defined is to
+    // reach beyond a buffer, or to be multiplied by a part of a subgroup: all fragments come from shared memory, within
+    // arrays sized for them, and no branch around them depends on an invocation.
+    if asked { unsafe { wgpu::ExperimentalFeatures::enabled() } } else { wgpu::ExperimentalFeatures::disabled() }
 }
 
 /// Rows in a caller's buffer, for [`Memory::record`](crate::Memory::record). The buffer needs `STORAGE` usage; queries,
@@ -529,6 +557,8 @@ impl Engine {
     /// The shape of a retrieval by `rule` from `patterns` of those that are stored.
     fn shape_of(&self, rule: Rule, patterns: u64, batch: usize, options: &RetrieveOptions) -> Shape {
         let softmax = matches!(Kind::of(rule, patterns), Kind::Softmax { .. });
+        // Euclidean scores would lose by cancellation what their products keep.
+        let products = matches!(rule.similarity, Similarity::Dot | Similarity::Cosine);
         let weighs = options.statistics || options.top > 0 || options.weights != crate::WeightsOf::None;
         Shape {
             batch: batch as u64,
@@ -536,6 +566,8 @@ impl Engine {
             key_vectors: (self.layout.key_stride() / 4) as u32,
             value_vectors: (self.layout.value_stride() / 4) as u32,
             subgroups: self.context.device.features().contains(wgpu::Features::SUBGROUP),
+            cooperate: self.context.cooperate.filter(|_| products && self.layout.precision == Precision::F16),
+            parts: if options.round_to_half { 1 } else { 2 },
             fused: softmax,
             lists: !softmax || weighs || options.energy || options.trace,
             cue: rule.similarity == Similarity::Cosine,

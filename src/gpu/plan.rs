@@ -3,8 +3,8 @@
 
 use super::shader::Constant;
 use super::{
-    bracket, candidates, compact, cue, export, finish, gather, hold, merge, prepare, projection, refine, separation,
-    sift, similarity, stream, threshold, weigh,
+    bracket, candidates, compact, cooperate, cue, export, finish, gather, hold, merge, prepare, projection, refine,
+    separation, sift, similarity, stream, threshold, weigh,
 };
 use crate::tuning::Tuning;
 
@@ -30,6 +30,9 @@ pub enum Regime {
     /// Every stage fused over splits of the patterns, each invocation with queries of its own: shares each pattern among
     /// many queries that are narrow enough to be held in registers.
     Hold,
+    /// Every stage fused over splits of the patterns, products by cooperative matrices of halves: shares each pattern among
+    /// many queries, where patterns are stored as halves and the device multiplies such matrices.
+    Cooperate,
     /// Stage by stage over chunks of scores: shares each pattern among many queries.
     Tile,
 }
@@ -67,6 +70,10 @@ pub struct Shape {
     pub value_vectors: u32,
     /// Whether the device has subgroups.
     pub subgroups: bool,
+    /// What cooperative matrices the device has, where they serve the rule and how patterns are stored.
+    pub cooperate: Option<cooperate::Ability>,
+    /// Halves that make up an element of a query and a weight where those multiply.
+    pub parts: u32,
     /// Whether the rule can be computed in one pass with every stage fused.
     pub fused: bool,
     /// Whether queries have lists of candidates: sparse rules, top-k, and reports.
@@ -94,6 +101,8 @@ pub struct Plan {
     pub stream: stream::Shape,
     /// The hold kernel's shape when it sums over the keys.
     pub hold: hold::Shape,
+    /// The shape of the kernel of cooperative matrices when it sums over the keys, where it serves.
+    pub cooperate: Option<cooperate::Shape>,
 }
 
 impl Plan {
@@ -109,18 +118,24 @@ impl Plan {
         let few = if hints.query_block.is_some() { query_block } else { shape.batch };
         let regime = match few {
             _ if few <= tuning.stream_batch => Regime::Stream,
+            _ if shape.worth_cooperating(tuning) => Regime::Cooperate,
             _ if shape.worth_holding(tuning) => Regime::Hold,
             _ => Regime::Tile,
         };
         let regime = match hints.regime.unwrap_or(regime) {
             _ if !shape.fused => Regime::Tile,
+            Regime::Cooperate if shape.cooperation().is_none() && shape.worth_holding(tuning) => Regime::Hold,
+            Regime::Cooperate if shape.cooperation().is_none() => Regime::Tile,
             Regime::Hold if !shape.holdable(tuning) => Regime::Tile,
             regime => regime,
         };
         let hold = hold::Shape::new(tuning, shape.subgroups, query_block, shape.key_vectors);
         let (rows_per_split, splits, stream) = match regime {
             Regime::Stream => stream_sizes(shape, tuning, hints, query_block, columns),
-            Regime::Hold => hold_sizes(shape, tuning, hints, query_block, columns, &hold),
+            Regime::Hold | Regime::Cooperate => {
+                let cooperate = shape.cooperation().filter(|_| regime == Regime::Cooperate);
+                hold_sizes(shape, tuning, hints, query_block, columns, (&hold, cooperate.as_ref()))
+            }
             Regime::Tile => tile_sizes(shape, tuning, hints, query_block, columns),
         };
         Self {
@@ -130,6 +145,7 @@ impl Plan {
             splits: splits as u32,
             stream,
             hold,
+            cooperate: shape.cooperation(),
         }
     }
 
@@ -148,7 +164,7 @@ impl Plan {
     /// Floats from one query's scores to the next, in the tile regime.
     pub fn score_stride(&self) -> u32 {
         match self.regime {
-            Regime::Stream | Regime::Hold => 0,
+            Regime::Stream | Regime::Hold | Regime::Cooperate => 0,
             Regime::Tile => self.chunk(),
         }
     }
@@ -179,6 +195,7 @@ impl Plan {
         let regime = match self.regime {
             Regime::Stream => self.stream.iterations(rows, shape.key_vectors.into()),
             Regime::Hold => self.hold.iterations(rows),
+            Regime::Cooperate => self.cooperate.map_or(0, |cooperate| cooperate.iterations(rows)),
             Regime::Tile => [
                 similarity::iterations(shape.key_vectors.into()),
                 separation::iterations(rows),
@@ -212,10 +229,24 @@ impl Shape {
         4 * u64::from(self.key_vectors) <= tuning.hold_dim
     }
 
+    /// How cooperative matrices serve, if they do.
+    fn cooperation(&self) -> Option<cooperate::Shape> {
+        cooperate::Shape::new(&self.cooperate?, self.parts, self.key_vectors, self.value_vectors)
+    }
+
+    /// Whether that is faster than any other way.
+    fn worth_cooperating(&self, tuning: &Tuning) -> bool {
+        self.cooperation().is_some() && self.products() >= tuning.cooperate_least
+    }
+
+    /// Multiply-adds of the scores.
+    fn products(&self) -> u64 {
+        self.batch.saturating_mul(4 * self.patterns * u64::from(self.key_vectors))
+    }
+
     /// Whether that is faster than stage by stage.
     fn worth_holding(&self, tuning: &Tuning) -> bool {
-        let products = self.batch.saturating_mul(4 * self.patterns * u64::from(self.key_vectors));
-        self.holdable(tuning) && products >= tuning.hold_least
+        self.holdable(tuning) && self.products() >= tuning.hold_least
     }
 }
 
@@ -259,17 +290,22 @@ fn hold_sizes(
     hints: &Hints,
     block: u64,
     columns: u32,
-    hold: &hold::Shape,
+    (hold, cooperate): (&hold::Shape, Option<&cooperate::Shape>),
 ) -> (u64, u64, stream::Shape) {
-    let wanted = tuning.workgroups.div_ceil(block.div_ceil(hold.group().into()));
-    let rows = shape.patterns.div_ceil(wanted).max(tuning.hold_rows).next_multiple_of(hold::SPAN);
-    let cost = u64::from(hold.group()) * 4 * u64::from(shape.key_vectors + columns);
-    let mut rows = bounded(rows, cost, tuning.hold_work, hold::SPAN);
+    let group = u64::from(cooperate.map_or(hold.group(), |cooperate| cooperate.group()));
+    let (span, limit) =
+        if cooperate.is_some() { (cooperate::TILE, cooperate::MOST_ROWS) } else { (hold::SPAN, u64::MAX) };
+    let iterations = |rows| cooperate.map_or(hold.iterations(rows), |cooperate| cooperate.iterations(rows));
+    let wanted = tuning.workgroups.div_ceil(block.div_ceil(group));
+    let rows = shape.patterns.div_ceil(wanted).max(tuning.hold_rows).next_multiple_of(span);
+    let cost = group * 4 * u64::from(shape.key_vectors + columns);
+    let mut rows = bounded(rows, cost, tuning.hold_work, span);
     if let Some(asked) = hints.rows_per_split {
-        rows = u64::from(asked).clamp(1, shape.patterns.max(1)).next_multiple_of(hold::SPAN);
+        rows = u64::from(asked).clamp(1, shape.patterns.max(1)).next_multiple_of(span);
     }
-    while !hints.unbounded && rows > hold::SPAN && hold.iterations(rows) > ITERATION_LIMIT {
-        rows = (rows / 2).next_multiple_of(hold::SPAN);
+    rows = rows.min(limit);
+    while !hints.unbounded && rows > span && iterations(rows) > ITERATION_LIMIT {
+        rows = (rows / 2).next_multiple_of(span);
     }
     let most = (SCRATCH / (block * (8 + 16 * u64::from(columns)))).clamp(1, 1024);
     let splits = hints.splits.map_or(most, |asked| u64::from(asked.max(1)).min(most));
@@ -431,6 +467,13 @@ mod tests {
                         key_vectors,
                         value_vectors,
                         subgroups: all,
+                        cooperate: fused.then_some(cooperate::Ability {
+                            side: if all { 8 } else { 16 },
+                            subgroup: 32,
+                            memory: 48 << 10,
+                            vectors: !all,
+                        }),
+                        parts: 2,
                         fused,
                         lists: all,
                         cue: all,
@@ -459,7 +502,7 @@ mod tests {
 
     fn hints() -> Vec<Hints> {
         let mut all = vec![Hints::default()];
-        for regime in [Regime::Stream, Regime::Hold, Regime::Tile] {
+        for regime in [Regime::Stream, Regime::Hold, Regime::Cooperate, Regime::Tile] {
             for rows_per_split in [None, Some(1), Some(1 << 31)] {
                 for splits in [None, Some(1), Some(u32::MAX)] {
                     for query_block in [None, Some(3), Some(u32::MAX)] {

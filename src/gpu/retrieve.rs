@@ -212,7 +212,7 @@ impl Task {
         match self.kind() {
             Kind::Softmax { .. } => {
                 let slot = match self.plan.regime {
-                    Regime::Stream | Regime::Hold => self.fused(calls, block, &cue, wanted).await?,
+                    Regime::Stream | Regime::Hold | Regime::Cooperate => self.fused(calls, block, &cue, wanted).await?,
                     Regime::Tile => self.softmax(calls, block, &cue, active, wanted).await?,
                 };
                 self.finish(calls, block, active, wanted, step, slot).await

@@ -64,7 +64,7 @@ impl DeviceArgs {
             Place::Index(index) => (None, Some(AdapterChoice::Index(index))),
         };
         let software = if self.software { Software::Require } else { Software::Refuse };
-        let pipeline_cache = attractor::user_cache_folder();
+        let pipeline_cache = user_cache_folder();
         let options = DeviceOptions { backends, adapter, software, pipeline_cache, ..DeviceOptions::default() };
         let device = pollster::block_on(Device::with_options(&options)).map_err(|error| match error {
             attractor::Error::NoAdapter { .. } if !self.software => {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use attractor::wgpu::{Adapter, DownlevelFlags, Features};
+use attractor::wgpu::{Adapter, CooperativeMatrixProperties, DownlevelFlags, Features};
 use attractor::{Device, DeviceInfo};
 
 use crate::failure::{Failure, emit};
@@ -63,7 +63,18 @@ fn limits(text: &mut String, adapter: &Adapter) {
         let _ = write!(text, " {}{name}", if features.contains(feature) { "+" } else { "-" });
     }
     text.push('\n');
+    let matrices = adapter.cooperative_matrix_properties();
+    if !matrices.is_empty() {
+        let matrices: Vec<String> = matrices.iter().map(matrix).collect();
+        let _ = writeln!(text, "    cooperative matrices {}", matrices.join(", "));
+    }
     if !adapter.get_downlevel_capabilities().flags.contains(DownlevelFlags::COMPUTE_SHADERS) {
         text.push_str("    has no compute shaders: it cannot be used\n");
     }
+}
+
+/// Rows by columns by what is summed over, and the types of what is multiplied and of sums.
+fn matrix(of: &CooperativeMatrixProperties) -> String {
+    let CooperativeMatrixProperties { m_size, n_size, k_size, ab_type, cr_type, .. } = of;
+    format!("{m_size}x{n_size}x{k_size} {ab_type:?} to {cr_type:?}").to_lowercase()
 }

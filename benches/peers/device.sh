@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-tests=(shapes rules attacks partial properties)
+tests=(shapes rules attacks partial properties cooperate)
 
 pack() {
     local to=$1 built stem

@@ -34,6 +34,7 @@ const COPIED: u64 = 1 << 30;
 
 /// A device of the harness itself, for its clock.
 pub struct Gpu {
+    adapter: wgpu::Adapter,
     device: wgpu::Device,
     queue: wgpu::Queue,
     clock: Clock,
@@ -61,11 +62,16 @@ impl Gpu {
         if !adapter.features().contains(timestamps) {
             return Err("this adapter has no timestamps in encoders".into());
         }
-        let wished = wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP;
+        let matrices = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        let wished = wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | matrices;
+        #[allow(unsafe_code, reason = "as the library's own device")]
+        // SAFETY: of what is experimental, only cooperative matrices are asked for, and only the library uses them.
+        let experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("measure"),
             required_features: timestamps | (wished & adapter.features()),
             required_limits: adapter.limits(),
+            experimental_features,
             ..Default::default()
         }))?;
         let queries = device.create_query_set(&wgpu::QuerySetDescriptor {
@@ -79,12 +85,12 @@ impl Gpu {
         let resolved = buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC);
         let read = buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
         let period = f64::from(queue.get_timestamp_period()) * 1e-9;
-        Ok(Self { clock: Clock { queries, resolved, read, period }, device, queue })
+        Ok(Self { adapter: adapter.clone(), clock: Clock { queries, resolved, read, period }, device, queue })
     }
 
     /// A handle for memories on this device.
     pub fn handle(&self) -> Result<Device> {
-        Ok(Device::from_wgpu(&self.device, &self.queue)?)
+        Ok(Device::from_wgpu_on(&self.adapter, &self.device, &self.queue)?)
     }
 
     /// Seconds that the device spends on what `record` records, by its own clock.

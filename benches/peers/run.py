@@ -51,6 +51,13 @@ ROWS = [
         True,
         dict(tolerance=None),
     ),
+    # In halves: beside PyTorch's half precision, beside our own f32, and with queries and weights rounded to halves, too.
+    ("S4ah", "S4a in f16", dict(batch=4096, patterns=65536, dim=64, precision="f16"), True, "torch"),
+    ("S4ahf", "S4a in f16, beside f32", dict(batch=4096, patterns=65536, dim=64, precision="f16"), True, dict(precision="f32")),
+    ("S4ahr", "S4a in f16, rounded", dict(batch=4096, patterns=65536, dim=64, precision="f16", round=True), True, "torch"),
+    ("S4bh", "S4b in f16", dict(batch=4096, patterns=65536, dim=128, precision="f16"), True, "torch"),
+    ("S4bhf", "S4b in f16, beside f32", dict(batch=4096, patterns=65536, dim=128, precision="f16"), True, dict(precision="f32")),
+    ("S4bhr", "S4b in f16, rounded", dict(batch=4096, patterns=65536, dim=128, precision="f16", round=True), True, "torch"),
     ("S1h", "S1 in f16", dict(batch=1, patterns=1 << 22, dim=128, precision="f16"), True, dict(precision="f32")),
     ("S1i", "S1 in 8 bits", dict(batch=1, patterns=1 << 22, dim=128, precision="i8"), True, dict(precision="f32")),
 ]
@@ -130,11 +137,14 @@ def quartiles(values):
 
 
 def floor_of(request, told, bandwidth, flops):
-    """The least time that bytes of patterns read once, and products, need here; None where no bound is known."""
+    """The least time that bytes of patterns read once, and products, need here; None where no bound is known. Products of
+    halves may be made by units whose peak is not measured."""
     width = {"f32": 4.0, "f16": 2.0, "i8": 1.0 + 4.0 / request["dim"]}[request.get("precision", "f32")]
     moved = request["patterns"] * request["dim"] * width / bandwidth if bandwidth else 0.0
     products = 4 if request.get("rule", "softmax") == "softmax" else 2
     steps = told.get("steps_mean", 1.0)
+    if request.get("precision") == "f16" and request["batch"] > 16:
+        flops = None
     worked = products * request["batch"] * request["patterns"] * request["dim"] * steps / flops if flops else 0.0
     return max(moved, worked) or None
 

@@ -1,6 +1,7 @@
 """PyTorch's side of `run.py`: the same requests and answers as `measure.rs`, one JSON value a line.
 
-softmax is `scaled_dot_product_attention` with the patterns as keys and values; sparsemax and entmax 1.5 are the `entmax`
+softmax is `scaled_dot_product_attention` with the patterns as keys and values, all in half precision where the patterns
+are to be stored in it; sparsemax and entmax 1.5 are the `entmax`
 package between two products, which is what its users write."""
 
 import json
@@ -30,8 +31,9 @@ def prepare(request):
     beta = request.get("beta") or dim**-0.5
     rule = request.get("rule", "softmax")
     torch.manual_seed(1)
-    keys = torch.randn(patterns, dim, device=device)
-    queries = torch.randn(batch, dim, device=device)
+    kind = torch.float16 if request.get("precision") == "f16" else torch.float32
+    keys = torch.randn(patterns, dim, device=device).to(kind)
+    queries = torch.randn(batch, dim, device=device).to(kind)
     if rule == "softmax":
         q, k = queries[None, None], keys[None, None]
 

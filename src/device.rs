@@ -43,6 +43,7 @@ pub enum AdapterChoice {
 
 /// What to look for in [`Device::with_options`]. The default is [`Device::new`]'s search.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a yes or no of its own")]
 pub struct DeviceOptions {
     /// Only these backends; all when absent.
     pub backends: Option<wgpu::Backends>,

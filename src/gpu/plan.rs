@@ -292,7 +292,7 @@ fn hold_sizes(
     columns: u32,
     (hold, cooperate): (&hold::Shape, Option<&cooperate::Shape>),
 ) -> (u64, u64, stream::Shape) {
-    let group = u64::from(cooperate.map_or(hold.group(), |cooperate| cooperate.group()));
+    let group = u64::from(cooperate.map_or(hold.group(), cooperate::Shape::group));
     let (span, limit) =
         if cooperate.is_some() { (cooperate::TILE, cooperate::MOST_ROWS) } else { (hold::SPAN, u64::MAX) };
     let iterations = |rows| cooperate.map_or(hold.iterations(rows), |cooperate| cooperate.iterations(rows));
@@ -577,6 +577,32 @@ mod tests {
                 check(&Shape { key_vectors: width, ..shape }, &tuning, &Hints::default());
             }
         }
+    }
+
+    #[test]
+    fn cooperative_matrices_are_chosen_where_they_serve_and_pay() {
+        let nvidia = cooperate::Ability { side: 16, subgroup: 32, memory: 48 << 10, vectors: true };
+        let [software, discrete] = [wgpu::DeviceType::Cpu, wgpu::DeviceType::DiscreteGpu].map(Tuning::of);
+        let shape = Shape {
+            batch: 4096,
+            patterns: 65_536,
+            key_vectors: 16,
+            subgroups: true,
+            cooperate: Some(nvidia),
+            parts: 2,
+            fused: true,
+            ..Shape::default()
+        };
+        let plan = |shape, tuning, hint| Plan::new(&shape, tuning, &Hints { regime: hint, ..Hints::default() }).regime;
+        let regime = |shape: Shape, hint| plan(shape, &discrete, hint);
+        assert_eq!(regime(shape, None), Regime::Cooperate);
+        assert_eq!(regime(shape, Some(Regime::Hold)), Regime::Hold);
+        assert_eq!(regime(Shape { batch: 16, ..shape }, None), Regime::Stream);
+        assert_eq!(regime(Shape { batch: 17, patterns: 1000, ..shape }, None), Regime::Tile);
+        assert_eq!(regime(Shape { cooperate: None, ..shape }, Some(Regime::Cooperate)), Regime::Hold);
+        assert_eq!(regime(Shape { key_vectors: 33, ..shape }, Some(Regime::Cooperate)), Regime::Tile);
+        assert_eq!(regime(Shape { fused: false, ..shape }, Some(Regime::Cooperate)), Regime::Tile);
+        assert_eq!(plan(shape, &software, None), Regime::Hold);
     }
 
     #[test]

@@ -651,11 +651,12 @@ mod tests {
     /// those of the start end it.
     #[test]
     fn what_is_clearly_faster_is_found_and_what_is_wrong_refused() {
-        use attractor::{DeviceOptions, Software, wgpu::Backends};
-        let options =
-            DeviceOptions { backends: Some(Backends::VULKAN), software: Software::Require, ..DeviceOptions::default() };
+        let (backends, adapter) = (Some(wgpu::Backends::VULKAN), Some(AdapterChoice::Name("llvmpipe".into())));
+        let options = DeviceOptions { backends, adapter, ..DeviceOptions::default() };
         let Ok(device) = pollster::block_on(Device::with_options(&options)) else {
-            return eprintln!("SKIP: no software adapter on Vulkan");
+            let required = std::env::var("ATTRACTOR_REQUIRE_ADAPTERS").unwrap_or_default();
+            assert!(!required.contains("lavapipe"), "lavapipe is required and is not there");
+            return eprintln!("SKIP: no lavapipe");
         };
         let mut start = device.tuning().unwrap();
         assert!(start.set("hold_dim", 0) && start.set("hold_least", 0));

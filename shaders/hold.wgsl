@@ -259,6 +259,7 @@ fn four_patterns(row: u32, end: u32) {
         factors = vec4<f32>(t_0.x, t_1.x, t_2.x, t_3.x);
         biases = vec4<f32>(t_0.y, t_1.y, t_2.y, t_3.y);
     }
+    forget_four();
     weigh_query(0u, row, end, factors, biases);
     if (QUERIES > 1u) {
         weigh_query(1u, row, end, factors, biases);

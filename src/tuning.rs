@@ -84,8 +84,16 @@ settings! {
     query_block: [1024, 1024, 1024] within 1..=1 << 10;
     /// The same where every query has a list of candidates: under sparse rules, top-k, and reports.
     list_block: [256, 256, 256] within 1..=1 << 8;
+    /// Queries of a batch from which an invocation of a tile has 8 of them instead of 4. No software gains by it, and SwiftShader
+    /// compiles it for minutes.
+    tile_batch: [1 << 62, 65, 65] within 0..=1 << 62;
+    /// Bytes of the scores that are there at once, at the most: a chunk has to keep all of a chip busy, and its dispatches cost
+    /// what millions of multiply-adds do.
+    score_bytes: [10 << 20, 32 << 20, 32 << 20] within 1 << 10..=32 << 20;
     /// Patterns whose scores are there at once, at the most. Kernels that go through them one workgroup a query loop so often.
-    chunk: [1 << 16, 1 << 16, 1 << 16] within 1..=1 << 16;
+    chunk: [1 << 16, 1 << 17, 1 << 17] within 1..=1 << 17;
+    /// Multiply-adds of one workgroup that tries thresholds of sparse rules whose lists overflow, at the most.
+    search_work: [1 << 23, 1 << 27, 1 << 27] within 1..=1 << 29;
 }
 
 /// The settings in which a tuning differs from what an adapter of its kind starts with, in words.

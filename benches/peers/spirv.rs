@@ -38,12 +38,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .subgroup_stages(ShaderStages::COMPUTE)
             .subgroup_operations(SubgroupOperationSet::all())
             .validate(&module)?;
-            let pipeline = spv::PipelineOptions { shader_stage: naga::ShaderStage::Compute, entry_point: "main".into() };
+            let pipeline =
+                spv::PipelineOptions { shader_stage: naga::ShaderStage::Compute, entry_point: "main".into() };
             let words = spv::write_vec(&module, &info, &options, Some(&pipeline))?;
             let constants = variant.constants.iter().map(|(name, value)| format!("{name}_{value}"));
             let fragments = variant.fragments.iter().map(|(_, fragment)| fragment.trim_start_matches("lib/").into());
             let name: Vec<String> = [kernel.stem.to_owned()].into_iter().chain(constants).chain(fragments).collect();
-            std::fs::write(Path::new(&folder).join(name.join("-")).with_extension("spv"), bytemuck::cast_slice(&words))?;
+            std::fs::write(
+                Path::new(&folder).join(name.join("-")).with_extension("spv"),
+                bytemuck::cast_slice(&words),
+            )?;
         }
     }
     Ok(())

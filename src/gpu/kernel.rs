@@ -8,8 +8,8 @@ use std::time::Instant;
 use super::pace::Pace;
 use super::shader::{self, Constant, Substitution};
 use super::{
-    Context, bracket, buffer, candidates, compact, cooperate, cue, export, finish, gather, hold, merge, module,
-    prepare, projection, refine, separation, sift, similarity, stream, threshold, weigh,
+    Context, buffer, candidates, compact, cooperate, cue, export, finish, gather, hold, merge, module, prepare,
+    projection, refine, separation, sift, similarity, stream, threshold, weigh,
 };
 use crate::error::Result;
 
@@ -116,7 +116,6 @@ pub const KERNELS: &[&Kernel] = &[
     &sift::KERNEL,
     &candidates::KERNEL,
     &threshold::KERNEL,
-    &bracket::KERNEL,
     &refine::KERNEL,
     &weigh::KERNEL,
     &gather::KERNEL,

@@ -3,7 +3,6 @@
 //! stem with a shader. `shader` links texts, `kernel` compiles them.
 
 mod answers;
-mod bracket;
 mod buffer;
 mod candidates;
 mod compact;
@@ -581,8 +580,9 @@ impl Engine {
         let tuning = self.context.tuning();
         let plan = Plan::new(&shape, &tuning, &options.hints);
         let staged = plan.staged(&shape, &tuning, &options.hints);
+        let searching = staged.searching(&shape, &tuning, &options.hints);
         let sizes = Sizes::new(&plan, &staged, &shape);
-        Sizing { shape, tuning, plan, staged, sizes }
+        Sizing { shape, tuning, plan, staged, searching, sizes }
     }
 
     fn facts(&self, alive: Option<&[bool]>) -> Facts {
@@ -724,6 +724,7 @@ impl Engine {
             range: 0..self.windows.len(),
             plan: sizing.plan.clone(),
             staged: sizing.staged.clone(),
+            searching: sizing.searching.clone(),
             shape: sizing.shape,
             workspace,
             keep: self.keep(options.mask.as_ref(), alive, part.clone())?,
@@ -884,6 +885,7 @@ struct Sizing {
     tuning: Tuning,
     plan: Plan,
     staged: Plan,
+    searching: Plan,
     sizes: Sizes,
 }
 

@@ -3,8 +3,8 @@
 
 use super::shader::Constant;
 use super::{
-    bracket, candidates, compact, cooperate, cue, export, finish, gather, hold, merge, prepare, projection, refine,
-    separation, sift, similarity, stream, threshold, weigh,
+    candidates, compact, cooperate, cue, export, finish, gather, hold, merge, prepare, projection, refine, separation,
+    sift, similarity, stream, threshold, weigh,
 };
 use crate::tuning::Tuning;
 
@@ -13,10 +13,12 @@ use crate::tuning::Tuning;
 pub const ITERATION_LIMIT: u64 = 60_000;
 /// The most floats of one key or value on a GPU: a row's own loops must stay within [`ITERATION_LIMIT`].
 pub const MAX_DIM: usize = 65_536;
-/// Bytes of scores, and of partial sums, that a recording may hold.
+/// Bytes of partial sums that a recording may hold.
 const SCRATCH: u64 = 10 << 20;
 /// Bytes of states, running sums and results that a recording may hold.
 const ROWS: u64 = 24 << 20;
+/// Bytes of all that a recording may hold beside patterns, queries and answers: the chunks of scores get what is left.
+const WORKSPACE: u64 = 62 << 20;
 /// Entries of a list of candidates.
 pub const LIST_CAPACITY: u32 = 4096;
 /// The most patterns that a list selects while it is filled; it needs room beside them.
@@ -48,6 +50,8 @@ pub struct Hints {
     pub splits: Option<u32>,
     /// Queries of one pass over the memory.
     pub query_block: Option<u32>,
+    /// Queries of one invocation of a tile: 4, or 8.
+    pub each: Option<u32>,
     /// Allocate fresh workspace filled with garbage, to show that nothing reads what it did not write.
     pub garbage: bool,
     /// Lift [`ITERATION_LIMIT`], to show that it is needed.
@@ -93,6 +97,8 @@ pub struct Plan {
     pub regime: Regime,
     /// Queries of one pass over the memory.
     pub query_block: u32,
+    /// Queries of one invocation of a tile.
+    pub each: u32,
     /// Patterns of one split.
     pub rows_per_split: u32,
     /// Splits of one dispatch.
@@ -110,9 +116,8 @@ impl Plan {
     pub fn new(shape: &Shape, tuning: &Tuning, hints: &Hints) -> Self {
         let tuning = &tuning.bounded();
         let columns = shape.columns();
-        let row_bytes = 16 * u64::from(5 * shape.key_vectors + 2 * shape.value_vectors);
         let most = if shape.lists { tuning.list_block } else { tuning.query_block };
-        let query_block = (ROWS / row_bytes).clamp(1, most);
+        let query_block = (ROWS / shape.row_bytes()).clamp(1, most);
         let query_block = hints.query_block.map_or(query_block, |asked| u64::from(asked.max(1)).min(query_block));
         let query_block = query_block.min(shape.batch.max(1));
         let few = if hints.query_block.is_some() { query_block } else { shape.batch };
@@ -129,6 +134,11 @@ impl Plan {
             Regime::Hold if !shape.holdable(tuning) => Regime::Tile,
             regime => regime,
         };
+        let each = match hints.each {
+            None => similarity::each(query_block, tuning),
+            Some(0..8) => 4,
+            Some(_) => 8,
+        };
         let hold = hold::Shape::new(tuning, shape.subgroups, query_block, shape.key_vectors);
         let (rows_per_split, splits, stream) = match regime {
             Regime::Stream => stream_sizes(shape, tuning, hints, query_block, columns),
@@ -136,17 +146,23 @@ impl Plan {
                 let cooperate = shape.cooperation().filter(|_| regime == Regime::Cooperate);
                 hold_sizes(shape, tuning, hints, query_block, columns, (&hold, cooperate.as_ref()))
             }
-            Regime::Tile => tile_sizes(shape, tuning, hints, query_block, columns),
+            Regime::Tile => tile_sizes(shape, tuning, hints, query_block, each),
         };
         Self {
             regime,
             query_block: query_block as u32,
+            each,
             rows_per_split: rows_per_split as u32,
             splits: splits as u32,
             stream,
             hold,
             cooperate: shape.cooperation(),
         }
+    }
+
+    /// Queries of one tile.
+    pub fn tile_queries(&self) -> u32 {
+        similarity::SIDE * self.each
     }
 
     /// Patterns of one dispatch.
@@ -156,9 +172,37 @@ impl Plan {
 
     /// This plan with every stage on its own, for what a fused kernel does not report.
     pub fn staged(&self, shape: &Shape, tuning: &Tuning, hints: &Hints) -> Self {
-        let columns = shape.columns();
-        let (rows, splits, stream) = tile_sizes(shape, &tuning.bounded(), hints, self.query_block.into(), columns);
+        let (rows, splits, stream) = tile_sizes(shape, &tuning.bounded(), hints, self.query_block.into(), self.each);
         Self { regime: Regime::Tile, rows_per_split: rows as u32, splits: splits as u32, stream, ..self.clone() }
+    }
+
+    /// This plan, which is staged, with the splits of a pass of the search over all patterns: each goes through its tiles
+    /// of scores one by one, where those of a chunk are otherwise.
+    pub fn searching(&self, shape: &Shape, tuning: &Tuning, hints: &Hints) -> Self {
+        let tuning = &tuning.bounded();
+        let (tile, group) = (u64::from(similarity::ROWS), self.tile_queries());
+        let most = self.searched_splits();
+        let wanted = tuning.workgroups.div_ceil(self.query_block.div_ceil(group).into()).clamp(1, most);
+        let rows = shape.patterns.div_ceil(wanted).next_multiple_of(tile);
+        let mut rows = bounded(rows, u64::from(group * 4) * u64::from(shape.key_vectors), tuning.search_work, tile);
+        if let Some(asked) = hints.rows_per_split {
+            rows = rows.min(u64::from(asked).max(1).next_multiple_of(tile));
+        }
+        while !hints.unbounded
+            && rows > tile
+            && similarity::iterations(shape.key_vectors.into(), rows) > ITERATION_LIMIT
+        {
+            rows = (rows / 2).next_multiple_of(tile);
+        }
+        let splits = hints.splits.map_or(most, |asked| u64::from(asked.max(1)).min(most));
+        let splits = splits.min(shape.patterns.div_ceil(rows).max(1));
+        Self { rows_per_split: rows as u32, splits: splits as u32, ..self.clone() }
+    }
+
+    /// The most splits of a pass of the search: each has a tile where the chunk has its scores.
+    fn searched_splits(&self) -> u64 {
+        let given = u64::from(self.query_block * similarity::GIVEN * 4);
+        u64::from(self.chunk() / similarity::ROWS).min(SCRATCH / given).clamp(1, 1024)
     }
 
     /// Floats from one query's scores to the next, in the tile regime.
@@ -176,7 +220,7 @@ impl Plan {
     }
 
     /// The most loop iterations that an invocation of any kernel makes under this plan.
-    pub fn iterations(&self, shape: &Shape) -> u64 {
+    pub fn iterations(&self, shape: &Shape, tuning: &Tuning) -> u64 {
         let rows = u64::from(self.rows_per_split);
         let columns = u64::from(shape.columns());
         let chunk = u64::from(self.chunk());
@@ -190,19 +234,21 @@ impl Plan {
             export::iterations(4 * columns),
             threshold::iterations(capacity),
             gather::iterations(capacity, shape.columns()),
-            refine::ITERATIONS,
+            refine::iterations(1024),
         ];
         let regime = match self.regime {
             Regime::Stream => self.stream.iterations(rows, shape.key_vectors.into()),
             Regime::Hold => self.hold.iterations(rows),
             Regime::Cooperate => self.cooperate.map_or(0, |cooperate| cooperate.iterations(rows)),
             Regime::Tile => [
-                similarity::iterations(shape.key_vectors.into()),
+                similarity::iterations(
+                    shape.key_vectors.into(),
+                    self.searching(shape, tuning, &Hints::default()).rows_per_split.into(),
+                ),
                 separation::iterations(rows),
                 projection::iterations(rows),
                 sift::iterations(),
                 candidates::iterations(chunk, capacity, top),
-                bracket::iterations(chunk),
                 weigh::iterations(chunk),
                 export::iterations(chunk),
             ]
@@ -222,6 +268,11 @@ impl Shape {
     /// Column vectors of the widest sums: keys, and values where there are some.
     pub fn columns(&self) -> u32 {
         self.key_vectors + self.value_vectors
+    }
+
+    /// Bytes of a query's states, running sums and results.
+    fn row_bytes(&self) -> u64 {
+        16 * u64::from(5 * self.key_vectors + 2 * self.value_vectors)
     }
 
     /// Whether an invocation can hold a query.
@@ -312,11 +363,17 @@ fn hold_sizes(
     (rows, splits.min(shape.patterns.div_ceil(rows).max(1)), stream::Shape::new(1, columns))
 }
 
-fn tile_sizes(shape: &Shape, tuning: &Tuning, hints: &Hints, block: u64, columns: u32) -> (u64, u64, stream::Shape) {
-    let tile = u64::from(similarity::TILE);
-    let chunk = (SCRATCH / (4 * block)).min(tuning.chunk);
+fn tile_sizes(shape: &Shape, tuning: &Tuning, hints: &Hints, block: u64, each: u32) -> (u64, u64, stream::Shape) {
+    let tile = u64::from(similarity::ROWS);
+    let columns = shape.columns();
+    let lists = u64::from(shape.lists);
+    // A pattern has a score of each query, and beside lists half of what `sift` may pick, and what trials give.
+    let others = SCRATCH + block * (shape.row_bytes() + lists * 8 * u64::from(LIST_CAPACITY));
+    let spare = WORKSPACE.saturating_sub(others) / (block * (4 + 5 * lists));
+    let chunk = (tuning.score_bytes / (4 * block)).min(tuning.chunk).min(spare);
     let chunk = ((chunk / tile).max(1) * tile).min(shape.patterns.max(1).next_multiple_of(tile));
-    let groups = block.div_ceil(projection::TILE.into()) * u64::from(columns.div_ceil(projection::SIDE));
+    let groups =
+        block.div_ceil((similarity::SIDE * each).into()) * u64::from(columns.div_ceil(projection::side(columns)));
     let partial_bytes = block * (8 + 16 * u64::from(columns));
     let most = (SCRATCH / partial_bytes).clamp(1, 1024).min(chunk / tile);
     let splits = tuning.workgroups.div_ceil(groups).clamp(1, most);
@@ -369,6 +426,8 @@ pub struct Sizes {
     pub picked: u64,
     /// Brackets of the searches.
     pub brackets: u64,
+    /// What their trials give of each split.
+    pub given: u64,
     /// Records of how scores become weights.
     pub records: u64,
     /// Sums that are reported of the weights.
@@ -403,13 +462,14 @@ impl Sizes {
             list: lists * 8 * u64::from(LIST_CAPACITY),
             segments: lists * spans * 8 * u64::from(staged.room()),
             picked: lists * spans * 16,
-            brackets: lists * 48,
+            brackets: lists * 16,
+            given: lists * staged.searched_splits() * 4 * u64::from(similarity::GIVEN),
             records: lists * 32,
             tallies: lists * 32,
         }
     }
 
-    fn all(&self) -> [u64; 19] {
+    fn all(&self) -> [u64; 20] {
         [
             self.state,
             self.result,
@@ -428,6 +488,7 @@ impl Sizes {
             self.segments,
             self.picked,
             self.brackets,
+            self.given,
             self.records,
             self.tallies,
         ]
@@ -527,7 +588,7 @@ mod tests {
         let case = || format!("{shape:?} {tuning:?} {hints:?} {plan:?}");
         assert_eq!(plan, Plan::new(shape, tuning, hints), "the same whenever these are");
         for plan in [&plan, &staged] {
-            let iterations = plan.iterations(shape);
+            let iterations = plan.iterations(shape, tuning);
             assert!(iterations <= ITERATION_LIMIT, "{iterations} iterations: {}", case());
             assert!(plan.query_block >= 1 && plan.rows_per_split >= 1 && plan.splits >= 1, "{}", case());
             assert!(plan.splits <= 1024 && plan.query_block <= 1024, "{}", case());

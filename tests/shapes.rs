@@ -270,7 +270,7 @@ fn large_tiles() {
             case.precision = precision;
             let hints = Hints { regime: Some(Regime::Tile), each: Some(8), garbage: true, ..Hints::default() };
             let Some(got) = case.run(name, device, &RetrieveOptions { hints, ..case.options() }) else { continue };
-            let share = case.judge(&got, [0, 64, 127, 128, 129].into_iter());
+            let share = case.judge(&got, [0, 64, 127, 128, 129]);
             assert!(share <= 1.0, "{name} {rule:?} {precision:?}: {share:.2} times the bound");
         }
     }

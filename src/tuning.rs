@@ -138,6 +138,7 @@ mod tests {
         let (workgroups, chunk) = (32, u64::MAX);
         let tuning = Tuning { workgroups, chunk, stream_queries: 0, ..Tuning::of(kind) };
         let told = Told { tuning, kind }.to_string();
-        assert_eq!(told, "workgroups 32 instead of 16, stream_queries 1 instead of 4", "what plans take it for");
+        let expected = "workgroups 32 instead of 16, stream_queries 1 instead of 4, chunk 131072 instead of 65536";
+        assert_eq!(told, expected, "what plans take it for");
     }
 }

@@ -673,7 +673,7 @@ mod tests {
                 let larger = Shape { patterns: 4 * shape.patterns, ..shape };
                 let bytes =
                     |shape: &Shape| Plan::new(shape, &tuning, &Hints::default()).workspace_bytes(shape, &tuning);
-                assert!(bytes(&larger) <= bytes(&shape).max(40 << 20), "{shape:?}");
+                assert!(bytes(&larger) <= bytes(&shape).max(WORKSPACE), "{shape:?}");
             }
         }
     }

@@ -74,11 +74,13 @@ enum Move {
 
 /// What is tried, in this order. What bounds the work of a workgroup is not: that is for frame budgets. Nor is from when on
 /// queries are held: that is for the time it takes to compile, which no retrieval after the first shows.
-const MOVES: [(&str, &[Move]); 10] = [
+const MOVES: [(&str, &[Move]); 12] = [
     ("stream_batch", &[Move::Double, Move::Halve]),
     ("workgroups", &[Move::Double, Move::Halve]),
     ("hold_dim", &[Move::To(0), Move::To(64), Move::To(128)]),
+    ("tile_batch", &[Move::To(17), Move::To(1 << 62)]),
     ("stream_queries", &[Move::Halve]),
+    ("score_bytes", &[Move::Halve]),
     ("chunk", &[Move::Halve]),
     ("list_block", &[Move::Halve]),
     ("query_block", &[Move::Halve]),
@@ -501,7 +503,9 @@ impl Tuner {
     /// Moves one setting after the other as long as it wins.
     fn search(&mut self) -> Result<Tuning, Failure> {
         let mut best = self.start;
-        for (name, moves) in MOVES {
+        // Some processors that play a device compile a large tile for minutes, and in gigabytes.
+        let software = self.device.info().kind == "software";
+        for (name, moves) in MOVES.into_iter().filter(|(name, _)| !software || *name != "tile_batch") {
             for &step in moves {
                 let before = best;
                 while let Some(candidate) = moved(best, name, step) {

@@ -84,8 +84,8 @@ settings! {
     query_block: [1024, 1024, 1024] within 1..=1 << 10;
     /// The same where every query has a list of candidates: under sparse rules, top-k, and reports.
     list_block: [256, 256, 256] within 1..=1 << 8;
-    /// Queries of a batch from which an invocation of a tile has 8 of them instead of 4. No software gains by it, and SwiftShader
-    /// compiles it for minutes.
+    /// Queries of a batch from which an invocation of a tile has 8 of them instead of 4. SwiftShader, which would
+    /// compile that for minutes, never does.
     tile_batch: [1 << 62, 65, 65] within 0..=1 << 62;
     /// Bytes of the scores that are there at once, at the most: a chunk has to keep all of a chip busy, and its dispatches cost
     /// what millions of multiply-adds do.

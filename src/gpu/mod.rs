@@ -577,7 +577,11 @@ impl Engine {
 
     /// The sizes of a retrieval of this shape, as the device is tuned now.
     fn sizing(&self, shape: Shape, options: &RetrieveOptions) -> Sizing {
-        let tuning = self.context.tuning();
+        let mut tuning = self.context.tuning();
+        // It compiles a large tile for minutes and in gigabytes, and whoever asks for one cannot know.
+        if self.context.adapter.name.contains("SwiftShader") {
+            tuning.tile_batch = u64::MAX;
+        }
         let plan = Plan::new(&shape, &tuning, &options.hints);
         let staged = plan.staged(&shape, &tuning, &options.hints);
         let searching = staged.searching(&shape, &tuning, &options.hints);

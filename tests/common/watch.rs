@@ -114,11 +114,11 @@ fn indices(text: &str, lengths: &BTreeMap<&str, String>, place: &mut dyn FnMut(&
     let rest = &text[at + 1..];
     let (inner, rest) = rest.split_at(closing(rest, '[', ']'));
     let name = word_before(text, at);
-    let length = lengths.get(name).unwrap_or_else(|| panic!("{name} is indexed and is no array"));
     // A literal is held against a length by the parser, or is the first word of a buffer, none of which is empty.
     let index = match inner.trim_end_matches('u').parse::<u32>() {
         Ok(_) => inner.to_owned(),
         Err(_) => {
+            let length = lengths.get(name).unwrap_or_else(|| panic!("{name} is indexed and is no array"));
             let number = place(&format!("{name}[{inner}]"));
             assert!(number < PLACES);
             let inner = indices(inner, lengths, place);
@@ -139,7 +139,8 @@ fn enclose(text: &str, arrays: &[Array<'_>]) -> String {
         let (local, _) = local.split_once(':').unwrap();
         let fill = match *element {
             "f32" => format!("{name}[spoiled] = 7.0e37;"),
-            "vec4<f32>" => format!("{name}[spoiled] = vec4<f32>(7.0e37);"),
+            "vec2<f32>" | "vec4<f32>" => format!("{name}[spoiled] = {element}(7.0e37);"),
+            "f16" | "vec4<f16>" => format!("{name}[spoiled] = {element}(6.0e4h);"),
             "u32" => format!("{name}[spoiled] = 0xdeaddeadu;"),
             "atomic<u32>" => format!("atomicStore(&{name}[spoiled], 0xdeaddeadu);"),
             other => panic!("workgroup memory of {other}"),

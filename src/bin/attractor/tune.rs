@@ -503,9 +503,7 @@ impl Tuner {
     /// Moves one setting after the other as long as it wins.
     fn search(&mut self) -> Result<Tuning, Failure> {
         let mut best = self.start;
-        // Some processors that play a device compile a large tile for minutes, and in gigabytes.
-        let software = self.device.info().kind == "software";
-        for (name, moves) in MOVES.into_iter().filter(|(name, _)| !software || *name != "tile_batch") {
+        for (name, moves) in MOVES {
             for &step in moves {
                 let before = best;
                 while let Some(candidate) = moved(best, name, step) {

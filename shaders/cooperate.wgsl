@@ -1,4 +1,3 @@
-//! use lib/listed
 //! use lib/score
 //! use lib/matrix_16
 //! use lib/entries_vector
@@ -524,7 +523,7 @@ fn main(
     let workgroup = within + params.base.xyz;
     let split = workgroup.x;
     let first_slot = workgroup.y * GROUP;
-    if (first_slot >= listed()) {
+    if (first_slot >= queries[0]) {
         return;
     }
     let first_column = workgroup.z * OUT * VECTORS;
@@ -535,7 +534,7 @@ fn main(
     row = local / LANES;
     lane = local % LANES;
     let slot = first_slot + row;
-    query = query_at(min(slot, listed() - 1u));
+    query = queries[1u + min(slot, queries[0] - 1u)];
     reference = NO_SCORE;
     weight_sum = 0.0;
     take_queries();
@@ -562,7 +561,7 @@ fn main(
         add_tile();
     }
     let partial = slot * params.splits + split;
-    let counts = slot < listed();
+    let counts = slot < queries[0];
     write_columns(0u, partial, first_column, counts);
     if (OUT > SPAN) { write_columns(SPAN, partial, first_column, counts); }
     if (OUT > 2u * SPAN) { write_columns(2u * SPAN, partial, first_column, counts); }

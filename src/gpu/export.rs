@@ -9,8 +9,7 @@ params! {
     source_stride: u32,
     target_first: u32,
     target_stride: u32,
-    width: u32,
-    padding: u32,
+    padding: [u32; 2],
 }
 
 pub const KERNEL: Kernel = Kernel {

@@ -1,14 +1,12 @@
 //! Kernels as data (a shader, its bindings, the size of its parameters) and their compiled pipelines, kept per device.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use super::pace::Pace;
 use super::shader::{self, Constant, Substitution};
 use super::{
-    Context, buffer, candidates, compact, cooperate, cue, export, finish, gather, hold, merge, module, prepare,
+    Context, bracket, buffer, candidates, compact, cooperate, cue, export, finish, gather, hold, merge, prepare,
     projection, refine, separation, sift, similarity, stream, threshold, weigh,
 };
 use crate::error::Result;
@@ -93,8 +91,7 @@ macro_rules! params {
         }
 
         impl Params {
-            /// With what comes first in every shader's: the base of its grid, and how many queries
-            /// there are (`lib/listed`).
+            /// With what comes first in every shader's: the base and width of its grid (`lib/grid`).
             pub const FIELDS: &[(&str, usize)] =
                 &[("base", 0), $((stringify!($field), 16 + std::mem::offset_of!(Params, $field)),)*];
             pub const SIZE: usize = 16 + size_of::<Params>();
@@ -116,6 +113,7 @@ pub const KERNELS: &[&Kernel] = &[
     &sift::KERNEL,
     &candidates::KERNEL,
     &threshold::KERNEL,
+    &bracket::KERNEL,
     &refine::KERNEL,
     &weigh::KERNEL,
     &gather::KERNEL,
@@ -135,24 +133,8 @@ pub(crate) struct Pipeline {
     pub pace: Pace,
 }
 
-/// A stem, its constants and its fragments, and whether it is checked.
-type Key = (&'static str, Vec<Constant>, Vec<Substitution>, bool);
-
-/// Watches what kernels do: each is compiled from what `rewrite` makes of its stem and its text, with `buffer` bound for
-/// reading and writing behind its own buffers.
-pub struct Watch {
-    /// What makes the text that is compiled.
-    #[expect(clippy::type_complexity, reason = "it is a function")]
-    pub rewrite: Box<dyn Fn(&str, &str) -> String + Send + Sync>,
-    /// The buffer.
-    pub buffer: wgpu::Buffer,
-}
-
-impl std::fmt::Debug for Watch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Watch").field("buffer", &self.buffer).finish_non_exhaustive()
-    }
-}
+/// A stem, its constants and its fragments.
+type Key = (&'static str, Vec<Constant>, Vec<Substitution>);
 
 /// Compiled pipelines of one device.
 #[derive(Debug, Default)]
@@ -168,18 +150,15 @@ impl Pipelines {
         kernel: &'static Kernel,
         constants: &[Constant],
         fragments: &[Substitution],
-        checked: bool,
     ) -> Result<Arc<Pipeline>> {
-        let key = (kernel.stem, constants.to_vec(), fragments.to_vec(), checked);
+        let device = context.device();
+        let key = (kernel.stem, constants.to_vec(), fragments.to_vec());
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pipeline) = compiled.get(&key) {
             return Ok(pipeline.clone());
         }
         let text = shader::link(kernel.stem, kernel.source, constants, fragments)?;
-        let begun = Instant::now();
-        let make = || compile(context, kernel, &text, checked);
-        let pipeline = Arc::new(buffer::scoped(context.device(), "compile kernel", make)?);
-        log::debug!("attractor: compiled {} in {:.1?} {constants:?} {fragments:?}", kernel.stem, begun.elapsed());
+        let pipeline = Arc::new(buffer::scoped(device, "compile kernel", || compile(device, kernel, &text))?);
         compiled.insert(key, pipeline.clone());
         Ok(pipeline)
     }
@@ -190,21 +169,14 @@ impl Pipelines {
     }
 
     /// How fast a pipeline was seen to go, if it has been compiled and timed.
-    pub fn pace(
-        &self,
-        kernel: &'static Kernel,
-        constants: &[Constant],
-        fragments: &[Substitution],
-        checked: bool,
-    ) -> Option<f64> {
-        let key = (kernel.stem, constants.to_vec(), fragments.to_vec(), checked);
+    pub fn pace(&self, kernel: &'static Kernel, constants: &[Constant], fragments: &[Substitution]) -> Option<f64> {
+        let key = (kernel.stem, constants.to_vec(), fragments.to_vec());
         let compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         compiled.get(&key).and_then(|pipeline| pipeline.pace.get())
     }
 }
 
-fn compile(context: &Context, kernel: &Kernel, text: &str, checked: bool) -> Pipeline {
-    let device = context.device();
+fn compile(device: &wgpu::Device, kernel: &Kernel, text: &str) -> Pipeline {
     let label = format!("attractor.{}", kernel.stem);
     let buffer = |binding, ty, has_dynamic_offset, size| wgpu::BindGroupLayoutEntry {
         binding,
@@ -217,11 +189,6 @@ fn compile(context: &Context, kernel: &Kernel, text: &str, checked: bool) -> Pip
         let read_only = *access == Access::Read;
         entries.push(buffer(binding, wgpu::BufferBindingType::Storage { read_only }, false, 0));
     }
-    let mut text = Cow::from(text);
-    if let Some(watch) = context.watch() {
-        text = (watch.rewrite)(kernel.stem, &text).into();
-        entries.push(buffer(entries.len() as u32, wgpu::BufferBindingType::Storage { read_only: false }, false, 0));
-    }
     let layout =
         device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries: &entries });
     let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
@@ -229,7 +196,10 @@ fn compile(context: &Context, kernel: &Kernel, text: &str, checked: bool) -> Pip
         bind_group_layouts: &[Some(&layout)],
         ..Default::default()
     });
-    let module = module::create(device, &label, &text, checked);
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: Some(&label),
+        source: wgpu::ShaderSource::Wgsl(text.into()),
+    });
     let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label: Some(&label),
         layout: Some(&pipeline_layout),
@@ -240,7 +210,7 @@ fn compile(context: &Context, kernel: &Kernel, text: &str, checked: bool) -> Pip
             zero_initialize_workgroup_memory: false,
             ..Default::default()
         },
-        cache: context.pipeline_cache(),
+        cache: None,
     });
     Pipeline { stem: kernel.stem, pipeline, layout, pace: Pace::default() }
 }

@@ -8,8 +8,7 @@ params! {
     vectors: u32,
     source_first: u32,
     source_stride: u32,
-    width: u32,
-    padding: [u32; 2],
+    padding: [u32; 3],
 }
 
 pub const KERNEL: Kernel = Kernel {

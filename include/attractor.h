@@ -458,6 +458,11 @@ typedef struct attractor_device_options {
    * Not 0: do without subgroups even where the adapter has them.
    */
   uint32_t without_subgroups;
+  /**
+   * A folder in UTF-8 in which compiled kernels are kept from one run to the next, where the backend lets them out; they
+   * are written when the device and the last memory on it are freed. NULL for none.
+   */
+  const char *pipeline_cache;
 } attractor_device_options;
 
 /**

@@ -3,6 +3,7 @@
 //! use lib/records
 //! use lib/list
 //! use lib/workgroup
+//! use lib/listed
 // Folds what was picked from a chunk of scores (`sift`) into each query's list of candidates, in the order of the
 // patterns. Under entmax these are the scores within `margin` of the running maximum, because no other can have weight;
 // the list is pruned when the maximum rises, and what finds no room is remembered by its largest score. Under top-k they
@@ -80,10 +81,10 @@ fn select_top(local: u32, first: u32, count: u32, floor: u32) {
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let workgroup = within + params.base.xyz;
-    if (workgroup.x >= queries[0]) {
+    if (workgroup.x >= listed()) {
         return;
     }
-    let query = queries[1u + workgroup.x];
+    let query = query_at(workgroup.x);
     let first = query * params.capacity;
     let first_span = workgroup.x * params.spans;
     var head = Head(0u, 0u, 0u, NO_SCORE);
@@ -102,14 +103,14 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     for (var span = local; span < params.spans; span += LANES) {
         atomicMax(&dropped, picked[first_span + span].dropped);
     }
-    var count = uniform_of(local, head.count);
+    var count = uniform_of(local, min(head.count, params.capacity));
     if (TOP == 0u && uniform_of(local, u32(most > head.maximum)) == 1u) {
         count = prune(local, first, count, most);
     }
     var floor = head.floor;
 
     for (var span = 0u; span < params.spans; span += 1u) {
-        let held = uniform_of(local, picked[first_span + span].count);
+        let held = uniform_of(local, min(picked[first_span + span].count, params.room));
         for (var base = 0u; base < held; base += LANES) {
             let i = base + local;
             var entry = vec2<u32>(0u);

@@ -30,7 +30,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
         let i = base + local;
         var query = i;
         if (params.from_source == 1u && i < length) {
-            query = source[1u + i];
+            query = min(source[1u + i], params.queries - 1u);
         }
         var goes_on = false;
         if (i < length) {

@@ -1,3 +1,4 @@
+//! use lib/listed
 //! use lib/score
 //! use lib/matrix_16
 //! use lib/entries_vector
@@ -523,7 +524,7 @@ fn main(
     let workgroup = within + params.base.xyz;
     let split = workgroup.x;
     let first_slot = workgroup.y * GROUP;
-    if (first_slot >= queries[0]) {
+    if (first_slot >= listed()) {
         return;
     }
     let first_column = workgroup.z * OUT * VECTORS;
@@ -534,7 +535,7 @@ fn main(
     row = local / LANES;
     lane = local % LANES;
     let slot = first_slot + row;
-    query = queries[1u + min(slot, queries[0] - 1u)];
+    query = query_at(min(slot, listed() - 1u));
     reference = NO_SCORE;
     weight_sum = 0.0;
     take_queries();
@@ -561,7 +562,7 @@ fn main(
         add_tile();
     }
     let partial = slot * params.splits + split;
-    let counts = slot < queries[0];
+    let counts = slot < listed();
     write_columns(0u, partial, first_column, counts);
     if (OUT > SPAN) { write_columns(SPAN, partial, first_column, counts); }
     if (OUT > 2u * SPAN) { write_columns(2u * SPAN, partial, first_column, counts); }

@@ -1,4 +1,5 @@
 //! use lib/workgroup
+//! use lib/listed
 // Copies the state of every query of a list: as it is, for what is reported of the step that follows, or as
 // x / max(|x|, 1e-12), which is what cosine similarity compares. One workgroup handles one query.
 
@@ -21,10 +22,10 @@ struct Params {
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let workgroup = within + params.base.xyz;
-    if (workgroup.x >= queries[0]) {
+    if (workgroup.x >= listed()) {
         return;
     }
-    let row = queries[1u + workgroup.x] * params.vectors;
+    let row = query_at(workgroup.x) * params.vectors;
     if (NORMALIZE == 0u) {
         for (var v = local; v < params.vectors; v += LANES) {
             cue[row + v] = state[row + v];

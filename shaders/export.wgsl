@@ -12,8 +12,8 @@ struct Params {
     source_stride: u32,
     target_first: u32,
     target_stride: u32,
+    width: u32,
     padding_0: u32,
-    padding_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -26,7 +26,7 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let workgroup = within + params.base.xyz;
-    let row = flat_index(workgroup, params.base.w);
+    let row = flat_index(workgroup, params.width);
     if (row >= params.rows) {
         return;
     }

@@ -1,4 +1,5 @@
 //! use lib/score
+//! use lib/listed
 // Ends a step for every query of a list: divides the running sums by the sum of weights, writes the next state (known
 // coordinates stay as they are) and the result, and reports the largest change of a coordinate. One workgroup handles one
 // query. The report carries the stamp of this run, which the host checks: a command buffer that was killed leaves none.
@@ -42,10 +43,10 @@ var<workgroup> changes: array<f32, WORKGROUP>;
 fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let workgroup = within + params.base.xyz;
     let slot = workgroup.x;
-    if (slot >= queries[0]) {
+    if (slot >= listed()) {
         return;
     }
-    let query = queries[1u + slot];
+    let query = query_at(slot);
     let before = flags[query] & NOT_FINITE;
     let stats = running_stats[2u * slot + params.slot];
     var status = before;

@@ -1,6 +1,7 @@
 //! use lib/stored_f32
 //! use lib/source
 //! use lib/records
+//! use lib/listed
 // Sums the rows of one window that are in each query's support, by weight. One workgroup handles COLUMNS column vectors
 // of one query; WORKGROUP / COLUMNS groups share the support. The first window starts the running sums, and the sum of
 // weights, which the threshold has found, goes to the running statistics with them.
@@ -37,15 +38,15 @@ var<workgroup> gathered: array<vec4<f32>, WORKGROUP>;
 fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let workgroup = within + params.base.xyz;
     let slot = workgroup.y;
-    if (slot >= queries[0]) {
+    if (slot >= listed()) {
         return;
     }
-    let query = queries[1u + slot];
+    let query = query_at(slot);
     let column = workgroup.x * COLUMNS + local % COLUMNS;
     let group = local / COLUMNS;
     let inside = column < params.source_vectors;
     let first_entry = query * params.capacity;
-    let count = heads[query].count;
+    let count = min(heads[query].count, params.capacity);
 
     var sum = vec4<f32>(0.0);
     if (inside) {

@@ -2,6 +2,7 @@
 //! use lib/compare_dot
 //! use lib/stored_f32
 //! use lib/spread_shared
+//! use lib/listed
 // Many queries: every stage fused over one split of the patterns. Each invocation holds QUERIES queries of its own and
 // their sums, and all invocations go through the same patterns, four at a time: nothing is shared between them but what
 // they read. One workgroup handles one split for WORKGROUP * QUERIES queries; blocks of OUT column vectors of the sums are
@@ -103,7 +104,7 @@ fn clear_columns(q: u32, c: u32) {
 }
 
 fn begin_query(q: u32, first_slot: u32) {
-    query[q] = queries[1u + min(first_slot + q * WORKGROUP, queries[0] - 1u)];
+    query[q] = query_at(min(first_slot + q * WORKGROUP, listed() - 1u));
     maximum[q] = NO_SCORE;
     weight_sum[q] = 0.0;
     take_columns(q, 0u);
@@ -258,6 +259,7 @@ fn four_patterns(row: u32, end: u32) {
         factors = vec4<f32>(t_0.x, t_1.x, t_2.x, t_3.x);
         biases = vec4<f32>(t_0.y, t_1.y, t_2.y, t_3.y);
     }
+    forget_four();
     weigh_query(0u, row, end, factors, biases);
     if (QUERIES > 1u) {
         weigh_query(1u, row, end, factors, biases);
@@ -291,7 +293,7 @@ fn write_columns(q: u32, partial: u32, column: u32, c: u32) {
 
 fn end_query(q: u32, first_slot: u32, split: u32, first_column: u32) {
     let slot = first_slot + q * WORKGROUP;
-    if (slot >= queries[0]) {
+    if (slot >= listed()) {
         return;
     }
     let partial = slot * params.splits + split;
@@ -316,7 +318,7 @@ fn main(
     let workgroup = within + params.base.xyz;
     let split = workgroup.x;
     let group_slot = workgroup.y * WORKGROUP * QUERIES;
-    if (group_slot >= queries[0]) {
+    if (group_slot >= listed()) {
         return;
     }
     let first_slot = group_slot + local;

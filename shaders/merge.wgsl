@@ -1,4 +1,5 @@
 //! use lib/score
+//! use lib/listed
 // Folds the partial states of one dispatch's splits into the running state of their query, in the order of the splits.
 // One workgroup handles COLUMNS column vectors of one query of the list; WORKGROUP / COLUMNS groups share the splits. The running
 // statistics alternate between two slots, because every workgroup of a query reads the old ones.
@@ -29,7 +30,7 @@ var<workgroup> gathered: array<vec4<f32>, WORKGROUP>;
 fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let workgroup = within + params.base.xyz;
     let slot = workgroup.y;
-    if (slot >= queries[0]) {
+    if (slot >= listed()) {
         return;
     }
     let column = workgroup.x * COLUMNS + local % COLUMNS;

@@ -11,9 +11,9 @@ struct Params {
     vectors: u32,
     source_first: u32,
     source_stride: u32,
+    width: u32,
     padding_0: u32,
     padding_1: u32,
-    padding_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -41,7 +41,7 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let workgroup = within + params.base.xyz;
-    let query = flat_index(workgroup, params.base.w);
+    let query = flat_index(workgroup, params.width);
     if (query >= params.queries) {
         return;
     }

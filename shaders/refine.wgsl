@@ -2,9 +2,11 @@
 //! use lib/order
 //! use lib/trial
 //! use lib/records
-// Opens each query's bracket, narrows it by what the trials gave, and ends by writing the record of how its scores become
-// weights. Steep entmax (alpha > 2) searches for the pivot of `shaders/threshold.wgsl` first, then for s beside it. Under
-// softmax there is nothing to search for: the record comes from the running statistics. One invocation handles one query.
+//! use lib/listed
+// Opens each query's bracket, narrows it by what the trials gave (`similarity`), and ends by writing the record of how its
+// scores become weights. Steep entmax (alpha > 2) searches for the pivot of `shaders/threshold.wgsl` first, then for s
+// beside it. Under softmax there is nothing to search for: the record comes from the running statistics. One workgroup
+// handles one query: each invocation adds up one trial over a part of the splits, the first one does the rest.
 
 const WORKGROUP: u32 = 64u;
 const RULE: u32 = 1u;
@@ -25,15 +27,50 @@ struct Params {
     lowest: f32,
     margin: f32,
     pivot: u32,
-    padding_0: u32,
+    splits: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> queries: array<u32>;
 @group(0) @binding(2) var<storage, read> running_stats: array<vec2<f32>>;
 @group(0) @binding(3) var<storage, read> heads: array<Head>;
-@group(0) @binding(4) var<storage, read_write> brackets: array<Bracket>;
-@group(0) @binding(5) var<storage, read_write> records: array<Record>;
+@group(0) @binding(4) var<storage, read> given: array<u32>;
+@group(0) @binding(5) var<storage, read_write> brackets: array<Bracket>;
+@group(0) @binding(6) var<storage, read_write> records: array<Record>;
+
+// By invocation, then by trial: what the trials gave of some of the splits, and of all.
+var<workgroup> parts: array<u32, WORKGROUP>;
+var<workgroup> totals: array<u32, STEPS>;
+var<workgroup> largest: array<f32, WORKGROUP>;
+
+fn sum_of_two(a: u32, b: u32) -> u32 {
+    if (RULE == TOP) {
+        return a + b;
+    }
+    return bitcast<u32>(bitcast<f32>(a) + bitcast<f32>(b));
+}
+
+// What each trial gave of all splits, always added in the same order, and under top-k the largest score.
+fn add_up(local: u32, slot: u32) {
+    var total = 0u;
+    var most = NO_SCORE;
+    for (var split = local / STEPS; split < params.splits; split += WORKGROUP / STEPS) {
+        let at = (slot * params.splits + split) * (STEPS + 1u);
+        total = sum_of_two(total, given[at + local % STEPS]);
+        most = max(most, bitcast<f32>(given[at + STEPS]));
+    }
+    parts[local] = total;
+    largest[local] = most;
+    workgroupBarrier();
+    if (local < STEPS) {
+        total = 0u;
+        for (var i = local; i < WORKGROUP; i += STEPS) {
+            total = sum_of_two(total, parts[i]);
+        }
+        totals[local] = total;
+    }
+    workgroupBarrier();
+}
 
 fn open(query: u32) {
     var maximum = NO_SCORE;
@@ -52,9 +89,6 @@ fn open(query: u32) {
     brackets[query].high = high;
     brackets[query].maximum = maximum;
     brackets[query].above = 0u;
-    for (var j = 0u; j < STEPS; j += 1u) {
-        brackets[query].given[j] = 0u;
-    }
 }
 
 fn narrow(query: u32) {
@@ -67,20 +101,19 @@ fn narrow(query: u32) {
     // threshold.
     var settled = false;
     for (var j = 0u; j < STEPS; j += 1u) {
-        let given = brackets[query].given[j];
-        brackets[query].given[j] = 0u;
+        let total = totals[j];
         if (RULE == TOP) {
             let trial = trial_key(low, high - low, j);
-            if (given >= params.k) {
+            if (total >= params.k) {
                 new_low = max(new_low, trial);
             } else if (!settled && trial > new_low) {
                 settled = true;
                 new_high = trial;
-                above = given;
+                above = total;
             }
         } else if (params.pivot == 1u) {
             let trial = trial_key(low, high - low, j);
-            if (bitcast<f32>(given) >= 1.0) {
+            if (bitcast<f32>(total) >= 1.0) {
                 new_low = max(new_low, trial);
             } else if (!settled && trial > new_low) {
                 settled = true;
@@ -88,7 +121,7 @@ fn narrow(query: u32) {
             }
         } else {
             let trial = bitcast<u32>(trial_log(bitcast<f32>(low), bitcast<f32>(high), j));
-            if (bitcast<f32>(given) < 1.0) {
+            if (bitcast<f32>(total) < 1.0) {
                 new_low = trial;
             } else if (!settled) {
                 settled = true;
@@ -99,15 +132,29 @@ fn narrow(query: u32) {
     brackets[query].low = new_low;
     brackets[query].high = new_high;
     brackets[query].above = above;
+    if (RULE == TOP) {
+        var most = NO_SCORE;
+        for (var i = 0u; i < WORKGROUP; i += STEPS) {
+            most = max(most, largest[i]);
+        }
+        brackets[query].maximum = most;
+    }
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let slot = id.x + params.base.x * WORKGROUP;
-    if (slot >= queries[0]) {
+fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let workgroup = within + params.base.xyz;
+    let slot = workgroup.x;
+    if (slot >= listed()) {
         return;
     }
-    let query = queries[1u + slot];
+    if (RULE != SOFTMAX && params.stage != OPEN) {
+        add_up(local, slot);
+    }
+    if (local > 0u) {
+        return;
+    }
+    let query = query_at(slot);
     if (RULE == SOFTMAX) {
         let stats = running_stats[2u * slot + params.slot];
         var maximum = stats.x;

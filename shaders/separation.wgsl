@@ -1,4 +1,5 @@
 //! use lib/score
+//! use lib/listed
 // Stage 2, softmax: turns the scores of one split into exp(z - maximum) in place and records the split's maximum
 // and sum. One workgroup handles one split of one query of the list.
 
@@ -28,7 +29,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     let workgroup = within + params.base.xyz;
     let split = workgroup.x;
     let slot = workgroup.y;
-    if (slot >= queries[0]) {
+    if (slot >= listed()) {
         return;
     }
     let begin = split * params.rows_per_split;

@@ -2,6 +2,7 @@
 //! use lib/order
 //! use lib/records
 //! use lib/workgroup
+//! use lib/listed
 // Picks from a chunk of scores those that may enter each query's list of candidates: under entmax the scores within
 // `margin` of the largest that the list or this span has, under top-k those above the floor of the list, and of these at
 // most the k largest; ties keep the smaller index. One workgroup handles one span of EACH * LANES scores of one query and
@@ -66,7 +67,7 @@ fn kth_of_span(local: u32, row: u32, end: u32, begin: u32) -> u32 {
 fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let workgroup = within + params.base.xyz;
     let slot = workgroup.y;
-    if (slot >= queries[0]) {
+    if (slot >= listed()) {
         return;
     }
     let row = slot * params.score_stride;
@@ -75,7 +76,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     let span = slot * params.spans + workgroup.x;
     var head = Head(0u, 0u, 0u, NO_SCORE);
     if (params.first == 0u) {
-        head = heads[queries[1u + slot]];
+        head = heads[query_at(slot)];
     }
     if (local == 0u) {
         atomicStore(&dropped, 0u);

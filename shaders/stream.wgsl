@@ -1,6 +1,7 @@
 //! use lib/score
 //! use lib/compare_dot
 //! use lib/stored_f32
+//! use lib/listed
 // Few queries: every stage fused over one split of the patterns, so that each pattern is fetched once for its score and,
 // still in cache, once for the sums. One workgroup handles one split for QUERIES queries: LANES invocations share the
 // dot product of a pattern, then COLUMNS invocations share the columns of the sums and WORKGROUP / COLUMNS groups of
@@ -92,7 +93,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     let workgroup = within + params.base.xyz;
     let split = workgroup.x;
     let first_slot = workgroup.y * QUERIES;
-    let slots = queries[0];
+    let slots = listed();
     if (first_slot >= slots) {
         return;
     }
@@ -110,7 +111,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     var weight_sum: array<f32, QUERIES>;
     var sum: array<vec4<f32>, QUERIES * OUT>;
     for (var q = 0u; q < QUERIES; q += 1u) {
-        query[q] = queries[1u + min(first_slot + q, slots - 1u)];
+        query[q] = query_at(min(first_slot + q, slots - 1u));
         maximum[q] = NO_SCORE;
         weight_sum[q] = 0.0;
         for (var o = 0u; o < OUT; o += 1u) {
@@ -147,7 +148,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
             }
             var z = NO_SCORE;
             if (i % TILE < rows) {
-                z = score(queries[1u + min(first_slot + i / TILE, slots - 1u)], base + i % TILE, total);
+                z = score(query_at(min(first_slot + i / TILE, slots - 1u)), base + i % TILE, total);
             }
             scores[i] = z;
         }

@@ -4,6 +4,7 @@
 //! use lib/records
 //! use lib/list
 //! use lib/workgroup
+//! use lib/listed
 // Solves each query's threshold on its list of candidates and turns the list into the support: indices and unnormalised
 // weights, in the order of the patterns. A query whose candidates found no room is flagged for the search over all
 // patterns instead. One workgroup handles one query.
@@ -56,14 +57,14 @@ fn total_at(local: u32, first: u32, count: u32, maximum: f32, s: f32, exponent: 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let workgroup = within + params.base.xyz;
-    if (workgroup.x >= queries[0]) {
+    if (workgroup.x >= listed()) {
         return;
     }
-    let query = queries[1u + workgroup.x];
+    let query = query_at(workgroup.x);
     let first = query * params.capacity;
     let head = heads[query];
     let maximum = head.maximum;
-    let count = uniform_of(local, head.count);
+    let count = uniform_of(local, min(head.count, params.capacity));
     let lost = head.dropped != 0u && score_of(head.dropped) - maximum > -params.margin;
     if (uniform_of(local, u32(TOP == 0u && lost)) == 1u) {
         if (local == 0u) {

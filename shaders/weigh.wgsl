@@ -3,6 +3,7 @@
 //! use lib/entmax
 //! use lib/records
 //! use lib/workgroup
+//! use lib/listed
 // Turns the scores of a chunk into unnormalised weights, in place, by each query's record, and adds up what is reported
 // of them. One workgroup handles one query.
 
@@ -49,10 +50,10 @@ struct Tally {
 fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let workgroup = within + params.base.xyz;
     let slot = workgroup.x;
-    if (slot >= queries[0]) {
+    if (slot >= listed()) {
         return;
     }
-    let query = queries[1u + slot];
+    let query = query_at(slot);
     let row = slot * params.score_stride;
     let record = records[query];
     var before = Tally(0u, 0.0, 0.0, 0.0, 0.0, 0u, 0.0, 0u);

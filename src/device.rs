@@ -1,10 +1,12 @@
 //! Where a memory lives and computes: a GPU through wgpu, a device that the host application owns, or the CPU engine.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::gpu;
+use crate::tuning::Tuning;
 
 /// Handle to a device; clones share it. See [`Device::new`].
 #[derive(Clone, Debug)]
@@ -52,6 +54,17 @@ pub struct DeviceOptions {
     pub without_f16: bool,
     /// Keep `SUBGROUP` off even where the adapter has it.
     pub without_subgroups: bool,
+    /// Whether to keep the checks that wgpu writes into shaders that it does not know (indices clamped, loops counted). Ours do
+    /// without; keeping them is to look for a fault in ours. When absent, software adapters keep them, for Mesa's leak
+    /// memory without, and hardware does not. `ATTRACTOR_CHECKED=1` in the environment keeps them on every device, a host's too.
+    pub checked_shaders: Option<bool>,
+    /// A folder in which compiled kernels are kept from one run to the next, such as [`user_cache_folder`], where the
+    /// backend lets them out (Vulkan; Metal, DX12 and many drivers keep their own). They are written when the last handle
+    /// of the device and the last memory on it go, and by [`Device::save_pipeline_cache`]; a file that is damaged, or not
+    /// this adapter's, driver's and crate version's, is ignored. Nothing is kept when absent.
+    ///
+    /// [`user_cache_folder`]: crate::user_cache_folder
+    pub pipeline_cache: Option<PathBuf>,
     /// Keep `EXPERIMENTAL_COOPERATIVE_MATRIX` off even where the adapter has it.
     pub without_cooperative_matrices: bool,
 }
@@ -177,6 +190,39 @@ impl Device {
     pub fn bound_dispatches(&self, bound: std::time::Duration) {
         if let Kind::Gpu(context) = &self.kind {
             context.set_dispatch_bound(bound);
+        }
+    }
+
+    /// Compiles kernels through `cache` from here on, whose data stays the host's to load and to save. Says whether it does:
+    /// a device has one cache, from here or from [`DeviceOptions::pipeline_cache`], and the CPU engine none.
+    pub fn use_pipeline_cache(&self, cache: wgpu::PipelineCache) -> bool {
+        match &self.kind {
+            Kind::Cpu => false,
+            Kind::Gpu(context) => context.use_pipeline_cache(cache),
+        }
+    }
+
+    /// Writes what has been compiled so far to the folder of [`DeviceOptions::pipeline_cache`], for a program that does not
+    /// end by dropping its devices. Where that fails the log says so.
+    pub fn save_pipeline_cache(&self) {
+        if let Kind::Gpu(context) = &self.kind {
+            context.save_pipeline_cache();
+        }
+    }
+
+    /// What plans on this device go by; `None` for the CPU engine, which has no use for it.
+    pub fn tuning(&self) -> Option<Tuning> {
+        match &self.kind {
+            Kind::Cpu => None,
+            Kind::Gpu(context) => Some(context.tuning()),
+        }
+    }
+
+    /// Sets what plans on this device go by from now on: of all its handles and memories. Jobs and recordings that have
+    /// begun go on as they were. The CPU engine has no use for it.
+    pub fn set_tuning(&self, tuning: Tuning) {
+        if let Kind::Gpu(context) = &self.kind {
+            context.set_tuning(tuning);
         }
     }
 

@@ -15,6 +15,9 @@ pub struct Explanation {
     pub batch: usize,
     /// `N`, the patterns.
     pub patterns: usize,
+    /// The device's [`Tuning`](crate::Tuning), in words: `default`, or the settings that are not what a device of its kind
+    /// starts with. Empty on the CPU engine, which has none.
+    pub tuning: String,
     /// The regime that the plan chose, in words.
     pub regime: &'static str,
     /// Queries of one pass over the patterns.
@@ -104,6 +107,9 @@ fn short(count: u64) -> String {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} queries against {} patterns on {}", self.batch, self.patterns, self.device)?;
+        if !self.tuning.is_empty() {
+            writeln!(f, "tuning: {}", self.tuning)?;
+        }
         writeln!(f, "{}", self.regime)?;
         writeln!(
             f,

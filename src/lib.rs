@@ -21,12 +21,13 @@
 
 //! # Features
 //!
-//! `files`: [`Memory::save`], [`Memory::load`] and [`Memory::import`], with the module [`mod@files`]. `cli`, on by default and
-//! with `files`: the command `attractor`. `capi`: the C ABI of `include/attractor.h`, with the module `capi`, which says how
-//! it is built. The library alone is `default-features = false`.
+//! `files`: [`Memory::save`], [`Memory::load`] and [`Memory::import`], with the module [`mod@files`], and a [`Tuning`] in its
+//! file. `cli`, on by default and with `files`: the command `attractor`. `capi`: the C ABI of `include/attractor.h`, with the
+//! module `capi`, which says how it is built. The library alone is `default-features = false`.
 
 #![deny(missing_docs)]
 
+mod cache;
 #[cfg(feature = "capi")]
 pub mod capi;
 mod cpu;
@@ -43,7 +44,10 @@ pub mod reference;
 mod retrieval;
 mod rule;
 mod store;
+mod tuning;
+mod whole;
 
+pub use cache::user_cache_folder;
 pub use device::{AdapterChoice, Device, DeviceInfo, DeviceOptions, Software};
 pub use error::{Error, Result};
 pub use explanation::{Explanation, KernelWork};
@@ -62,6 +66,7 @@ pub use rule::{Rule, Separation, Similarity};
 #[cfg(feature = "files")]
 pub use store::files;
 pub use store::{Pattern, PatternId, PatternIds, Precision};
+pub use tuning::Tuning;
 pub use wgpu;
 
 /// The README's example, compiled and run with the tests.

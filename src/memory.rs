@@ -617,7 +617,24 @@ impl Memory {
     ) -> Result<()> {
         const OPERATION: &str = "Memory::record";
         let engine = self.recorder(OPERATION, job.count, options)?;
-        engine.record(encoder, job, options, self.ids.alive(), self.snapshots.take())
+        engine.record(encoder, job, options, None, self.ids.alive(), self.snapshots.take())
+    }
+
+    /// [`Memory::record`] with timestamps at the beginning and the end of its compute pass; none where there are no
+    /// queries.
+    ///
+    /// # Errors
+    /// As [`Memory::record`].
+    pub fn record_timed(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        job: &gpu::Recording<'_>,
+        options: &RetrieveOptions,
+        timestamps: wgpu::ComputePassTimestampWrites<'_>,
+    ) -> Result<()> {
+        const OPERATION: &str = "Memory::record_timed";
+        let engine = self.recorder(OPERATION, job.count, options)?;
+        engine.record(encoder, job, options, Some(timestamps), self.ids.alive(), self.snapshots.take())
     }
 
     /// [`Memory::record`] of which the host wants the answers: `B = count` queries are read from a buffer of the caller,

@@ -37,10 +37,15 @@ fn run(dir: &Path, args: &[&str], icd: Option<&Path>) -> Output {
         .args(args)
         .current_dir(dir)
         .env_remove("RUST_LOG")
+        // Whatever this user has kept is not for these tests.
+        .env("ATTRACTOR_CACHE_DIR", dir)
         // One Vulkan driver at a time: that of the system, or the one that is asked for.
         .env_remove("VK_ADD_DRIVER_FILES")
         // Without it Mesa complains on standard error, and an error of ours is one line.
         .env("XDG_RUNTIME_DIR", dir)
+        // What it keeps is kept here, and not among the user's.
+        .env("XDG_CACHE_HOME", dir.join("cache"))
+        .env("LOCALAPPDATA", dir.join("cache"))
         .output()
         .expect("the command starts")
 }

@@ -79,7 +79,7 @@ fn many_queries_go_through_cooperative_matrices() {
     }
 }
 
-/// The same where no query is held: products in tiles of 64 x 64, each operand loaded once a tile.
+/// The same where no query is held: products in tiles of 64 queries and 128 patterns, each operand loaded once a tile.
 #[test]
 fn many_queries_go_tile_by_tile() {
     for (name, device) in common::gpus() {
@@ -97,7 +97,7 @@ fn many_queries_go_tile_by_tile() {
             let similarity = work(&told.kernels, "similarity");
             assert!(similarity.dispatches >= chunks, "{name}: {told}");
             assert_eq!(similarity.flops, 2 * B * N * D, "{name}: a multiply-add for each element of each pair");
-            let (key_tiles, query_tiles) = (N / 64, B / 64);
+            let (key_tiles, query_tiles) = (N / 128, B / 64);
             assert_eq!(similarity.workgroups, key_tiles * query_tiles, "{name}");
             let bytes = query_tiles * N * row + key_tiles * B * 4 * D + 4 * B * N;
             assert_eq!(
@@ -156,6 +156,43 @@ fn steps_reports_and_rules_are_counted() {
         }
         assert!(one.to_string().contains("candidates") && one.dispatches() > 5, "{name}: {one}");
         assert!(ten.flops() > 8 * one.flops() && reports.flops() > one.flops(), "{name}: {ten}");
+    }
+}
+
+/// Sparse rules record the search over all patterns that only lists which overflow need: two dispatches a pass, however
+/// many patterns there are.
+#[test]
+fn a_search_is_two_dispatches_a_pass() {
+    const BATCH: usize = 5;
+    const PATTERNS: usize = 4200;
+    let entmax = |alpha| Separation::Entmax { alpha };
+    for (name, device) in common::gpus() {
+        // Whole dispatches are counted here.
+        device.bound_dispatches(Duration::from_secs(60));
+        for (separation, passes) in [
+            (Separation::Sparsemax, 10),
+            (entmax(1.5), 10),
+            // A pivot is searched for first.
+            (entmax(3.0), 12 + 10),
+            // The list of top-k never overflows, or is not made.
+            (Separation::TopK { k: 64 }, 0),
+        ] {
+            let memory = memory(device, PATTERNS, 4, Rule::new(Similarity::Dot, separation, 1.0), Precision::F32);
+            let told = memory.explain(BATCH, &RetrieveOptions::default()).unwrap();
+            assert!(told.chunk >= PATTERNS, "{name}: all scores at once: {told}");
+            let count = |stem| work(&told.kernels, stem).dispatches;
+            let searched = u64::from(passes > 0);
+            assert_eq!(
+                count("similarity"),
+                1 + passes + searched,
+                "{name}: for the list, by pass, for weights: {told}"
+            );
+            assert_eq!(count("refine"), searched + passes, "{name}: {told}");
+            // prepare, compact for all and for those that go on; a list; threshold, compact, gather, finish; two exports;
+            // and after the search, scores, weigh, projection, merge and finish.
+            let rest = 3 + 3 + 4 + 2 + 5 * searched;
+            assert_eq!(told.dispatches(), rest + searched + 2 * passes, "{name}: {told}");
+        }
     }
 }
 

@@ -145,3 +145,26 @@ fn every_case_on_every_device() {
         assert_eq!(run, 24, "cases on {name}");
     }
 }
+
+/// Small batches tile by tile, and large ones streamed, two queries at a time.
+#[test]
+fn every_case_under_odd_tunings() {
+    let odd: [&[(&str, u64)]; 2] = [
+        &[("workgroups", 1 << 20), ("stream_batch", 0), ("list_block", 3)],
+        &[("workgroups", 1), ("stream_batch", u64::MAX), ("stream_queries", 3), ("stream_work", 0), ("query_block", 2)],
+    ];
+    let cases = Golden::all();
+    for (name, device) in common::quick_devices().filter(|(_, device)| !device.is_cpu()) {
+        let device = common::reopened(device);
+        for settings in odd {
+            let mut tuning = device.tuning().unwrap();
+            assert!(settings.iter().all(|(setting, value)| tuning.set(setting, *value)));
+            device.set_tuning(tuning);
+            for case in &cases {
+                let Some((answers, weights)) = case.run(name, &device) else { continue };
+                let what = format!("{} on {name} under {settings:?}: {answers}, {weights}", case.name);
+                assert!(answers <= 1.0 && weights <= 1.0, "{what}");
+            }
+        }
+    }
+}

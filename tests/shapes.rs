@@ -250,6 +250,32 @@ fn held_queries() {
     }
 }
 
+/// The tiles that hardware takes for large batches: rules, masks, stores, terms, edges, and the search over all patterns.
+#[test]
+fn large_tiles() {
+    // SwiftShader compiles them for minutes.
+    for (name, device) in common::gpus().filter(|(name, _)| name != "swiftshader") {
+        for (similarity, separation, precision, value_dim) in [
+            (Similarity::Dot, Separation::Softmax, Precision::F32, Some(131)),
+            (Similarity::Euclidean, Separation::Sparsemax, Precision::I8, None),
+            (Similarity::Manhattan, Separation::Softmax1, Precision::F16, Some(7)),
+            (Similarity::Dot, Separation::Entmax { alpha: 3.0 }, Precision::F32, None),
+        ] {
+            let rule = Rule::new(similarity, separation, 0.01);
+            let mut numbers = common::Numbers(74);
+            let mut case = Case { steps: 2, ..Case::random(75, 130, 4500, 22, value_dim, rule) };
+            // -1, 0 and 1: what every store holds as it is.
+            case.keys.iter_mut().chain(case.values.iter_mut().flatten()).for_each(|v| *v = (1.49 * *v).round());
+            case.keep = Some((0..130 * 4500).map(|_| numbers.unit() > -0.97).collect());
+            case.precision = precision;
+            let hints = Hints { regime: Some(Regime::Tile), each: Some(8), garbage: true, ..Hints::default() };
+            let Some(got) = case.run(name, device, &RetrieveOptions { hints, ..case.options() }) else { continue };
+            let share = case.judge(&got, [0, 64, 127, 128, 129]);
+            assert!(share <= 1.0, "{name} {rule:?} {precision:?}: {share:.2} times the bound");
+        }
+    }
+}
+
 /// More workgroups than one dimension of a grid may have: one for each query in `prepare` and `finish` is cut by the
 /// query block, so the largest grid is that of splits and queries.
 #[test]

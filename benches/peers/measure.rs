@@ -5,7 +5,8 @@
 //! `"round": true`, to let queries and weights be rounded to halves) makes the patterns and the
 //! queries and judges sampled answers by the reference; `{"op": "run", "seconds": s}` times retrievals for about that
 //! long, on a GPU by its own clock, too, and the recording of each; `{"op": "bandwidth"}` reads memory with every thread;
-//! `{"op": "floors", "device": ...}` measures a GPU's copies and multiply-adds; `{"op": "explain"}` tells what is done.
+//! `{"op": "floors", "device": ...}` measures a GPU's copies and multiply-adds; `{"op": "explain"}` tells what is done;
+//! `{"op": "start", ...}`, the first request of a process, times all of it up to the first answer.
 
 use std::hint::black_box;
 use std::io::{BufRead, Write};
@@ -13,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use attractor::reference::Problem;
 use attractor::{
-    Device, DeviceOptions, Memory, MemoryOptions, Precision, Retrieval, RetrieveOptions, Rule, Separation, Similarity,
-    Software, wgpu,
+    AdapterChoice, Device, DeviceOptions, Memory, MemoryOptions, Precision, Retrieval, RetrieveOptions, Rule,
+    Separation, Similarity, Software, wgpu,
 };
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -28,7 +29,10 @@ use common::normal;
 use gpu::{Gpu, Recorded};
 
 fn device(name: &str, software: bool) -> Result<Device> {
-    let mut options = DeviceOptions::default();
+    device_with(name, software, DeviceOptions::default())
+}
+
+fn device_with(name: &str, software: bool, mut options: DeviceOptions) -> Result<Device> {
     match name {
         "cpu" => return Ok(Device::cpu()),
         "auto" => {}
@@ -36,7 +40,7 @@ fn device(name: &str, software: bool) -> Result<Device> {
         "gl" => options.backends = Some(wgpu::Backends::GL),
         "metal" => options.backends = Some(wgpu::Backends::METAL),
         "dx12" => options.backends = Some(wgpu::Backends::DX12),
-        other => return Err(format!("device {other}: expected auto, cpu, vulkan, gl, metal or dx12").into()),
+        other => options.adapter = Some(AdapterChoice::Name(other.to_owned())),
     }
     if software {
         options.software = Software::Require;
@@ -143,6 +147,36 @@ fn prepare(request: &Value) -> Result<(Job, Value)> {
     Ok((job, told))
 }
 
+/// A device, a memory and its first two answers, each timed from its own beginning, and the kernels that were compiled.
+fn start(request: &Value) -> Result<Value> {
+    let (patterns, dim) = (10_000, 128);
+    let batch = request["batch"].as_u64().unwrap_or(1) as usize;
+    let (keys, queries) = (normal(1, patterns * dim), normal(2, batch * dim));
+    let rule = Rule::new(Similarity::Dot, separation(request["rule"].as_str().unwrap_or("softmax"))?, 0.1);
+    let options = DeviceOptions {
+        checked_shaders: request["checked"].as_bool(),
+        pipeline_cache: request["cache"].as_str().map(Into::into),
+        ..DeviceOptions::default()
+    };
+    let mut last = Instant::now();
+    let mut lap = || std::mem::replace(&mut last, Instant::now()).elapsed().as_secs_f64();
+    let software = request["software"].as_bool().unwrap_or(false);
+    let on = device_with(request["device"].as_str().unwrap_or("auto"), software, options)?;
+    let open = lap();
+    let mut memory = Memory::new(&on, dim, rule)?;
+    memory.add(&keys)?;
+    let stored = lap();
+    black_box(memory.retrieve_blocking(&queries)?);
+    let first = lap();
+    black_box(memory.retrieve_blocking(&queries)?);
+    let second = lap();
+    let compiled = attractor::internals::compiled(&on);
+    Ok(json!({
+        "device": on.info().to_string(), "open": open, "stored": stored, "first": first, "second": second,
+        "compiled": compiled,
+    }))
+}
+
 /// Calls `work` for about `seconds`, three times at least; the time of each call.
 fn time(seconds: f64, mut work: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
     let until = Instant::now() + Duration::from_secs_f64(seconds);
@@ -221,7 +255,8 @@ fn answer(request: &Value, job: &mut Option<Job>) -> Result<Value> {
             let told = job.memory.explain(job.queries.len() / job.memory.dim(), &job.options)?;
             Ok(json!({ "explanation": told.to_string() }))
         }
-        _ => Err("op: expected prepare, run, bandwidth, floors or explain".into()),
+        Some("start") => start(request),
+        _ => Err("op: expected prepare, run, bandwidth, floors, explain or start".into()),
     }
 }
 

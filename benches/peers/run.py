@@ -11,7 +11,10 @@ beside the floor in time that this machine sets, measured in the same run.
 `--peer burn` takes burn on the same adapter instead, which tunes itself for minutes before each size on a software one:
 
     cargo build --release --locked --manifest-path benches/peers/burn/Cargo.toml --target-dir target/burn
-    python3 benches/peers/run.py --peer burn --device vulkan --software [--out FILE]"""
+    python3 benches/peers/run.py --peer burn --device vulkan --software [--out FILE]
+
+`--startup` times fresh processes instead, from their start to their first answer, on one of our devices, which may be part
+of an adapter's name here: with kernels compiled with and without wgpu's checks, and with those that we or the driver kept."""
 
 import argparse
 import datetime
@@ -19,8 +22,10 @@ import json
 import os
 import platform
 import statistics
+import resource
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -67,6 +72,14 @@ GROWTH = {
 }
 # Where the peer is measured, too.
 PEER_GROWTH = ("N", "N alone")
+
+
+# A first answer: what it is, and the request; 10,000 patterns of d = 128.
+FIRSTS = [
+    ("softmax, one query", dict(batch=1)),
+    ("softmax, 256 queries", dict(batch=256)),
+    ("sparsemax, 64 queries", dict(batch=64, rule="sparsemax")),
+]
 
 
 class Runner:
@@ -156,6 +169,47 @@ def alternate(ours, theirs, rounds, seconds):
     return pairs, clocks, None
 
 
+def startup(measure, where, rounds, environment):
+    """Fresh processes to their first answers, in turns; processor time is of the whole process."""
+    with tempfile.TemporaryDirectory() as folder:
+        nothing = dict(MESA_SHADER_CACHE_DISABLE="true")
+        kept = dict(MESA_SHADER_CACHE_DIR=f"{folder}/driver")
+        ways = [
+            ("nothing kept, checks", nothing, dict(checked=True)),
+            ("nothing kept", nothing, {}),
+            ("kept by us", nothing, dict(cache=f"{folder}/ours")),
+            ("kept by the driver", kept, {}),
+        ]
+        if where["device"] == "cpu":
+            ways = ways[1:2]
+        lines = []
+        for what, request in FIRSTS:
+            # The first time of each fills what is kept, and is not counted.
+            told = {name: [] for name, *_ in ways}
+            for turn in range(rounds + 1):
+                for name, variables, extra in ways:
+                    before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+                    runner = Runner([measure], environment | variables)
+                    one = runner.ask(op="start", **where, **request, **extra)
+                    one["total"] = time.perf_counter() - begun
+                    runner.close()
+                    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+                    one["processor"] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+                    if "failed" in one:
+                        sys.exit(f"run.py: {what}, {name}: {one['failed']}")
+                    if turn > 0:
+                        told[name].append(one)
+            for name, *_ in ways:
+                median = {
+                    key: statistics.median(one[key] for one in told[name])
+                    for key in ("total", "processor", "open", "stored", "first", "second")
+                }
+                line = f"{what:<22} {name:<21} " + ", ".join(f"{key} {shown(value)}" for key, value in median.items())
+                print(f"{line}, {told[name][0]['compiled']} kernels", flush=True)
+                lines.append(dict(what=what, way=name, request=request, runs=told[name], median=median))
+        return told[ways[0][0]][0]["device"], lines
+
+
 def main():
     parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parse.add_argument("--python", default=sys.executable)
@@ -169,6 +223,7 @@ def main():
     parse.add_argument("--seconds", type=float, default=0.4, help="of each side in each round")
     parse.add_argument("--rows", default="", help="a comma-separated choice; `none` for growth alone")
     parse.add_argument("--growth", action="store_true")
+    parse.add_argument("--startup", action="store_true")
     parse.add_argument("--against", default="", help="of growth, a comma-separated choice of what against")
     parse.add_argument("--measure", default=str(ROOT / "target/release/examples/measure"))
     parse.add_argument("--out", default=None)
@@ -179,6 +234,12 @@ def main():
     on_cpu = arguments.device == "cpu" or arguments.software
     peer_device = arguments.peer_device or ("cpu" if on_cpu else "cuda")
     where = dict(device=arguments.device, software=arguments.software)
+    if arguments.startup:
+        device, lines = startup(arguments.measure, where, arguments.rounds, environment)
+        if arguments.out:
+            about = dict(date=datetime.date.today().isoformat(), commit=commit(), cpu=cpu_model(), device=device)
+            Path(arguments.out).write_text(json.dumps(dict(about=about, startup=lines), indent=1) + "\n")
+        return
     start = lambda: Runner([arguments.measure], environment)
     ours, other = start(), start()
     notes, flops, other_side = [], None, None

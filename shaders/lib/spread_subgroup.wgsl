@@ -48,6 +48,10 @@ fn bring_four(first: u32, t: u32, end: u32, first_column: u32) {
     }
 }
 
+// They are held: there is nothing to fetch again.
+fn forget_four() {
+}
+
 fn key_0(c: u32) -> vec4<f32> { return subgroupBroadcast(held_keys[c], 0u); }
 fn key_1(c: u32) -> vec4<f32> { return subgroupBroadcast(held_keys[c], 1u); }
 fn key_2(c: u32) -> vec4<f32> { return subgroupBroadcast(held_keys[c], 2u); }

@@ -1,15 +1,20 @@
 // The trial thresholds of one pass of the search: STEPS of them, evenly between the ends of the bracket.
 
 const STEPS: u32 = 8u;
+// What a trial is: ln s, from the largest score, which gives a sum of weights; the key of a score that takes the place of
+// the largest at s = 0, which gives a sum, too; or a key, which gives the number of scores at or above it.
+const TRIAL_NONE: u32 = 0u;
+const TRIAL_SUM: u32 = 1u;
+const TRIAL_PIVOT: u32 = 2u;
+const TRIAL_COUNT: u32 = 3u;
 
-// The ends of the bracket (bits of ln s, or keys), the largest score or the pivot, the number of scores above the bracket
-// (top-k), and what the trials have given so far (bits of a sum, or a count).
+// The ends of the bracket (bits of ln s, or keys), the largest score or the pivot, and the number of scores above the
+// bracket (top-k).
 struct Bracket {
     low: u32,
     high: u32,
     maximum: f32,
     above: u32,
-    given: array<u32, STEPS>,
 }
 
 fn trial_key(low: u32, width: u32, j: u32) -> u32 {

@@ -86,6 +86,9 @@ pub struct attractor_device_options {
     pub without_f16: u32,
     /// Not 0: do without subgroups even where the adapter has them.
     pub without_subgroups: u32,
+    /// A folder in UTF-8 in which compiled kernels are kept from one run to the next, where the backend lets them out; they
+    /// are written when the device and the last memory on it are freed. NULL for none.
+    pub pipeline_cache: *const c_char,
 }
 
 versioned!(attractor_device_options, without_subgroups: u32);
@@ -99,12 +102,13 @@ fn defaults(size: usize) -> attractor_device_options {
         software: attractor_software::ATTRACTOR_SOFTWARE_REFUSE as u32,
         without_f16: 0,
         without_subgroups: 0,
+        pipeline_cache: ptr::null(),
     }
 }
 
 impl attractor_device_options {
     /// # Safety
-    /// The name is null or a string.
+    /// The name and the folder are null or strings.
     unsafe fn checked(&self, operation: &'static str) -> Outcome<DeviceOptions> {
         use attractor_backend::*;
         use attractor_software::*;
@@ -137,6 +141,8 @@ impl attractor_device_options {
             software: choice(operation, "software", "one of attractor_software", self.software, &software)?,
             without_f16: self.without_f16 != 0,
             without_subgroups: self.without_subgroups != 0,
+            // SAFETY: by this function's own contract.
+            pipeline_cache: unsafe { text("pipeline_cache", self.pipeline_cache) }?.map(Into::into),
             ..DeviceOptions::default()
         })
     }

@@ -189,6 +189,7 @@ impl Engine {
             device,
             batch,
             patterns,
+            tuning: String::new(),
             regime: "blocks of queries over splits of the patterns, both in parallel, tile by tile",
             query_block: plan.block,
             chunk: TILE,

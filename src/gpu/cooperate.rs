@@ -58,8 +58,6 @@ pub struct Ability {
     pub memory: u32,
     /// Whether fragments are loaded from vectors.
     pub vectors: bool,
-    /// Products of queries, patterns and vectors of a key from which it is worth compiling.
-    pub least: u64,
 }
 
 impl Ability {
@@ -92,8 +90,6 @@ impl Ability {
             subgroup,
             memory: limits.max_compute_workgroup_storage_size,
             vectors: !metal,
-            // A processor that plays the device takes fragments apart again.
-            least: if adapter.device_type == wgpu::DeviceType::Cpu { u64::MAX } else { 1 << 20 },
         })
     }
 }
@@ -200,7 +196,7 @@ mod tests {
     use super::*;
 
     fn ability(side: u32, subgroup: u32, memory: u32) -> Ability {
-        Ability { side, subgroup, memory, vectors: side == 16, least: 0 }
+        Ability { side, subgroup, memory, vectors: side == 16 }
     }
 
     #[test]

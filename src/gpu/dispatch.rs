@@ -5,9 +5,7 @@ use super::plan::{LIST_CAPACITY, Regime};
 use super::record::{Calls, Work, fold};
 use super::retrieve::{Block, Kind, Task, Wanted};
 use super::shader::{Constant, Substitution};
-use super::{
-    Place, StoredRows, bracket, candidates, compact, cooperate, cue, export, finish, gather, hold, merge, prepare,
-};
+use super::{Place, StoredRows, candidates, compact, cooperate, cue, export, finish, gather, hold, merge, prepare};
 use super::{projection, refine, separation, sift, similarity, stream, threshold, weigh};
 use crate::error::Result;
 use crate::rule::{Separation, Similarity};
@@ -50,21 +48,25 @@ fn rule(kind: Kind) -> u32 {
 }
 
 impl Task {
+    /// Begins a block: its queries go into the states.
     pub async fn prepare(&self, calls: &Calls, source: &Place, block: Block) -> Result<()> {
+        calls.begin_block(block.count);
         let columns = self.layout.dim as u32;
         let (binding, source_first, source_stride) = self.bind(source, columns, block.first, block.count);
+        let grid = self.fold(block.count);
         let params = prepare::Params {
             queries: block.count,
             columns,
             vectors: self.shape.key_vectors,
             source_first,
             source_stride,
-            padding: [0; 3],
+            width: grid[0],
+            padding: [0; 2],
         };
         let storage = [&binding, &self.workspace.state, &self.workspace.flags];
         let words = u64::from(block.count) * u64::from(columns + 4 * self.shape.key_vectors);
         let work = Work { flops: 0, bytes: 4 * words };
-        calls.push(&prepare::KERNEL, PLAIN, params, &storage, self.fold(block.count), work).await
+        calls.push(&prepare::KERNEL, PLAIN, params, &storage, grid, work).await
     }
 
     /// Those of `source` (or all) whose flags have none of the bits of `stopped` to `chosen`, the others to `rest`.
@@ -175,6 +177,7 @@ impl Task {
         calls.push(kernel, (&constants, &fragments), params, &storage, grid, work).await
     }
 
+    /// The scores of a chunk.
     pub async fn similarity(
         &self,
         calls: &Calls,
@@ -182,6 +185,63 @@ impl Task {
         cue: &Binding,
         queries: &Binding,
         chunk: &Chunk<'_>,
+    ) -> Result<()> {
+        let params = similarity::Params {
+            score_stride: self.staged.score_stride(),
+            rows_per_split: similarity::ROWS,
+            ..similarity::Params::default()
+        };
+        let tiles = chunk.count.div_ceil(similarity::ROWS);
+        let scores = u64::from(block.count) * u64::from(chunk.count);
+        let more = Work { flops: 0, bytes: 4 * scores };
+        self.compare(calls, block, cue, queries, chunk, params, tiles, more).await
+    }
+
+    /// Trial thresholds over the scores of a chunk, none of which is kept; the first chunk of a pass is `fresh`.
+    #[expect(clippy::too_many_arguments, reason = "a dispatch has as many")]
+    pub async fn trial(
+        &self,
+        calls: &Calls,
+        block: Block,
+        cue: &Binding,
+        queries: &Binding,
+        chunk: &Chunk<'_>,
+        kind: Kind,
+        trial: similarity::Trial,
+        fresh: bool,
+    ) -> Result<()> {
+        let (gain, margin, exponent) = entmax(kind);
+        let params = similarity::Params {
+            score_stride: similarity::ROWS,
+            trial: trial as u32,
+            fresh: fresh.into(),
+            rows_per_split: self.searching.rows_per_split,
+            splits: self.searching.splits,
+            split_stride: block.count * similarity::ROWS,
+            gain,
+            margin,
+            exponent,
+            ..similarity::Params::default()
+        };
+        // The first chunk clears the splits that it has no patterns for, too.
+        let splits = if fresh { self.searching.splits } else { chunk.splits };
+        let more = scanned(block, chunk, 4 * u64::from(similarity::STEPS), 4);
+        self.compare(calls, block, cue, queries, chunk, params, splits, more).await
+    }
+
+    /// What `params` say of the scores of a chunk, by `groups` workgroups for as many queries as one takes: the product
+    /// and `more`.
+    #[expect(clippy::too_many_arguments, reason = "a dispatch has as many")]
+    async fn compare(
+        &self,
+        calls: &Calls,
+        block: Block,
+        cue: &Binding,
+        queries: &Binding,
+        chunk: &Chunk<'_>,
+        params: similarity::Params,
+        groups: u32,
+        more: Work,
     ) -> Result<()> {
         let (keep, keep_first, keep_stride) = self.keep(block, &chunk.rows.keys);
         let params = similarity::Params {
@@ -191,22 +251,25 @@ impl Task {
             first_row: chunk.first_row,
             rows: chunk.count,
             key_vectors: self.shape.key_vectors,
-            score_stride: self.staged.score_stride(),
             beta: self.beta(),
+            ..params
         };
+        let workspace = &self.workspace;
         let keys = &chunk.rows.keys;
         let terms = chunk.rows.terms.as_ref().unwrap_or(keys);
-        let storage = [queries, cue, keys, terms, keep, &self.workspace.scores];
-        let grid = [chunk.count.div_ceil(similarity::TILE), block.count.div_ceil(similarity::TILE), 1];
+        let storage = [queries, cue, keys, terms, keep, &workspace.scores, &workspace.brackets, &workspace.given];
+        let grid = [groups, block.count.div_ceil(self.staged.tile_queries()), 1];
         let (count, rows) = (u64::from(block.count), u64::from(chunk.count));
         let vectors = self.shape.key_vectors;
         let work = Work {
-            flops: count * rows * 8 * u64::from(vectors),
+            flops: count * rows * 8 * u64::from(vectors) + more.flops,
             bytes: u64::from(grid[1]) * rows * (self.stored_bytes(vectors) + term_bytes(chunk))
-                + u64::from(grid[0]) * count * 16 * u64::from(vectors)
-                + 4 * count * rows,
+                + rows.div_ceil(similarity::ROWS.into()) * count * 16 * u64::from(vectors)
+                + more.bytes,
         };
-        let setting = (&self.compared_constants(chunk)[..], &self.compared_fragments()[..]);
+        let mut constants = vec![("EACH", self.staged.each)];
+        constants.extend(self.compared_constants(chunk));
+        let setting = (&constants[..], &self.compared_fragments()[..]);
         calls.push(&similarity::KERNEL, setting, params, &storage, grid, work).await
     }
 
@@ -304,29 +367,6 @@ impl Task {
         calls.push(&threshold::KERNEL, (&constants, &[]), params, &storage, [block.count, 1, 1], work).await
     }
 
-    pub async fn bracket(
-        &self,
-        calls: &Calls,
-        block: Block,
-        queries: &Binding,
-        chunk: &Chunk<'_>,
-        kind: Kind,
-        pivot: bool,
-    ) -> Result<()> {
-        let (gain, margin, exponent) = entmax(kind);
-        let params = bracket::Params {
-            rows: chunk.count,
-            score_stride: self.staged.score_stride(),
-            gain,
-            exponent,
-            margin,
-            padding: [0; 3],
-        };
-        let storage = [queries, &self.workspace.scores, &self.workspace.brackets];
-        let setting = (&[("TOP", top_of(kind).0), ("PIVOT", pivot.into())][..], &[][..]);
-        calls.push(&bracket::KERNEL, setting, params, &storage, [block.count, 1, 1], scanned(block, chunk, 32, 4)).await
-    }
-
     pub async fn refine(
         &self,
         calls: &Calls,
@@ -347,13 +387,24 @@ impl Task {
             lowest,
             margin,
             pivot: (kind.is_steep() && [refine::OPEN, refine::APPROACH, refine::TURN].contains(&stage)).into(),
-            padding: 0,
+            splits: self.searching.splits,
         };
         let workspace = &self.workspace;
-        let storage = [queries, &workspace.running_stats, &workspace.heads, &workspace.brackets, &workspace.records];
+        let storage = [
+            queries,
+            &workspace.running_stats,
+            &workspace.heads,
+            &workspace.given,
+            &workspace.brackets,
+            &workspace.records,
+        ];
         let setting = (&[("RULE", rule(kind))][..], &[][..]);
-        let grid = [block.count.div_ceil(64), 1, 1];
-        let work = Work { flops: 16 * u64::from(block.count), bytes: 80 * u64::from(block.count) };
+        let grid = [block.count, 1, 1];
+        let trials = u64::from(block.count) * u64::from(self.searching.splits * similarity::GIVEN);
+        let work = match stage {
+            refine::OPEN => Work { flops: 0, bytes: 32 * u64::from(block.count) },
+            _ => Work { flops: trials, bytes: 4 * trials },
+        };
         calls.push(&refine::KERNEL, setting, params, &storage, grid, work).await
     }
 
@@ -455,8 +506,9 @@ impl Task {
             };
             let terms = chunk.rows.terms.as_ref().unwrap_or(source);
             let storage = [queries, &self.workspace.scores, source, terms, &self.workspace.sums];
+            let (wide, tile) = (projection::wide(source_vectors), self.staged.tile_queries());
             let grid =
-                [source_vectors.div_ceil(projection::SIDE), block.count.div_ceil(projection::TILE), chunk.splits];
+                [source_vectors.div_ceil(projection::side(source_vectors)), block.count.div_ceil(tile), chunk.splits];
             let (count, rows) = (u64::from(block.count), u64::from(chunk.count));
             let work = Work {
                 flops: count * rows * 8 * u64::from(source_vectors),
@@ -464,7 +516,8 @@ impl Task {
                     + u64::from(grid[1]) * rows * self.stored_bytes(source_vectors)
                     + count * u64::from(chunk.splits) * 16 * u64::from(source_vectors),
             };
-            let setting = (&[("VALUES", values)][..], &self.stored_fragments()[..]);
+            let constants = [("EACH", self.staged.each), ("WIDE", wide), ("VALUES", values)];
+            let setting = (&constants[..], &self.stored_fragments()[..]);
             calls.push(&projection::KERNEL, setting, params, &storage, grid, work).await?;
         }
         Ok(())
@@ -568,6 +621,7 @@ impl Task {
         block: Block,
     ) -> Result<()> {
         let (binding, target_first, target_stride) = self.bind(target, columns, block.first, block.count);
+        let grid = self.fold(block.count);
         let params = export::Params {
             rows: block.count,
             columns,
@@ -575,10 +629,11 @@ impl Task {
             source_stride,
             target_first,
             target_stride,
-            padding: [0; 2],
+            width: grid[0],
+            padding: 0,
         };
         let work = Work { flops: 0, bytes: 8 * u64::from(block.count) * u64::from(columns) };
-        calls.push(&export::KERNEL, PLAIN, params, &[source, &binding], self.fold(block.count), work).await
+        calls.push(&export::KERNEL, PLAIN, params, &[source, &binding], grid, work).await
     }
 
     /// The weights of a chunk, of `count` queries from `slot`, into rows from `row` of a target as wide as the memory.

@@ -1,15 +1,16 @@
 //! What a retrieval would do on a device, counted from the dispatches that it would record.
 
 use super::plan::Regime;
-use super::{Answers, Engine, Place, Sizing, buffer};
+use super::{Answers, Engine, Place, buffer};
 use crate::error::Result;
 use crate::explanation::{Explanation, KernelWork};
 use crate::retrieval::RetrieveOptions;
+use crate::tuning::Told;
 
 impl Engine {
     /// Compiles what a retrieval of `batch` queries, at least one, would run.
     pub fn prepare(&self, batch: usize, options: &RetrieveOptions, alive: Option<&[bool]>) -> Result<()> {
-        let sizing = Sizing::new(self.shape(options.plan_for.unwrap_or(batch), options), options);
+        let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(batch), options), options);
         let workspace = self.workspace(&sizing)?;
         let stand_in = buffer::create(self.context.device(), "attractor.answers", 16, buffer::STORAGE)?;
         // One block of queries has every kernel.
@@ -27,8 +28,7 @@ impl Engine {
 
     /// Explains a retrieval of `batch` queries, at least one.
     pub fn explain(&self, batch: usize, options: &RetrieveOptions, alive: Option<&[bool]>) -> Result<Explanation> {
-        let shape = self.shape(options.plan_for.unwrap_or(batch), options);
-        let sizing = Sizing::new(shape, options);
+        let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(batch), options), options);
         self.context.present()?;
         let workspace = self.workspace(&sizing)?;
         let usage = buffer::STORAGE;
@@ -54,6 +54,7 @@ impl Engine {
             device: self.context.adapter().into(),
             batch,
             patterns: self.windows.len(),
+            tuning: Told { tuning: sizing.tuning, kind: self.context.adapter().device_type }.to_string(),
             regime: match plan.regime {
                 Regime::Stream => "stream: every stage fused over splits of the patterns",
                 Regime::Hold => "hold: every stage fused, and each invocation has queries of its own",

@@ -9,7 +9,8 @@ params! {
     source_stride: u32,
     target_first: u32,
     target_stride: u32,
-    padding: [u32; 2],
+    width: u32,
+    padding: u32,
 }
 
 pub const KERNEL: Kernel = Kernel {

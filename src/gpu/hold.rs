@@ -3,6 +3,7 @@
 use super::kernel::{Access, Kernel, Variant};
 use super::shader::{Constant, Substitution};
 pub use super::stream::Params;
+use crate::tuning::Tuning;
 
 pub const KERNEL: Kernel = Kernel {
     stem: "hold",
@@ -43,35 +44,6 @@ const OUT: u32 = 16;
 /// The least common multiple of the spans of patterns that a workgroup goes through at once.
 pub const SPAN: u64 = 64;
 
-/// What of this kernel suits an adapter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ability {
-    /// Vectors of a key that an invocation can hold; 0 where it should hold none.
-    pub vectors: u32,
-    /// Vectors of keys, of all queries of an invocation.
-    pub held: u32,
-    /// Whether subgroups hand on what they fetch.
-    pub subgroups: bool,
-    /// Products of queries, patterns and vectors of a key from which it is worth compiling.
-    pub least: u64,
-}
-
-impl Ability {
-    /// What suits the adapters that Vulkan, Metal, DX12 or GL call `kind`.
-    pub fn new(kind: wgpu::DeviceType, features: wgpu::Features) -> Self {
-        let subgroups = features.contains(wgpu::Features::SUBGROUP);
-        match kind {
-            // What an invocation holds is in the nearest cache. Every fetch is one by one, unless a subgroup shares it;
-            // compiling takes seconds.
-            wgpu::DeviceType::Cpu => Self { vectors: 32, held: 64, subgroups, least: 1 << 25 },
-            // 128 of its registers hold a query of 64 and its sums. Shared memory that all invocations read at one place
-            // is as fast as subgroups.
-            wgpu::DeviceType::DiscreteGpu => Self { vectors: 16, held: 16, subgroups: false, least: 1 << 20 },
-            _ => Self { vectors: 0, held: 0, subgroups: false, least: u64::MAX },
-        }
-    }
-}
-
 /// How the work is shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
@@ -88,13 +60,13 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The shape for a block of `queries` with keys of `key_vectors`.
-    pub fn new(ability: &Ability, queries: u64, key_vectors: u32) -> Self {
+    /// The shape for a block of `queries` with keys of `key_vectors`, on a device with `subgroups` or without.
+    pub fn new(tuning: &Tuning, subgroups: bool, queries: u64, key_vectors: u32) -> Self {
         let keys = key_vectors.next_multiple_of(4);
-        let most = u64::from(ability.held / keys).clamp(1, 4);
+        let most = (tuning.hold_floats / (4 * u64::from(keys))).clamp(1, 4);
         let each = queries.div_ceil(WORKGROUP.into()).clamp(1, most) as u32;
         let queries = if each >= 4 { 4 } else { each.min(2) };
-        Self { queries, keys, out: keys, same: true, subgroups: ability.subgroups }
+        Self { queries, keys, out: keys, same: true, subgroups: subgroups && tuning.hold_subgroups > 0 }
     }
 
     /// This shape where `columns` vectors are summed, of which `key_columns` are the key's.

@@ -9,7 +9,7 @@ use futures::channel::oneshot;
 use super::pace::Expected;
 use super::readback::Staged;
 use super::record::{Program, encode};
-use super::{Asked, Collected, Context, Engine, Part, Recording, Sizing, buffer};
+use super::{Asked, Collected, Context, Engine, Part, Recording, buffer};
 use crate::error::{Error, Result};
 use crate::job::Slice;
 use crate::pending::Pending;
@@ -123,7 +123,7 @@ impl Engine {
         let context = &self.context;
         let batch = queries.len() / self.layout.dim;
         let facts = self.facts(alive);
-        let sizing = Sizing::new(self.shape(options.plan_for.unwrap_or(batch).max(1), options), options);
+        let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(batch).max(1), options), options);
         let workspace = self.workspace(&sizing)?;
         let asked = Asked { queries, options, alive, facts, sizing: &sizing, workspace: &workspace };
         let (mut tasks, mut all, mut answers) = (Vec::new(), Vec::new(), Vec::new());
@@ -171,7 +171,7 @@ impl Engine {
         let context = &self.context;
         let count = recording.count;
         let targets = self.targets("Memory::job_into", recording)?;
-        let sizing = Sizing::new(self.shape(options.plan_for.unwrap_or(count), options), options);
+        let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(count), options), options);
         // Its own, as long as it lasts: others are answered between its slices.
         let workspace = self.workspace(&sizing)?;
         let task = self.task(&sizing, workspace, options, alive, 0..count, context.next_stamp())?;

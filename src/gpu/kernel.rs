@@ -1,12 +1,14 @@
 //! Kernels as data (a shader, its bindings, the size of its parameters) and their compiled pipelines, kept per device.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use super::pace::Pace;
 use super::shader::{self, Constant, Substitution};
 use super::{
-    Context, bracket, buffer, candidates, compact, cooperate, cue, export, finish, gather, hold, merge, prepare,
+    Context, buffer, candidates, compact, cooperate, cue, export, finish, gather, hold, merge, module, prepare,
     projection, refine, separation, sift, similarity, stream, threshold, weigh,
 };
 use crate::error::Result;
@@ -91,7 +93,8 @@ macro_rules! params {
         }
 
         impl Params {
-            /// With what comes first in every shader's: the base and width of its grid (`lib/grid`).
+            /// With what comes first in every shader's: the base of its grid, and how many queries
+            /// there are (`lib/listed`).
             pub const FIELDS: &[(&str, usize)] =
                 &[("base", 0), $((stringify!($field), 16 + std::mem::offset_of!(Params, $field)),)*];
             pub const SIZE: usize = 16 + size_of::<Params>();
@@ -113,7 +116,6 @@ pub const KERNELS: &[&Kernel] = &[
     &sift::KERNEL,
     &candidates::KERNEL,
     &threshold::KERNEL,
-    &bracket::KERNEL,
     &refine::KERNEL,
     &weigh::KERNEL,
     &gather::KERNEL,
@@ -133,8 +135,24 @@ pub(crate) struct Pipeline {
     pub pace: Pace,
 }
 
-/// A stem, its constants and its fragments.
-type Key = (&'static str, Vec<Constant>, Vec<Substitution>);
+/// A stem, its constants and its fragments, and whether it is checked.
+type Key = (&'static str, Vec<Constant>, Vec<Substitution>, bool);
+
+/// Watches what kernels do: each is compiled from what `rewrite` makes of its stem and its text, with `buffer` bound for
+/// reading and writing behind its own buffers.
+pub struct Watch {
+    /// What makes the text that is compiled.
+    #[expect(clippy::type_complexity, reason = "it is a function")]
+    pub rewrite: Box<dyn Fn(&str, &str) -> String + Send + Sync>,
+    /// The buffer.
+    pub buffer: wgpu::Buffer,
+}
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watch").field("buffer", &self.buffer).finish_non_exhaustive()
+    }
+}
 
 /// Compiled pipelines of one device.
 #[derive(Debug, Default)]
@@ -150,15 +168,18 @@ impl Pipelines {
         kernel: &'static Kernel,
         constants: &[Constant],
         fragments: &[Substitution],
+        checked: bool,
     ) -> Result<Arc<Pipeline>> {
-        let device = context.device();
-        let key = (kernel.stem, constants.to_vec(), fragments.to_vec());
+        let key = (kernel.stem, constants.to_vec(), fragments.to_vec(), checked);
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pipeline) = compiled.get(&key) {
             return Ok(pipeline.clone());
         }
         let text = shader::link(kernel.stem, kernel.source, constants, fragments)?;
-        let pipeline = Arc::new(buffer::scoped(device, "compile kernel", || compile(device, kernel, &text))?);
+        let begun = Instant::now();
+        let make = || compile(context, kernel, &text, checked);
+        let pipeline = Arc::new(buffer::scoped(context.device(), "compile kernel", make)?);
+        log::debug!("attractor: compiled {} in {:.1?} {constants:?} {fragments:?}", kernel.stem, begun.elapsed());
         compiled.insert(key, pipeline.clone());
         Ok(pipeline)
     }
@@ -169,14 +190,21 @@ impl Pipelines {
     }
 
     /// How fast a pipeline was seen to go, if it has been compiled and timed.
-    pub fn pace(&self, kernel: &'static Kernel, constants: &[Constant], fragments: &[Substitution]) -> Option<f64> {
-        let key = (kernel.stem, constants.to_vec(), fragments.to_vec());
+    pub fn pace(
+        &self,
+        kernel: &'static Kernel,
+        constants: &[Constant],
+        fragments: &[Substitution],
+        checked: bool,
+    ) -> Option<f64> {
+        let key = (kernel.stem, constants.to_vec(), fragments.to_vec(), checked);
         let compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         compiled.get(&key).and_then(|pipeline| pipeline.pace.get())
     }
 }
 
-fn compile(device: &wgpu::Device, kernel: &Kernel, text: &str) -> Pipeline {
+fn compile(context: &Context, kernel: &Kernel, text: &str, checked: bool) -> Pipeline {
+    let device = context.device();
     let label = format!("attractor.{}", kernel.stem);
     let buffer = |binding, ty, has_dynamic_offset, size| wgpu::BindGroupLayoutEntry {
         binding,
@@ -189,6 +217,11 @@ fn compile(device: &wgpu::Device, kernel: &Kernel, text: &str) -> Pipeline {
         let read_only = *access == Access::Read;
         entries.push(buffer(binding, wgpu::BufferBindingType::Storage { read_only }, false, 0));
     }
+    let mut text = Cow::from(text);
+    if let Some(watch) = context.watch() {
+        text = (watch.rewrite)(kernel.stem, &text).into();
+        entries.push(buffer(entries.len() as u32, wgpu::BufferBindingType::Storage { read_only: false }, false, 0));
+    }
     let layout =
         device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries: &entries });
     let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
@@ -196,10 +229,7 @@ fn compile(device: &wgpu::Device, kernel: &Kernel, text: &str) -> Pipeline {
         bind_group_layouts: &[Some(&layout)],
         ..Default::default()
     });
-    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-        label: Some(&label),
-        source: wgpu::ShaderSource::Wgsl(text.into()),
-    });
+    let module = module::create(device, &label, &text, checked);
     let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label: Some(&label),
         layout: Some(&pipeline_layout),
@@ -210,7 +240,7 @@ fn compile(device: &wgpu::Device, kernel: &Kernel, text: &str) -> Pipeline {
             zero_initialize_workgroup_memory: false,
             ..Default::default()
         },
-        cache: None,
+        cache: context.pipeline_cache(),
     });
     Pipeline { stem: kernel.stem, pipeline, layout, pace: Pace::default() }
 }

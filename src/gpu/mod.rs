@@ -3,7 +3,6 @@
 //! stem with a shader. `shader` links texts, `kernel` compiles them.
 
 mod answers;
-mod bracket;
 mod buffer;
 mod candidates;
 mod compact;
@@ -18,8 +17,10 @@ mod hold;
 mod job;
 mod kernel;
 mod merge;
+mod module;
 mod pace;
 mod partial;
+mod pipeline_cache;
 pub(crate) mod plan;
 mod prepare;
 mod projection;
@@ -40,7 +41,7 @@ mod weigh;
 mod workspace;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::device::DeviceOptions;
 use crate::error::{Error, Result};
@@ -49,9 +50,11 @@ use crate::pending::Pending;
 use crate::retrieval::{Retrieval, RetrieveOptions};
 use crate::rule::{Rule, Similarity};
 use crate::store::{EncodedRows, Growth, Layout, NewRows, Precision, Snapshot, Windows, decode};
+use crate::tuning::Tuning;
 use answers::{Answers, Facts};
 use buffer::Binding;
 pub(crate) use job::Job;
+use pipeline_cache::PipelineCache;
 use plan::{Plan, Shape, Sizes};
 pub(crate) use readback::Awaited;
 use readback::Staged;
@@ -77,11 +80,21 @@ pub mod internals {
         }
     }
 
-    pub use super::kernel::{Access, KERNELS, Kernel};
+    /// Watches every kernel that is compiled for a device from here on; says whether it is now watched by this one.
+    pub fn watch(device: &crate::Device, watch: Watch) -> bool {
+        match &device.kind {
+            crate::device::Kind::Cpu => false,
+            crate::device::Kind::Gpu(context) => context.watch.set(watch).is_ok(),
+        }
+    }
+
+    pub use super::kernel::{Access, KERNELS, Kernel, Watch};
     pub use super::plan::{Hints, ITERATION_LIMIT, Plan, Regime, Shape};
     pub use super::shader::{Constant, link};
 }
 
+/// The environment variable that keeps wgpu's checks in every shader.
+const CHECKED: &str = "ATTRACTOR_CHECKED";
 /// No binding is larger, on any backend: Vulkan and DX12 stop at 2^31 - 4.
 const LARGEST_BINDING: u64 = (1 << 31) - 4;
 /// What the kernels need of a device ([`Context::least_limits`]).
@@ -109,8 +122,14 @@ pub(crate) struct Context {
     /// Whether the device is ours to submit to and wait on.
     owned: bool,
     pipelines: kernel::Pipelines,
+    pipeline_cache: OnceLock<PipelineCache>,
+    /// Whether shaders keep wgpu's checks.
+    checked: bool,
+    watch: OnceLock<kernel::Watch>,
     poller: readback::Poller,
     stamp: AtomicU32,
+    /// What plans go by.
+    tuning: Mutex<Tuning>,
     /// Nanoseconds that a dispatch is expected to take, at the most.
     dispatch_bound: AtomicU64,
     /// Timers that are not in use.
@@ -159,6 +178,7 @@ impl Context {
         let mut features = Self::WISHES;
         features.set(wgpu::Features::SHADER_F16, !options.without_f16);
         features.set(wgpu::Features::SUBGROUP, !options.without_subgroups);
+        features.set(wgpu::Features::PIPELINE_CACHE, options.pipeline_cache.is_some());
         features &= adapter.features();
         let limits = adapter.limits();
         let configurations = adapter.cooperative_matrix_properties();
@@ -178,7 +198,13 @@ impl Context {
             operation: "Device::with_options",
             why: format!("{} refuses to open: {error}", info.name),
         })?;
-        Self::new(device, queue, info, &configurations, true)
+        let context = Self::new(device, queue, info, &configurations, true, options.checked_shaders)?;
+        if let Some(folder) = &options.pipeline_cache
+            && let Some(cache) = PipelineCache::open(&context.device, &context.adapter, folder)
+        {
+            context.keep_pipelines(cache);
+        }
+        Ok(context)
     }
 
     /// Takes part in a host's device, of which only the adapter tells what cooperative matrices it has.
@@ -188,7 +214,7 @@ impl Context {
         configurations: &[wgpu::CooperativeMatrixProperties],
     ) -> Result<Self> {
         let info = device.adapter_info();
-        Self::new(device, queue, info, configurations, false)
+        Self::new(device, queue, info, configurations, false, None)
     }
 
     fn new(
@@ -197,6 +223,7 @@ impl Context {
         adapter: wgpu::AdapterInfo,
         configurations: &[wgpu::CooperativeMatrixProperties],
         owned: bool,
+        checked: Option<bool>,
     ) -> Result<Self> {
         let limits = device.limits();
         let mut short = None;
@@ -213,7 +240,9 @@ impl Context {
             return Err(Error::Limit { operation: "Device::from_wgpu", limit, need, allowed });
         }
         let cooperate = cooperate::Ability::new(&adapter, device.features(), &limits, configurations);
+        let software = adapter.device_type == wgpu::DeviceType::Cpu;
         Ok(Self {
+            tuning: Mutex::new(Tuning::of(adapter.device_type)),
             device,
             queue,
             adapter,
@@ -221,6 +250,11 @@ impl Context {
             cooperate,
             owned,
             pipelines: kernel::Pipelines::default(),
+            pipeline_cache: OnceLock::new(),
+            // Mesa's software drivers (22.3) never give back what dispatches of unchecked kernels allocate: gigabytes.
+            checked: checked.unwrap_or(software)
+                || std::env::var_os(CHECKED).is_some_and(|value| !value.is_empty() && value != "0"),
+            watch: OnceLock::new(),
             poller: readback::Poller::default(),
             stamp: AtomicU32::new(1),
             dispatch_bound: AtomicU64::new(pace::DISPATCH_BOUND.as_nanos() as u64),
@@ -250,26 +284,52 @@ impl Context {
         (self.submissions.load(Ordering::Relaxed), self.waits.load(Ordering::Relaxed))
     }
 
+    fn keep_pipelines(&self, cache: PipelineCache) -> bool {
+        self.pipeline_cache.set(cache).is_ok()
+    }
+
+    /// Compiles from here on through a host's cache, unless there is one already, which is said.
+    pub fn use_pipeline_cache(&self, cache: wgpu::PipelineCache) -> bool {
+        self.keep_pipelines(PipelineCache::host(cache))
+    }
+
+    /// Writes what has been compiled to the cache's file, where it has one.
+    pub fn save_pipeline_cache(&self) {
+        if let Some(cache) = self.pipeline_cache.get() {
+            cache.save();
+        }
+    }
+
+    /// Whether shaders keep wgpu's checks.
+    fn checked(&self) -> bool {
+        self.checked
+    }
+
+    fn pipeline_cache(&self) -> Option<&wgpu::PipelineCache> {
+        self.pipeline_cache.get().map(|kept| &kept.cache)
+    }
+
+    fn watch(&self) -> Option<&kernel::Watch> {
+        self.watch.get()
+    }
+
     pub fn adapter(&self) -> &wgpu::AdapterInfo {
         &self.adapter
+    }
+
+    /// What plans go by.
+    pub fn tuning(&self) -> Tuning {
+        *self.tuning.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets what plans go by from now on.
+    pub fn set_tuning(&self, tuning: Tuning) {
+        *self.tuning.lock().unwrap_or_else(PoisonError::into_inner) = tuning;
     }
 
     /// The most bytes of one window.
     pub fn window_limit(&self) -> u64 {
         self.limits.max_storage_buffer_binding_size.min(self.limits.max_buffer_size).min(LARGEST_BINDING) / 16 * 16
-    }
-
-    /// Workgroups that keep this device busy.
-    fn parallel(&self) -> u64 {
-        match self.adapter.device_type {
-            wgpu::DeviceType::Cpu => 16,
-            _ => 512,
-        }
-    }
-
-    /// What an invocation can hold.
-    fn hold(&self) -> hold::Ability {
-        hold::Ability::new(self.adapter.device_type, self.device.features())
     }
 
     /// A stamp that no other run of this device has, and that no buffer holds by chance: never zero.
@@ -507,9 +567,7 @@ impl Engine {
             patterns,
             key_vectors: (self.layout.key_stride() / 4) as u32,
             value_vectors: (self.layout.value_stride() / 4) as u32,
-            parallel: self.context.parallel(),
-            software: self.context.adapter.device_type == wgpu::DeviceType::Cpu,
-            hold: self.context.hold(),
+            subgroups: self.context.device.features().contains(wgpu::Features::SUBGROUP),
             cooperate: self.context.cooperate.filter(|_| products && self.layout.precision == Precision::F16),
             parts: if options.round_to_half { 1 } else { 2 },
             fused: softmax,
@@ -518,6 +576,20 @@ impl Engine {
             previous: weighs,
             result: self.layout.value_dim.is_some() || options.clamp.is_some(),
         }
+    }
+
+    /// The sizes of a retrieval of this shape, as the device is tuned now.
+    fn sizing(&self, shape: Shape, options: &RetrieveOptions) -> Sizing {
+        let mut tuning = self.context.tuning();
+        // It compiles a large tile for minutes and in gigabytes, and whoever asks for one cannot know.
+        if self.context.adapter.name.contains("SwiftShader") {
+            tuning.tile_batch = u64::MAX;
+        }
+        let plan = Plan::new(&shape, &tuning, &options.hints);
+        let staged = plan.staged(&shape, &tuning, &options.hints);
+        let searching = staged.searching(&shape, &tuning, &options.hints);
+        let sizes = Sizes::new(&plan, &staged, &shape);
+        Sizing { shape, tuning, plan, staged, searching, sizes }
     }
 
     fn facts(&self, alive: Option<&[bool]>) -> Facts {
@@ -541,6 +613,7 @@ impl Engine {
         encoder: &mut wgpu::CommandEncoder,
         job: &Recording<'_>,
         options: &RetrieveOptions,
+        timestamps: Option<wgpu::ComputePassTimestampWrites<'_>>,
         alive: Option<&[bool]>,
         snapshot: Snapshot,
     ) -> Result<()> {
@@ -548,7 +621,7 @@ impl Engine {
             return Ok(());
         }
         let targets = self.targets("Memory::record", job)?;
-        self.record_targets(encoder, targets, options, alive, self.context.next_stamp(), snapshot)
+        self.record_targets(encoder, targets, options, timestamps, alive, snapshot).map(|_| ())
     }
 
     /// A caller's buffers, if they fit.
@@ -596,9 +669,8 @@ impl Engine {
         let wanted = options.weight_queries(count);
         let answers = Answers::new(facts, options, count, &wanted);
         let (target, staging) = self.context.answers(answers.size)?;
-        let stamp = self.context.next_stamp();
         let targets = answers.targets(&target, queries.into());
-        self.record_targets(encoder, targets, options, alive, stamp, snapshot)?;
+        let stamp = self.record_targets(encoder, targets, options, None, alive, snapshot)?;
         encoder.copy_buffer_to_buffer(&target, 0, &staging, 0, staging.size());
         let staged = Staged::on_submit(self.context.clone(), staging, encoder);
         let laid = Laid { stamp, answers, places: (0..wanted.len()).collect() };
@@ -609,17 +681,18 @@ impl Engine {
         Ok(Pending::device(self.context.clone(), None, Box::pin(coming)))
     }
 
+    /// Records what answers `targets`, and returns the stamp that the answers carry.
     fn record_targets(
         &self,
         encoder: &mut wgpu::CommandEncoder,
         targets: Targets,
         options: &RetrieveOptions,
+        timestamps: Option<wgpu::ComputePassTimestampWrites<'_>>,
         alive: Option<&[bool]>,
-        stamp: u32,
         snapshot: Snapshot,
-    ) -> Result<()> {
-        let count = targets.count;
-        let sizing = Sizing::new(self.shape(options.plan_for.unwrap_or(count), options), options);
+    ) -> Result<u32> {
+        let (count, stamp) = (targets.count, self.context.next_stamp());
+        let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(count), options), options);
         let workspace = {
             let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
             match &*recorded {
@@ -633,11 +706,11 @@ impl Engine {
         let task = self.task(&sizing, workspace, options, alive, 0..count, stamp)?;
         // Whole before anything is recorded: an error leaves the encoder as it was.
         let calls = task.program(targets).all()?;
-        let encode = || record::encode(&self.context, encoder, &calls, None);
+        let encode = || record::encode(&self.context, encoder, &calls, timestamps);
         buffer::scoped(&self.context.device, "record", encode)??;
         // Until the host has run it, what it reads stays.
         encoder.on_submitted_work_done(move || drop(snapshot));
-        Ok(())
+        Ok(stamp)
     }
 
     /// The task for queries `part` of a batch.
@@ -658,6 +731,7 @@ impl Engine {
             range: 0..self.windows.len(),
             plan: sizing.plan.clone(),
             staged: sizing.staged.clone(),
+            searching: sizing.searching.clone(),
             shape: sizing.shape,
             workspace,
             keep: self.keep(options.mask.as_ref(), alive, part.clone())?,
@@ -731,7 +805,7 @@ impl Engine {
         if batch == 0 {
             return Ok(Pending::native(Box::pin(std::future::ready(Ok(collected.finish())))));
         }
-        let sizing = Sizing::new(self.shape(options.plan_for.unwrap_or(batch), options), options);
+        let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(batch), options), options);
         let workspace = match options.hints.garbage {
             false => self.workspace(&sizing)?,
             true => Arc::new(Workspace::new(&self.context.device, sizing.sizes, true)?),
@@ -815,18 +889,11 @@ impl Engine {
 /// The sizes of one retrieval.
 struct Sizing {
     shape: Shape,
+    tuning: Tuning,
     plan: Plan,
     staged: Plan,
+    searching: Plan,
     sizes: Sizes,
-}
-
-impl Sizing {
-    fn new(shape: Shape, options: &RetrieveOptions) -> Self {
-        let plan = Plan::new(&shape, &options.hints);
-        let staged = plan.staged(&shape, &options.hints);
-        let sizes = Sizes::new(&plan, &staged, &shape);
-        Self { shape, plan, staged, sizes }
-    }
 }
 
 /// What copies `bytes` to the start of a mapped buffer.

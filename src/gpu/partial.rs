@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::plan::LIST_CAPACITY;
 use super::record::{Calls, Program};
 use super::retrieve::{Block, Kind, Task};
-use super::{Engine, PART, Part, Place, Sizing, Waiting};
+use super::{Engine, PART, Part, Place, Waiting};
 use crate::cpu;
 use crate::error::{Error, Result};
 use crate::partial::{Body, Candidate, Partial, PartialOptions, prune};
@@ -86,7 +86,7 @@ impl Engine {
         let options = RetrieveOptions { mask: asked.options.mask.clone(), ..RetrieveOptions::default().statistics() };
         let facts = super::Facts { rule, ..self.facts(asked.alive) };
         let shape = self.shape_of(rule, asked.subset.len() as u64, patterns.len(), &options);
-        let sizing = Sizing::new(shape, &options);
+        let sizing = self.sizing(shape, &options);
         let mut bodies = Vec::with_capacity(patterns.len());
         for part in self.parts(patterns.len(), &sizing, &options) {
             let workspace = self.workspace(&sizing)?;
@@ -218,7 +218,7 @@ impl Engine {
         let (dim, context) = (self.layout.dim, &self.context);
         let rows: Vec<f32> = part.iter().flat_map(|b| &asked.queries[b * dim..(b + 1) * dim]).copied().collect();
         let options = RetrieveOptions { mask: asked.options.mask.clone(), ..RetrieveOptions::default().statistics() };
-        let sizing = Sizing::new(self.shape_of(self.rule, range.len() as u64, part.len(), &options), &options);
+        let sizing = self.sizing(self.shape_of(self.rule, range.len() as u64, part.len(), &options), &options);
         let workspace = self.workspace(&sizing)?;
         let task = self.task(&sizing, workspace.clone(), &options, asked.alive, part.iter().copied(), 0)?;
         let task = Task { range, ..task };

@@ -3,37 +3,26 @@
 
 use super::shader::Constant;
 use super::{
-    bracket, candidates, compact, cooperate, cue, export, finish, gather, hold, merge, prepare, projection, refine,
-    separation, sift, similarity, stream, threshold, weigh,
+    candidates, compact, cooperate, cue, export, finish, gather, hold, merge, prepare, projection, refine, separation,
+    sift, similarity, stream, threshold, weigh,
 };
+use crate::tuning::Tuning;
 
 /// The most loop iterations that one invocation may make. Mesa's software drivers silently end an invocation after
 /// 65,535, summed over nested loops (seen with Mesa 22.3); the counts below take nothing as unrolled.
 pub const ITERATION_LIMIT: u64 = 60_000;
 /// The most floats of one key or value on a GPU: a row's own loops must stay within [`ITERATION_LIMIT`].
 pub const MAX_DIM: usize = 65_536;
-/// Bytes of scores, and of partial sums, that a recording may hold.
+/// Bytes of partial sums that a recording may hold.
 const SCRATCH: u64 = 10 << 20;
 /// Bytes of states, running sums and results that a recording may hold.
 const ROWS: u64 = 24 << 20;
-/// Multiply-adds of one workgroup that streams, at the most: on hardware, and on a processor that plays it.
-const STREAMED: [u64; 2] = [1 << 25, 1 << 18];
-/// The same of one that holds queries, which goes faster.
-const HELD: [u64; 2] = [1 << 27, 1 << 22];
-/// Queries in one pass over the memory, at the most.
-const QUERY_BLOCK: u64 = 1024;
-/// The same where every query has a list of candidates.
-const LIST_BLOCK: u64 = 256;
+/// Bytes of all that a recording may hold beside patterns, queries and answers: the chunks of scores get what is left.
+const WORKSPACE: u64 = 62 << 20;
 /// Entries of a list of candidates.
 pub const LIST_CAPACITY: u32 = 4096;
 /// The most patterns that a list selects while it is filled; it needs room beside them.
 pub const LIST_TOP: u32 = 1024;
-/// Patterns whose scores are held at once, at the most: kernels that go through them one workgroup a query loop so often.
-const CHUNK: u64 = 65_536;
-/// Batches up to this size stream; larger ones go tile by tile.
-const FEW: u64 = 16;
-/// Patterns of a split for which a query is worth fetching into registers.
-const HELD_ROWS: u64 = 256;
 
 /// How queries are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +50,8 @@ pub struct Hints {
     pub splits: Option<u32>,
     /// Queries of one pass over the memory.
     pub query_block: Option<u32>,
+    /// Queries of one invocation of a tile: 4, or 8.
+    pub each: Option<u32>,
     /// Allocate fresh workspace filled with garbage, to show that nothing reads what it did not write.
     pub garbage: bool,
     /// Lift [`ITERATION_LIMIT`], to show that it is needed.
@@ -69,7 +60,7 @@ pub struct Hints {
     pub damage: Option<(&'static str, Constant)>,
 }
 
-/// What a plan depends on.
+/// What a plan depends on, besides the device's [`Tuning`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a yes or no of its own")]
 pub struct Shape {
@@ -81,12 +72,8 @@ pub struct Shape {
     pub key_vectors: u32,
     /// Vectors of four floats in a value; 0 where keys are their own values.
     pub value_vectors: u32,
-    /// Workgroups that keep the device busy.
-    pub parallel: u64,
-    /// Whether a processor plays the device: one of its threads is a workgroup, and slow.
-    pub software: bool,
-    /// What an invocation can hold.
-    pub hold: hold::Ability,
+    /// Whether the device has subgroups.
+    pub subgroups: bool,
     /// What cooperative matrices the device has, where they serve the rule and how patterns are stored.
     pub cooperate: Option<cooperate::Ability>,
     /// Halves that make up an element of a query and a weight where those multiply.
@@ -110,6 +97,8 @@ pub struct Plan {
     pub regime: Regime,
     /// Queries of one pass over the memory.
     pub query_block: u32,
+    /// Queries of one invocation of a tile.
+    pub each: u32,
     /// Patterns of one split.
     pub rows_per_split: u32,
     /// Splits of one dispatch.
@@ -123,42 +112,57 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan for `shape` under `hints`.
-    pub fn new(shape: &Shape, hints: &Hints) -> Self {
+    /// The plan for `shape` on a device that `tuning` suits, under `hints`: the same whenever these are.
+    pub fn new(shape: &Shape, tuning: &Tuning, hints: &Hints) -> Self {
+        let tuning = &tuning.bounded();
         let columns = shape.columns();
-        let row_bytes = 16 * u64::from(5 * shape.key_vectors + 2 * shape.value_vectors);
-        let most = if shape.lists { LIST_BLOCK } else { QUERY_BLOCK };
-        let query_block = (ROWS / row_bytes).clamp(1, most);
+        let most = if shape.lists { tuning.list_block } else { tuning.query_block };
+        let query_block = (ROWS / shape.row_bytes()).clamp(1, most);
         let query_block = hints.query_block.map_or(query_block, |asked| u64::from(asked.max(1)).min(query_block));
         let query_block = query_block.min(shape.batch.max(1));
         let few = if hints.query_block.is_some() { query_block } else { shape.batch };
         let regime = match few {
-            0..=FEW => Regime::Stream,
-            _ if shape.worth_cooperating() => Regime::Cooperate,
-            _ if shape.worth_holding() => Regime::Hold,
+            _ if few <= tuning.stream_batch => Regime::Stream,
+            _ if shape.worth_cooperating(tuning) => Regime::Cooperate,
+            _ if shape.worth_holding(tuning) => Regime::Hold,
             _ => Regime::Tile,
         };
         let regime = match hints.regime.unwrap_or(regime) {
             _ if !shape.fused => Regime::Tile,
-            Regime::Cooperate if shape.cooperation().is_none() && shape.worth_holding() => Regime::Hold,
+            Regime::Cooperate if shape.cooperation().is_none() && shape.worth_holding(tuning) => Regime::Hold,
             Regime::Cooperate if shape.cooperation().is_none() => Regime::Tile,
-            Regime::Hold if !shape.holdable() => Regime::Tile,
+            Regime::Hold if !shape.holdable(tuning) => Regime::Tile,
             regime => regime,
         };
+        let each = match hints.each {
+            None => similarity::each(query_block, tuning),
+            Some(0..8) => 4,
+            Some(_) => 8,
+        };
+        let hold = hold::Shape::new(tuning, shape.subgroups, query_block, shape.key_vectors);
         let (rows_per_split, splits, stream) = match regime {
-            Regime::Stream => stream_sizes(shape, hints, query_block, columns),
-            Regime::Hold | Regime::Cooperate => hold_sizes(shape, hints, query_block, columns, regime),
-            Regime::Tile => tile_sizes(shape, hints, query_block, columns),
+            Regime::Stream => stream_sizes(shape, tuning, hints, query_block, columns),
+            Regime::Hold | Regime::Cooperate => {
+                let cooperate = shape.cooperation().filter(|_| regime == Regime::Cooperate);
+                hold_sizes(shape, tuning, hints, query_block, columns, (&hold, cooperate.as_ref()))
+            }
+            Regime::Tile => tile_sizes(shape, tuning, hints, query_block, each),
         };
         Self {
             regime,
             query_block: query_block as u32,
+            each,
             rows_per_split: rows_per_split as u32,
             splits: splits as u32,
             stream,
-            hold: hold::Shape::new(&shape.hold, query_block, shape.key_vectors),
+            hold,
             cooperate: shape.cooperation(),
         }
+    }
+
+    /// Queries of one tile.
+    pub fn tile_queries(&self) -> u32 {
+        similarity::SIDE * self.each
     }
 
     /// Patterns of one dispatch.
@@ -167,10 +171,38 @@ impl Plan {
     }
 
     /// This plan with every stage on its own, for what a fused kernel does not report.
-    pub fn staged(&self, shape: &Shape, hints: &Hints) -> Self {
-        let columns = shape.columns();
-        let (rows, splits, stream) = tile_sizes(shape, hints, self.query_block.into(), columns);
+    pub fn staged(&self, shape: &Shape, tuning: &Tuning, hints: &Hints) -> Self {
+        let (rows, splits, stream) = tile_sizes(shape, &tuning.bounded(), hints, self.query_block.into(), self.each);
         Self { regime: Regime::Tile, rows_per_split: rows as u32, splits: splits as u32, stream, ..self.clone() }
+    }
+
+    /// This plan, which is staged, with the splits of a pass of the search over all patterns: each goes through its tiles
+    /// of scores one by one, where those of a chunk are otherwise.
+    pub fn searching(&self, shape: &Shape, tuning: &Tuning, hints: &Hints) -> Self {
+        let tuning = &tuning.bounded();
+        let (tile, group) = (u64::from(similarity::ROWS), self.tile_queries());
+        let most = self.searched_splits();
+        let wanted = tuning.workgroups.div_ceil(self.query_block.div_ceil(group).into()).clamp(1, most);
+        let rows = shape.patterns.div_ceil(wanted).next_multiple_of(tile);
+        let mut rows = bounded(rows, u64::from(group * 4) * u64::from(shape.key_vectors), tuning.search_work, tile);
+        if let Some(asked) = hints.rows_per_split {
+            rows = rows.min(u64::from(asked).max(1).next_multiple_of(tile));
+        }
+        while !hints.unbounded
+            && rows > tile
+            && similarity::iterations(shape.key_vectors.into(), rows) > ITERATION_LIMIT
+        {
+            rows = (rows / 2).next_multiple_of(tile);
+        }
+        let splits = hints.splits.map_or(most, |asked| u64::from(asked.max(1)).min(most));
+        let splits = splits.min(shape.patterns.div_ceil(rows).max(1));
+        Self { rows_per_split: rows as u32, splits: splits as u32, ..self.clone() }
+    }
+
+    /// The most splits of a pass of the search: each has a tile where the chunk has its scores.
+    fn searched_splits(&self) -> u64 {
+        let given = u64::from(self.query_block * similarity::GIVEN * 4);
+        u64::from(self.chunk() / similarity::ROWS).min(SCRATCH / given).clamp(1, 1024)
     }
 
     /// Floats from one query's scores to the next, in the tile regime.
@@ -188,7 +220,7 @@ impl Plan {
     }
 
     /// The most loop iterations that an invocation of any kernel makes under this plan.
-    pub fn iterations(&self, shape: &Shape) -> u64 {
+    pub fn iterations(&self, shape: &Shape, tuning: &Tuning) -> u64 {
         let rows = u64::from(self.rows_per_split);
         let columns = u64::from(shape.columns());
         let chunk = u64::from(self.chunk());
@@ -202,19 +234,21 @@ impl Plan {
             export::iterations(4 * columns),
             threshold::iterations(capacity),
             gather::iterations(capacity, shape.columns()),
-            refine::ITERATIONS,
+            refine::iterations(1024),
         ];
         let regime = match self.regime {
             Regime::Stream => self.stream.iterations(rows, shape.key_vectors.into()),
             Regime::Hold => self.hold.iterations(rows),
             Regime::Cooperate => self.cooperate.map_or(0, |cooperate| cooperate.iterations(rows)),
             Regime::Tile => [
-                similarity::iterations(shape.key_vectors.into()),
+                similarity::iterations(
+                    shape.key_vectors.into(),
+                    self.searching(shape, tuning, &Hints::default()).rows_per_split.into(),
+                ),
                 separation::iterations(rows),
                 projection::iterations(rows),
                 sift::iterations(),
                 candidates::iterations(chunk, capacity, top),
-                bracket::iterations(chunk),
                 weigh::iterations(chunk),
                 export::iterations(chunk),
             ]
@@ -225,27 +259,25 @@ impl Plan {
     }
 
     /// Bytes of the workspace: everything besides patterns, queries and outputs.
-    pub fn workspace_bytes(&self, shape: &Shape) -> u64 {
-        Sizes::new(self, &self.staged(shape, &Hints::default()), shape).total()
+    pub fn workspace_bytes(&self, shape: &Shape, tuning: &Tuning) -> u64 {
+        Sizes::new(self, &self.staged(shape, tuning, &Hints::default()), shape).total()
     }
 }
 
 impl Shape {
-    /// `rows` of a split, no more than a workgroup goes through in some milliseconds at `cost` multiply-adds each: nothing
-    /// less than a workgroup can be put off to the next frame.
-    fn bounded(&self, rows: u64, cost: u64, most: [u64; 2], unit: u64) -> u64 {
-        let most = most[usize::from(self.software)] / cost / unit * unit;
-        rows.min(most.max(unit))
-    }
-
     /// Column vectors of the widest sums: keys, and values where there are some.
     pub fn columns(&self) -> u32 {
         self.key_vectors + self.value_vectors
     }
 
+    /// Bytes of a query's states, running sums and results.
+    fn row_bytes(&self) -> u64 {
+        16 * u64::from(5 * self.key_vectors + 2 * self.value_vectors)
+    }
+
     /// Whether an invocation can hold a query.
-    fn holdable(&self) -> bool {
-        self.key_vectors <= self.hold.vectors
+    fn holdable(&self, tuning: &Tuning) -> bool {
+        4 * u64::from(self.key_vectors) <= tuning.hold_dim
     }
 
     /// How cooperative matrices serve, if they do.
@@ -254,24 +286,28 @@ impl Shape {
     }
 
     /// Whether that is faster than any other way.
-    fn worth_cooperating(&self) -> bool {
-        let least = self.cooperate.map_or(u64::MAX, |ability| ability.least);
-        self.cooperation().is_some() && self.products() >= least
+    fn worth_cooperating(&self, tuning: &Tuning) -> bool {
+        self.cooperation().is_some() && self.products() >= tuning.cooperate_least
     }
 
-    /// Products of queries, patterns and vectors of a key.
+    /// Multiply-adds of the scores.
     fn products(&self) -> u64 {
-        self.batch.saturating_mul(self.patterns * u64::from(self.key_vectors))
+        self.batch.saturating_mul(4 * self.patterns * u64::from(self.key_vectors))
     }
 
     /// Whether that is faster than stage by stage.
-    fn worth_holding(&self) -> bool {
-        self.holdable() && self.products() >= self.hold.least
+    fn worth_holding(&self, tuning: &Tuning) -> bool {
+        self.holdable(tuning) && self.products() >= tuning.hold_least
     }
 }
 
-fn stream_sizes(shape: &Shape, hints: &Hints, block: u64, columns: u32) -> (u64, u64, stream::Shape) {
-    let mut queries = block.next_power_of_two().min(4) as u32;
+/// `rows` of a split, no more than a workgroup goes through with `work` multiply-adds at `cost` each.
+fn bounded(rows: u64, cost: u64, work: u64, unit: u64) -> u64 {
+    rows.min((work / cost / unit * unit).max(unit))
+}
+
+fn stream_sizes(shape: &Shape, tuning: &Tuning, hints: &Hints, block: u64, columns: u32) -> (u64, u64, stream::Shape) {
+    let mut queries = block.next_power_of_two().min(1 << tuning.stream_queries.ilog2()) as u32;
     // A long row may leave no room for several queries within the iteration limit.
     let fits = |queries: u32, rows: u64| {
         stream::Shape::new(queries, columns).iterations(rows, shape.key_vectors.into()) <= ITERATION_LIMIT
@@ -280,10 +316,10 @@ fn stream_sizes(shape: &Shape, hints: &Hints, block: u64, columns: u32) -> (u64,
         queries /= 2;
     }
     let groups = block.div_ceil(queries.into());
-    let wanted = shape.parallel.div_ceil(groups);
+    let wanted = tuning.workgroups.div_ceil(groups);
     let rows = shape.patterns.div_ceil(wanted).next_multiple_of(stream::TILE);
     let cost = u64::from(queries) * 4 * u64::from(shape.key_vectors + columns);
-    let mut rows = shape.bounded(rows, cost, STREAMED, stream::TILE);
+    let mut rows = bounded(rows, cost, tuning.stream_work, stream::TILE);
     if let Some(asked) = hints.rows_per_split {
         rows = u64::from(asked).clamp(1, shape.patterns.max(1)).next_multiple_of(stream::TILE);
     }
@@ -299,17 +335,22 @@ fn stream_sizes(shape: &Shape, hints: &Hints, block: u64, columns: u32) -> (u64,
     (rows, splits, stream::Shape::new(queries, columns))
 }
 
-fn hold_sizes(shape: &Shape, hints: &Hints, block: u64, columns: u32, regime: Regime) -> (u64, u64, stream::Shape) {
-    let hold = hold::Shape::new(&shape.hold, block, shape.key_vectors);
-    let cooperate = shape.cooperation().filter(|_| regime == Regime::Cooperate);
-    let group = u64::from(cooperate.map_or(hold.group(), |cooperate| cooperate.group()));
+fn hold_sizes(
+    shape: &Shape,
+    tuning: &Tuning,
+    hints: &Hints,
+    block: u64,
+    columns: u32,
+    (hold, cooperate): (&hold::Shape, Option<&cooperate::Shape>),
+) -> (u64, u64, stream::Shape) {
+    let group = u64::from(cooperate.map_or(hold.group(), cooperate::Shape::group));
     let (span, limit) =
         if cooperate.is_some() { (cooperate::TILE, cooperate::MOST_ROWS) } else { (hold::SPAN, u64::MAX) };
     let iterations = |rows| cooperate.map_or(hold.iterations(rows), |cooperate| cooperate.iterations(rows));
-    let wanted = shape.parallel.div_ceil(block.div_ceil(group));
-    let rows = shape.patterns.div_ceil(wanted).max(HELD_ROWS).next_multiple_of(span);
+    let wanted = tuning.workgroups.div_ceil(block.div_ceil(group));
+    let rows = shape.patterns.div_ceil(wanted).max(tuning.hold_rows).next_multiple_of(span);
     let cost = group * 4 * u64::from(shape.key_vectors + columns);
-    let mut rows = shape.bounded(rows, cost, HELD, span);
+    let mut rows = bounded(rows, cost, tuning.hold_work, span);
     if let Some(asked) = hints.rows_per_split {
         rows = u64::from(asked).clamp(1, shape.patterns.max(1)).next_multiple_of(span);
     }
@@ -322,14 +363,20 @@ fn hold_sizes(shape: &Shape, hints: &Hints, block: u64, columns: u32, regime: Re
     (rows, splits.min(shape.patterns.div_ceil(rows).max(1)), stream::Shape::new(1, columns))
 }
 
-fn tile_sizes(shape: &Shape, hints: &Hints, block: u64, columns: u32) -> (u64, u64, stream::Shape) {
-    let tile = u64::from(similarity::TILE);
-    let chunk = (SCRATCH / (4 * block) / tile).max(1) * tile;
-    let chunk = chunk.min(shape.patterns.max(1).next_multiple_of(tile)).min(CHUNK);
-    let groups = block.div_ceil(projection::TILE.into()) * u64::from(columns.div_ceil(projection::SIDE));
+fn tile_sizes(shape: &Shape, tuning: &Tuning, hints: &Hints, block: u64, each: u32) -> (u64, u64, stream::Shape) {
+    let tile = u64::from(similarity::ROWS);
+    let columns = shape.columns();
+    let lists = u64::from(shape.lists);
+    // A pattern has a score of each query, and beside lists half of what `sift` may pick, and what trials give.
+    let others = SCRATCH + block * (shape.row_bytes() + lists * 8 * u64::from(LIST_CAPACITY));
+    let spare = WORKSPACE.saturating_sub(others) / (block * (4 + 5 * lists));
+    let chunk = (tuning.score_bytes / (4 * block)).min(tuning.chunk).min(spare);
+    let chunk = ((chunk / tile).max(1) * tile).min(shape.patterns.max(1).next_multiple_of(tile));
+    let groups =
+        block.div_ceil((similarity::SIDE * each).into()) * u64::from(columns.div_ceil(projection::side(columns)));
     let partial_bytes = block * (8 + 16 * u64::from(columns));
     let most = (SCRATCH / partial_bytes).clamp(1, 1024).min(chunk / tile);
-    let splits = shape.parallel.div_ceil(groups).clamp(1, most);
+    let splits = tuning.workgroups.div_ceil(groups).clamp(1, most);
     let mut rows = chunk.div_ceil(splits).next_multiple_of(tile);
     if let Some(asked) = hints.rows_per_split {
         rows = u64::from(asked).max(1).next_multiple_of(tile).min(chunk);
@@ -379,6 +426,8 @@ pub struct Sizes {
     pub picked: u64,
     /// Brackets of the searches.
     pub brackets: u64,
+    /// What their trials give of each split.
+    pub given: u64,
     /// Records of how scores become weights.
     pub records: u64,
     /// Sums that are reported of the weights.
@@ -413,13 +462,14 @@ impl Sizes {
             list: lists * 8 * u64::from(LIST_CAPACITY),
             segments: lists * spans * 8 * u64::from(staged.room()),
             picked: lists * spans * 16,
-            brackets: lists * 48,
+            brackets: lists * 16,
+            given: lists * staged.searched_splits() * 4 * u64::from(similarity::GIVEN),
             records: lists * 32,
             tallies: lists * 32,
         }
     }
 
-    fn all(&self) -> [u64; 19] {
+    fn all(&self) -> [u64; 20] {
         [
             self.state,
             self.result,
@@ -438,6 +488,7 @@ impl Sizes {
             self.segments,
             self.picked,
             self.brackets,
+            self.given,
             self.records,
             self.tallies,
         ]
@@ -457,6 +508,9 @@ impl Sizes {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::SMALLEST_BINDING;
     use super::*;
 
     /// Shapes around every boundary that the sizes depend on.
@@ -468,26 +522,20 @@ mod tests {
         batches.into_iter().flat_map(move |batch| {
             patterns.into_iter().flat_map(move |patterns| {
                 widths.into_iter().flat_map(move |(key_vectors, value_vectors)| {
-                    [(4, false), (512, false), (4, true), (512, true)].map(|(parallel, all)| Shape {
+                    [(true, false), (true, true), (false, true)].map(|(fused, all)| Shape {
                         batch,
                         patterns,
                         key_vectors,
                         value_vectors,
-                        parallel,
-                        software: parallel == 4,
-                        hold: hold::Ability::new(
-                            if parallel == 4 { wgpu::DeviceType::Cpu } else { wgpu::DeviceType::DiscreteGpu },
-                            if all { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() },
-                        ),
-                        cooperate: (parallel == 512).then_some(cooperate::Ability {
+                        subgroups: all,
+                        cooperate: fused.then_some(cooperate::Ability {
                             side: if all { 8 } else { 16 },
                             subgroup: 32,
                             memory: 48 << 10,
                             vectors: !all,
-                            least: 1 << 20,
                         }),
                         parts: 2,
-                        fused: parallel == 512 || !all,
+                        fused,
                         lists: all,
                         cue: all,
                         previous: all,
@@ -496,6 +544,21 @@ mod tests {
                 })
             })
         })
+    }
+
+    const KINDS: [wgpu::DeviceType; 3] =
+        [wgpu::DeviceType::Cpu, wgpu::DeviceType::DiscreteGpu, wgpu::DeviceType::IntegratedGpu];
+
+    /// Every shape on every kind of device under all hints.
+    fn every_plan(mut check: impl FnMut(&Shape, &Tuning, &Hints)) {
+        let hints = hints();
+        for tuning in KINDS.map(Tuning::of) {
+            for shape in shapes() {
+                for hints in &hints {
+                    check(&shape, &tuning, hints);
+                }
+            }
+        }
     }
 
     fn hints() -> Vec<Hints> {
@@ -518,49 +581,81 @@ mod tests {
         all
     }
 
-    #[test]
-    fn no_invocation_loops_longer_than_software_drivers_allow() {
-        for shape in shapes() {
-            for hints in hints() {
-                let plan = Plan::new(&shape, &hints);
-                let iterations = plan.iterations(&shape).max(plan.staged(&shape, &hints).iterations(&shape));
-                assert!(iterations <= ITERATION_LIMIT, "{iterations} iterations: {shape:?} {hints:?} {plan:?}");
-            }
+    /// What must hold of any plan.
+    fn check(shape: &Shape, tuning: &Tuning, hints: &Hints) {
+        let plan = Plan::new(shape, tuning, hints);
+        let staged = plan.staged(shape, tuning, hints);
+        let case = || format!("{shape:?} {tuning:?} {hints:?} {plan:?}");
+        assert_eq!(plan, Plan::new(shape, tuning, hints), "the same whenever these are");
+        for plan in [&plan, &staged] {
+            let iterations = plan.iterations(shape, tuning);
+            assert!(iterations <= ITERATION_LIMIT, "{iterations} iterations: {}", case());
+            assert!(plan.query_block >= 1 && plan.rows_per_split >= 1 && plan.splits >= 1, "{}", case());
+            assert!(plan.splits <= 1024 && plan.query_block <= 1024, "{}", case());
         }
+        let sizes = Sizes::new(&plan, &staged, shape);
+        for size in sizes.all() {
+            assert!(size <= SMALLEST_BINDING, "{sizes:?} {}", case());
+        }
+        assert!(sizes.total() <= 64 << 20, "{sizes:?} {}", case());
     }
 
     #[test]
-    fn grids_and_sizes_stay_within_webgpu_defaults() {
-        for shape in shapes() {
-            for hints in hints() {
-                let plan = Plan::new(&shape, &hints);
-                let case = || format!("{shape:?} {hints:?} {plan:?}");
-                assert!(plan.query_block >= 1 && plan.rows_per_split >= 1 && plan.splits >= 1, "{}", case());
-                assert!(plan.splits <= 1024 && plan.query_block <= 1024, "{}", case());
-                let sizes = Sizes::new(&plan, &plan.staged(&shape, &hints), &shape);
-                for size in [sizes.scores, sizes.sums, sizes.running_sums, sizes.state, sizes.result] {
-                    assert!(size <= 128 << 20, "{sizes:?} {}", case());
-                }
-                assert!(sizes.total() <= 64 << 20, "{sizes:?} {}", case());
+    fn loops_and_sizes_stay_within_what_every_device_allows() {
+        every_plan(check);
+    }
+
+    /// A setting as a stored file may have it: around each power of two, and anything.
+    fn setting() -> impl Strategy<Value = u64> {
+        let near = (0u32..64, -1i64..=1).prop_map(|(power, more)| (1u64 << power).wrapping_add_signed(more));
+        prop_oneof![near, any::<u64>(), prop::sample::select(vec![0, 3, u64::from(u32::MAX), u64::MAX])]
+    }
+
+    fn tuning() -> impl Strategy<Value = Tuning> {
+        let start = Tuning::of(wgpu::DeviceType::Cpu);
+        let count = start.settings().count();
+        prop::collection::vec(prop::option::of(setting()), count).prop_map(move |values| {
+            let mut tuning = start;
+            for ((name, _), value) in start.settings().zip(values) {
+                assert!(value.is_none_or(|value| tuning.set(name, value)));
+            }
+            tuning
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 400,
+            rng_seed: proptest::test_runner::RngSeed::Fixed(20_260_102),
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn any_tuning_keeps_to_the_same(tuning in tuning(), width in 1u32..=16_384) {
+            for shape in shapes() {
+                check(&shape, &tuning, &Hints::default());
+                check(&Shape { key_vectors: width, ..shape }, &tuning, &Hints::default());
             }
         }
     }
 
     #[test]
     fn cooperative_matrices_are_chosen_where_they_serve_and_pay() {
-        let nvidia = cooperate::Ability { side: 16, subgroup: 32, memory: 48 << 10, vectors: true, least: 1 << 20 };
+        let nvidia = cooperate::Ability { side: 16, subgroup: 32, memory: 48 << 10, vectors: true };
+        let [software, discrete] = [wgpu::DeviceType::Cpu, wgpu::DeviceType::DiscreteGpu].map(Tuning::of);
         let shape = Shape {
             batch: 4096,
             patterns: 65_536,
             key_vectors: 16,
-            parallel: 512,
-            hold: hold::Ability::new(wgpu::DeviceType::DiscreteGpu, wgpu::Features::SUBGROUP),
+            subgroups: true,
             cooperate: Some(nvidia),
             parts: 2,
             fused: true,
             ..Shape::default()
         };
-        let regime = |shape: Shape, hint| Plan::new(&shape, &Hints { regime: hint, ..Hints::default() }).regime;
+        let plan = |shape, tuning, hint| Plan::new(&shape, tuning, &Hints { regime: hint, ..Hints::default() }).regime;
+        let regime = |shape: Shape, hint| plan(shape, &discrete, hint);
         assert_eq!(regime(shape, None), Regime::Cooperate);
         assert_eq!(regime(shape, Some(Regime::Hold)), Regime::Hold);
         assert_eq!(regime(Shape { batch: 16, ..shape }, None), Regime::Stream);
@@ -568,16 +663,18 @@ mod tests {
         assert_eq!(regime(Shape { cooperate: None, ..shape }, Some(Regime::Cooperate)), Regime::Hold);
         assert_eq!(regime(Shape { key_vectors: 33, ..shape }, Some(Regime::Cooperate)), Regime::Tile);
         assert_eq!(regime(Shape { fused: false, ..shape }, Some(Regime::Cooperate)), Regime::Tile);
-        let slow = cooperate::Ability { least: u64::MAX, ..nvidia };
-        assert_eq!(regime(Shape { cooperate: Some(slow), ..shape }, None), Regime::Hold);
+        assert_eq!(plan(shape, &software, None), Regime::Hold);
     }
 
     #[test]
     fn the_workspace_does_not_grow_with_the_memory() {
-        for shape in shapes().filter(|shape| shape.patterns > 1_000_000) {
-            let larger = Shape { patterns: 4 * shape.patterns, ..shape };
-            let bytes = |shape: &Shape| Plan::new(shape, &Hints::default()).workspace_bytes(shape);
-            assert!(bytes(&larger) <= bytes(&shape).max(40 << 20), "{shape:?}");
+        for tuning in KINDS.map(Tuning::of) {
+            for shape in shapes().filter(|shape| shape.patterns > 1_000_000) {
+                let larger = Shape { patterns: 4 * shape.patterns, ..shape };
+                let bytes =
+                    |shape: &Shape| Plan::new(shape, &tuning, &Hints::default()).workspace_bytes(shape, &tuning);
+                assert!(bytes(&larger) <= bytes(&shape).max(WORKSPACE), "{shape:?}");
+            }
         }
     }
 }

@@ -8,7 +8,8 @@ params! {
     vectors: u32,
     source_first: u32,
     source_stride: u32,
-    padding: [u32; 3],
+    width: u32,
+    padding: [u32; 2],
 }
 
 pub const KERNEL: Kernel = Kernel {

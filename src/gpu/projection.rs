@@ -1,6 +1,7 @@
 //! Host side of `shaders/projection.wgsl`: the sums of a split's rows, by weight.
 
 use super::kernel::{Access, Kernel, Variant, params};
+use super::similarity::SIDE;
 
 params! {
     first_row: u32,
@@ -24,16 +25,23 @@ pub const KERNEL: Kernel = Kernel {
         Variant::STORED[0],
         Variant::STORED[1],
         Variant::STORED[2],
-        Variant { constants: &[("VALUES", 1)], ..Variant::STORED[2] },
+        Variant { constants: &[("EACH", 4), ("WIDE", 1), ("VALUES", 1)], ..Variant::STORED[2] },
+        Variant { constants: &[("EACH", 4)], ..Variant::PLAIN },
+        Variant { constants: &[("WIDE", 1)], ..Variant::PLAIN },
     ],
 };
 
-/// Queries of one workgroup.
-pub const TILE: u32 = 64;
+/// Column vectors of one invocation where rows of `columns` are summed.
+pub fn wide(columns: u32) -> u32 {
+    if columns > 16 { 2 } else { 1 }
+}
+
 /// Column vectors of one workgroup.
-pub const SIDE: u32 = 16;
+pub fn side(columns: u32) -> u32 {
+    SIDE * wide(columns)
+}
 
 /// Loop iterations of one invocation over `rows` of a split.
 pub fn iterations(rows: u64) -> u64 {
-    rows.div_ceil(16) * (1 + 4)
+    rows.div_ceil(8) * (1 + 2)
 }

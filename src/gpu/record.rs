@@ -65,6 +65,8 @@ struct Piece {
     budget: f64,
     /// Whether dispatches do all that they may do: not where queries may have stopped.
     certain: bool,
+    /// Queries of the block that is worked on.
+    queries: u32,
 }
 
 /// Folds a grid that is longer than one dimension may be; kernels that use it call `flat_index`.
@@ -91,6 +93,11 @@ fn next_box(grid: [u32; 3], done: u64, most: u64) -> ([u32; 3], [u32; 3]) {
 impl Calls {
     fn piece(&self) -> MutexGuard<'_, Piece> {
         self.piece.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From here on dispatches work on a block of `queries`, and no list of theirs has more.
+    pub fn begin_block(&self, queries: u32) {
+        self.piece().queries = queries;
     }
 
     /// From here on dispatches may find nothing to do.
@@ -120,9 +127,11 @@ impl Calls {
         }
         let counts = self.piece().counted.is_some();
         let pipelines = &self.context.pipelines;
+        // What is set behind a plan's back is proven by nobody.
+        let checked = self.context.checked() || self.damage.is_some();
         let pipeline = match counts {
             true => None,
-            false => Some(pipelines.get(&self.context, kernel, &constants, setting.1)?),
+            false => Some(pipelines.get(&self.context, kernel, &constants, setting.1, checked)?),
         };
         let workgroups: u64 = grid.into_iter().map(u64::from).product();
         let overhead = self.context.overhead();
@@ -131,7 +140,7 @@ impl Calls {
             // It may have been timed since the last part.
             let pace = match &pipeline {
                 Some(pipeline) => pipeline.pace.get(),
-                None => pipelines.pace(kernel, &constants, setting.1),
+                None => pipelines.pace(kernel, &constants, setting.1, checked),
             };
             let each = work.units() * pace.unwrap_or_else(|| self.context.first_pace()) / workgroups as f64;
             let Some((base, size)) = self.next_part(grid, done, overhead, each) else {
@@ -156,7 +165,7 @@ impl Calls {
                 one.add_to(kernels);
             }
             if let Some(pipeline) = &pipeline {
-                let header = [base[0], base[1], base[2], grid[0]];
+                let header = [base[0], base[1], base[2], piece.queries];
                 let params = [bytemuck::bytes_of(&header), bytemuck::bytes_of(&params)].concat();
                 let storage = storage.iter().map(|binding| (*binding).clone()).collect();
                 let certain = piece.certain;
@@ -297,7 +306,7 @@ pub(crate) fn encode(
         let group = match groups.iter().rev().find(same) {
             Some((_, group)) => group.clone(),
             None => {
-                let group = bind(device, call, &params);
+                let group = bind(context, call, &params);
                 groups.retain(|other| !Arc::ptr_eq(&other.0.pipeline, &call.pipeline));
                 groups.push((call, group.clone()));
                 group
@@ -314,14 +323,18 @@ pub(crate) fn encode(
     Ok(())
 }
 
-fn bind(device: &wgpu::Device, call: &Call, params: &wgpu::Buffer) -> wgpu::BindGroup {
+fn bind(context: &Context, call: &Call, params: &wgpu::Buffer) -> wgpu::BindGroup {
     let size = std::num::NonZeroU64::new(call.params.len() as u64);
     let uniform = wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: params, offset: 0, size });
     let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: uniform }];
     for (binding, storage) in (1..).zip(&call.storage) {
         entries.push(wgpu::BindGroupEntry { binding, resource: storage.resource() });
     }
-    device.create_bind_group(&wgpu::BindGroupDescriptor {
+    if let Some(watch) = context.watch() {
+        let resource = watch.buffer.as_entire_binding();
+        entries.push(wgpu::BindGroupEntry { binding: entries.len() as u32, resource });
+    }
+    context.device().create_bind_group(&wgpu::BindGroupDescriptor {
         label: Some(&format!("attractor.{}", call.pipeline.stem)),
         layout: &call.pipeline.layout,
         entries: &entries,

@@ -10,13 +10,13 @@ params! {
     lowest: f32,
     margin: f32,
     pivot: u32,
-    padding: u32,
+    splits: u32,
 }
 
 pub const KERNEL: Kernel = Kernel {
     stem: "refine",
     source: include_str!("../../shaders/refine.wgsl"),
-    storage: &[Access::Read, Access::Read, Access::Read, Access::Write, Access::Write],
+    storage: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Write, Access::Write],
     params: Params::SIZE,
     fields: Params::FIELDS,
     variants: &[Variant::RULES[0], Variant::RULES[1], Variant::RULES[2]],
@@ -33,5 +33,7 @@ pub const TURN: u32 = 3;
 /// Narrows the brackets of pivots by one pass.
 pub const APPROACH: u32 = 4;
 
-/// Loop iterations of one invocation.
-pub const ITERATIONS: u64 = 16;
+/// Loop iterations of one invocation over the trials of `splits`.
+pub fn iterations(splits: u64) -> u64 {
+    splits.div_ceil(8) + 8 + 8 + 8
+}

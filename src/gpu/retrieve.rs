@@ -9,8 +9,9 @@ use super::dispatch::Chunk;
 use super::plan::{LIST_CAPACITY, LIST_TOP, Plan, Regime, Shape};
 use super::record::{Calls, Program};
 use super::shader::Constant;
+use super::similarity::{STEPS, Trial};
 use super::workspace::Workspace;
-use super::{Context, Place, StoredRows, bracket, finish, refine};
+use super::{Context, Place, StoredRows, finish, refine};
 use crate::error::Result;
 use crate::rule::{Rule, Separation, Similarity};
 use crate::store::{Layout, Window};
@@ -29,6 +30,8 @@ pub(crate) struct Task {
     pub plan: Plan,
     /// Sizes where every stage is on its own.
     pub staged: Plan,
+    /// Sizes of a pass of the search.
+    pub searching: Plan,
     pub shape: Shape,
     pub workspace: Arc<Workspace>,
     /// Which patterns may be used, as bits.
@@ -299,14 +302,18 @@ impl Task {
             _ if steep => TOP_PASSES + ENTMAX_PASSES,
             _ => ENTMAX_PASSES,
         };
-        debug_assert!((bracket::STEPS + 1).pow(TOP_PASSES - 1) > u64::from(u32::MAX));
+        debug_assert!(u64::from(STEPS + 1).pow(TOP_PASSES - 1) > u64::from(u32::MAX));
         self.refine(calls, block, queries, kind, refine::OPEN, 0).await?;
         for pass in 1..=passes {
             // A pivot is found as a key is.
             let pivot = steep && pass <= TOP_PASSES;
-            for chunk in self.chunks(&self.staged) {
-                self.similarity(calls, block, cue, queries, &chunk).await?;
-                self.bracket(calls, block, queries, &chunk, kind, pivot).await?;
+            let trial = match kind {
+                Kind::Top { .. } => Trial::Count,
+                _ if pivot => Trial::Pivot,
+                _ => Trial::Sum,
+            };
+            for (i, chunk) in self.chunks(&self.searching).enumerate() {
+                self.trial(calls, block, cue, queries, &chunk, kind, trial, i == 0).await?;
             }
             let stage = match pass {
                 _ if pass == passes => refine::CLOSE,

@@ -14,6 +14,7 @@ const FRAGMENTS: &[(&str, &str)] = &[
     ("lib/entries_vector", include_str!("../../shaders/lib/entries_vector.wgsl")),
     ("lib/grid", include_str!("../../shaders/lib/grid.wgsl")),
     ("lib/list", include_str!("../../shaders/lib/list.wgsl")),
+    ("lib/listed", include_str!("../../shaders/lib/listed.wgsl")),
     ("lib/matrix_16", include_str!("../../shaders/lib/matrix_16.wgsl")),
     ("lib/matrix_8", include_str!("../../shaders/lib/matrix_8.wgsl")),
     ("lib/order", include_str!("../../shaders/lib/order.wgsl")),

@@ -32,6 +32,8 @@ pub(crate) struct Workspace {
     pub segments: Binding,
     pub picked: Binding,
     pub brackets: Binding,
+    /// What the trials of a pass give of each split.
+    pub given: Binding,
     pub records: Binding,
     pub tallies: Binding,
 }
@@ -75,6 +77,7 @@ impl Workspace {
             segments: make("attractor.segments", sizes.segments)?,
             picked: make("attractor.picked", sizes.picked)?,
             brackets: make("attractor.brackets", sizes.brackets)?,
+            given: make("attractor.given", sizes.given)?,
             records: make("attractor.records", sizes.records)?,
             tallies: make("attractor.tallies", sizes.tallies)?,
         })

@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod host;
+pub mod watch;
 
 use std::sync::{Once, OnceLock};
 
@@ -107,9 +108,14 @@ pub fn hosts() -> Vec<(String, wgpu::Device, wgpu::Queue)> {
 
 /// Another device of ours on the adapter of an open one.
 pub fn reopened(device: &Device) -> Device {
+    reopened_with(device, DeviceOptions::default())
+}
+
+/// The same with options of its own, but for the adapter.
+pub fn reopened_with(device: &Device, options: DeviceOptions) -> Device {
     let adapters = pollster::block_on(Device::adapters());
     let adapter = Some(AdapterChoice::Index(index_of(&adapters, device)));
-    pollster::block_on(Device::with_options(&DeviceOptions { adapter, ..DeviceOptions::default() })).unwrap()
+    pollster::block_on(Device::with_options(&DeviceOptions { adapter, ..options })).unwrap()
 }
 
 /// A small generator with a name for its numbers: same seed, same numbers, on every platform (SplitMix64).

@@ -1,9 +1,11 @@
 //! Flags that more than one command takes.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use attractor::wgpu::Backends;
-use attractor::{AdapterChoice, Device, DeviceOptions, Software};
+use attractor::{AdapterChoice, Device, DeviceOptions, Software, Tuning, user_cache_folder};
 
 use crate::failure::Failure;
 
@@ -62,7 +64,8 @@ impl DeviceArgs {
             Place::Index(index) => (None, Some(AdapterChoice::Index(index))),
         };
         let software = if self.software { Software::Require } else { Software::Refuse };
-        let options = DeviceOptions { backends, adapter, software, ..DeviceOptions::default() };
+        let pipeline_cache = user_cache_folder();
+        let options = DeviceOptions { backends, adapter, software, pipeline_cache, ..DeviceOptions::default() };
         let device = pollster::block_on(Device::with_options(&options)).map_err(|error| match error {
             attractor::Error::NoAdapter { .. } if !self.software => {
                 Failure::Work(format!("{error} (software adapters are taken with --software)"))
@@ -74,6 +77,56 @@ impl DeviceArgs {
             return Err(Failure::Work(format!("--software was asked for, but {} is not software", device.info())));
         }
         Ok(device)
+    }
+}
+
+/// Which tuning to go by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tunings {
+    Stored,
+    None,
+    File(PathBuf),
+}
+
+impl From<OsString> for Tunings {
+    fn from(text: OsString) -> Self {
+        match text.to_str() {
+            Some("stored") => Self::Stored,
+            Some("none") => Self::None,
+            _ => Self::File(text.into()),
+        }
+    }
+}
+
+/// The flags that choose a device, and the tuning that it goes by.
+#[derive(clap::Args, Clone, Debug)]
+pub struct TunedArgs {
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// What plans go by on a GPU: stored (what `attractor tune` has kept for it, else the defaults), none (the defaults), or
+    /// a file of `attractor tune --out`.
+    #[arg(long, value_name = "TUNING", default_value = "stored")]
+    tuning: Tunings,
+}
+
+impl TunedArgs {
+    /// Opens the device asked for, tuned.
+    pub fn open(&self) -> Result<Device, Failure> {
+        let device = self.device.open()?;
+        match &self.tuning {
+            Tunings::File(file) => device.set_tuning(Tuning::read(file, &device)?),
+            _ => self.tune(&device),
+        }
+        Ok(device)
+    }
+
+    /// Lets a device go by what is stored for it, unless something else was asked for.
+    pub fn tune(&self, device: &Device) {
+        if self.tuning == Tunings::Stored
+            && let Some(folder) = user_cache_folder()
+        {
+            device.load_tuning(&folder);
+        }
     }
 }
 

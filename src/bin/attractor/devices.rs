@@ -9,10 +9,11 @@ use crate::failure::{Failure, emit};
 use crate::table::bytes;
 
 /// The features that the shaders can use; each also has a fallback.
-const FEATURES: [(&str, Features); 4] = [
+const FEATURES: [(&str, Features); 5] = [
     ("SHADER_F16", Features::SHADER_F16),
     ("SUBGROUP", Features::SUBGROUP),
     ("TIMESTAMP_QUERY", Features::TIMESTAMP_QUERY),
+    ("PIPELINE_CACHE", Features::PIPELINE_CACHE),
     ("EXPERIMENTAL_COOPERATIVE_MATRIX", Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
 ];
 

@@ -1,6 +1,7 @@
 //! The command `attractor`: look at the devices, watch digits come back, retrieve from files.
 //!
-//! `args` holds the flags that commands share; each command has a file of its own (`devices`, `recall`, `retrieve`).
+//! `args` holds the flags that commands share; each command has a file of its own (`devices`, `recall`, `retrieve`,
+//! `tune`).
 //! `digits`, `damage`, `judge`, `picture` and `table` serve `recall`.
 
 mod args;
@@ -14,6 +15,7 @@ mod progress;
 mod recall;
 mod retrieve;
 mod table;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -40,6 +42,9 @@ enum Command {
     /// Retrieve from keys, values and queries in files.
     #[command(after_help = retrieve::AFTER_HELP)]
     Retrieve(Box<retrieve::RetrieveArgs>),
+    /// Measure which settings suit an adapter, and keep them for it.
+    #[command(after_help = tune::AFTER_HELP)]
+    Tune(tune::TuneArgs),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +59,7 @@ fn main() -> ExitCode {
         Command::Devices => devices::run(),
         Command::Recall(args) => recall::run(args),
         Command::Retrieve(args) => retrieve::run(args),
+        Command::Tune(args) => tune::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

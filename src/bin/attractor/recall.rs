@@ -11,7 +11,7 @@ use attractor::{
 use clap::ValueEnum;
 use rayon::prelude::*;
 
-use crate::args::{DeviceArgs, Place, at_least_one, finite, fraction};
+use crate::args::{Place, TunedArgs, at_least_one, finite, fraction};
 use crate::damage::{Damage, Kind};
 use crate::digits::Images;
 use crate::failure::{Failure, emit};
@@ -111,7 +111,7 @@ pub struct RecallArgs {
     #[arg(long, value_name = "PNG", default_value = "recall.png")]
     output: PathBuf,
     #[command(flatten)]
-    device: DeviceArgs,
+    device: TunedArgs,
 }
 
 /// What is asked of every device.
@@ -239,13 +239,16 @@ pub fn run(args: &RecallArgs) -> Result<(), Failure> {
 
 /// Adds a software adapter where `auto` found no GPU, and says why where there is none: the shaders should run wherever
 /// they can.
-fn with_software(device: Device, args: &DeviceArgs) -> (Vec<Device>, Option<String>) {
-    if args.device != Place::Auto || args.software || !device.is_cpu() {
+fn with_software(device: Device, args: &TunedArgs) -> (Vec<Device>, Option<String>) {
+    if args.device.device != Place::Auto || args.device.software || !device.is_cpu() {
         return (vec![device], None);
     }
     let options = DeviceOptions { software: Software::Require, ..DeviceOptions::default() };
     match pollster::block_on(Device::with_options(&options)) {
-        Ok(software) => (vec![device, software], None),
+        Ok(software) => {
+            args.tune(&software);
+            (vec![device, software], None)
+        }
         Err(attractor::Error::NoAdapter { .. }) => {
             let note = "no GPU and no software adapter here, so no shader ran (Debian and Ubuntu have one in \
                         mesa-vulkan-drivers)";

@@ -10,7 +10,7 @@ use attractor::{
 };
 use clap::ValueEnum;
 
-use crate::args::{DeviceArgs, at_least_one, finite};
+use crate::args::{TunedArgs, at_least_one, finite};
 use crate::failure::{Failure, emit};
 use crate::progress;
 
@@ -141,7 +141,7 @@ pub struct RetrieveArgs {
     #[arg(long)]
     explain: bool,
     #[command(flatten)]
-    device: DeviceArgs,
+    device: TunedArgs,
 }
 
 impl RetrieveArgs {

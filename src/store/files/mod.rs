@@ -62,12 +62,16 @@ fn shape_text(shape: &[usize]) -> String {
 }
 
 /// The error of a file whose contents are not what they should be.
-fn unfit(operation: &'static str, path: &Path, why: String) -> Error {
+pub(crate) fn unfit(operation: &'static str, path: &Path, why: String) -> Error {
     Error::File { operation, path: path.to_owned(), why, source: None }
 }
 
 /// For `map_err` on what `std::fs` returns; `action` is a verb.
-fn refused(operation: &'static str, path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+pub(crate) fn refused(
+    operation: &'static str,
+    path: &Path,
+    action: &'static str,
+) -> impl FnOnce(std::io::Error) -> Error {
     move |source| Error::File {
         operation,
         path: path.to_owned(),

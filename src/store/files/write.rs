@@ -1,18 +1,17 @@
 //! Files in full or not at all.
 
 use std::borrow::Cow;
-use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
 
 use safetensors::tensor::Dtype;
 
 use super::safetensors::Frame;
 use super::{refused, shape_text, unfit};
 use crate::error::Result;
+use crate::whole;
 
 /// A tensor to be written, row-major.
 #[derive(Clone, Debug)]
@@ -102,7 +101,7 @@ fn check(operation: &'static str, path: &Path) -> Result<()> {
     if path.is_dir() || path.file_name().is_none() {
         return Err(unfit(operation, path, format!("{}: a directory, expected a file to write", path.display())));
     }
-    let parent = parent(path);
+    let parent = whole::parent(path);
     if !parent.is_dir() {
         let why = format!("{}: cannot write: no directory {}", path.display(), parent.display());
         return Err(unfit(operation, path, why));
@@ -113,58 +112,13 @@ fn check(operation: &'static str, path: &Path) -> Result<()> {
 /// Puts what `fill` writes at `path`, in full or not at all.
 pub(super) fn replace(operation: &'static str, path: &Path, fill: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
     check(operation, path)?;
-    let (mut file, temporary) = Temporary::beside(path).map_err(refused(operation, path, "write"))?;
-    fill(&mut file)?;
-    // Before the name is given: after a crash there is the old file, or the whole new one.
-    file.sync_all().map_err(refused(operation, path, "write"))?;
-    drop(file);
-    fs::rename(&temporary.0, path).map_err(refused(operation, path, "write"))?;
-    #[cfg(unix)]
-    if let Ok(directory) = File::open(parent(path)) {
-        // Makes the new name last. Where the system cannot, the file is whole all the same.
-        let _ = directory.sync_all();
-    }
-    Ok(())
-}
-
-/// A file that goes away with this unless it has been renamed.
-struct Temporary(PathBuf);
-
-impl Temporary {
-    fn beside(path: &Path) -> std::io::Result<(File, Self)> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        loop {
-            // Two threads may write the same target, and an earlier process of this number may have been killed.
-            let count = COUNT.fetch_add(1, Ordering::Relaxed);
-            let mut name = OsString::from(".");
-            name.push(path.file_name().unwrap_or_default());
-            name.push(format!(".{}.{count}.tmp", std::process::id()));
-            let temporary = parent(path).join(name);
-            match OpenOptions::new().write(true).create_new(true).open(&temporary) {
-                Ok(file) => return Ok((file, Self(temporary))),
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // After the rename there is none of this name; before it, the failure to report is another.
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
+    whole::replace(path, fill, |error| refused(operation, path, "write")(error))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -1,0 +1,309 @@
+//! Kernels stay within their buffers and read what was written: every index is compared with what it indexes, in retrievals
+//! of every kind and in orders that nobody should submit, and shaders without wgpu's checks give the bits of those with
+//! them.
+
+mod common;
+
+use std::time::Duration;
+
+use attractor::internals::{Hints, KERNELS, Regime, link};
+use attractor::{
+    Device, DeviceOptions, Mask, Precision, Recording, RetrieveOptions, Rows, Rule, Separation, Similarity, WeightsOf,
+    wgpu,
+};
+use common::watch::{Seen, WATCHED, rewrite};
+use common::{Case, Numbers};
+use wgpu::util::DeviceExt;
+
+/// A retrieval of one kind or another.
+fn draw(seed: u64) -> (Case, RetrieveOptions) {
+    let mut numbers = Numbers(seed);
+    let mut pick = |of: usize| (numbers.bits() % of as u64) as usize;
+    let similarity =
+        [Similarity::Dot, Similarity::Cosine, Similarity::Euclidean, Similarity::Manhattan, Similarity::Dot][pick(5)];
+    let separation = [
+        Separation::Softmax,
+        Separation::Softmax,
+        Separation::Softmax,
+        Separation::Softmax1,
+        Separation::Sparsemax,
+        Separation::Entmax { alpha: 1.5 },
+        Separation::Entmax { alpha: 3.0 },
+        Separation::TopK { k: 3 },
+    ][pick(8)];
+    let (batch, patterns, dim, value_dim) =
+        [(1, 1, 1, None), (5, 67, 13, Some(6)), (70, 131, 37, Some(17)), (130, 64, 5, None)][pick(4)];
+    let rule = Rule::new(similarity, separation, 1.3);
+    let mut case = Case { steps: 2, ..Case::random(seed, batch, patterns, dim, value_dim, rule) };
+    case.precision = [Precision::F32, Precision::F16, Precision::I8][pick(3)];
+    case.window_bytes = [None, Some(2048)][pick(2)];
+    case.tolerance = [None, Some(1e-3)][pick(2)];
+    let mut flags = |count: usize| (0..count).map(|_| pick(3) > 0).collect::<Vec<bool>>();
+    let (bias, keep, clamp) = (flags(1)[0], flags(batch * patterns), flags(batch * dim));
+    case.bias = bias.then(|| Numbers(seed + 1).vector(patterns));
+    case.keep = flags(1)[0].then_some(keep);
+    case.clamp = flags(1)[0].then_some(clamp);
+    let mut options = case.options();
+    options.statistics = !flags(1)[0];
+    options.top = [0, 4][pick(2)];
+    options.weights = [WeightsOf::None, WeightsOf::All, WeightsOf::Queries(vec![batch - 1, 0])][pick(3)].clone();
+    let energy = similarity == Similarity::Dot && !matches!(separation, Separation::TopK { .. });
+    options.energy = energy && pick(2) == 0;
+    options.trace = energy && pick(3) == 0;
+    options.hints = Hints {
+        regime: [None, Some(Regime::Stream), Some(Regime::Tile)][pick(3)],
+        rows_per_split: [None, None, Some(1)][pick(3)],
+        splits: [None, None, Some(1)][pick(3)],
+        query_block: [None, None, Some(3)][pick(3)],
+        garbage: true,
+        ..Hints::default()
+    };
+    (case, options)
+}
+
+/// What `draw` does not come upon: large tiles, lists that overflow, selections that no list holds, and queries held in
+/// registers, which software compiles for long and which are few therefore.
+fn rare() -> Vec<(Case, RetrieveOptions)> {
+    let garbage = |regime| Hints { regime, garbage: true, ..Hints::default() };
+    let listed = |separation, beta, patterns| {
+        let case = Case::random(9, 2, patterns, 5, None, Rule::new(Similarity::Dot, separation, beta));
+        let options = RetrieveOptions { hints: garbage(None), ..RetrieveOptions::steps(1).top(1000) };
+        (case, options)
+    };
+    let plain = Case::random(10, 17, 100, 16, None, Rule::softmax(0.5));
+    let mut masked = Case::random(11, 66, 100, 5, Some(6), Rule::new(Similarity::Euclidean, Separation::Softmax, 0.5));
+    masked.precision = Precision::I8;
+    masked.keep = Some((0..66 * 100).map(|i| i % 7 != 0).collect());
+    let held = |case: Case| {
+        let options = RetrieveOptions { hints: garbage(Some(Regime::Hold)), ..case.options() };
+        (case, options)
+    };
+    let large = {
+        let case = Case::random(12, 70, 131, 9, Some(70), Rule::softmax(0.5));
+        let hints = Hints { regime: Some(Regime::Tile), each: Some(8), garbage: true, ..Hints::default() };
+        let options = RetrieveOptions { hints, ..case.options() };
+        (case, options)
+    };
+    vec![
+        large,
+        listed(Separation::Sparsemax, 1e-3, 5000),
+        listed(Separation::Entmax { alpha: 3.0 }, 1e-3, 5000),
+        listed(Separation::TopK { k: 1100 }, 1.0, 5000),
+        listed(Separation::TopK { k: 1000 }, 0.0, 5000),
+        held(plain),
+        held(masked),
+    ]
+}
+
+/// The GPUs on which this does not take too long.
+fn gpus() -> impl Iterator<Item = &'static (String, Device)> {
+    common::quick_devices().filter(|(_, device)| !device.is_cpu())
+}
+
+/// Another device on the adapter of `like`, watched or not.
+fn opened(like: &Device, checked_shaders: bool) -> Device {
+    common::reopened_with(like, DeviceOptions { checked_shaders: Some(checked_shaders), ..DeviceOptions::default() })
+}
+
+fn untouched(_: &str, text: &str) -> String {
+    text.to_owned()
+}
+
+#[test]
+fn every_index_is_within_and_checks_change_no_bit() {
+    let mut reached_by_some = std::collections::BTreeMap::new();
+    for (name, like) in gpus() {
+        let (trusted, checked, watched) = (opened(like, false), opened(like, true), opened(like, false));
+        let seen = Seen::watch(&watched, untouched);
+        let count = if name == "lavapipe" { 12 } else { 4 };
+        for (i, (case, options)) in (0..count).map(draw).chain(rare()).enumerate() {
+            let run = |device: &Device| case.run(name, device, &options);
+            let Some(plain) = run(&trusted) else { continue };
+            let describe = || format!("{name} {i}: {:?} {options:?}", case.rule);
+            assert_eq!(run(&checked).as_ref(), Some(&plain), "with checks: {}", describe());
+            assert_eq!(run(&watched).as_ref(), Some(&plain), "watched: {}", describe());
+            let strayed = seen.strayed(&watched);
+            assert!(strayed.is_empty(), "{strayed:?}: {}", describe());
+        }
+        for (stem, place, reached, _) in seen.places(&watched) {
+            *reached_by_some.entry((stem, place)).or_insert(false) |= reached;
+        }
+    }
+    if reached_by_some.is_empty() {
+        return;
+    }
+    // A kernel need not call all of a fragment, but some kernel does.
+    let reached = |what: &str| reached_by_some.iter().any(|((_, place), reached)| place == what && *reached);
+    let missed: Vec<_> = reached_by_some.keys().filter(|(_, place)| !reached(place)).collect();
+    assert!(missed.is_empty(), "never came to {missed:?}");
+    for kernel in KERNELS {
+        if kernel.source.contains("enable wgpu_cooperative_matrix;")
+            && reached_by_some.keys().all(|(stem, _)| *stem != kernel.stem)
+        {
+            println!("SKIP {}: no adapter here has cooperative matrices", kernel.stem);
+            continue;
+        }
+        let some = reached_by_some.iter().any(|((stem, _), reached)| *stem == kernel.stem && *reached);
+        assert!(some, "no index of {} was reached", kernel.stem);
+    }
+}
+
+/// What the watching rests on: no array is indexed but through it.
+#[test]
+fn every_index_is_watched() {
+    for kernel in KERNELS {
+        for variant in kernel.variants {
+            let text = link(kernel.stem, kernel.source, variant.constants, variant.fragments).unwrap();
+            let mut places = 0..;
+            let text = rewrite(&text, 0, |_| places.next().unwrap());
+            let module = naga::front::wgsl::parse_str(&text)
+                .unwrap_or_else(|error| panic!("{}: {}", kernel.stem, error.emit_to_string(&text)));
+            let named = |function: &naga::Function| function.name.clone().unwrap_or_default();
+            let mut indexed = 0;
+            let entry = module.entry_points.iter().map(|entry| &entry.function);
+            for function in module.functions.iter().map(|(_, function)| function).chain(entry) {
+                for (_, expression) in function.expressions.iter() {
+                    let naga::Expression::Access { index, .. } = expression else { continue };
+                    let through = match function.expressions[*index] {
+                        naga::Expression::CallResult(called) => named(&module.functions[called]).starts_with(WATCHED),
+                        // The watch's own.
+                        naga::Expression::Load { pointer } => match function.expressions[pointer] {
+                            naga::Expression::LocalVariable(variable) => {
+                                function.local_variables[variable].name.as_deref() == Some("spoiled")
+                            }
+                            _ => false,
+                        },
+                        _ => false,
+                    };
+                    assert!(through, "{}: {:?}", kernel.stem, function.expressions[*index]);
+                    indexed += 1;
+                }
+            }
+            assert!(indexed >= 2, "{}", kernel.stem);
+        }
+    }
+}
+
+/// Changes one line of one kernel.
+fn changed(stem: &'static str, from: &'static str, to: &'static str) -> impl Fn(&str, &str) -> String + Send + Sync {
+    move |of, text| {
+        assert!(of != stem || text.contains(from), "{stem} has no {from}");
+        if of == stem { text.replace(from, to) } else { text.to_owned() }
+    }
+}
+
+#[test]
+fn what_strays_is_seen() {
+    for (name, like) in gpus() {
+        let case = Case::random(4, 64, 64, 16, None, Rule::softmax(0.8));
+        let run = |device: &Device, regime| {
+            let hints = Hints { regime: Some(regime), garbage: true, ..Hints::default() };
+            case.run(name, device, &RetrieveOptions { hints, ..RetrieveOptions::steps(1) }).unwrap()
+        };
+        // A buffer, workgroup memory, and memory of an invocation's own.
+        for (regime, stem, from, to) in [
+            (
+                Regime::Tile,
+                "separation",
+                "let row = slot * params.score_stride;",
+                "let row = (slot + 1u) * params.score_stride;",
+            ),
+            (Regime::Tile, "similarity", "key_slab[at],", "key_slab[at + ROWS * PITCH],"),
+            (Regime::Hold, "hold", "let x = held[q * KEYS + c];", "let x = held[(q + 1u) * KEYS + c];"),
+        ] {
+            let device = opened(like, false);
+            let seen = Seen::watch(&device, changed(stem, from, to));
+            let _ = run(&device, regime);
+            let strayed = seen.strayed(&device);
+            assert!(!strayed.is_empty() && strayed.iter().all(|(of, _)| *of == stem), "{name} {stem}: {strayed:?}");
+        }
+        // A word of workgroup memory that nobody wrote.
+        let device = opened(like, false);
+        let _seen = Seen::watch(&device, changed("separation", "gathered[local] = most;", ""));
+        assert_ne!(run(&device, Regime::Tile), run(like, Regime::Tile), "{name}: garbage in workgroup memory");
+    }
+}
+
+/// A list is taken at its word.
+fn trusting(_: &str, text: &str) -> String {
+    text.replace("min(queries[0], params.base.w)", "queries[0]")
+        .replace("min(queries[1u + slot], params.base.w - 1u)", "queries[1u + slot]")
+}
+
+/// Slices of a job that are submitted in the wrong order, or not at all, find the lists of other retrievals in their
+/// workspace: those must not lead outside the buffers of this one.
+#[test]
+fn slices_out_of_order_stay_within() {
+    let outside = |name: &str, like: &Device, damage: fn(&str, &str) -> String| {
+        let device = opened(like, false);
+        let (gpu, queue) = device.wgpu().unwrap();
+        let seen = Seen::watch(&device, damage);
+        for separation in [Separation::Softmax, Separation::Sparsemax, Separation::TopK { k: 5 }] {
+            let case = Case::random(8, 64, 150, 9, None, Rule::new(Similarity::Cosine, separation, 2.0));
+            let memory = case.memory(name, &device).unwrap();
+            let slices = |queries: &[f32], options: &RetrieveOptions| {
+                let (mut job, answer) = memory.job(queries, options).unwrap();
+                let mut slices = Vec::new();
+                while !job.is_recorded() {
+                    let mut encoder = gpu.create_command_encoder(&Default::default());
+                    job.advance(&mut encoder, Duration::from_micros(300)).unwrap();
+                    slices.push(encoder.finish());
+                }
+                (slices, answer)
+            };
+            // Leaves lists of 64 queries behind.
+            let (whole, answer) = slices(&case.queries, &RetrieveOptions::steps(2));
+            queue.submit(whole);
+            answer.wait().unwrap();
+            let mask = Mask::keep_per_query(&vec![true; 3 * 150]);
+            let (mut wrong, _answer) = slices(&case.queries[..3 * 9], &RetrieveOptions::steps(2).mask(mask));
+            wrong.reverse();
+            wrong.pop();
+            queue.submit(wrong);
+        }
+        seen.strayed(&device)
+    };
+    for (name, like) in gpus() {
+        let strayed = outside(name, like, untouched);
+        assert!(strayed.is_empty(), "{name}: {strayed:?}");
+        assert!(!outside(name, like, trusting).is_empty(), "{name}: lists of others are seen");
+    }
+}
+
+/// Whatever a host's buffer holds, no index comes from it.
+#[test]
+fn queries_of_any_bits_stay_within() {
+    for (name, like) in gpus() {
+        let device = opened(like, false);
+        let (gpu, queue) = device.wgpu().unwrap();
+        let seen = Seen::watch(&device, untouched);
+        let mut numbers = Numbers(12);
+        let words: Vec<u32> = (0..20 * 9).map(|_| numbers.bits() as u32).collect();
+        let usage = wgpu::BufferUsages::STORAGE;
+        let contents = bytemuck::cast_slice(&words);
+        let queries = gpu.create_buffer_init(&wgpu::util::BufferInitDescriptor { label: None, contents, usage });
+        let output = gpu.create_buffer_init(&wgpu::util::BufferInitDescriptor { label: None, contents, usage });
+        for separation in [Separation::Softmax, Separation::Entmax { alpha: 1.5 }, Separation::TopK { k: 5 }] {
+            // Keys so large that states overflow in the second step.
+            let mut case = Case::random(8, 1, 150, 9, None, Rule::new(Similarity::Dot, separation, 1e30));
+            case.keys.iter_mut().for_each(|key| *key *= 1e38);
+            let memory = case.memory(name, &device).unwrap();
+            for regime in [Regime::Stream, Regime::Hold, Regime::Tile] {
+                let hints = Hints { regime: Some(regime), garbage: true, ..Hints::default() };
+                let options = RetrieveOptions { hints, ..RetrieveOptions::steps(3) };
+                let recording = Recording {
+                    count: 20,
+                    queries: Rows::new(&queries),
+                    output: Rows::new(&output),
+                    state: None,
+                    report: None,
+                };
+                let mut encoder = gpu.create_command_encoder(&Default::default());
+                memory.record(&mut encoder, &recording, &options).unwrap();
+                queue.submit([encoder.finish()]);
+            }
+        }
+        let strayed = seen.strayed(&device);
+        assert!(strayed.is_empty(), "{name}: {strayed:?}");
+    }
+}

@@ -1,0 +1,360 @@
+//! Tunings: any of them gives right answers, and `attractor tune` as a user meets it.
+#![cfg(feature = "cli")]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use attractor::{
+    Device, Error, Precision, Recording, RetrieveOptions, Rows, Rule, Separation, Similarity, Tuning, wgpu,
+};
+use common::{Case, Numbers};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// `tuning` with every setting at what `value` says.
+fn all(mut tuning: Tuning, mut value: impl FnMut() -> u64) -> Tuning {
+    for (name, _) in tuning.settings() {
+        assert!(tuning.set(name, value()));
+    }
+    tuning
+}
+
+/// Settings as a hostile file may have them: all alike, or any.
+fn hostile(start: Tuning) -> Vec<Tuning> {
+    let mut tunings: Vec<Tuning> = [0, 3, u64::MAX].map(|value| all(start, || value)).into();
+    let mut numbers = Numbers(20_261_126);
+    let mut held = start;
+    let settings = [("stream_batch", 0), ("hold_dim", 128), ("hold_least", 0), ("hold_subgroups", 0), ("hold_rows", 0)];
+    assert!(settings.iter().all(|(name, value)| held.set(name, *value)));
+    tunings.push(held);
+    tunings.extend((0..3).map(|_| all(start, || numbers.bits() >> (numbers.bits() % 64))));
+    tunings
+}
+
+#[test]
+fn hostile_tunings_answer_rightly() {
+    let rule = |separation, beta| Rule::new(Similarity::Dot, separation, beta);
+    let cases = [
+        Case { steps: 2, ..Case::random(1, 3, 700, 20, Some(9), Rule::softmax(1.0)) },
+        Case {
+            precision: Precision::F32,
+            window_bytes: Some(64 * 80),
+            ..Case::random(2, 70, 150, 18, None, Rule::softmax(1.0))
+        },
+        Case::random(3, 18, 90, 260, None, rule(Separation::Softmax1, 0.2)),
+        Case { steps: 2, ..Case::random(4, 5, 300, 12, Some(4), rule(Separation::Entmax { alpha: 1.5 }, 2.0)) },
+        // No list holds what has weight here.
+        Case::random(5, 2, 5000, 4, None, rule(Separation::Sparsemax, 1e-3)),
+        Case::random(6, 3, 200, 7, None, rule(Separation::TopK { k: 5 }, 1.0)),
+    ];
+    for (name, device) in common::gpus() {
+        let device = common::reopened(device);
+        for tuning in hostile(device.tuning().unwrap()) {
+            device.set_tuning(tuning);
+            for case in &cases {
+                let Some(got) = case.run(name, &device, &case.options()) else { continue };
+                let share = case.judge(&got, [0, case.batch() - 1]);
+                assert!(share <= 1.0, "{name}: {share:.2} times the bound of {:?} under {tuning:?}", case.rule);
+            }
+        }
+    }
+}
+
+/// With one tuning, one plan has one set of bits; what has begun under another goes on as it was.
+#[test]
+fn bits_are_those_of_the_tuning() {
+    let case = Case { steps: 3, ..Case::random(7, 30, 600, 24, None, Rule::softmax(2.0)) };
+    for (name, device) in common::gpus() {
+        let device = common::reopened(device);
+        let memory = case.memory(name, &device).unwrap();
+        let start = device.tuning().unwrap();
+        let mut odd = start;
+        assert!(odd.set("workgroups", 7) && odd.set("stream_batch", 40) && odd.set("stream_work", 1 << 15));
+        let options = case.options().plan_for(30);
+        let under = |tuning| {
+            device.set_tuning(tuning);
+            memory.retrieve_with_blocking(&case.queries, &options).unwrap()
+        };
+        let (usual, other) = (under(start), under(odd));
+        assert_ne!(usual.output, other.output, "{name}: sums are cut elsewhere");
+        assert_eq!(under(start).output, usual.output, "{name}");
+        device.set_tuning(odd);
+        let alone = memory.retrieve_with_blocking(case.query(4), &options).unwrap();
+        assert_eq!(alone.output(0), other.output(4), "{name}: a query does not see its batch");
+
+        let (mut job, pending) = memory.job(&case.queries, &options).unwrap();
+        let (gpu, queue) = device.wgpu().unwrap();
+        let mut advance = |budget| {
+            let mut encoder = gpu.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            let slice = job.advance(&mut encoder, budget).unwrap();
+            queue.submit([encoder.finish()]);
+            slice.done
+        };
+        assert!(!advance(Duration::from_micros(300)), "{name}: there is more to do");
+        // Another retrieval in between, by another plan.
+        assert_eq!(under(start).output, usual.output, "{name}");
+        while !advance(Duration::from_millis(50)) {}
+        assert_eq!(pollster::block_on(pending).unwrap().output, other.output, "{name}: a job keeps its plan");
+    }
+}
+
+#[test]
+fn explain_says_what_a_plan_is_tuned_to() {
+    let case = Case::random(8, 4, 50, 6, None, Rule::softmax(1.0));
+    for (name, device) in common::devices() {
+        let device = if device.is_cpu() { device.clone() } else { common::reopened(device) };
+        let memory = case.memory(name, &device).unwrap();
+        let told = || memory.explain(4, &RetrieveOptions::default()).unwrap();
+        let Some(mut tuning) = device.tuning() else {
+            device.set_tuning(Tuning::of(wgpu::DeviceType::Cpu));
+            assert_eq!((told().tuning.as_str(), device.tuning()), ("", None));
+            continue;
+        };
+        assert_eq!(told().tuning, "default", "{name}");
+        let splits = told().splits;
+        assert!(tuning.set("workgroups", 1) && tuning.set("hold_rows", u64::MAX));
+        device.set_tuning(tuning);
+        assert!(told().tuning.starts_with("workgroups 1 instead of "), "{name}: {}", told().tuning);
+        assert!(told().tuning.ends_with(", hold_rows 65536 instead of 256"), "{name}: {}", told().tuning);
+        assert!(told().splits < splits && told().to_string().contains("tuning: workgroups 1"), "{name}: {}", told());
+    }
+}
+
+#[test]
+fn a_tuning_comes_back_from_its_file_and_from_no_other() {
+    let folder = TempDir::new().unwrap();
+    let cpu = Device::cpu();
+    assert_eq!(Tuning::file(&cpu, folder.path()), None);
+    let any = Tuning::of(wgpu::DeviceType::Cpu);
+    assert!(matches!(any.write(&folder.path().join("cpu"), &cpu), Err(Error::Device { .. })));
+    assert!(!cpu.load_tuning(folder.path()));
+    let mut names = Vec::new();
+    for (name, device) in common::gpus() {
+        let device = common::reopened(device);
+        let start = device.tuning().unwrap();
+        let path = Tuning::file(&device, folder.path()).unwrap();
+        assert!(!device.load_tuning(folder.path()), "{name}: nothing is stored");
+        for tuning in hostile(start) {
+            tuning.write(&path, &device).unwrap();
+            assert_eq!(Tuning::read(&path, &device).unwrap(), tuning, "{name}");
+            assert!(device.load_tuning(folder.path()));
+            assert_eq!(device.tuning(), Some(tuning), "{name}");
+        }
+        device.set_tuning(start);
+        assert!(!names.contains(&path), "{name} has a file of its own");
+
+        let whole: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let changed = |pointer: &str, value: Value| {
+            let mut file = whole.clone();
+            *file.pointer_mut(pointer).unwrap() = value;
+            file.to_string().into_bytes()
+        };
+        let text = fs::read(&path).unwrap();
+        let mut wrong = vec![
+            (b"".to_vec(), "no tuning"),
+            (b"[]".to_vec(), "no tuning"),
+            (b"\xff\xfe{".to_vec(), "no tuning"),
+            (vec![b'['; 60_000], "no tuning"),
+            (vec![b' '; 100_000], "too large"),
+            (text[..text.len() / 2].to_vec(), "no tuning"),
+            (changed("/format", json!("attractor.tuning 2")), "format"),
+            (changed("/for/attractor", json!("0.0.1")), "attractor is \"0.0.1\""),
+            (changed("/for/driver_info", json!("other")), "driver_info"),
+            (changed("/for/vendor", json!(-1)), "vendor is -1"),
+            (changed("/for", Value::Null), "another device"),
+            (changed("/settings", json!([1])), "no settings"),
+        ];
+        for nonsense in [json!(-1), json!(1.5), json!("8"), json!(null), json!([3]), json!(true)] {
+            wrong.push((changed("/settings/chunk", nonsense), "not a whole number"));
+        }
+        for (bytes, why) in wrong {
+            fs::write(&path, bytes).unwrap();
+            let error = Tuning::read(&path, &device).unwrap_err().to_string();
+            assert!(error.contains(why) && error.contains("tuning-"), "{name}: {error}");
+            assert!(!device.load_tuning(folder.path()), "{name}: {error}");
+            assert_eq!(device.tuning(), Some(start), "{name}: as it was");
+        }
+        // What is missing is the default, and what is unknown is left alone.
+        let settings = json!({ "workgroups": 5, "later": {} });
+        fs::write(&path, changed("/settings", settings)).unwrap();
+        let mut expected = start;
+        assert!(expected.set("workgroups", 5));
+        assert_eq!(Tuning::read(&path, &device).unwrap(), expected, "{name}");
+        names.push(path);
+    }
+}
+
+#[test]
+fn a_recording_is_timed() {
+    let case = Case::random(9, 40, 4000, 32, None, Rule::softmax(1.0));
+    for (name, device) in common::gpus() {
+        let (gpu, queue) = device.wgpu().unwrap();
+        if !gpu.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+            eprintln!("SKIP {name}: no timestamps");
+            continue;
+        }
+        let memory = case.memory(name, device).unwrap();
+        let buffer = |size, usage| {
+            gpu.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false })
+        };
+        let bytes = size_of_val(&case.queries[..]) as u64;
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
+        let (source, target) = (buffer(bytes, usage), buffer(bytes, usage));
+        queue.write_buffer(&source, 0, bytemuck::cast_slice(&case.queries));
+        let resolved = buffer(16, wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC);
+        let read = buffer(16 + bytes, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
+        let ty = wgpu::QueryType::Timestamp;
+        let set = gpu.create_query_set(&wgpu::QuerySetDescriptor { label: None, ty, count: 2 });
+        let mut encoder = gpu.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let (queries, output) = (Rows::new(&source), Rows::new(&target));
+        let recording = Recording { count: 40, queries, output, state: None, report: None };
+        let writes = wgpu::ComputePassTimestampWrites {
+            query_set: &set,
+            beginning_of_pass_write_index: Some(0),
+            end_of_pass_write_index: Some(1),
+        };
+        memory.record_timed(&mut encoder, &recording, &case.options(), writes).unwrap();
+        encoder.resolve_query_set(&set, 0..2, &resolved, 0);
+        encoder.copy_buffer_to_buffer(&resolved, 0, &read, 0, 16);
+        encoder.copy_buffer_to_buffer(&target, 0, &read, 16, bytes);
+        let begin = std::time::Instant::now();
+        queue.submit([encoder.finish()]);
+        read.map_async(wgpu::MapMode::Read, .., |_| ());
+        gpu.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+        let took = begin.elapsed().as_secs_f64();
+        let view = read.get_mapped_range(..).unwrap();
+        let times: Vec<u64> = bytemuck::pod_collect_to_vec(&view[..16]);
+        let output: Vec<f32> = bytemuck::pod_collect_to_vec(&view[16..]);
+        let seconds = times[1].saturating_sub(times[0]) as f64 * f64::from(queue.get_timestamp_period()) * 1e-9;
+        assert!(seconds > 0.0 && seconds <= took, "{name}: {seconds} s of {took} s");
+        let plain = memory.retrieve_with_blocking(&case.queries, &case.options()).unwrap();
+        assert_eq!(output, plain.output, "{name}: the same bits");
+    }
+}
+
+/// Runs the command in `dir`, which is its cache folder too, on the system's own Vulkan driver.
+fn attractor(dir: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_attractor"))
+        .args(args)
+        .current_dir(dir)
+        .env_remove("RUST_LOG")
+        .env_remove("VK_ADD_DRIVER_FILES")
+        .env("XDG_RUNTIME_DIR", dir)
+        .env("ATTRACTOR_CACHE_DIR", dir.join("cache"))
+        .output()
+        .expect("the command starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Expects success and silence on standard error; returns what was printed.
+#[track_caller]
+fn succeeds(dir: &Path, args: &[&str]) -> String {
+    let output = attractor(dir, args);
+    assert!(output.status.success() && output.stderr.is_empty(), "{args:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Files in the cache folder.
+fn kept(dir: &Path) -> Vec<PathBuf> {
+    fs::read_dir(dir.join("cache")).map_or(Vec::new(), |entries| entries.map(|entry| entry.unwrap().path()).collect())
+}
+
+const SOFTWARE: [&str; 3] = ["--device", "vulkan", "--software"];
+
+#[test]
+fn the_command_tunes_once_and_others_go_by_it() {
+    if !common::gpus().any(|(name, _)| name == "lavapipe") {
+        return;
+    }
+    let dir = TempDir::new().unwrap();
+    let dir = dir.path();
+    let said = succeeds(dir, &[&["tune", "--seconds", "2"][..], &SOFTWARE].concat());
+    let lines = ["llvmpipe", "noise", "settings tried", "one query (B 1, N ", "wrote "];
+    assert!(lines.iter().all(|line| said.contains(line)), "{said}");
+    let files = kept(dir);
+    assert_eq!(files.len(), 1, "{files:?}");
+    assert!(said.contains(files[0].to_str().unwrap()), "{said}");
+    let mut file: Value = serde_json::from_slice(&fs::read(&files[0]).unwrap()).unwrap();
+    assert_eq!((&file["format"], &file["for"]["backend"]), (&json!("attractor.tuning 1"), &json!("Vulkan")));
+    assert_eq!(file["for"]["attractor"], env!("CARGO_PKG_VERSION"));
+    assert!(file["for"]["driver_info"].as_str().unwrap().contains("Mesa"), "{file}");
+    let settings = file["settings"].as_object_mut().unwrap();
+    let start = Tuning::of(wgpu::DeviceType::Cpu);
+    assert!(start.settings().all(|(name, _)| settings[name].is_u64()) && settings.len() == start.settings().count());
+
+    // What is kept is gone by, unless told otherwise.
+    settings.insert("workgroups".into(), json!(5));
+    fs::write(&files[0], file.to_string()).unwrap();
+    fs::write(dir.join("mine.json"), file.to_string()).unwrap();
+    let golden = format!("{}/tests/golden/retrieve_softmax_small.safetensors", env!("CARGO_MANIFEST_DIR"));
+    let (keys, queries) = (format!("{golden}:keys"), format!("{golden}:queries"));
+    let retrieve = |more: &[&str]| {
+        let flags = ["retrieve", "--keys", &keys, "--queries", &queries, "--out", "out.safetensors", "--explain"];
+        [&flags[..], &SOFTWARE, more].concat().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let run = |more: &[&str]| {
+        let args = retrieve(more);
+        attractor(dir, &args.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let answers = |more: &[&str]| {
+        let output = run(more);
+        assert!(output.status.success(), "{more:?}: {}", text(&output.stderr));
+        (text(&output.stdout), text(&output.stderr), fs::read(dir.join("out.safetensors")).unwrap())
+    };
+    let tuned = |said: &str| said.contains("tuning: ") && said.contains("workgroups 5 instead of 16");
+    let (said, _, _) = answers(&[]);
+    assert!(tuned(&said), "{said}");
+    let (said, _, usual) = answers(&["--tuning", "none"]);
+    assert!(said.contains("tuning: default"), "{said}");
+    fs::remove_file(&files[0]).unwrap();
+    let (said, _, _) = answers(&[]);
+    assert!(said.contains("tuning: default"), "{said}");
+    let (said, _, _) = answers(&["--tuning", "mine.json"]);
+    assert!(tuned(&said), "{said}");
+
+    // What is damaged or of something else is left alone, which is said; where it is asked for by name it is refused.
+    let text_of = file.to_string();
+    let foreign = text_of.replace("llvmpipe", "something else");
+    for (damaged, why) in [(&text_of[..100], "no tuning"), (&foreign, "another device"), ("", "no tuning")] {
+        fs::write(&files[0], damaged).unwrap();
+        fs::write(dir.join("mine.json"), damaged).unwrap();
+        let (said, warned, got) = answers(&[]);
+        assert!(said.contains("tuning: default") && warned.contains(why), "{said}{warned}");
+        assert_eq!(got, usual, "the answers of the defaults, to the bit");
+        let refused = run(&["--tuning", "mine.json"]);
+        let said = text(&refused.stderr);
+        assert_eq!((refused.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+        assert!(said.contains("mine.json") && said.contains(why), "{said}");
+    }
+}
+
+#[test]
+fn the_command_refuses_what_it_cannot_tune() {
+    let dir = TempDir::new().unwrap();
+    let dir = dir.path();
+    for (args, code, why) in [
+        (&["tune", "--device", "cpu"][..], 1, "CPU engine"),
+        (&["tune", "--device", "cpu", "--software"], 2, "--software"),
+        (&["tune", "--seconds", "0"], 2, "at least 1"),
+        (&["tune", "--seconds", "soon"], 2, "whole number"),
+        (&["tune", "--tuning", "none"], 2, "--tuning"),
+    ] {
+        let output = attractor(dir, args);
+        let said = text(&output.stderr);
+        assert_eq!((output.status.code(), said.lines().count()), (Some(code), 1), "{args:?}: {said}");
+        assert!(said.contains(why), "{args:?}: {said}");
+    }
+    if common::gpus().any(|(name, _)| name == "lavapipe") {
+        let output = attractor(dir, &[&["tune", "--out", "no/such/file.json"][..], &SOFTWARE].concat());
+        assert_eq!(output.status.code(), Some(1), "before anything is measured");
+        assert!(text(&output.stderr).contains("no/such"), "{}", text(&output.stderr));
+    }
+    assert!(kept(dir).is_empty());
+}

@@ -43,6 +43,7 @@ pub enum AdapterChoice {
 
 /// What to look for in [`Device::with_options`]. The default is [`Device::new`]'s search.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a yes or no of its own")]
 pub struct DeviceOptions {
     /// Only these backends; all when absent.
     pub backends: Option<wgpu::Backends>,
@@ -54,10 +55,9 @@ pub struct DeviceOptions {
     pub without_f16: bool,
     /// Keep `SUBGROUP` off even where the adapter has it.
     pub without_subgroups: bool,
-    /// Whether to keep the checks that wgpu writes into shaders that it does not know (indices clamped, loops counted). Ours do
-    /// without; keeping them is to look for a fault in ours. When absent, software adapters keep them, for Mesa's leak
-    /// memory without, and hardware does not. `ATTRACTOR_CHECKED=1` in the environment keeps them on every device, a host's too.
-    pub checked_shaders: Option<bool>,
+    /// Keep the checks that wgpu writes into shaders that it does not know (indices clamped, loops counted), to look for a
+    /// fault in ours, which go without. `ATTRACTOR_CHECKED=1` in the environment does it for every device, a host's too.
+    pub checked_shaders: bool,
     /// A folder in which compiled kernels are kept from one run to the next, such as [`user_cache_folder`], where the
     /// backend lets them out (Vulkan; Metal, DX12 and many drivers keep their own). They are written when the last handle
     /// of the device and the last memory on it go, and by [`Device::save_pipeline_cache`]; a file that is damaged, or not

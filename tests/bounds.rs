@@ -102,7 +102,7 @@ fn gpus() -> impl Iterator<Item = &'static (String, Device)> {
 
 /// Another device on the adapter of `like`, watched or not.
 fn opened(like: &Device, checked_shaders: bool) -> Device {
-    common::reopened_with(like, DeviceOptions { checked_shaders: Some(checked_shaders), ..DeviceOptions::default() })
+    common::reopened_with(like, DeviceOptions { checked_shaders, ..DeviceOptions::default() })
 }
 
 fn untouched(_: &str, text: &str) -> String {

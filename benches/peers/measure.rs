@@ -154,7 +154,7 @@ fn start(request: &Value) -> Result<Value> {
     let (keys, queries) = (normal(1, patterns * dim), normal(2, batch * dim));
     let rule = Rule::new(Similarity::Dot, separation(request["rule"].as_str().unwrap_or("softmax"))?, 0.1);
     let options = DeviceOptions {
-        checked_shaders: request["checked"].as_bool(),
+        checked_shaders: request["checked"].as_bool().unwrap_or(false),
         pipeline_cache: request["cache"].as_str().map(Into::into),
         ..DeviceOptions::default()
     };

@@ -214,7 +214,7 @@ impl Context {
         configurations: &[wgpu::CooperativeMatrixProperties],
     ) -> Result<Self> {
         let info = device.adapter_info();
-        Self::new(device, queue, info, configurations, false, None)
+        Self::new(device, queue, info, configurations, false, false)
     }
 
     fn new(
@@ -223,7 +223,7 @@ impl Context {
         adapter: wgpu::AdapterInfo,
         configurations: &[wgpu::CooperativeMatrixProperties],
         owned: bool,
-        checked: Option<bool>,
+        checked: bool,
     ) -> Result<Self> {
         let limits = device.limits();
         let mut short = None;
@@ -240,7 +240,6 @@ impl Context {
             return Err(Error::Limit { operation: "Device::from_wgpu", limit, need, allowed });
         }
         let cooperate = cooperate::Ability::new(&adapter, device.features(), &limits, configurations);
-        let software = adapter.device_type == wgpu::DeviceType::Cpu;
         Ok(Self {
             tuning: Mutex::new(Tuning::of(adapter.device_type)),
             device,
@@ -251,9 +250,7 @@ impl Context {
             owned,
             pipelines: kernel::Pipelines::default(),
             pipeline_cache: OnceLock::new(),
-            // Mesa's software drivers (22.3) never give back what dispatches of unchecked kernels allocate: gigabytes.
-            checked: checked.unwrap_or(software)
-                || std::env::var_os(CHECKED).is_some_and(|value| !value.is_empty() && value != "0"),
+            checked: checked || std::env::var_os(CHECKED).is_some_and(|value| !value.is_empty() && value != "0"),
             watch: OnceLock::new(),
             poller: readback::Poller::default(),
             stamp: AtomicU32::new(1),

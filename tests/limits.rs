@@ -99,6 +99,37 @@ fn a_damaged_kernel_of_a_sparse_rule_is_caught() {
     }
 }
 
+/// A driver that compiles parameters into a kernel keeps every one that it met: lavapipe grew by 100 MB a second before its
+/// parameters were storage.
+#[test]
+fn parameters_do_not_pile_up_in_the_driver() {
+    let Some(_) = resident() else { return eprintln!("SKIP: no /proc tells how much memory is resident") };
+    for (name, device) in common::quick_devices() {
+        for separation in [Separation::Softmax, Separation::Entmax { alpha: 1.5 }] {
+            let rule = Rule::new(Similarity::Euclidean, separation, 6.0);
+            let case = Case { steps: 4, ..Case::random(65, 40, 40, 6, Some(3), rule) };
+            let memory = case.memory(name, device).unwrap();
+            let retrieve = |count: usize| {
+                let options = case.options().statistics();
+                memory.retrieve_with_blocking(&case.queries[..count * case.dim], &options).unwrap();
+            };
+            (1..4).for_each(retrieve);
+            let before = resident().unwrap();
+            (4..=40).for_each(retrieve);
+            let grown = resident().unwrap().saturating_sub(before) >> 20;
+            println!("{name} {separation:?}: {grown} MiB more after 37 retrievals with parameters of their own");
+            assert!(grown <= 32, "{name} {separation:?} grew by {grown} MiB");
+        }
+    }
+}
+
+/// Bytes of this process that are in memory.
+fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
+}
+
 #[test]
 fn iteration_counts_know_every_loop() {
     // A shader or fragment that gains a loop must change the counts of the host files that stand for it: so many loops

@@ -9,7 +9,7 @@ use super::pace::Pace;
 use super::shader::{self, Constant, Substitution};
 use super::{
     Context, buffer, candidates, compact, cooperate, cue, export, finish, gather, hold, merge, module, prepare,
-    projection, refine, separation, sift, similarity, stream, threshold, weigh,
+    projection, quirks, refine, separation, sift, similarity, stream, threshold, weigh,
 };
 use crate::error::Result;
 
@@ -22,7 +22,8 @@ pub enum Access {
     Write,
 }
 
-/// One shader: binding 0 is its uniform parameters, bindings 1 and up its storage buffers.
+/// One shader: binding 0 is its uniform parameters, bindings 1 and up its storage buffers, the first of which is an array of
+/// `u32` that it reads.
 #[derive(Debug)]
 pub struct Kernel {
     /// The stem of its files.
@@ -221,6 +222,9 @@ fn compile(context: &Context, kernel: &Kernel, text: &str, checked: bool) -> Pip
     if let Some(watch) = context.watch() {
         text = (watch.rewrite)(kernel.stem, &text).into();
         entries.push(buffer(entries.len() as u32, wgpu::BufferBindingType::Storage { read_only: false }, false, 0));
+    }
+    if quirks::compiles_uniforms_in(&context.adapter) {
+        text = quirks::conceal_parameters(&text).into();
     }
     let layout =
         device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries: &entries });

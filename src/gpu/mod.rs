@@ -24,6 +24,7 @@ mod pipeline_cache;
 pub(crate) mod plan;
 mod prepare;
 mod projection;
+mod quirks;
 mod read;
 mod readback;
 mod record;
@@ -578,8 +579,8 @@ impl Engine {
     /// The sizes of a retrieval of this shape, as the device is tuned now.
     fn sizing(&self, shape: Shape, options: &RetrieveOptions) -> Sizing {
         let mut tuning = self.context.tuning();
-        // It compiles a large tile for minutes and in gigabytes, and whoever asks for one cannot know.
-        if self.context.adapter.name.contains("SwiftShader") {
+        // Whoever asks for one cannot know.
+        if quirks::needs_small_tiles(&self.context.adapter) {
             tuning.tile_batch = u64::MAX;
         }
         let plan = Plan::new(&shape, &tuning, &options.hints);

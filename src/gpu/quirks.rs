@@ -1,0 +1,78 @@
+//! What some drivers cannot take, how to know them, and what is done about it. Each is software that CI and its users run
+//! kernels on.
+
+/// Mesa's lavapipe puts uniforms that branches and loops go by into a shader and compiles it once more for every dispatch
+/// with others (22.3) or for every value that it has not met (newer), and keeps all of it until the pipeline goes. Whether
+/// it does so to a kernel hangs on how many values its optimiser makes. What depends on more than uniforms it leaves alone
+/// ([`conceal_parameters`]).
+pub(super) fn compiles_uniforms_in(adapter: &wgpu::AdapterInfo) -> bool {
+    adapter.backend == wgpu::Backend::Vulkan && adapter.driver == "llvmpipe"
+}
+
+/// SwiftShader compiles a tile of 8 by 8 an invocation for minutes and in gigabytes.
+pub(super) fn needs_small_tiles(adapter: &wgpu::AdapterInfo) -> bool {
+    adapter.name.contains("SwiftShader")
+}
+
+/// The text of a kernel, in which nothing depends on its parameters alone: each that it reads is added to what is zero unless
+/// the first buffer has no elements, which no binding allows. Values stay what they are, to the bit.
+pub(super) fn conceal_parameters(text: &str) -> String {
+    const FIRST: &str = "@binding(1) var<storage, read> ";
+    let first = text.split_once(FIRST).and_then(|(_, after)| after.split_once(':')).map_or("", |(name, _)| name);
+    let fields = text.split_once("struct Params {").and_then(|(_, after)| after.split_once('}'));
+    let is_float = |name: &str| {
+        fields.is_some_and(|(fields, _)| {
+            let mut fields = fields.split(',').filter_map(|field| field.split_once(':'));
+            fields.any(|(field, kind)| field.trim() == name && kind.trim() == "f32")
+        })
+    };
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut out = format!("fn nothing() -> u32 {{\n    return u32(arrayLength(&{first}) == 0u);\n}}\n\n");
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("params.") {
+        out += before;
+        let name = &after[..after.find(|c| !word(c)).unwrap_or(after.len())];
+        // Of a vector, the components with it.
+        let whole = match after[name.len()..].strip_prefix('.') {
+            Some(more) => &after[..name.len() + 1 + more.find(|c| !word(c)).unwrap_or(more.len())],
+            None => name,
+        };
+        let concealed = match () {
+            () if before.ends_with(word) || name.is_empty() => ["params.", whole, ""],
+            () if is_float(name) => ["bitcast<f32>(bitcast<u32>(params.", whole, ") + nothing())"],
+            () => ["(params.", whole, " + nothing())"],
+        };
+        out += &concealed.concat();
+        rest = &after[whole.len()..];
+    }
+    out + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_concealed_and_nothing_else_is() {
+        let text = "
+struct Params {
+    base: vec4<u32>,
+    rows: u32,
+    beta: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> queries: array<u32>;
+// other_params.rows are not touched, params. neither.
+let z = params.base.xyz + params.rows * params.beta;";
+        let expected = format!(
+            "fn nothing() -> u32 {{\n    return u32(arrayLength(&queries) == 0u);\n}}\n\n{}",
+            text.replace(
+                "= params.base.xyz + params.rows * params.beta",
+                "= (params.base.xyz + nothing()) + (params.rows + nothing()) * \
+                 bitcast<f32>(bitcast<u32>(params.beta) + nothing())"
+            )
+        );
+        assert_eq!(conceal_parameters(text), expected);
+    }
+}

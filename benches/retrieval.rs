@@ -8,8 +8,9 @@ use attractor::reference::Problem;
 use attractor::{Device, Memory, RetrieveOptions, Rule, Separation, Similarity};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
-mod common;
-use common::normal;
+#[path = "../src/bin/attractor/bench/numbers.rs"]
+mod numbers;
+use numbers::normal;
 
 /// Name, queries, patterns, dimensions, separation. A sixteenth of the patterns where the name says so.
 const SIZES: [(&str, usize, usize, usize, Separation); 7] = [

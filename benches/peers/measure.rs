@@ -4,29 +4,32 @@
 //! `{"op": "prepare", "batch": B, "patterns": N, "dim": d, "rule": "softmax", "beta": x, ...}` (with `"precision": "f16"` also
 //! `"round": true`, to let queries and weights be rounded to halves) makes the patterns and the
 //! queries and judges sampled answers by the reference; `{"op": "run", "seconds": s}` times retrievals for about that
-//! long, on a GPU by its own clock, too, and the recording of each; `{"op": "bandwidth"}` reads memory with every thread;
+//! long, on a GPU by its own clock, too, and the recording of each; `{"op": "bandwidth"}` reads memory and multiplies in registers with every thread;
 //! `{"op": "floors", "device": ...}` measures a GPU's copies and multiply-adds; `{"op": "explain"}` tells what is done;
 //! `{"op": "start", ...}`, the first request of a process, times all of it up to the first answer.
 
 use std::hint::black_box;
 use std::io::{BufRead, Write};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use attractor::reference::Problem;
 use attractor::{
-    AdapterChoice, Device, DeviceOptions, Memory, MemoryOptions, Precision, Retrieval, RetrieveOptions, Rule,
-    Separation, Similarity, Software, wgpu,
+    AdapterChoice, Device, DeviceOptions, Memory, Precision, RetrieveOptions, Rule, Separation, Similarity, Software,
+    wgpu,
 };
-use rayon::prelude::*;
 use serde_json::{Value, json};
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
-
-#[path = "../common/mod.rs"]
-mod common;
+// What `attractor bench` measures with.
+#[path = "../../src/bin/attractor/bench/cpu.rs"]
+mod cpu;
+#[path = "../../src/bin/attractor/bench/gpu.rs"]
 mod gpu;
-use common::normal;
-use gpu::{Gpu, Recorded};
+#[path = "../../src/bin/attractor/bench/job.rs"]
+mod job;
+#[path = "../../src/bin/attractor/bench/numbers.rs"]
+mod numbers;
+use gpu::Gpu;
+use job::{Job, Load, Result};
+use numbers::normal;
 
 fn device(name: &str, software: bool) -> Result<Device> {
     device_with(name, software, DeviceOptions::default())
@@ -59,90 +62,33 @@ fn separation(name: &str) -> Result<Separation> {
     })
 }
 
-/// The nearest number with 11 bits, which a half is unless it is very small.
-fn half(v: f32) -> f32 {
-    let bits = v.to_bits();
-    f32::from_bits((bits + 0xfff + (bits >> 13 & 1)) & !0x1fff)
-}
-
-struct Job {
-    memory: Memory,
-    queries: Vec<f32>,
-    options: RetrieveOptions,
-    /// On a GPU with a clock, the same on a device of the harness.
-    clocked: Option<(Gpu, Recorded)>,
-}
-
-impl Job {
-    fn run(&self) -> Result<Retrieval> {
-        Ok(self.memory.retrieve_with_blocking(&self.queries, &self.options)?)
-    }
-}
-
 /// The job, and what is known of it before it is timed.
 fn prepare(request: &Value) -> Result<(Job, Value)> {
     let number = |name: &str| request[name].as_u64().ok_or_else(|| format!("{name}: expected a count"));
     let (batch, patterns, dim) = (number("batch")? as usize, number("patterns")? as usize, number("dim")? as usize);
     let name = request["rule"].as_str().unwrap_or("softmax");
     let beta = request["beta"].as_f64().map_or(1.0 / (dim as f32).sqrt(), |beta| beta as f32);
-    let rule = Rule::new(Similarity::Dot, separation(name)?, beta);
     let precision = match request["precision"].as_str().unwrap_or("f32") {
         "f32" => Precision::F32,
         "f16" => Precision::F16,
         "i8" => Precision::I8,
         other => return Err(format!("precision {other}: expected f32, f16 or i8").into()),
     };
-    let on = device(request["device"].as_str().unwrap_or("cpu"), request["software"].as_bool().unwrap_or(false))?;
-    let keys = normal(1, patterns * dim);
-    let mut queries = normal(2, batch * dim);
-    // A share of the queries are stored patterns under a little noise: they arrive at once.
-    let near = (request["near"].as_f64().unwrap_or(0.0) * batch as f64) as usize;
-    for (q, query) in queries.chunks_exact_mut(dim).take(near).enumerate() {
-        let key = &keys[q * 7919 % patterns * dim..][..dim];
-        query.iter_mut().zip(key).for_each(|(x, k)| *x = k + 0.3 * *x);
-    }
     let steps = request["steps"].as_u64().unwrap_or(1) as u32;
     let mut options = match request["tolerance"].as_f64() {
         Some(tolerance) => RetrieveOptions::converge(steps, tolerance as f32),
         None => RetrieveOptions::steps(steps),
     };
     options.round_to_half = request["round"].as_bool().unwrap_or(false);
-    let mut memory = MemoryOptions::new(dim, rule).precision(precision).build(&on)?;
-    memory.add(&keys)?;
-    let clocked = match Gpu::open(&on) {
-        Ok(gpu) => {
-            let mut memory = MemoryOptions::new(dim, rule).precision(precision).build(&gpu.handle()?)?;
-            memory.add(&keys)?;
-            let recorded = Recorded::new(&gpu, memory, &queries, options.clone());
-            recorded.run(&gpu)?;
-            Some((gpu, recorded))
-        }
-        Err(_) => None,
-    };
-    let job = Job { memory, queries, options, clocked };
-    let got = job.run()?;
-    let mut error = 0.0f64;
-    if precision != Precision::I8 {
-        let stored = match precision {
-            Precision::F16 => keys.iter().copied().map(half).collect(),
-            _ => keys,
-        };
-        let problem = Problem::new(rule, dim, &stored);
-        for q in [0, batch / 2, batch - 1] {
-            let expected = problem.retrieve(&job.queries[q * dim..(q + 1) * dim], got.steps[q]);
-            let errors = got.output(q).iter().zip(&expected.output).map(|(y, e)| (f64::from(*y) - e).abs());
-            error = errors.fold(error, f64::max);
-        }
-        if error.is_nan() || error > if job.options.round_to_half { 2e-2 } else { 2e-4 } {
-            return Err(format!("off the reference by {error:e}").into());
-        }
-    }
-    let mut stops: Vec<u32> = got.steps.clone();
-    stops.sort_unstable();
+    let rule = Rule::new(Similarity::Dot, separation(name)?, beta);
+    let near = request["near"].as_f64().unwrap_or(0.0);
+    let on = device(request["device"].as_str().unwrap_or("cpu"), request["software"].as_bool().unwrap_or(false))?;
+    let load = Load { batch, patterns, dim, rule, precision, options, near };
+    let (job, told) = Job::prepare(&load, &on)?;
     let told = json!({
-        "device": on.info().to_string(), "error": error, "threads": rayon::current_num_threads(),
-        "steps_median": stops[batch / 2], "steps_most": stops[batch - 1],
-        "steps_mean": stops.iter().map(|s| f64::from(*s)).sum::<f64>() / batch as f64,
+        "device": on.info().to_string(), "error": told.error, "threads": rayon::current_num_threads(),
+        "steps_median": told.steps[batch / 2], "steps_most": told.steps[batch - 1], "steps_mean": told.mean_steps(),
+        "flops": load.flops() * told.mean_steps(), "pattern_bytes": load.bytes(),
     });
     Ok((job, told))
 }
@@ -177,41 +123,6 @@ fn start(request: &Value) -> Result<Value> {
     }))
 }
 
-/// Calls `work` for about `seconds`, three times at least; the time of each call.
-fn time(seconds: f64, mut work: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
-    let until = Instant::now() + Duration::from_secs_f64(seconds);
-    let mut times = Vec::new();
-    while times.len() < 3 || Instant::now() < until {
-        let start = Instant::now();
-        work()?;
-        times.push(start.elapsed().as_secs_f64());
-    }
-    Ok(times)
-}
-
-/// Bytes a second of reading 1 GiB with every thread, the best of several.
-fn bandwidth() -> f64 {
-    let bytes = vec![1u64; 1 << 27];
-    let best = (0..7)
-        .map(|_| {
-            let start = Instant::now();
-            let sum: u64 = bytes
-                .par_chunks(1 << 17)
-                .map(|chunk| {
-                    let mut lanes = [0u64; 16];
-                    for part in chunk.as_chunks::<16>().0 {
-                        (0..16).for_each(|lane| lanes[lane] ^= part[lane]);
-                    }
-                    lanes.iter().fold(0, |all, lane| all ^ lane)
-                })
-                .reduce(|| 0, |a, b| a ^ b);
-            black_box(sum);
-            start.elapsed().as_secs_f64()
-        })
-        .fold(f64::INFINITY, f64::min);
-    size_of_val(bytes.as_slice()) as f64 / best
-}
-
 fn answer(request: &Value, job: &mut Option<Job>) -> Result<Value> {
     match request["op"].as_str() {
         Some("prepare") => {
@@ -223,22 +134,15 @@ fn answer(request: &Value, job: &mut Option<Job>) -> Result<Value> {
         Some("run") => {
             let job = job.as_ref().ok_or("run comes after prepare")?;
             let seconds = request["seconds"].as_f64().unwrap_or(0.5);
-            let times = time(seconds, || job.run().map(|retrieval| drop(black_box(retrieval))))?;
-            let mut told = json!({ "times": times });
-            if let Some((gpu, recorded)) = &job.clocked {
-                let (mut on_device, mut recording) = (Vec::new(), Vec::new());
-                time(seconds, || {
-                    let (device, record) = recorded.run(gpu)?;
-                    on_device.push(device);
-                    recording.push(record);
-                    Ok(())
-                })?;
-                told["device_times"] = json!(on_device);
-                told["record_times"] = json!(recording);
+            let times = job.time(seconds)?;
+            let mut told = json!({ "times": times.whole });
+            if !times.device.is_empty() {
+                told["device_times"] = json!(times.device);
+                told["record_times"] = json!(times.recording);
             }
             Ok(told)
         }
-        Some("bandwidth") => Ok(json!({ "bandwidth": bandwidth() })),
+        Some("bandwidth") => Ok(json!({ "bandwidth": cpu::bandwidth(), "flops": cpu::multiply_adds() })),
         Some("floors") => {
             let on =
                 device(request["device"].as_str().unwrap_or("auto"), request["software"].as_bool().unwrap_or(false))?;
@@ -252,8 +156,7 @@ fn answer(request: &Value, job: &mut Option<Job>) -> Result<Value> {
         }
         Some("explain") => {
             let job = job.as_ref().ok_or("explain comes after prepare")?;
-            let told = job.memory.explain(job.queries.len() / job.memory.dim(), &job.options)?;
-            Ok(json!({ "explanation": told.to_string() }))
+            Ok(json!({ "explanation": job.explain()?.to_string() }))
         }
         Some("start") => start(request),
         _ => Err("op: expected prepare, run, bandwidth, floors, explain or start".into()),

@@ -139,13 +139,10 @@ def quartiles(values):
 def floor_of(request, told, bandwidth, flops):
     """The least time that bytes of patterns read once, and products, need here; None where no bound is known. Products of
     halves may be made by units whose peak is not measured."""
-    width = {"f32": 4.0, "f16": 2.0, "i8": 1.0 + 4.0 / request["dim"]}[request.get("precision", "f32")]
-    moved = request["patterns"] * request["dim"] * width / bandwidth if bandwidth else 0.0
-    products = 4 if request.get("rule", "softmax") == "softmax" else 2
-    steps = told.get("steps_mean", 1.0)
+    moved = told["pattern_bytes"] / bandwidth if bandwidth else 0.0
     if request.get("precision") == "f16" and request["batch"] > 16:
         flops = None
-    worked = products * request["batch"] * request["patterns"] * request["dim"] * steps / flops if flops else 0.0
+    worked = told["flops"] / flops if flops else 0.0
     return max(moved, worked) or None
 
 
@@ -260,7 +257,11 @@ def main():
             other_side = None
         flops = peak.get("flops")
         notes.append("burn was not measured: PyTorch is the peer.")
-    bandwidth = ours.ask(op="bandwidth")["bandwidth"] if on_cpu else None
+    bandwidth = None
+    if on_cpu:
+        machine = ours.ask(op="bandwidth")
+        # Multiply-adds in registers stand in where there is no peer whose products could be the peak.
+        bandwidth, flops = machine["bandwidth"], flops or machine["flops"]
     adapter = None
     if arguments.device != "cpu":
         # Floors of the device itself: what a copy moves, and multiply-adds in registers.
@@ -289,7 +290,7 @@ def main():
     elif bandwidth:
         told += f", reads {bandwidth / 1e9:.1f} GB/s"
     if flops and not adapter:
-        told += f", PyTorch's products {flops / 1e9:.0f} GFLOP/s"
+        told += f", {'PyTorch products' if other_side and arguments.peer == 'torch' else 'multiply-adds'} {flops / 1e9:.0f} GFLOP/s"
     print(told)
     header = f"{'size':<7} {'what':<38} {'B':>5} {'N':>8} {'d':>4} {'ours':>11} {'theirs':>11} {'ratio':>7}"
     print(header + f" {'quartiles':>13} {'floor':>10} {'share':>6} {'GFLOP/s':>8}")

@@ -10,6 +10,7 @@ mod fresh;
 mod lines;
 mod merge;
 mod partial;
+mod peak;
 mod plain;
 mod product;
 mod projection;
@@ -40,6 +41,7 @@ use rows::{Rows, zeros};
 
 /// What the project's benches reach for.
 pub mod internals {
+    pub use super::peak::multiply_adds;
     pub use super::stages::Stages;
 }
 

@@ -12,6 +12,8 @@ use crate::failure::Failure;
 /// Where to compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
+    /// What only `bench` takes.
+    All,
     Auto,
     Cpu,
     Backend(Backends),
@@ -59,7 +61,7 @@ impl DeviceArgs {
                 ));
             }
             Place::Cpu => return Ok(Device::cpu()),
-            Place::Auto => (None, None),
+            Place::Auto | Place::All => (None, None),
             Place::Backend(backends) => (Some(backends), None),
             Place::Index(index) => (None, Some(AdapterChoice::Index(index))),
         };
@@ -98,35 +100,50 @@ impl From<OsString> for Tunings {
     }
 }
 
-/// The flags that choose a device, and the tuning that it goes by.
+/// The flag that chooses a tuning.
 #[derive(clap::Args, Clone, Debug)]
-pub struct TunedArgs {
-    #[command(flatten)]
-    pub device: DeviceArgs,
+pub struct TuningArgs {
     /// What plans go by on a GPU: stored (what `attractor tune` has kept for it, else the defaults), none (the defaults), or
     /// a file of `attractor tune --out`.
     #[arg(long, value_name = "TUNING", default_value = "stored")]
     tuning: Tunings,
 }
 
-impl TunedArgs {
-    /// Opens the device asked for, tuned.
-    pub fn open(&self) -> Result<Device, Failure> {
-        let device = self.device.open()?;
+impl TuningArgs {
+    /// Lets a device go by it.
+    pub fn apply(&self, device: &Device) -> Result<(), Failure> {
         match &self.tuning {
-            Tunings::File(file) => device.set_tuning(Tuning::read(file, &device)?),
-            _ => self.tune(&device),
+            Tunings::File(file) => device.set_tuning(Tuning::read(file, device)?),
+            _ => self.apply_stored(device),
         }
-        Ok(device)
+        Ok(())
     }
 
     /// Lets a device go by what is stored for it, unless something else was asked for.
-    pub fn tune(&self, device: &Device) {
+    pub fn apply_stored(&self, device: &Device) {
         if self.tuning == Tunings::Stored
             && let Some(folder) = user_cache_folder()
         {
             device.load_tuning(&folder);
         }
+    }
+}
+
+/// The flags that choose a device, and the tuning that it goes by.
+#[derive(clap::Args, Clone, Debug)]
+pub struct TunedArgs {
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    #[command(flatten)]
+    pub tuning: TuningArgs,
+}
+
+impl TunedArgs {
+    /// Opens the device asked for, tuned.
+    pub fn open(&self) -> Result<Device, Failure> {
+        let device = self.device.open()?;
+        self.tuning.apply(&device)?;
+        Ok(device)
     }
 }
 

@@ -1,10 +1,12 @@
 //! The command `attractor`: look at the devices, watch digits come back, retrieve from files.
 //!
 //! `args` holds the flags that commands share; each command has a file of its own (`devices`, `recall`, `retrieve`,
-//! `tune`).
-//! `digits`, `damage`, `judge`, `picture` and `table` serve `recall`.
+//! `tune`, `verify`) or a folder (`bench`).
+//! `digits`, `damage`, `judge` and `picture` serve `recall`; `case` serves `verify`, and the tests.
 
 mod args;
+mod bench;
+mod case;
 mod damage;
 mod devices;
 mod digits;
@@ -16,6 +18,7 @@ mod recall;
 mod retrieve;
 mod table;
 mod tune;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -42,9 +45,15 @@ enum Command {
     /// Retrieve from keys, values and queries in files.
     #[command(after_help = retrieve::AFTER_HELP)]
     Retrieve(Box<retrieve::RetrieveArgs>),
+    /// Measure how fast this machine retrieves, and how far that is from what it could.
+    #[command(after_help = bench::AFTER_HELP)]
+    Bench(bench::BenchArgs),
     /// Measure which settings suit an adapter, and keep them for it.
     #[command(after_help = tune::AFTER_HELP)]
     Tune(tune::TuneArgs),
+    /// Hold a device against the reference, case by case.
+    #[command(after_help = verify::AFTER_HELP)]
+    Verify(verify::VerifyArgs),
 }
 
 fn main() -> ExitCode {
@@ -59,7 +68,9 @@ fn main() -> ExitCode {
         Command::Devices => devices::run(),
         Command::Recall(args) => recall::run(args),
         Command::Retrieve(args) => retrieve::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Tune(args) => tune::run(args),
+        Command::Verify(args) => verify::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -246,7 +246,7 @@ fn with_software(device: Device, args: &TunedArgs) -> (Vec<Device>, Option<Strin
     let options = DeviceOptions { software: Software::Require, ..DeviceOptions::default() };
     match pollster::block_on(Device::with_options(&options)) {
         Ok(software) => {
-            args.tune(&software);
+            args.tuning.apply_stored(&software);
             (vec![device, software], None)
         }
         Err(attractor::Error::NoAdapter { .. }) => {

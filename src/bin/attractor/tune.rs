@@ -15,6 +15,7 @@ use attractor::{
 use indicatif::ProgressBar;
 
 use crate::args::{DeviceArgs, at_least_one};
+use crate::case::Numbers;
 use crate::failure::{Failure, emit};
 use crate::progress;
 use crate::table::{duration, render};
@@ -596,22 +597,6 @@ fn moved(tuning: Tuning, name: &str, step: Move) -> Option<Tuning> {
     };
     let mut moved = tuning;
     (value != now && moved.set(name, value)).then_some(moved)
-}
-
-/// Numbers of [-1, 1), the same for the same seed (SplitMix64).
-struct Numbers(u64);
-
-impl Numbers {
-    fn vector(&mut self, length: usize) -> Vec<f32> {
-        let next = |_| {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = self.0;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            ((z ^ (z >> 31)) >> 40) as f32 / (1_u32 << 23) as f32 - 1.0
-        };
-        (0..length).map(next).collect()
-    }
 }
 
 #[cfg(test)]

@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-#[path = "../../../common/mod.rs"]
-mod common;
-use common::normal;
+#[path = "../../../../src/bin/attractor/bench/numbers.rs"]
+mod numbers;
+use numbers::normal;
 
 /// Above every rounding of f32 at these sizes, and below what a wrong kernel gives.
 const TOLERANCE: f64 = 2e-4;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use attractor::{Device, Memory, Recording, RetrieveOptions, Rows, wgpu};
 
-use super::Result;
+use super::job::Result;
 
 /// Multiply-adds of independent vectors, by every invocation: `LOOPS` times 16 of four each.
 const MULTIPLY: &str = "
@@ -29,8 +29,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 ";
 const MULTIPLY_FLOPS: u64 = 2048 * 16 * 4 * 2;
 const INVOCATIONS: u64 = 256 * 8192;
-/// Bytes of each of the two buffers that are copied; less where the device's limit is lower.
+/// Bytes of each of the two buffers that are copied: more than a cache holds; less where the device's limit is lower, or
+/// where a processor copies.
 const COPIED: u64 = 1 << 30;
+const COPIED_BY_SOFTWARE: u64 = 1 << 27;
 
 /// A device of the harness itself, for its clock.
 pub struct Gpu {
@@ -68,7 +70,7 @@ impl Gpu {
         // SAFETY: of what is experimental, only cooperative matrices are asked for, and only the library uses them.
         let experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
-            label: Some("measure"),
+            label: Some("attractor.bench"),
             required_features: timestamps | (wished & adapter.features()),
             required_limits: adapter.limits(),
             experimental_features,
@@ -88,9 +90,17 @@ impl Gpu {
         Ok(Self { adapter: adapter.clone(), clock: Clock { queries, resolved, read, period }, device, queue })
     }
 
-    /// A handle for memories on this device.
-    pub fn handle(&self) -> Result<Device> {
-        Ok(Device::from_wgpu_on(&self.adapter, &self.device, &self.queue)?)
+    /// A handle for memories on this device, tuned as `like` is.
+    pub fn handle(&self, like: &Device) -> Result<Device> {
+        let device = Device::from_wgpu_on(&self.adapter, &self.device, &self.queue)?;
+        if let Some(tuning) = like.tuning() {
+            device.set_tuning(tuning);
+        }
+        Ok(device)
+    }
+
+    fn is_software(&self) -> bool {
+        self.device.adapter_info().device_type == wgpu::DeviceType::Cpu
     }
 
     /// Seconds that the device spends on what `record` records, by its own clock.
@@ -113,7 +123,8 @@ impl Gpu {
     /// Bytes a second of copying a buffer, counting what is read and what is written; the best of several.
     pub fn copies(&self) -> Result<f64> {
         let limits = self.device.limits();
-        let size = COPIED.min(limits.max_buffer_size / 2).next_multiple_of(4);
+        let most = if self.is_software() { COPIED_BY_SOFTWARE } else { COPIED };
+        let size = most.min(limits.max_buffer_size / 2).next_multiple_of(4);
         let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let buffer = || {
             self.device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false })
@@ -155,9 +166,8 @@ impl Gpu {
             layout: &pipeline.get_bind_group_layout(0),
             entries: &[wgpu::BindGroupEntry { binding: 0, resource: out.as_entire_binding() }],
         });
-        let software = self.device.adapter_info().device_type == wgpu::DeviceType::Cpu;
         // A software adapter would be busy for minutes.
-        let workgroups = INVOCATIONS / 256 / if software { 256 } else { 1 };
+        let workgroups = INVOCATIONS / 256 / if self.is_software() { 256 } else { 1 };
         let mut best = f64::INFINITY;
         for _ in 0..6 {
             let time = self.clocked(|encoder| {

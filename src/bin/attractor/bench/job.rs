@@ -1,0 +1,176 @@
+//! One retrieval that is measured, again and again: made, judged by the reference, timed.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use attractor::reference::Problem;
+use attractor::{Device, Explanation, Memory, MemoryOptions, Precision, Retrieval, RetrieveOptions, Rule};
+
+use super::gpu::{Gpu, Recorded};
+use super::numbers::normal;
+
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// What is measured: `batch` queries against `patterns`, both of `dim` normal numbers.
+#[derive(Clone, Debug)]
+pub struct Load {
+    pub batch: usize,
+    pub patterns: usize,
+    pub dim: usize,
+    pub rule: Rule,
+    pub precision: Precision,
+    /// With a tolerance until convergence, else as many updates as it says.
+    pub options: RetrieveOptions,
+    /// The share of the queries that are stored patterns under a little noise: they arrive at once.
+    pub near: f64,
+}
+
+impl Load {
+    /// Operations of the products of one update of every query. Those of a sparse rule are of the first one: its second is
+    /// over few patterns.
+    pub fn flops(&self) -> f64 {
+        let products = if self.rule.separation == attractor::Separation::Softmax { 4.0 } else { 2.0 };
+        products * self.batch as f64 * self.patterns as f64 * self.dim as f64
+    }
+
+    /// Bytes of the patterns as they are stored.
+    pub fn bytes(&self) -> f64 {
+        let (numbers, rows) = (self.patterns as f64 * self.dim as f64, self.patterns as f64);
+        match self.precision {
+            Precision::F16 => 2.0 * numbers,
+            Precision::I8 => numbers + 4.0 * rows,
+            Precision::F32 => 4.0 * numbers,
+        }
+    }
+}
+
+/// A memory and its queries.
+pub struct Job {
+    memory: Memory,
+    queries: Vec<f32>,
+    options: RetrieveOptions,
+    /// On a GPU with a clock, the same on a device of the harness.
+    clocked: Option<(Gpu, Recorded)>,
+}
+
+/// What is known of a job before it is timed.
+pub struct Told {
+    /// By how much sampled answers are off the reference.
+    pub error: f64,
+    /// Updates of each query, in order.
+    pub steps: Vec<u32>,
+}
+
+impl Told {
+    pub fn mean_steps(&self) -> f64 {
+        self.steps.iter().map(|steps| f64::from(*steps)).sum::<f64>() / self.steps.len() as f64
+    }
+}
+
+/// Seconds of each of several retrievals.
+pub struct Times {
+    /// From a call until its answers are in the caller's memory.
+    pub whole: Vec<f64>,
+    /// By the device's own clock, of what was recorded.
+    pub device: Vec<f64>,
+    /// Of the thread that recorded.
+    pub recording: Vec<f64>,
+}
+
+impl Job {
+    /// Stores the patterns, retrieves once, and judges three answers.
+    pub fn prepare(load: &Load, on: &Device) -> Result<(Self, Told)> {
+        let Load { batch, patterns, dim, rule, precision, .. } = *load;
+        let keys = normal(1, patterns * dim);
+        let mut queries = normal(2, batch * dim);
+        let near = (load.near * batch as f64) as usize;
+        for (q, query) in queries.chunks_exact_mut(dim).take(near).enumerate() {
+            let key = &keys[q * 7919 % patterns * dim..][..dim];
+            query.iter_mut().zip(key).for_each(|(x, k)| *x = k + 0.3 * *x);
+        }
+        let mut memory = MemoryOptions::new(dim, rule).precision(precision).build(on)?;
+        memory.add(&keys)?;
+        let options = load.options.clone();
+        let clocked = match Gpu::open(on) {
+            Ok(gpu) => {
+                let mut memory = MemoryOptions::new(dim, rule).precision(precision).build(&gpu.handle(on)?)?;
+                memory.add(&keys)?;
+                let recorded = Recorded::new(&gpu, memory, &queries, options.clone());
+                recorded.run(&gpu)?;
+                Some((gpu, recorded))
+            }
+            Err(_) => None,
+        };
+        let job = Self { memory, queries, options, clocked };
+        let got = job.run()?;
+        // Eight bits are judged by what they stand for, which their rounding is part of.
+        let (stored, tolerance) = match precision {
+            Precision::F16 if job.options.round_to_half => (keys.into_iter().map(half).collect(), 2e-2),
+            Precision::F16 => (keys.into_iter().map(half).collect(), 2e-4),
+            Precision::I8 => (keys, 2e-2),
+            Precision::F32 => (keys, 2e-4),
+        };
+        let problem = Problem::new(rule, dim, &stored);
+        let mut error = 0.0f64;
+        for q in [0, batch / 2, batch - 1] {
+            let expected = problem.retrieve(&job.queries[q * dim..(q + 1) * dim], got.steps[q]);
+            let errors = got.output(q).iter().zip(&expected.output).map(|(y, e)| (f64::from(*y) - e).abs());
+            error = errors.fold(error, |most, error| if error.is_nan() { f64::INFINITY } else { most.max(error) });
+        }
+        if error > tolerance {
+            return Err(Box::new(Wrong { error, tolerance }));
+        }
+        let mut steps = got.steps;
+        steps.sort_unstable();
+        Ok((job, Told { error, steps }))
+    }
+
+    fn run(&self) -> Result<Retrieval> {
+        Ok(self.memory.retrieve_with_blocking(&self.queries, &self.options)?)
+    }
+
+    /// Retrieves for about `seconds`, and as long once more by the device's clock where it has one.
+    pub fn time(&self, seconds: f64) -> Result<Times> {
+        let whole = time(seconds, || self.run().map(|retrieval| drop(black_box(retrieval))))?;
+        let (mut device, mut recording) = (Vec::new(), Vec::new());
+        if let Some((gpu, recorded)) = &self.clocked {
+            time(seconds, || {
+                let (on_device, record) = recorded.run(gpu)?;
+                device.push(on_device);
+                recording.push(record);
+                Ok(())
+            })?;
+        }
+        Ok(Times { whole, device, recording })
+    }
+
+    pub fn explain(&self) -> Result<Explanation> {
+        Ok(self.memory.explain(self.queries.len() / self.memory.dim(), &self.options)?)
+    }
+}
+
+/// An answer that is not what the reference gives.
+#[derive(Debug, thiserror::Error)]
+#[error("an answer is off the reference by {error:.1e}, where {tolerance:.0e} is allowed")]
+pub struct Wrong {
+    error: f64,
+    tolerance: f64,
+}
+
+/// Calls `work` for about `seconds`, three times at least; the time of each call.
+fn time(seconds: f64, mut work: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
+    let until = Instant::now() + Duration::from_secs_f64(seconds);
+    let mut times = Vec::new();
+    while times.len() < 3 || Instant::now() < until {
+        let start = Instant::now();
+        work()?;
+        times.push(start.elapsed().as_secs_f64());
+    }
+    Ok(times)
+}
+
+/// The nearest number with 11 bits, which a half is unless it is very small.
+fn half(v: f32) -> f32 {
+    let bits = v.to_bits();
+    f32::from_bits((bits + 0xfff + (bits >> 13 & 1)) & !0x1fff)
+}

@@ -1,0 +1,55 @@
+//! `attractor verify` as a user meets it.
+#![cfg(feature = "cli")]
+
+mod common;
+
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// Verifies a device, expects that all is right, and returns what was printed.
+#[track_caller]
+fn verify(args: &[&str]) -> String {
+    let dir = TempDir::new().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_attractor"))
+        .arg("verify")
+        .args(args)
+        .current_dir(dir.path())
+        .env_remove("RUST_LOG")
+        .env_remove("VK_ADD_DRIVER_FILES")
+        .env("XDG_RUNTIME_DIR", dir.path())
+        .env("ATTRACTOR_CACHE_DIR", dir.path())
+        .output()
+        .expect("the command starts");
+    let [said, warned] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert!(output.status.success() && warned.is_empty(), "{args:?}: {said}{warned}");
+    said
+}
+
+/// The number of cases in the last line, and those that are not supported.
+fn counts(said: &str) -> [usize; 3] {
+    let words: Vec<&str> = said.lines().last().unwrap().split_whitespace().collect();
+    [0, 2, 6].map(|word| words[word].parse().unwrap_or_else(|_| panic!("{said}")))
+}
+
+#[test]
+fn the_cpu_engine_is_right_in_every_case() {
+    let said = verify(&["--device", "cpu"]);
+    let [right, all, unsupported] = counts(&said);
+    assert!(right == all && all > 60 && unsupported == 0, "{said}");
+    assert!(said.lines().count() > all + 3 && said.contains("CPU engine"), "{said}");
+}
+
+#[test]
+fn an_adapter_is_right_in_every_case_by_every_kernel() {
+    if !common::gpus().any(|(name, _)| name == "lavapipe") {
+        return;
+    }
+    let said = verify(&["--device", "vulkan", "--software"]);
+    let [right, all, unsupported] = counts(&said);
+    // Cooperative matrices came to lavapipe after the version that Debian 12 has.
+    assert!(right + unsupported == all && unsupported <= 1, "{said}");
+    for kernel in ["stream", "hold", "similarity", "projection", "refine", "gather"] {
+        assert!(said.lines().any(|line| line.split_whitespace().any(|word| word == kernel)), "{kernel}: {said}");
+    }
+}

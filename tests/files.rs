@@ -78,7 +78,7 @@ fn answer_alike(what: &str, got: &Memory, expected: &Memory) {
 fn what_is_saved_is_loaded_to_the_bit() {
     let folder = TempDir::new().unwrap();
     let (path, again) = (folder.path().join("memory.safetensors"), folder.path().join("again.safetensors"));
-    for (name, device) in common::devices() {
+    for (name, device) in common::quick_devices() {
         for (i, rule) in rules().into_iter().enumerate() {
             // Every precision under the first rule, and one under each of the others.
             for precision in PRECISIONS.into_iter().filter(|precision| i == 0 || *precision == PRECISIONS[i % 3]) {
@@ -208,7 +208,7 @@ fn extreme_numbers_survive() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("m.safetensors");
     let rows = [f32::MAX, -f32::MAX, f32::MIN_POSITIVE, -1e-45, 0.0, -0.0, 65504.0, 1e-8];
-    for (name, device) in common::devices() {
+    for (name, device) in common::quick_devices() {
         for precision in PRECISIONS {
             for dim in [1, 2, 4] {
                 let mut memory = MemoryOptions::new(dim, Rule::softmax(f32::MIN_POSITIVE))
@@ -596,7 +596,7 @@ fn files_are_imported_like_slices_are_added() {
     let (header, data) = all[8..].split_at(length as usize - 1);
     fs::write(at("odd.safetensors"), [&length.to_le_bytes(), header, b" ", data].concat()).unwrap();
     let tensor = |file: &str, name: &str| Address::safetensors(at(file), name);
-    for (name, device) in common::devices() {
+    for (name, device) in common::quick_devices() {
         for precision in PRECISIONS {
             for (i, (k, v, b)) in [
                 (Address::npy(at("k32.npy")), Address::npy(at("v16.npy")), Address::npy(at("b.npy"))),

@@ -73,14 +73,42 @@ cargo clippy --locked --lib --no-default-features -- -D warnings
 cargo clippy --locked --lib --no-default-features --features files -- -D warnings
 cargo clippy --locked --lib --no-default-features --features capi -- -D warnings
 bare=$(cargo tree --locked --no-default-features --edges normal --prefix none)
-if echo "$bare" | grep -E '^(clap|image|indicatif|npyz|safetensors|memmap2|serde_json|flate2|env_logger) '; then
+if echo "$bare" | grep -E '^(clap|image|indicatif|plotters|npyz|safetensors|memmap2|serde_json|flate2|env_logger) '; then
     echo "test.sh: the bare library depends on the crates above" >&2
     exit 1
 fi
 RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --lib --features capi
-# One test at a time: wgpu's GL backend gives up on its context after waiting six seconds for another thread's work.
+
+# Runs the tests of one program, and prints all that they say when they are through.
+one() {
+    local begun=$SECONDS status=0 log
+    log=$(mktemp)
+    # One test at a time: wgpu's GL backend gives up on its context after waiting six seconds for another thread's work.
+    "$1" --test-threads=1 >"$log" 2>&1 || status=$?
+    {
+        echo "==== $(basename "${1%-*}"): status $status after $((SECONDS - begun)) s"
+        cat "$log"
+    } >"$log.whole"
+    cat "$log.whole"
+    rm "$log" "$log.whole"
+    [ "$status" -eq 0 ] || echo "$(basename "${1%-*}")" >>"$failed"
+}
+failed=$(mktemp)
+export -f one
+export failed
+
 # With the C ABI from the start, so that everything is built once; its tests build it again, as a library for C.
-cargo test --locked --features capi -- --test-threads=1
+cargo test --locked --features capi --no-run
+built=$(cargo test --locked --features capi --no-run 2>&1 | sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
+# Most of the time goes into compiling kernels, on one thread: two programs share a small machine well. Long ones come first.
+long='/(attacks|shapes|cli|rules|files|bounds|capi)-[0-9a-f]+$'
+{ grep -E "$long" <<<"$built"; grep -vE "$long" <<<"$built"; } |
+    xargs -P "${ATTRACTOR_TEST_JOBS:-2}" -I '{}' bash -c 'one "$1"' one '{}'
+if [ -s "$failed" ]; then
+    echo "test.sh: these failed: $(sort "$failed" | tr '\n' ' ')" >&2
+    exit 1
+fi
+cargo test --locked --features capi --doc
 if [ "$(uname -s)" = Linux ]; then
     # The plugin for Bevy is a project of its own. Bevy's shader compiler declares a later Rust than it needs.
     bevy=(--manifest-path examples/engine/bevy/Cargo.toml)

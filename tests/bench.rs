@@ -134,7 +134,7 @@ fn bad_usage_is_refused_before_anything_is_measured() {
         (&["--device", "99"], 1, "no adapter fits"),
         (&["--json", "no/such/folder/bench.json"], 1, "no/such/folder"),
         (&["--svg", "."], 1, "."),
-        (&["--tuning", "missing.json", "--device", "cpu"], 1, "missing.json"),
+        (&["--tuning", "missing.json", "--device", "cpu"], 1, "no plans to tune"),
     ] {
         let output = attractor(dir, &[&["bench"], more].concat());
         let said = text(&output.stderr);

@@ -43,8 +43,6 @@ fn run(dir: &Path, args: &[&str], icd: Option<&Path>) -> Output {
         .env_remove("VK_ADD_DRIVER_FILES")
         // Without it Mesa complains on standard error, and an error of ours is one line.
         .env("XDG_RUNTIME_DIR", dir)
-        // What drivers keep is kept here, and not among the user's: once for all of these tests.
-        .env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("drivers"))
         .output()
         .expect("the command starts")
 }

@@ -99,8 +99,8 @@ fn a_damaged_kernel_of_a_sparse_rule_is_caught() {
     }
 }
 
-/// A driver that compiles parameters into a kernel keeps every one that it met: lavapipe grew by 100 MB a second before its
-/// parameters were storage.
+/// A driver that compiles parameters into a kernel keeps every one that it met: lavapipe grew by 100 MB a second before
+/// they were concealed.
 #[test]
 fn parameters_do_not_pile_up_in_the_driver() {
     let Some(_) = resident() else { return eprintln!("SKIP: no /proc tells how much memory is resident") };

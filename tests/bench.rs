@@ -5,27 +5,10 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
+use common::command::{attractor, text};
 use serde_json::Value;
 use tempfile::TempDir;
-
-/// Runs the command in `dir` on the system's own Vulkan driver.
-fn attractor(dir: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_attractor"))
-        .args(args)
-        .current_dir(dir)
-        .env_remove("RUST_LOG")
-        .env_remove("VK_ADD_DRIVER_FILES")
-        .env("XDG_RUNTIME_DIR", dir)
-        .env("ATTRACTOR_CACHE_DIR", dir.join("cache"))
-        .output()
-        .expect("the command starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
 
 /// Measures in `dir`; what was printed, what was written, and the picture.
 #[track_caller]

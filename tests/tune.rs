@@ -5,12 +5,12 @@ mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::time::Duration;
 
 use attractor::{
     Device, Error, Precision, Recording, RetrieveOptions, Rows, Rule, Separation, Similarity, Tuning, wgpu,
 };
+use common::command::{attractor, text};
 use common::{Case, Numbers};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -234,23 +234,6 @@ fn a_recording_is_timed() {
         let plain = memory.retrieve_with_blocking(&case.queries, &case.options()).unwrap();
         assert_eq!(output, plain.output, "{name}: the same bits");
     }
-}
-
-/// Runs the command in `dir`, which is its cache folder too, on the system's own Vulkan driver.
-fn attractor(dir: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_attractor"))
-        .args(args)
-        .current_dir(dir)
-        .env_remove("RUST_LOG")
-        .env_remove("VK_ADD_DRIVER_FILES")
-        .env("XDG_RUNTIME_DIR", dir)
-        .env("ATTRACTOR_CACHE_DIR", dir.join("cache"))
-        .output()
-        .expect("the command starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Expects success and silence on standard error; returns what was printed.

@@ -3,25 +3,15 @@
 
 mod common;
 
-use std::process::Command;
-
+use common::command::{attractor, text};
 use tempfile::TempDir;
 
 /// Verifies a device, expects that all is right, and returns what was printed.
 #[track_caller]
 fn verify(args: &[&str]) -> String {
     let dir = TempDir::new().unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_attractor"))
-        .arg("verify")
-        .args(args)
-        .current_dir(dir.path())
-        .env_remove("RUST_LOG")
-        .env_remove("VK_ADD_DRIVER_FILES")
-        .env("XDG_RUNTIME_DIR", dir.path())
-        .env("ATTRACTOR_CACHE_DIR", dir.path())
-        .output()
-        .expect("the command starts");
-    let [said, warned] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let output = attractor(dir.path(), &[&["verify"], args].concat());
+    let (said, warned) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success() && warned.is_empty(), "{args:?}: {said}{warned}");
     said
 }

@@ -6,6 +6,8 @@
 
 #[path = "../../src/bin/attractor/case.rs"]
 mod case;
+#[cfg(feature = "cli")]
+pub mod command;
 pub mod host;
 pub mod watch;
 

@@ -27,7 +27,7 @@ pub(super) fn conceal_parameters(text: &str) -> String {
         })
     };
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let mut out = format!("fn nothing() -> u32 {{\n    return u32(arrayLength(&{first}) == 0u);\n}}\n\n");
+    let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("params.") {
         out += before;
@@ -45,7 +45,8 @@ pub(super) fn conceal_parameters(text: &str) -> String {
         out += &concealed.concat();
         rest = &after[whole.len()..];
     }
-    out + rest
+    // Last: what a shader enables has to come first.
+    out + rest + &format!("\nfn nothing() -> u32 {{\n    return u32(arrayLength(&{first}) == 0u);\n}}\n")
 }
 
 #[cfg(test)]
@@ -66,7 +67,7 @@ struct Params {
 // other_params.rows are not touched, params. neither.
 let z = params.base.xyz + params.rows * params.beta;";
         let expected = format!(
-            "fn nothing() -> u32 {{\n    return u32(arrayLength(&queries) == 0u);\n}}\n\n{}",
+            "{}\nfn nothing() -> u32 {{\n    return u32(arrayLength(&queries) == 0u);\n}}\n",
             text.replace(
                 "= params.base.xyz + params.rows * params.beta",
                 "= (params.base.xyz + nothing()) + (params.rows + nothing()) * \

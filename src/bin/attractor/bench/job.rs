@@ -103,23 +103,7 @@ impl Job {
         };
         let job = Self { memory, queries, options, clocked };
         let got = job.run()?;
-        // Eight bits are judged by what they stand for, which their rounding is part of.
-        let (stored, tolerance) = match precision {
-            Precision::F16 if job.options.round_to_half => (keys.into_iter().map(half).collect(), 2e-2),
-            Precision::F16 => (keys.into_iter().map(half).collect(), 2e-4),
-            Precision::I8 => (keys, 2e-2),
-            Precision::F32 => (keys, 2e-4),
-        };
-        let problem = Problem::new(rule, dim, &stored);
-        let mut error = 0.0f64;
-        for q in [0, batch / 2, batch - 1] {
-            let expected = problem.retrieve(&job.queries[q * dim..(q + 1) * dim], got.steps[q]);
-            let errors = got.output(q).iter().zip(&expected.output).map(|(y, e)| (f64::from(*y) - e).abs());
-            error = errors.fold(error, |most, error| if error.is_nan() { f64::INFINITY } else { most.max(error) });
-        }
-        if error > tolerance {
-            return Err(Box::new(Wrong { error, tolerance }));
-        }
+        let error = judge(load, keys, &job.queries, &got)?;
         let mut steps = got.steps;
         steps.sort_unstable();
         Ok((job, Told { error, steps }))
@@ -149,6 +133,26 @@ impl Job {
     }
 }
 
+/// By how much three of the answers are off the reference, which is to be little.
+fn judge(load: &Load, keys: Vec<f32>, queries: &[f32], got: &Retrieval) -> std::result::Result<f64, Wrong> {
+    let Load { batch, dim, rule, precision, .. } = *load;
+    // Eight bits are judged by what they stand for, which their rounding is part of.
+    let (stored, tolerance) = match precision {
+        Precision::F16 if load.options.round_to_half => (keys.into_iter().map(half).collect(), 2e-2),
+        Precision::F16 => (keys.into_iter().map(half).collect(), 2e-4),
+        Precision::I8 => (keys, 2e-2),
+        Precision::F32 => (keys, 2e-4),
+    };
+    let problem = Problem::new(rule, dim, &stored);
+    let mut error = 0.0f64;
+    for q in [0, batch / 2, batch - 1] {
+        let expected = problem.retrieve(&queries[q * dim..(q + 1) * dim], got.steps[q]);
+        let errors = got.output(q).iter().zip(&expected.output).map(|(y, e)| (f64::from(*y) - e).abs());
+        error = errors.fold(error, |most, error| if error.is_nan() { f64::INFINITY } else { most.max(error) });
+    }
+    if error > tolerance { Err(Wrong { error, tolerance }) } else { Ok(error) }
+}
+
 /// An answer that is not what the reference gives.
 #[derive(Debug, thiserror::Error)]
 #[error("an answer is off the reference by {error:.1e}, where {tolerance:.0e} is allowed")]
@@ -173,4 +177,27 @@ fn time(seconds: f64, mut work: impl FnMut() -> Result<()>) -> Result<Vec<f64>> 
 fn half(v: f32) -> f32 {
     let bits = v.to_bits();
     f32::from_bits((bits + 0xfff + (bits >> 13 & 1)) & !0x1fff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_answer_is_not_timed() {
+        let (batch, patterns, dim) = (5, 40, 6);
+        for precision in [Precision::F32, Precision::F16, Precision::I8] {
+            let (rule, options) = (Rule::softmax(1.0), RetrieveOptions::steps(1));
+            let load = Load { batch, patterns, dim, rule, precision, options, near: 0.0 };
+            let (job, told) = Job::prepare(&load, &Device::cpu()).unwrap();
+            let (keys, got) = (normal(1, patterns * dim), job.run().unwrap());
+            assert_eq!(judge(&load, keys.clone(), &job.queries, &got).unwrap(), told.error);
+            for (q, wrong) in [(0, 0.03), (batch / 2, -0.03), (batch - 1, f32::NAN)] {
+                let mut damaged = got.clone();
+                damaged.output[q * dim + 1] += wrong;
+                let refused = judge(&load, keys.clone(), &job.queries, &damaged);
+                assert!(refused.is_err(), "{precision:?}: answer {q} off by {wrong}");
+            }
+        }
+    }
 }

@@ -1,7 +1,10 @@
-//! The fastest multiply-adds of this processor, for benches to hold products against.
+//! The fastest multiply-adds and reads of this processor, for benches to hold products and scans against.
 
 #![allow(clippy::inline_always, reason = "as in simd.rs")]
 
+use rayon::prelude::*;
+
+use super::lines::Lines;
 use super::simd::{Level, Simd, Work};
 
 /// Chains that do not wait for each other: more than a processor starts before the first is through.
@@ -41,4 +44,42 @@ pub fn multiply_adds(turns: u32) -> u64 {
     let level = Level::best();
     std::hint::black_box(level.run(Chains(std::hint::black_box(turns))));
     2 * u64::from(turns) * (CHAINS * level.lanes()) as u64
+}
+
+/// Numbers that lie in memory as patterns do.
+#[derive(Debug)]
+pub struct Reads(Lines<f32>);
+
+impl Reads {
+    /// So many bytes, in whole MiB.
+    pub fn of(bytes: usize) -> Self {
+        const FLOATS: usize = (1 << 20) / size_of::<f32>();
+        Self(Lines::zeros((bytes >> 20) * FLOATS))
+    }
+
+    /// Reads all of them once, with every thread, and nothing else; how many bytes they are.
+    pub fn read(&self) -> usize {
+        let sum: f32 = self.0.par_chunks(1 << 16).map(|numbers| Level::best().run(Sum(numbers))).sum();
+        std::hint::black_box(sum);
+        self.0.len() * size_of::<f32>()
+    }
+}
+
+/// The sum of numbers, of which there are whole fours of vectors.
+struct Sum<'a>(&'a [f32]);
+
+impl Work for Sum<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> f32 {
+        let [mut a, mut b, mut c, mut d] = [simd.splat(0.0); 4];
+        for part in self.0.chunks_exact(4 * S::LANES) {
+            a = simd.add(a, simd.read(part));
+            b = simd.add(b, simd.read(&part[S::LANES..]));
+            c = simd.add(c, simd.read(&part[2 * S::LANES..]));
+            d = simd.add(d, simd.read(&part[3 * S::LANES..]));
+        }
+        simd.sum(simd.add(simd.add(a, b), simd.add(c, d)))
+    }
 }

@@ -18,6 +18,9 @@ const NEAR: usize = 4096;
 /// Floats of keys that the second cache is taken to hold: 1 MiB.
 const CACHED: usize = 1 << 18;
 
+/// Floats of keys that the third cache is taken to hold: 32 MiB.
+const FAR: usize = 1 << 23;
+
 /// What follows a tile of keys, to be fetched while `panels` panels are multiplied by it twice: nothing where a cache has it.
 fn ahead(walk: &Walk<'_>, tile: &Tile<'_>, panels: usize, products: usize) -> Ahead {
     let stride = walk.engine.layout.key_stride();
@@ -78,6 +81,7 @@ fn scores(
         // Both products read the tile; it must stay in the smallest cache in between.
         Form::Rows => (NEAR / walk.engine.layout.key_stride()).next_multiple_of(MOST_LANES).min(TILE),
     };
+    let far = walk.range.len() * walk.engine.layout.key_stride() > FAR;
     walk.tiles(range, tile_rows, values, |tile| {
         let mut ahead = ahead(walk, tile, 1, 1);
         level.run(Scores {
@@ -89,6 +93,7 @@ fn scores(
             norms: tile.norms,
             pitch,
             scores: &mut scores,
+            far,
             ahead: &mut ahead,
         });
         hide(walk, block.form, queries, tile, pitch, &mut scores);
@@ -180,6 +185,7 @@ pub(super) fn panels(walk: &Walk<'_>, level: Level, blocks: &[Block]) -> Vec<(Ru
                 norms: tile.norms,
                 pitch,
                 scores: &mut scores,
+                far: false,
                 ahead: &mut ahead,
             });
             if level.run(Fold { form, pitch, count, scores: &mut scores, running: &mut *running }) {

@@ -79,6 +79,7 @@ impl Stages {
             norms: &self.norms,
             pitch: self.pitch,
             scores: &mut self.scores,
+            far: false,
             ahead: &mut Ahead::nothing(),
         });
     }

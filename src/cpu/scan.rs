@@ -11,6 +11,7 @@ use super::separation::softmax::{Fold, Running};
 use super::simd::{Level, MOST_LANES};
 use super::similarity::{Block, Form, Query, Scores};
 use super::walk::{TILE, Tile, Walk};
+use crate::store::Precision;
 
 /// Floats of a tile that few queries go over: 16 KiB.
 const NEAR: usize = 4096;
@@ -81,7 +82,9 @@ fn scores(
         // Both products read the tile; it must stay in the smallest cache in between.
         Form::Rows => (NEAR / walk.engine.layout.key_stride()).next_multiple_of(MOST_LANES).min(TILE),
     };
-    let far = walk.range.len() * walk.engine.layout.key_stride() > FAR;
+    let layout = walk.engine.layout;
+    // Narrow rows are widened first, tile by tile, and are near then.
+    let far = layout.precision == Precision::F32 && walk.range.len() * layout.key_stride() > FAR;
     walk.tiles(range, tile_rows, values, |tile| {
         let mut ahead = ahead(walk, tile, 1, 1);
         level.run(Scores {

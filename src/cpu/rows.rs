@@ -99,9 +99,6 @@ impl Rows {
     }
 }
 
-/// Bytes ahead of what is widened that are asked for: memory is busy while weights are made and rows are summed, too.
-const AHEAD: usize = 12 << 10;
-
 /// Halves as floats.
 struct Halves<'a> {
     from: &'a [f16],
@@ -117,7 +114,7 @@ impl Work for Halves<'_> {
         let from = self.from.chunks_exact(S::LANES);
         let rest = from.remainder();
         for (to, from) in (&mut to).zip(from) {
-            simd.prefetch_near(from.as_ptr().wrapping_byte_add(AHEAD).cast());
+            simd.ask_ahead(from);
             // SAFETY: a chunk has that many halves.
             simd.write(to, unsafe { simd.load_halves(from.as_ptr()) });
         }
@@ -146,7 +143,7 @@ impl Work for Bytes<'_> {
             let from = from.chunks_exact(S::LANES);
             let rest = from.remainder();
             for (to, from) in (&mut to).zip(from) {
-                simd.prefetch_near(from.as_ptr().wrapping_byte_add(AHEAD).cast());
+                simd.ask_ahead(from);
                 // SAFETY: a chunk has that many bytes.
                 let levels = unsafe { simd.load_bytes(from.as_ptr()) };
                 simd.write(to, simd.mul(levels, simd.splat(*scale)));

@@ -9,6 +9,9 @@ use std::sync::OnceLock;
 
 use half::f16;
 
+/// Bytes, most of the tile that few queries go over: memory is busy while its weights are made and its rows summed, too.
+const AHEAD: usize = 12 << 10;
+
 /// The most lanes of any vector here.
 pub const MOST_LANES: usize = 16;
 
@@ -42,6 +45,11 @@ pub(super) trait Simd: Copy {
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = address;
+    }
+    /// Asks for what lies [`AHEAD`] of some numbers that are read in the order in which they lie in memory.
+    #[inline(always)]
+    fn ask_ahead<T>(self, numbers: &[T]) {
+        self.prefetch_near(numbers.as_ptr().wrapping_byte_add(AHEAD).cast());
     }
     /// # Safety
     /// `from` is readable for `LANES` floats.

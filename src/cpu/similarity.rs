@@ -280,10 +280,6 @@ impl Scores<'_> {
     }
 }
 
-/// Floats ahead of what is read in order that are asked for: 12 KiB, most of a tile, so that memory is busy while weights are
-/// made and rows are summed, too.
-const AHEAD: usize = 3072;
-
 /// [`sums`], one key after the other, with the same bits. A processor fetches ahead what is read in the order in which it lies
 /// in memory, and into its second cache, which waits for more lines at once than the first.
 #[inline(always)]
@@ -299,7 +295,7 @@ fn sums_in_order<S: Simd, T: Term, const M: usize>(
         let (key, mut lanes) = (&keys[m * stride..(m + 1) * stride], simd.splat(0.0));
         let (parts, whole) = (key.chunks_exact(S::LANES), stride / S::LANES * S::LANES);
         for (key, x) in parts.zip(x.chunks_exact(S::LANES)) {
-            simd.prefetch_near(key.as_ptr().wrapping_add(AHEAD));
+            simd.ask_ahead(key);
             lanes = term.add(simd, lanes, simd.read(key), simd.read(x));
         }
         if whole < stride {

@@ -182,7 +182,7 @@ mod tests {
                 engine.add(&NewRows { keys: &numbers(1, 300 * dim), values: None, bias: None }).unwrap();
                 let options = RetrieveOptions::steps(1);
                 // A block is full where it is so many queries.
-                let batch = 2 * Plan::new(engine.walk(&options, None), 100).level.lanes();
+                let batch = Plan::new(engine.walk(&options, None), 100).level.panel();
                 for batch in [batch, batch - 1, batch + 1, 2 * batch] {
                     let plan = Plan::new(engine.walk(&options, None), batch);
                     assert!(plan.is_plain(&options) && !plan.is_plain(&RetrieveOptions::steps(2)));

@@ -1,5 +1,5 @@
 //! The one product behind both stages: a matrix that is read in place, by rows or by columns, times a panel whose rows
-//! are one or two vectors wide, in register tiles.
+//! are up to four vectors wide, in register tiles.
 #![allow(unsafe_code, reason = "a register tile has no room for the bounds of its sixteen streams")]
 #![allow(clippy::inline_always, reason = "see `simd`")]
 #![allow(clippy::needless_range_loop, reason = "tiles are indexed as the matrices that they are")]
@@ -83,10 +83,11 @@ impl Ahead {
         Self { next: std::ptr::null(), left: 0, each: 0 }
     }
 
-    /// Turns of a product of `rows` rows of `depth`.
-    pub fn turns(rows: usize, depth: usize) -> usize {
-        // The largest register tile of all.
-        (rows / 12).max(1) * (depth / TURN).max(1)
+    /// Turns at the least of a product of `rows` rows of `depth` and panels of so many vectors.
+    pub fn turns(rows: usize, depth: usize, vectors: usize) -> usize {
+        // The largest register tiles.
+        let tile = if vectors > 2 { 24 / vectors } else { 12 };
+        (rows / tile).max(1) * (depth / TURN).max(1)
     }
 
     #[inline(always)]
@@ -138,10 +139,20 @@ pub(super) fn product<S: Simd, T: Term, const V: usize>(
                 })*
             };
         }
-        if S::MANY_REGISTERS {
-            tiles!(12 8);
+        // As many sums as there are registers, next to the panel's vectors and one element: a sum takes one instruction, a
+        // vector and an element take one, too, and the nearer to a square a tile is the fewer of these there are.
+        match V {
+            ..=2 if V < S::PANEL => {
+                tiles!(12);
+            }
+            3 => {
+                tiles!(8);
+            }
+            _ => {
+                tiles!(6);
+            }
         }
-        tiles!(4 1);
+        tiles!(4 2 1);
     }
 }
 
@@ -163,23 +174,41 @@ unsafe fn tile<S: Simd, T: Term, const M: usize, const V: usize>(
     let mut tile = [[simd.splat(0.0); V]; M];
     // SAFETY: every offset is within what the caller says is there.
     unsafe {
-        let mut i = 0;
-        while i < depth {
-            if i % TURN == 0 {
-                ahead.turn(simd);
-            }
-            let mut columns = [simd.splat(0.0); V];
-            for v in 0..V {
-                columns[v] = simd.load(right.add(i * width + v * S::LANES));
-            }
-            let at = left.add(i * step);
-            for m in 0..M {
-                let element = simd.splat(*at.add(m * row));
+        let (mut at, mut right) = (left, right);
+        macro_rules! one {
+            ($after:literal) => {{
+                let mut columns = [simd.splat(0.0); V];
                 for v in 0..V {
-                    tile[m][v] = term.add(simd, tile[m][v], element, columns[v]);
+                    columns[v] = simd.load(right.add($after * width + v * S::LANES));
                 }
+                for m in 0..M {
+                    let element = simd.splat(*at.add($after * step + m * row));
+                    for v in 0..V {
+                        tile[m][v] = term.add(simd, tile[m][v], element, columns[v]);
+                    }
+                }
+            }};
+        }
+        // Where another thread has half of a core's decoders, every instruction that does not multiply costs, so that there
+        // are four steps to a turn of the loop. A closure in place of the macro is compiled without the instructions.
+        let mut left = depth;
+        while left >= TURN {
+            ahead.turn(simd);
+            for _ in 0..TURN / 4 {
+                one!(0);
+                one!(1);
+                one!(2);
+                one!(3);
+                (at, right) = (at.wrapping_add(4 * step), right.wrapping_add(4 * width));
             }
-            i += 1;
+            left -= TURN;
+        }
+        if left > 0 {
+            ahead.turn(simd);
+        }
+        for _ in 0..left {
+            one!(0);
+            (at, right) = (at.wrapping_add(step), right.wrapping_add(width));
         }
         for m in 0..M {
             for v in 0..V {

@@ -2,7 +2,7 @@
 #![allow(clippy::inline_always, reason = "see `simd`")]
 
 use super::product::{Ahead, Matrix, Times, product};
-use super::simd::{Level, MOST_LANES, Simd, Work};
+use super::simd::{Level, MOST_LANES, Simd, Work, by_vectors};
 use super::similarity::Form;
 
 /// `sums = sums * shrink + sum_t weights[t] * rows[t]` for each query, for a scan.
@@ -101,8 +101,7 @@ impl Work for Project<'_> {
     fn run<S: Simd>(self, simd: S) {
         match self.form {
             Form::Rows => self.rows(simd),
-            Form::Panel if self.pitch == S::LANES => self.panel::<S, 1>(simd),
-            Form::Panel => self.panel::<S, 2>(simd),
+            Form::Panel => by_vectors!(S, self.pitch, self.panel::<S; V>(simd)),
         }
     }
 }
@@ -138,9 +137,8 @@ mod tests {
         // Small integers, so that every order of summing gives the same.
         let number = |a: usize, b: usize| ((a * 31 + b * 17) % 13) as f32 - 6.0;
         for level in Level::available() {
-            for (form, queries) in
-                [(Form::Rows, 1), (Form::Rows, 3), (Form::Panel, level.lanes()), (Form::Panel, 2 * level.lanes())]
-            {
+            let panels = (level.lanes()..=level.panel()).step_by(level.lanes()).map(|queries| (Form::Panel, queries));
+            for (form, queries) in [(Form::Rows, 1), (Form::Rows, 3)].into_iter().chain(panels) {
                 for stride in (4..=160).step_by(4) {
                     for count in [1, 2, 63, 64] {
                         let pitch = if form == Form::Rows { 64 } else { queries };

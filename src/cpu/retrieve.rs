@@ -26,6 +26,8 @@ const ENTRIES: usize = 1 << 21;
 const LISTS: usize = 256;
 /// Patterns of a split of a panel, at the least: what is merged is worth many tiles.
 const SPLIT: usize = 1024;
+/// Tasks of each thread that leave none of them long without work.
+const BUSY: usize = 2;
 /// Queries for which a few rows each are not worth a task.
 const FEW: usize = 8;
 /// The most entries of one list.
@@ -120,7 +122,7 @@ impl Engine {
         // Blocks that need not be made anew go their own way, in little memory.
         let wave = match options.stops_early() {
             true => WAVE,
-            false if plain => plan.block * PANELS,
+            false if plain && batch >= plan.block * PANELS * BUSY * rayon::current_num_threads() => plan.block * PANELS,
             false => plan.block,
         };
         let (columns, output_columns) = (layout.dim, layout.output_dim());
@@ -212,9 +214,16 @@ impl<'a> Plan<'a> {
         let patterns = walk.range.len();
         let lanes = level.lanes();
         // A panel costs as much as if all its lanes were queries, a row about four times as much as a lane.
-        let (form, block) = if batch <= lanes / 4 { (Form::Rows, batch.max(1)) } else { (Form::Panel, 2 * lanes) };
-        let least = if form == Form::Panel { SPLIT } else { TILE };
-        let splits = (TASKS / batch.div_ceil(block).max(1)).clamp(1, patterns.div_ceil(least).max(1));
+        let form = if batch <= lanes / 4 { Form::Rows } else { Form::Panel };
+        let (narrow, wide, least) = match form {
+            Form::Rows => (batch.max(1), batch.max(1), TILE),
+            Form::Panel => (2 * lanes, level.panel(), SPLIT),
+        };
+        let splits = (TASKS / batch.div_ceil(narrow).max(1)).clamp(1, patterns.div_ceil(least).max(1));
+        // What a query is answered goes by the splits, and not by how many share its block: that may go by the threads, each
+        // of which needs a block, whose splits are merged by one.
+        let (blocks, threads) = (batch.div_ceil(wide), rayon::current_num_threads());
+        let block = if blocks < threads || blocks * splits < BUSY * threads { narrow } else { wide };
         let separation = match walk.engine.rule.separation {
             Separation::TopK { k } if k >= patterns => Separation::Softmax,
             separation => separation,

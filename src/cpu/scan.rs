@@ -22,14 +22,15 @@ const CACHED: usize = 1 << 18;
 /// Floats of keys that the third cache is taken to hold: 32 MiB.
 const FAR: usize = 1 << 23;
 
-/// What follows a tile of keys, to be fetched while `panels` panels are multiplied by it twice: nothing where a cache has it.
-fn ahead(walk: &Walk<'_>, tile: &Tile<'_>, panels: usize, products: usize) -> Ahead {
+/// What follows a tile of keys, to be fetched while `panels` panels of so many vectors are multiplied by it, once or twice:
+/// nothing where a cache has it.
+fn ahead(walk: &Walk<'_>, tile: &Tile<'_>, vectors: usize, panels: usize, products: usize) -> Ahead {
     let stride = walk.engine.layout.key_stride();
     if walk.range.len() * stride <= CACHED {
         return Ahead::nothing();
     }
     let count = tile.bias.len();
-    Ahead::of(tile.keys, panels * products * Ahead::turns(count, stride))
+    Ahead::of(tile.keys, panels * products * Ahead::turns(count, stride, vectors))
 }
 
 /// What a scan makes of its scores.
@@ -86,7 +87,7 @@ fn scores(
     // Narrow rows are widened first, tile by tile, and are near then.
     let far = layout.precision == Precision::F32 && walk.range.len() * layout.key_stride() > FAR;
     walk.tiles(range, tile_rows, values, |tile| {
-        let mut ahead = ahead(walk, tile, 1, 1);
+        let mut ahead = ahead(walk, tile, block.width / level.lanes(), 1, 1);
         level.run(Scores {
             similarity: rule.similarity,
             beta: rule.beta,
@@ -172,11 +173,13 @@ pub(super) fn panels(walk: &Walk<'_>, level: Level, blocks: &[Block]) -> Vec<(Ru
     let rule = walk.engine.rule;
     let stride = walk.engine.layout.key_stride();
     let form = Form::Panel;
-    let mut scores = Lines::zeros(TILE * blocks.iter().map(|block| block.width).max().unwrap_or(0));
+    let width = blocks.iter().map(|block| block.width).max().unwrap_or(0);
+    let vectors = width / level.lanes();
+    let mut scores = Lines::zeros(TILE * width);
     let mut all: Vec<_> =
         blocks.iter().map(|block| (Running::new(block.width), Lines::zeros(block.width * stride))).collect();
     walk.tiles(&walk.range, TILE, false, |tile| {
-        let mut ahead = ahead(walk, tile, blocks.len(), 2);
+        let mut ahead = ahead(walk, tile, vectors, blocks.len(), 2);
         for (block, (running, sums)) in blocks.iter().zip(&mut all) {
             let (pitch, count) = (block.width, tile.bias.len());
             level.run(Scores {

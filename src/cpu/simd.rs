@@ -15,13 +15,31 @@ const AHEAD: usize = 12 << 10;
 /// The most lanes of any vector here.
 pub const MOST_LANES: usize = 16;
 
+/// The most vectors of any panel here.
+pub const MOST_VECTORS: usize = 4;
+
+/// Calls a method that is generic over the vectors of a panel, one that is `$width` floats wide.
+macro_rules! by_vectors {
+    ($s:ident, $width:expr, $self:ident.$method:ident::<$($type:ty),* ; V>($($argument:expr),*)) => {
+        match $width / $s::LANES {
+            1 => $self.$method::<$($type,)* 1>($($argument),*),
+            2 => $self.$method::<$($type,)* 2>($($argument),*),
+            3 if $s::PANEL > 2 => $self.$method::<$($type,)* 3>($($argument),*),
+            4 if $s::PANEL > 2 => $self.$method::<$($type,)* 4>($($argument),*),
+            vectors => unreachable!("no panel has {vectors} vectors"),
+        }
+    };
+}
+pub(super) use by_vectors;
+
 /// Vectors of one instruction set. Values of the implementing types exist only where the processor has it.
 pub(super) trait Simd: Copy {
     type Vector: Copy;
     /// Floats of one vector.
     const LANES: usize;
-    /// Whether there are 32 vector registers rather than 16.
-    const MANY_REGISTERS: bool;
+    /// The vectors of queries that a panel is wide, at the most, as far as there are registers for a tile of it: 4 of 32, 2 of
+    /// 16.
+    const PANEL: usize;
 
     fn splat(self, value: f32) -> Self::Vector;
     /// Asks for the cache line of an address, which may be any.
@@ -189,6 +207,17 @@ impl Level {
         }
     }
 
+    /// The queries of the widest panel.
+    pub fn panel(self) -> usize {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => x86::Avx512::PANEL * x86::Avx512::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => x86::Avx2::PANEL * x86::Avx2::LANES,
+            Set::Portable => Portable::PANEL * Portable::LANES,
+        }
+    }
+
     pub fn run<W: Work>(self, work: W) -> W::Output {
         match self.0 {
             // SAFETY: levels are made in `available` alone, which has asked the processor for these instructions.
@@ -242,7 +271,7 @@ macro_rules! lanes {
 impl Simd for Portable {
     type Vector = [f32; 4];
     const LANES: usize = 4;
-    const MANY_REGISTERS: bool = cfg!(target_arch = "aarch64");
+    const PANEL: usize = if cfg!(target_arch = "aarch64") { 4 } else { 2 };
 
     #[inline(always)]
     fn splat(self, value: f32) -> [f32; 4] {
@@ -375,7 +404,7 @@ mod x86 {
     impl Simd for Avx512 {
         type Vector = __m512;
         const LANES: usize = 16;
-        const MANY_REGISTERS: bool = true;
+        const PANEL: usize = 4;
 
         #[inline(always)]
         fn splat(self, value: f32) -> __m512 {
@@ -474,7 +503,7 @@ mod x86 {
     impl Simd for Avx2 {
         type Vector = __m256;
         const LANES: usize = 8;
-        const MANY_REGISTERS: bool = false;
+        const PANEL: usize = 2;
 
         #[inline(always)]
         fn splat(self, value: f32) -> __m256 {

@@ -4,7 +4,7 @@
 
 use super::lines::Lines;
 use super::product::{Absolute, Ahead, Matrix, Squared, Term, Times, product};
-use super::simd::{Level, MOST_LANES, Simd, Work, wide};
+use super::simd::{Level, MOST_LANES, MOST_VECTORS, Simd, Work, by_vectors, wide};
 use super::transpose::{PART, into_panel};
 use crate::rule::Similarity;
 use crate::store::stride;
@@ -237,7 +237,7 @@ impl Scores<'_> {
     fn panel<S: Simd, T: Term, const V: usize>(self, simd: S, term: T) {
         let (width, count) = (V * S::LANES, self.bias.len());
         let stride = self.keys.len() / count;
-        let once = [1.0; 2 * MOST_LANES];
+        let once = [1.0; MOST_VECTORS * MOST_LANES];
         for start in (0..stride).step_by(CHAIN) {
             let depth = CHAIN.min(stride - start);
             let keys = Matrix { data: &self.keys[start..], rows: count, depth, row: stride, step: 1 };
@@ -343,8 +343,7 @@ impl Work for Scores<'_> {
             ($term:expr) => {
                 match self.block.form {
                     Form::Rows => self.rows(simd, $term),
-                    Form::Panel if self.block.width == S::LANES => self.panel::<S, _, 1>(simd, $term),
-                    Form::Panel => self.panel::<S, _, 2>(simd, $term),
+                    Form::Panel => by_vectors!(S, self.block.width, self.panel::<S, _; V>(simd, $term)),
                 }
             };
         }
@@ -425,7 +424,8 @@ mod tests {
         let mut all = Vec::new();
         for level in Level::available() {
             let lanes = level.lanes();
-            for (form, batch) in [(Form::Rows, 1), (Form::Rows, 3), (Form::Panel, 1), (Form::Panel, 2 * lanes)] {
+            let panels = (1..=level.panel()).step_by(lanes).chain([level.panel()]).map(|batch| (Form::Panel, batch));
+            for (form, batch) in [(Form::Rows, 1), (Form::Rows, 3)].into_iter().chain(panels) {
                 let mut queries = vec![&other; batch];
                 queries[batch / 2] = query;
                 let block = Block::new(form, similarity, lanes, &queries);

@@ -26,11 +26,11 @@ pub struct Stages {
 }
 
 impl Stages {
-    /// Packs `queries` rows of `dim` floats from `numbers`: one streams, more are a panel of as many as the processor's
-    /// vectors hold twice. Then as many patterns as a tile has. Numbers are used again when they run out.
+    /// Packs `queries` rows of `dim` floats from `numbers`: one streams, more are the widest panel of
+    /// this processor. Then as many patterns as a tile has. Numbers are used again when they run out.
     pub fn new(dim: usize, one: bool, numbers: &[f32]) -> Self {
         let level = Level::best();
-        let (form, queries) = if one { (Form::Rows, 1) } else { (Form::Panel, 2 * level.lanes()) };
+        let (form, queries) = if one { (Form::Rows, 1) } else { (Form::Panel, level.panel()) };
         let mut numbers = numbers.iter().copied().cycle();
         let stride = stride(dim);
         let mut row = || -> Vec<f32> {

@@ -3,7 +3,7 @@
 #![allow(clippy::inline_always, reason = "see `simd`")]
 
 use super::{Entry, Weigher};
-use crate::cpu::simd::{MOST_LANES, Simd, Work};
+use crate::cpu::simd::{MOST_LANES, Simd, Work, by_vectors};
 use crate::cpu::similarity::Form;
 
 /// The running maxima and sums of some queries.
@@ -127,8 +127,7 @@ impl Work for Fold<'_> {
     fn run<S: Simd>(self, simd: S) -> bool {
         match self.form {
             Form::Rows => self.rows(simd),
-            Form::Panel if self.pitch == S::LANES => self.panel::<S, 1>(simd),
-            Form::Panel => self.panel::<S, 2>(simd),
+            Form::Panel => by_vectors!(S, self.pitch, self.panel::<S; V>(simd)),
         }
     }
 }
@@ -169,7 +168,8 @@ mod tests {
         const MASKED: f32 = f32::NEG_INFINITY;
         let tiles = [[MASKED; 2], [0.0, MASKED], [MASKED; 2], [3.0f32.ln(), 0.0]];
         for level in Level::available() {
-            for (form, width) in [(Form::Rows, 0), (Form::Panel, level.lanes()), (Form::Panel, 2 * level.lanes())] {
+            let panels = (level.lanes()..=level.panel()).step_by(level.lanes()).map(|width| (Form::Panel, width));
+            for (form, width) in std::iter::once((Form::Rows, 0)).chain(panels) {
                 let (pitch, queries) = if form == Form::Rows { (MOST_LANES, 3) } else { (width, width) };
                 let mut running = Running::new(queries);
                 for (tile, changes) in tiles.iter().zip([true, true, false, true]) {

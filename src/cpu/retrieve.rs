@@ -685,6 +685,41 @@ mod tests {
     }
 
     #[test]
+    fn how_many_threads_there_are_changes_no_bit() {
+        let dim = 22;
+        for (patterns, values) in [(900, None), (900, Some(5)), (2100, Some(5))] {
+            for separation in SEPARATIONS {
+                let layout = Layout { dim, value_dim: values, precision: Precision::F32, bias: false, max_rows: 1000 };
+                let mut engine = Engine::new(layout, Rule::new(Similarity::Dot, separation, 1.5));
+                let (keys, rows) = (numbers(1, patterns * dim), numbers(2, patterns * 5));
+                engine.reserve(patterns, Growth::Doubling).unwrap();
+                engine.add(&NewRows { keys: &keys, values: values.map(|_| &rows[..]), bias: None }).unwrap();
+                let mut blocks = Vec::new();
+                for batch in [31, 64, 65, 130, 300] {
+                    let (options, queries) = (RetrieveOptions::steps(1), numbers(3, batch * dim));
+                    let all = [1, 2, 5, 40].map(|threads| {
+                        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                        pool.install(|| {
+                            blocks.push(Plan::new(engine.walk(&options, None), batch).block);
+                            engine.retrieve(&queries, &options, None)
+                        })
+                    });
+                    let [first, others @ ..] = &all;
+                    for other in others {
+                        assert_eq!(first.output, other.output, "{separation:?} N {patterns} B {batch}");
+                        assert_eq!(first.state, other.state, "{separation:?} N {patterns} B {batch}");
+                    }
+                }
+                // That they were answered in blocks of every width there is.
+                let level = Level::best();
+                for width in [2 * level.lanes(), level.panel()] {
+                    assert!(blocks.contains(&width), "{width} of {blocks:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn passes_weigh_as_lists_do() {
         let (dim, patterns) = (6, 900);
         for separation in SEPARATIONS {

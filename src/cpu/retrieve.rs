@@ -655,31 +655,46 @@ mod tests {
         engine
     }
 
+    /// Holds the answers of every level against those of the best.
+    fn levels_agree(engine: &Engine, batch: usize, what: &str) {
+        let (dim, patterns) = (engine.layout.dim, engine.windows.len());
+        let (options, queries) = (RetrieveOptions::steps(2), numbers(3, batch * dim));
+        let all = Level::available().into_iter().map(|level| {
+            let plan = Plan::on(level, engine.walk(&options, None), batch);
+            let (mut state, mut output) = (vec![0.0; batch * dim], vec![0.0; batch * 5]);
+            plan.wave(0, &queries, (&mut state, &mut output), &options, patterns);
+            state.extend(output);
+            (level, state)
+        });
+        let all: Vec<(Level, Vec<f32>)> = all.collect();
+        for (level, rows) in &all {
+            for (got, expected) in rows.iter().zip(&all[0].1) {
+                assert!((got - expected).abs() < 2e-6, "{level:?} {what} B {batch}: {got} for {expected}");
+            }
+        }
+    }
+
     #[test]
     fn every_level_retrieves_the_same() {
-        let (dim, patterns) = (22, 2100);
         for precision in [Precision::F32, Precision::F16, Precision::I8] {
             for similarity in [Similarity::Dot, Similarity::Cosine, Similarity::Euclidean, Similarity::Manhattan] {
                 for separation in SEPARATIONS {
-                    let engine = engine(dim, patterns, precision, Rule::new(similarity, separation, 1.5));
+                    let engine = engine(22, 2100, precision, Rule::new(similarity, separation, 1.5));
                     for batch in [1, 3, 37] {
-                        let (options, queries) = (RetrieveOptions::steps(2), numbers(3, batch * dim));
-                        let all = Level::available().into_iter().map(|level| {
-                            let plan = Plan::on(level, engine.walk(&options, None), batch);
-                            let (mut state, mut output) = (vec![0.0; batch * dim], vec![0.0; batch * 5]);
-                            plan.wave(0, &queries, (&mut state, &mut output), &options, patterns);
-                            state.extend(output);
-                            (level, state)
-                        });
-                        let all: Vec<(Level, Vec<f32>)> = all.collect();
-                        for (level, rows) in &all {
-                            for (got, expected) in rows.iter().zip(&all[0].1) {
-                                let what = format!("{level:?} {precision:?} {similarity:?} {separation:?} B {batch}");
-                                assert!((got - expected).abs() < 2e-6, "{what}: {got} for {expected}");
-                            }
-                        }
+                        levels_agree(&engine, batch, &format!("{precision:?} {similarity:?} {separation:?}"));
                     }
                 }
+            }
+        }
+    }
+
+    /// Memories that the second cache does not hold, of rows that few tiles have.
+    #[test]
+    fn every_level_retrieves_the_same_of_wide_rows() {
+        for separation in SEPARATIONS {
+            let engine = engine(3001, 150, Precision::F32, Rule::new(Similarity::Cosine, separation, 1.5));
+            for batch in [1, 2, 4, 5, 37, 70] {
+                levels_agree(&engine, batch, &format!("{separation:?}"));
             }
         }
     }

@@ -87,7 +87,10 @@ fn scores(
     // Narrow rows are widened first, tile by tile, and are near then.
     let far = layout.precision == Precision::F32 && walk.range.len() * layout.key_stride() > FAR;
     walk.tiles(range, tile_rows, values, |tile| {
-        let mut ahead = ahead(walk, tile, block.width / level.lanes(), 1, 1);
+        let mut ahead = match block.form {
+            Form::Panel => ahead(walk, tile, block.width / level.lanes(), 1, 1),
+            Form::Rows => Ahead::nothing(),
+        };
         level.run(Scores {
             similarity: rule.similarity,
             beta: rule.beta,

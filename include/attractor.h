@@ -122,6 +122,14 @@ enum attractor_error
    * What was asked for was given up before it was done.
    */
   ATTRACTOR_ERROR_CANCELLED = 22,
+  /**
+   * A finite row lies outside the range of right answers; the message names the row and the range.
+   */
+  ATTRACTOR_ERROR_RANGE = 23,
+  /**
+   * Host memory ran out.
+   */
+  ATTRACTOR_ERROR_OUT_OF_MEMORY = 24,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

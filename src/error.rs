@@ -30,6 +30,20 @@ pub enum Error {
         /// The offending value.
         value: f32,
     },
+    /// A finite row lies outside the range in which this library computes or stores right answers.
+    #[error("{operation}: {what} row {row}: {got}, expected {expected}")]
+    Range {
+        /// The call that was refused.
+        operation: &'static str,
+        /// Which input: `keys`, `values`, `bias` or `queries`.
+        what: &'static str,
+        /// Row within the input given.
+        row: usize,
+        /// The range, in words and numbers.
+        expected: String,
+        /// What the row has.
+        got: String,
+    },
     /// A parameter is outside its domain.
     #[error("{operation}: {parameter} must be {expected}, got {got}")]
     Parameter {
@@ -91,6 +105,16 @@ pub enum Error {
         need: u64,
         /// How much the device allows.
         allowed: u64,
+    },
+    /// Host memory ran out. Nothing has changed, and smaller requests may succeed.
+    #[error("{operation}: no host memory for {bytes} bytes of {what}")]
+    OutOfMemory {
+        /// The call that failed.
+        operation: &'static str,
+        /// What the bytes were for.
+        what: &'static str,
+        /// How many bytes were requested.
+        bytes: u64,
     },
     /// The device failed or was lost, or its answer does not carry the completion stamp.
     #[error("{operation}: the device failed: {message}")]

@@ -51,6 +51,10 @@ pub enum attractor_error {
     ATTRACTOR_ERROR_SHADER = 21,
     /// What was asked for was given up before it was done.
     ATTRACTOR_ERROR_CANCELLED = 22,
+    /// A finite row lies outside the range of right answers; the message names the row and the range.
+    ATTRACTOR_ERROR_RANGE = 23,
+    /// Host memory ran out.
+    ATTRACTOR_ERROR_OUT_OF_MEMORY = 24,
 }
 
 /// Why a call gives no answer.
@@ -95,6 +99,8 @@ impl Failure {
                 Error::File { .. } => ATTRACTOR_ERROR_FILE,
                 Error::Shader { .. } => ATTRACTOR_ERROR_SHADER,
                 Error::Cancelled { .. } => ATTRACTOR_ERROR_CANCELLED,
+                Error::Range { .. } => ATTRACTOR_ERROR_RANGE,
+                Error::OutOfMemory { .. } => ATTRACTOR_ERROR_OUT_OF_MEMORY,
             },
         }
     }

@@ -4,8 +4,8 @@
 //! use lib/records
 //! use lib/listed
 // Opens each query's bracket, narrows it by what the trials gave (`similarity`), and ends by writing the record of how its
-// scores become weights. Steep entmax (alpha > 2) searches for the pivot of `shaders/threshold.wgsl` first, then for s
-// beside it. Under softmax there is nothing to search for: the record comes from the running statistics. One workgroup
+// scores become weights. Steep entmax (alpha > 2) searches for the pivot of `shaders/threshold.wgsl` first, then for its
+// weight. Under softmax there is nothing to search for: the record comes from the running statistics. One workgroup
 // handles one query: each invocation adds up one trial over a part of the splits, the first one does the rest.
 
 const WORKGROUP: u32 = 64u;
@@ -97,7 +97,7 @@ fn narrow(query: u32) {
     var new_low = low;
     var new_high = high;
     var above = brackets[query].above;
-    // Counts, and sums from a pivot, fall from trial to trial, sums by s rise; in any case one step of the ladder holds the
+    // Counts, and sums from a pivot, fall from trial to trial, sums by a weight rise; in any case one step of the ladder holds the
     // threshold.
     var settled = false;
     for (var j = 0u; j < STEPS; j += 1u) {
@@ -163,7 +163,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
             maximum = max(stats.x, 0.0);
             sum = stats.y * shrink(stats.x, maximum) + shrink(0.0, maximum);
         }
-        records[query] = Record(maximum, 0.0, sum, 0u, 0u, 0u, 0u, 0u);
+        records[query] = Record(maximum, 0.0, sum, 0u, 0u, 0.0, 0u, 0u);
         return;
     }
     if (params.stage == OPEN) {
@@ -181,9 +181,10 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         if (RULE == TOP) {
             // `low` is the k-th largest key: so many of those that equal it have weight.
             let ties = params.k - min(params.k, bracket.above);
-            records[query] = Record(bracket.maximum, 0.0, 0.0, bracket.low, ties, 0u, 0u, 0u);
+            records[query] = Record(bracket.maximum, 0.0, 0.0, bracket.low, ties, 0.0, 0u, 0u);
         } else {
-            records[query] = Record(bracket.maximum, exp(bitcast<f32>(bracket.high)), 0.0, 0u, 0u, 0u, 0u, 0u);
+            let log_weight = bitcast<f32>(bracket.high);
+            records[query] = Record(bracket.maximum, exp(log_weight / params.margin), 0.0, 0u, 0u, log_weight, 0u, 0u);
         }
     }
 }

@@ -223,8 +223,8 @@ fn score_tile(local: vec2<u32>, index: u32, first_slot: u32, first_row: u32, pla
     }
 }
 
-fn weight_of(z: f32, from_score: f32, s: f32) -> f32 {
-    return select(0.0, entmax_weight(z - from_score, s), counts(z));
+fn weight_of(z: f32, from_score: f32, s: f32, log_weight: f32) -> f32 {
+    return select(0.0, entmax_weight(z - from_score, s, log_weight), counts(z));
 }
 
 fn reaches(z: f32, key: u32) -> u32 {
@@ -275,16 +275,18 @@ fn try_tile(index: u32, first_slot: u32, split: u32, place: u32, rows: u32) {
             }
         } else {
             var s = 0.0;
+            var log_weight = NO_LOG;
             var from_score = score_of(key);
             if (params.trial == TRIAL_SUM) {
-                s = exp(trial_log(bitcast<f32>(bracket.low), bitcast<f32>(bracket.high), j));
+                log_weight = trial_log(bitcast<f32>(bracket.low), bitcast<f32>(bracket.high), j);
+                s = exp(params.gain * log_weight);
                 from_score = bracket.maximum;
             }
             var sum = 0.0;
             for (var t = 0u; t < (rows + 3u) / 4u; t += 1u) {
                 let z = scores[first + t];
-                sum += weight_of(z.x, from_score, s) + weight_of(z.y, from_score, s)
-                    + weight_of(z.z, from_score, s) + weight_of(z.w, from_score, s);
+                sum += weight_of(z.x, from_score, s, log_weight) + weight_of(z.y, from_score, s, log_weight)
+                    + weight_of(z.z, from_score, s, log_weight) + weight_of(z.w, from_score, s, log_weight);
             }
             given[at + j] = bitcast<u32>(bitcast<f32>(given[at + j]) + sum);
         }

@@ -9,19 +9,20 @@
 // weights, in the order of the patterns. A query whose candidates found no room is flagged for the search over all
 // patterns instead. One workgroup handles one query.
 //
-// entmax: f(s) = sum (t_i + s)^(1/(alpha-1)) rises in s from at most 1 at count^(1-alpha) to at least 1 at 1 (Peters et
-// al. 2019): halvings of ln s, and one step of Newton where f is smooth (alpha <= 2), which ends on the exact threshold
-// of the support that was found. Where f is steep (alpha > 2) a weight at the edge of the support is a root of 1e-10 or
-// less, which a sum with the s of the largest score cannot hold: scores are then counted from a pivot next to the edge
-// instead, the smallest score at which s = 0 gives less than 1. top-k: the k-th largest score, bit by bit, then softmax
-// over what is left; with SCORES the k entries keep their scores.
+// entmax: the sum of weights rises with the weight of the largest score, from at most 1 at 1/count to at least 1 at 1
+// (Peters et al. 2019): halvings of its logarithm, and where weights are polynomials (alpha 1.5 and 2) one step of Newton,
+// which ends on the exact threshold of the support that was found. Where weights are steep (alpha > 2) one at the edge of
+// the support is a root of 1e-10 or less, which a sum with the s of the largest score cannot hold: scores are then counted
+// from a pivot next to the edge instead, the smallest score such that those above it, if it weighs nothing, sum to less
+// than 1. top-k: the k-th largest score, bit by bit, then softmax over what is left; with SCORES the k entries keep their
+// scores.
 
 const LANES: u32 = 256u;
 const TOP: u32 = 0u;
 const SCORES: u32 = 0u;
 const SEARCH: u32 = 8u;
 const HALVINGS: u32 = 34u;
-// The smallest ln s of a normal f32.
+// The logarithm of the smallest weight that a normal f32 holds.
 const LOWEST: f32 = -87.0;
 
 struct Params {
@@ -43,15 +44,24 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> list: array<vec2<u32>>;
 @group(0) @binding(5) var<storage, read_write> records: array<Record>;
 
-fn total_at(local: u32, first: u32, count: u32, maximum: f32, s: f32, exponent: f32) -> f32 {
+fn total_at(local: u32, first: u32, count: u32, from_score: f32, s: f32, log_weight: f32) -> f32 {
     var total = 0.0;
     for (var i = local; i < count; i += LANES) {
-        let root = entmax_root(score_at(first + i) - maximum, s);
-        if (root > 0.0) {
-            total += power(root, exponent);
-        }
+        total += entmax_weight(score_at(first + i) - from_score, s, log_weight);
     }
     return sum_of(local, total);
+}
+
+// How fast the sum of polynomial weights rises with s.
+fn slope_at(local: u32, first: u32, count: u32, maximum: f32, s: f32) -> f32 {
+    var slope = 0.0;
+    for (var i = local; i < count; i += LANES) {
+        let root = params.gain * (score_at(first + i) - maximum) + s;
+        if (root > 0.0) {
+            slope += select(2.0 * root, 1.0, params.exponent == 1.0);
+        }
+    }
+    return sum_of(local, slope);
 }
 
 @compute @workgroup_size(LANES)
@@ -74,6 +84,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     }
 
     var s = 1.0;
+    var log_weight = 0.0;
     var pivot = maximum;
     var floor = 0u;
     var ties = 0u;
@@ -81,14 +92,14 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         floor = kth_key(local, first, count);
         ties = ties_for(local, first, count, floor);
     } else if (count > 1u) {
-        var low = -params.gain * log(f32(count));
+        var low = -log(f32(count));
         if (params.exponent < 1.0) {
             low = LOWEST;
             var below = key_of(maximum - params.margin);
             var above = key_of(maximum);
             for (var i = 0u; i < 32u; i += 1u) {
                 let middle = below + (above - below) / 2u;
-                if (total_at(local, first, count, score_of(middle), 0.0, params.exponent) >= 1.0) {
+                if (total_at(local, first, count, score_of(middle), 0.0, NO_LOG) >= 1.0) {
                     below = middle;
                 } else {
                     above = middle;
@@ -99,16 +110,17 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         var high = 0.0;
         for (var i = 0u; i < HALVINGS; i += 1u) {
             let middle = 0.5 * (low + high);
-            if (total_at(local, first, count, pivot, exp(middle), params.exponent) >= 1.0) {
+            if (total_at(local, first, count, pivot, exp(params.gain * middle), middle) >= 1.0) {
                 high = middle;
             } else {
                 low = middle;
             }
         }
-        s = exp(high);
-        if (params.exponent >= 1.0) {
-            let slope = params.exponent * total_at(local, first, count, pivot, s, params.exponent - 1.0);
-            let excess = total_at(local, first, count, pivot, s, params.exponent) - 1.0;
+        log_weight = high;
+        s = exp(params.gain * high);
+        if (params.exponent == 1.0 || params.exponent == 2.0) {
+            let slope = slope_at(local, first, count, pivot, s);
+            let excess = total_at(local, first, count, pivot, s, log_weight) - 1.0;
             s = max(s - excess / slope, 0.5 * s);
         }
     }
@@ -135,7 +147,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
             }
             ties_left -= min(ties_left, tie.total);
         } else if (i < count) {
-            weight = entmax_weight(z - pivot, s);
+            weight = entmax_weight(z - pivot, s, log_weight);
             stays = weight > 0.0;
         }
         let place = place_of(local, stays);
@@ -149,7 +161,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     sum = sum_of(local, sum);
     if (local == 0u) {
         heads[query].count = kept;
-        records[query] = Record(pivot, s, sum, floor, ties, 0u, 0u, 0u);
+        records[query] = Record(pivot, s, sum, floor, ties, log_weight, 0u, 0u);
         flags[query] &= ~SEARCH;
     }
 }

@@ -27,13 +27,13 @@ struct Params {
 }
 
 // Sums over the patterns so far, w being the unnormalised weight: how many have one, sum w, sum w ln w, sum w (z - max),
-// sum w^alpha, the largest w, and of ties how many have been given weight.
+// sum w (1 - w^gain) / gain, the largest w, and of ties how many have been given weight.
 struct Tally {
     support: u32,
     sum: f32,
     log_sum: f32,
     score_sum: f32,
-    power_sum: f32,
+    entropy_sum: f32,
     ties: u32,
     largest: f32,
     padding_0: u32,
@@ -45,6 +45,23 @@ struct Tally {
 @group(0) @binding(3) var<storage, read_write> scores: array<f32>;
 @group(0) @binding(4) var<storage, read_write> tallies: array<Tally>;
 @group(0) @binding(5) var<storage, read_write> stats: array<vec2<f32>>;
+
+// (1 - w^gain) / gain, which is -log w at alpha = 1.
+fn loss_of(weight: f32, difference: f32, record: Record) -> f32 {
+    if (params.exponent == 1.0) {
+        return 1.0 - weight;
+    }
+    if (params.exponent == 2.0) {
+        return 2.0 * (1.0 - sqrt(weight));
+    }
+    let log_power = params.gain * entmax_log(difference, record.s, record.log_weight);
+    var loss = 1.0 - exp(log_power);
+    if (log_power > -0.1) {
+        let series = 1.0 / 6.0 + log_power * (1.0 / 24.0 + log_power * (1.0 / 120.0 + log_power / 720.0));
+        loss = -log_power * (1.0 + log_power * (0.5 + log_power * series));
+    }
+    return loss * params.exponent;
+}
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_index) local: u32) {
@@ -66,7 +83,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     var sum = 0.0;
     var log_sum = 0.0;
     var score_sum = 0.0;
-    var power_sum = 0.0;
+    var entropy_sum = 0.0;
     var largest = 0.0;
     for (var base = 0u; base < params.rows; base += LANES) {
         let t = base + local;
@@ -76,10 +93,8 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         }
         let difference = z - record.maximum;
         var weight = 0.0;
-        var root = 0.0;
         if (RULE == ENTMAX) {
-            root = select(0.0, entmax_root(difference, record.s), counts(z));
-            weight = power(root, params.exponent);
+            weight = select(0.0, entmax_weight(difference, record.s, record.log_weight), counts(z));
         } else if (RULE == TOP) {
             let key = key_of(z);
             let tied = counts(z) && key == record.floor;
@@ -96,7 +111,9 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
             log_sum += weight * log(weight);
             score_sum += weight * difference;
             largest = max(largest, weight);
-            power_sum += weight * root;
+            if (RULE == ENTMAX) {
+                entropy_sum += weight * loss_of(weight, difference, record);
+            }
         } else {
             weight = 0.0;
         }
@@ -109,7 +126,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     sum = sum_of(local, sum);
     log_sum = sum_of(local, log_sum);
     score_sum = sum_of(local, score_sum);
-    power_sum = sum_of(local, power_sum);
+    entropy_sum = sum_of(local, entropy_sum);
     largest = maximum_of(local, largest);
     for (var split = local; split < params.splits; split += LANES) {
         stats[slot * params.splits + split] = vec2<f32>(0.0, select(0.0, sum, split == 0u));
@@ -120,7 +137,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
             before.sum + sum,
             before.log_sum + log_sum,
             before.score_sum + score_sum,
-            before.power_sum + power_sum,
+            before.entropy_sum + entropy_sum,
             ties,
             max(before.largest, largest),
             0u,

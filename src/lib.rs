@@ -62,7 +62,7 @@ pub use pending::Pending;
 pub use retrieval::{
     DEFAULT_TOLERANCE, FixedPoint, MAX_TOP, Retrieval, RetrieveOptions, Statistics, Status, Stop, Top, WeightsOf,
 };
-pub use rule::{Rule, Separation, Similarity};
+pub use rule::{MAX_ALPHA, Rule, Separation, Similarity};
 #[cfg(feature = "files")]
 pub use store::files;
 pub use store::{Pattern, PatternId, PatternIds, Precision};

@@ -2,6 +2,9 @@
 
 use crate::error::{Error, Result};
 
+/// The largest `alpha` of [`Separation::Entmax`]: weights are within their bounds up to here.
+pub const MAX_ALPHA: f32 = 1e6;
+
 /// How a state `x` is compared with a stored key `k`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Similarity {
@@ -28,7 +31,7 @@ pub enum Separation {
     Sparsemax,
     /// `[(alpha-1) z - tau]_+ ^ (1/(alpha-1))` (Peters et al. 2019), `alpha > 1`.
     Entmax {
-        /// The exponent of the Tsallis entropy, above 1; at 1 the rule would be softmax.
+        /// The exponent of the Tsallis entropy, above 1 and at most [`MAX_ALPHA`]; at 1 the rule would be softmax.
         alpha: f32,
     },
     /// Softmax over the `k` largest scores, zero elsewhere; ties keep the smaller index.
@@ -95,7 +98,7 @@ impl Rule {
         Err(Error::Unsupported { operation, what })
     }
 
-    /// Refuses a `beta` that is not finite, an `alpha` that is not above 1, and `k = 0`.
+    /// Refuses a `beta` that is not finite, an `alpha` that is not above 1 and at most [`MAX_ALPHA`], and `k = 0`.
     pub fn validate(&self) -> Result<()> {
         let refuse = |parameter, expected, got: String| {
             Err(Error::Parameter { operation: "Rule::validate", parameter, expected, got })
@@ -104,8 +107,8 @@ impl Rule {
             return refuse("beta", "finite", self.beta.to_string());
         }
         match self.separation {
-            Separation::Entmax { alpha } if !(alpha > 1.0 && alpha.is_finite()) => {
-                refuse("alpha", "finite and above 1 (softmax is the limit at 1)", alpha.to_string())
+            Separation::Entmax { alpha } if !(alpha > 1.0 && alpha <= MAX_ALPHA) => {
+                refuse("alpha", "above 1 (softmax is the limit at 1) and at most 1e6", alpha.to_string())
             }
             Separation::TopK { k: 0 } => refuse("k", "at least 1", "0".into()),
             _ => Ok(()),
@@ -125,7 +128,7 @@ mod tests {
         for beta in [0.0, -3.0, 1e30] {
             assert!(Rule::softmax(beta).validate().is_ok());
         }
-        for alpha in [1.0, 0.5, -1.0, f32::NAN, f32::INFINITY] {
+        for alpha in [1.0, 0.5, -1.0, 1.1e6, f32::NAN, f32::INFINITY] {
             let rule = Rule::new(Similarity::Dot, Separation::Entmax { alpha }, 1.0);
             let message = rule.validate().unwrap_err().to_string();
             assert!(message.contains("alpha") && message.contains("above 1"), "{message}");

@@ -154,7 +154,7 @@ fn iteration_counts_know_every_loop() {
         ("sift", 9),
         ("similarity", 7),
         ("stream", 24),
-        ("threshold", 4),
+        ("threshold", 5),
         ("weigh", 2),
     ];
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");

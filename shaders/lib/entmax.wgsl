@@ -1,37 +1,56 @@
-// Unnormalised entmax weights. With t = (alpha-1)(z - max) <= 0 and s = -tau in (0, 1], a pattern weighs
-// (t + s)^(1/(alpha-1)) where that is above 0. For kernels whose params have gain = alpha - 1, margin = 1 / gain and
-// exponent = 1 / gain.
+// Unnormalised entmax weights. A score z weighs (gain (z - from) + s)^exponent where that base is above 0. `from` is the
+// largest score, or for steep entmax (alpha > 2) the pivot of `threshold`; a score that equals it weighs e^log_weight, and
+// s = e^(gain log_weight). All but the two rules whose weights are polynomials work with the logarithm: near alpha = 1 the
+// base would lose the scores, beyond alpha = 2 it would lose the weights. For kernels whose params have gain = alpha - 1,
+// margin = 1 / gain and exponent = 1 / gain.
 
-// t + s where that is above 0, else 0; `difference` is z - max. Beyond the margin t is below -1 and no weight is left,
-// whatever the product of gain and margin rounds to.
-fn entmax_root(difference: f32, s: f32) -> f32 {
+// The logarithm of no weight.
+const NO_LOG: f32 = -1.0e30;
+
+// The weight of a score that is `difference` above `from`. Beyond the margin no weight is left, whatever the product of
+// gain and margin rounds to.
+fn entmax_weight(difference: f32, s: f32, log_weight: f32) -> f32 {
     if (difference <= -params.margin) {
         return 0.0;
     }
-    return max(params.gain * difference + s, 0.0);
+    if (params.exponent == 1.0) {
+        return max(difference + s, 0.0);
+    }
+    if (params.exponent == 2.0) {
+        let root = max(params.gain * difference + s, 0.0);
+        return root * root;
+    }
+    return exp(entmax_log(difference, s, log_weight));
 }
 
-fn entmax_weight(difference: f32, s: f32) -> f32 {
-    return power(entmax_root(difference, s), params.exponent);
+// The logarithm of the weight, for rules other than the two polynomials.
+fn entmax_log(difference: f32, s: f32, log_weight: f32) -> f32 {
+    let above = params.gain * difference;
+    if (params.exponent > 1.0) {
+        let share = above / s;
+        if (share <= -1.0) {
+            return NO_LOG;
+        }
+        return log_weight + params.exponent * log_1p(share);
+    }
+    if (above <= 0.0) {
+        return select(log_weight, NO_LOG, difference < 0.0);
+    }
+    // (above + s)^exponent, of which the larger is taken out.
+    let log_above = params.exponent * log(above);
+    let high = max(log_above, log_weight);
+    let low = min(log_above, log_weight);
+    return high + params.exponent * log_1p(exp(params.gain * (low - high)));
 }
 
-// x^exponent for 0 <= x <= 1. The built-in goes through log2, whose absolute error a large exponent (alpha near 1)
-// multiplies; near 1 the series of atanh keeps the logarithm's relative error small instead.
-fn power(x: f32, exponent: f32) -> f32 {
-    if (x <= 0.0) {
-        return 0.0;
+// log(1 + x) for x > -1. The built-in logarithm has an absolute error near 1, which a large exponent multiplies; the
+// series of atanh keeps the relative error small.
+fn log_1p(x: f32) -> f32 {
+    if (abs(x) >= 0.5) {
+        return log(1.0 + x);
     }
-    if (exponent == 1.0) {
-        return x;
-    }
-    if (exponent == 2.0) {
-        return x * x;
-    }
-    if (x < 0.5) {
-        return pow(x, exponent);
-    }
-    let y = (x - 1.0) / (x + 1.0);
+    let y = x / (2.0 + x);
     let q = y * y;
-    let series = 1.0 + q * (1.0 / 3.0 + q * (0.2 + q * (1.0 / 7.0 + q * (1.0 / 9.0 + q * (1.0 / 11.0)))));
-    return exp(exponent * 2.0 * y * series);
+    let tail = 1.0 / 7.0 + q * (1.0 / 9.0 + q * (1.0 / 11.0 + q * (1.0 / 13.0)));
+    return 2.0 * y * (1.0 + q * (1.0 / 3.0 + q * (0.2 + q * tail)));
 }

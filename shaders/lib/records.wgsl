@@ -11,14 +11,14 @@ struct Head {
 
 // How a score becomes a weight: the largest score, or for steep entmax (alpha > 2) the pivot of `threshold`; for entmax s;
 // the sum of unnormalised weights; for top-k the key of the smallest score that has weight, and how many that equal it
-// have.
+// have; for entmax the logarithm of the weight of a score that equals the largest, or the pivot (`lib/entmax`).
 struct Record {
     maximum: f32,
     s: f32,
     sum: f32,
     floor: u32,
     ties: u32,
+    log_weight: f32,
     padding_0: u32,
     padding_1: u32,
-    padding_2: u32,
 }

@@ -18,7 +18,8 @@ impl Plan<'_> {
             (Weigher::Softmax { max, sum }, _) if sum.is_finite() => max + sum.ln(),
             // Nothing left, or a softmax1 so far below zero that the one is all there is.
             (Weigher::Nothing | Weigher::Softmax { .. }, _) => 0.0,
-            (weigher @ Weigher::Entmax { alpha, .. }, _) => {
+            (weigher @ Weigher::Entmax { threshold, .. }, _) => {
+                let alpha = threshold.alpha();
                 // <p, z> + H(p), H(p) = sum (p - p^alpha) / (alpha (alpha-1)).
                 let term = |score: f64, index: usize| {
                     let p = weigher.weight((score, index));

@@ -369,10 +369,10 @@ impl<'a> Plan<'a> {
         if !matches!(self.separation, Separation::Sparsemax | Separation::Entmax { .. }) {
             return;
         }
-        if let Weigher::Entmax { max, s, alpha, .. } = Weigher::solve(self.separation, entries) {
+        if let Weigher::Entmax { threshold, .. } = Weigher::solve(self.separation, entries) {
             // Room for the rounding of the threshold itself.
-            let margin = (alpha - 1.0) * slack + 1e-9;
-            entries.retain(|entry| entmax::below(max, alpha, entry.0) < s + margin);
+            let margin = (threshold.alpha() - 1.0) * slack + 1e-9;
+            entries.retain(|entry| threshold.gap(entry.0) > -margin);
         }
     }
 
@@ -737,7 +737,8 @@ mod tests {
     #[test]
     fn passes_weigh_as_lists_do() {
         let (dim, patterns) = (6, 900);
-        for separation in SEPARATIONS {
+        let steep = [2.5, 6.0, 20.0, 1000.0, 1e6].map(|alpha| Separation::Entmax { alpha });
+        for separation in SEPARATIONS.into_iter().chain(steep) {
             let engine = engine(dim, patterns, Precision::F32, Rule::new(Similarity::Dot, separation, 0.7));
             let options = RetrieveOptions::default();
             let plan = Plan::new(engine.walk(&options, None), 1);

@@ -239,13 +239,14 @@ struct Weights {
     kind: Kind,
     maximum: f64,
     s: f64,
+    log_weight: f64,
     /// What unnormalised weights are divided by.
     total: f64,
     support: u32,
     sum: f64,
     log_sum: f64,
     score_sum: f64,
-    power_sum: f64,
+    entropy_sum: f64,
     largest: f64,
 }
 
@@ -258,12 +259,13 @@ impl Weights {
             kind,
             maximum: float(record[0]),
             s: float(record[1]),
+            log_weight: float(record[5]),
             total: if let Kind::Softmax { .. } = kind { float(record[2]) } else { sum },
             support: tally[0],
             sum,
             log_sum: float(tally[2]),
             score_sum: float(tally[3]),
-            power_sum: float(tally[4]),
+            entropy_sum: float(tally[4]),
             largest: float(tally[6]),
         }
     }
@@ -273,11 +275,35 @@ impl Weights {
         let difference = score - self.maximum;
         let weight = match self.kind {
             Kind::Softmax { .. } => difference.exp(),
-            Kind::Entmax { gain } => (f64::from(gain) * difference + self.s).max(0.0).powf(1.0 / f64::from(gain)),
+            Kind::Entmax { gain } => self.entmax(f64::from(gain), difference),
             Kind::Top { k } if rank < k as usize => difference.exp(),
             Kind::Top { .. } => 0.0,
         };
         weight / self.total
+    }
+
+    /// The unnormalised weight of a score that is `difference` above the record's: `shaders/lib/entmax.wgsl`.
+    fn entmax(&self, gain: f64, difference: f64) -> f64 {
+        let above = gain * difference;
+        if gain == 1.0 || gain == 0.5 {
+            return (above + self.s).max(0.0).powf(1.0 / gain);
+        }
+        let log = if gain < 1.0 {
+            let share = above / self.s;
+            if share <= -1.0 {
+                return 0.0;
+            }
+            self.log_weight + share.ln_1p() / gain
+        } else if above > 0.0 {
+            let log_above = above.ln() / gain;
+            let (high, low) = (log_above.max(self.log_weight), log_above.min(self.log_weight));
+            high + (gain * (low - high)).exp().ln_1p() / gain
+        } else if above < 0.0 {
+            return 0.0;
+        } else {
+            self.log_weight
+        };
+        log.exp()
     }
 
     fn statistics(&self, patterns: usize) -> Statistics {
@@ -316,7 +342,10 @@ impl Weights {
             (Kind::Entmax { gain }, _) => {
                 let alpha = 1.0 + f64::from(gain);
                 let mean = self.maximum + self.score_sum / self.total;
-                let entropy = (1.0 - self.power_sum / self.total.powf(alpha)) / (alpha * (alpha - 1.0));
+                let gain = f64::from(gain);
+                // (1 - sum p^alpha) / (alpha gain) for p = w / total.
+                let log = -gain * self.total.ln();
+                let entropy = (-log.exp_m1() / gain + log.exp() * self.entropy_sum / self.total) / alpha;
                 (mean + entropy, 0.0)
             }
             _ => (self.maximum + self.total.ln(), patterns.ln() / beta),

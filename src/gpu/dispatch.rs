@@ -376,9 +376,9 @@ impl Task {
         stage: u32,
         slot: u32,
     ) -> Result<()> {
-        let (gain, margin, _) = entmax(kind);
-        // s is at least N^(1-alpha), and the logarithm of a normal f32. Beside a pivot it may be as small as any.
-        let lowest = if kind.is_steep() { -87.0 } else { (-gain * (self.shape.patterns as f32).ln()).max(-87.0) };
+        let (_, margin, _) = entmax(kind);
+        // The largest weight is at least 1/N; that of a pivot may be as small as any that an f32 holds.
+        let lowest = if kind.is_steep() { -87.0 } else { -(self.shape.patterns as f32).ln() };
         let params = refine::Params {
             stage,
             slot,

@@ -106,7 +106,7 @@ pub(crate) enum Kind {
 }
 
 /// Passes of the search over all patterns: each divides the bracket by one more than the trials. For entmax the bracket is
-/// at most 88 wide (`ln s` of an `f32`) and ends below 1e-7; for top-k it holds all keys and ends with one.
+/// at most 88 wide (logarithms of an `f32`) and ends below 1e-7; for top-k it holds all keys and ends with one.
 const ENTMAX_PASSES: u32 = 10;
 const TOP_PASSES: u32 = 12;
 

@@ -43,25 +43,51 @@ fn softmax(scores: &[f64]) -> Vec<f64> {
     exponentials.iter().map(|e| e / sum).collect()
 }
 
-/// `[(alpha-1) z - tau]_+ ^ (1/(alpha-1))` with tau by bisection (Blondel et al. 2019): the weights' sum falls from at
-/// least 1 at `tau = max - 1` to 0 at `tau = max`, so 200 halvings leave nothing of the bracket.
+/// `p_i = [(alpha-1) z_i - tau]_+ ^ (1/(alpha-1))` with weights that sum to 1 (Peters et al. 2019). The unknown is not
+/// `tau` but the smallest weight `p` of the support, which belongs to the score `z`:
+///
+/// ```text
+/// p_i = ((alpha-1) (z_i - z) + p^(alpha-1)) ^ (1/(alpha-1))
+/// ```
+///
+/// Its sum rises with `p`, and in logarithms it is well conditioned for every alpha: under a large alpha
+/// `p^(alpha-1)` vanishes beside any `tau` although `p` does not.
 fn entmax(scores: &[f64], alpha: f64) -> Vec<f64> {
-    let t: Vec<f64> = scores.iter().map(|z| (alpha - 1.0) * z).collect();
-    let max = t.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let weight = |t: f64, tau: f64| (t - max - tau).max(0.0).powf(1.0 / (alpha - 1.0));
-    let (mut low, mut high) = (-1.0, 0.0);
+    let gain = alpha - 1.0;
+    let mut falling: Vec<f64> = scores.iter().copied().filter(|z| *z > f64::NEG_INFINITY).collect();
+    falling.sort_by(|a, b| b.total_cmp(a));
+    // A score has weight where those above it, with no weight left for itself, sum to less than 1.
+    let sum_above = |least: f64| -> f64 {
+        falling.iter().take_while(|z| **z > least).map(|z| (gain * (z - least)).powf(1.0 / gain)).sum()
+    };
+    let support = falling.partition_point(|least| sum_above(*least) < 1.0);
+    let least = falling[support - 1];
+    // The logarithm of `p^(alpha-1)`, by bisection: weights below e^-745 are zero in `f64`.
+    let weight = |z: f64, log: f64| (log_of_sum(gain * (z - least), log) / gain).exp();
+    let (mut low, mut high) = (-745.0 * gain.max(1.0), 0.0);
     for _ in 0..200 {
         let middle = 0.5 * (low + high);
-        let sum: f64 = t.iter().map(|&t| weight(t, middle)).sum();
+        let sum: f64 = falling[..support].iter().map(|z| weight(*z, middle)).sum();
         if sum >= 1.0 {
-            low = middle;
-        } else {
             high = middle;
+        } else {
+            low = middle;
         }
     }
-    let weights: Vec<f64> = t.iter().map(|&t| weight(t, low)).collect();
+    let weights: Vec<f64> = scores.iter().map(|z| if *z >= least { weight(*z, high) } else { 0.0 }).collect();
     let sum: f64 = weights.iter().sum();
     weights.iter().map(|p| p / sum).collect()
+}
+
+/// `ln(x + e^y)` for `x >= 0`.
+fn log_of_sum(x: f64, y: f64) -> f64 {
+    if x == 0.0 {
+        y
+    } else if x.ln() < y {
+        y + (x * (-y).exp()).ln_1p()
+    } else {
+        x.ln() + (y.exp() / x).ln_1p()
+    }
 }
 
 #[cfg(test)]

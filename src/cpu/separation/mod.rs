@@ -7,6 +7,7 @@ pub(super) mod softmax;
 pub(super) mod topk;
 
 use crate::rule::Separation;
+use entmax::Threshold;
 
 /// A score and the pattern that it belongs to.
 pub(super) type Entry = (f64, usize);
@@ -23,8 +24,8 @@ pub(super) enum Weigher {
     Nothing,
     /// `exp(z - max) / sum`.
     Softmax { max: f64, sum: f64 },
-    /// `[s - (max - (alpha-1) z)]_+ ^ (1/(alpha-1)) / sum`, where `max` is the largest `(alpha-1) z`.
-    Entmax { max: f64, s: f64, alpha: f64, sum: f64 },
+    /// The weight that the threshold leaves of a score, over `sum`.
+    Entmax { threshold: Threshold, sum: f64 },
     /// Softmax over the entries up to `last` in order of preference.
     TopK { last: Entry, max: f64, sum: f64 },
 }
@@ -62,9 +63,7 @@ impl Weigher {
         match *self {
             Self::Nothing => 0.0,
             Self::Softmax { max, sum } => (entry.0 - max).exp() / sum,
-            Self::Entmax { max, s, alpha, sum } => {
-                entmax::raw(s - entmax::below(max, alpha, entry.0), entmax::power(alpha)) / sum
-            }
+            Self::Entmax { threshold, sum } => threshold.weight(entry.0) / sum,
             Self::TopK { last, max, sum } => {
                 if preferred(&entry, &last).is_le() {
                     (entry.0 - max).exp() / sum

@@ -1,6 +1,7 @@
 //! Separations solved by passes over all patterns, where a list of those that can have weight would be too long: the
 //! same answers, in memory that does not depend on the number of patterns.
 
+use super::entmax::{Sums, Threshold};
 use super::{Weigher, entmax, softmax, topk};
 use crate::cpu::similarity::Query;
 use crate::cpu::walk::Walk;
@@ -35,7 +36,7 @@ fn exponentials(walk: &Walk<'_>, query: &Query, plus_one: bool) -> Weigher {
 }
 
 fn threshold(walk: &Walk<'_>, query: &Query, alpha: f64) -> Weigher {
-    let q = entmax::power(alpha);
+    let gain = alpha - 1.0;
     let (max, count) = walk
         .pass(
             query,
@@ -51,32 +52,78 @@ fn threshold(walk: &Walk<'_>, query: &Query, alpha: f64) -> Weigher {
     if count == 0 {
         return Weigher::Nothing;
     }
-    let max = (alpha - 1.0) * max;
-    let s = entmax::root(alpha, count, |s| {
+    let evaluate = |threshold: Threshold| {
         let splits = walk.pass(
             query,
             false,
-            |_| entmax::Sums::default(),
+            |_| Sums::default(),
             |sums, pattern| {
-                sums.add(s - entmax::below(max, alpha, pattern.score), q);
+                sums.merge(&threshold.slope(pattern.score));
             },
         );
-        let mut total = entmax::Sums::default();
+        let mut total = Sums::default();
         for sums in &splits {
             total.merge(sums);
         }
         total
-    });
-    let unnormalised = Weigher::Entmax { max, s, alpha, sum: 1.0 };
-    let sums = walk.pass(
+    };
+    let threshold = if gain <= 1.0 {
+        entmax::from_largest(gain, max, count, evaluate)
+    } else {
+        let edge = edge(walk, query, gain, max);
+        // The scores above the smallest of the support, that one, and how many share it.
+        let splits = walk.pass(
+            query,
+            false,
+            |_| (f64::INFINITY, 0usize),
+            |(least, ties), pattern| {
+                if pattern.score >= edge && pattern.score < *least {
+                    (*least, *ties) = (pattern.score, 0);
+                }
+                *ties += usize::from(pattern.score == *least);
+            },
+        );
+        let least = splits.iter().fold(max, |least, (of_split, _)| least.min(*of_split));
+        let ties = splits.iter().filter(|(of_split, _)| *of_split == least).map(|(_, ties)| ties).sum();
+        entmax::from_smallest(gain, least, ties, sums_above(walk, query, gain, &[least])[0], evaluate)
+    };
+    let sums = walk.pass(query, false, |_| 0.0, |sum, pattern| *sum += threshold.weight(pattern.score));
+    Weigher::Entmax { threshold, sum: sums.iter().sum() }
+}
+
+/// For each of some numbers, what the scores above it would weigh if it were the threshold.
+fn sums_above(walk: &Walk<'_>, query: &Query, gain: f64, numbers: &[f64]) -> Vec<f64> {
+    let splits = walk.pass(
         query,
         false,
-        |_| 0.0,
-        |sum, pattern| {
-            *sum += unnormalised.weight((pattern.score, pattern.index));
+        |_| vec![0.0; numbers.len()],
+        |sums, pattern| {
+            for (sum, number) in sums.iter_mut().zip(numbers) {
+                *sum += entmax::above(gain, *number, pattern.score);
+            }
         },
     );
-    Weigher::Entmax { max, s, alpha, sum: sums.iter().sum() }
+    (0..numbers.len()).map(|i| splits.iter().map(|sums| sums[i]).sum()).collect()
+}
+
+/// The smallest number at which the scores above it sum to less than 1: scores from there on have weight. The numbers
+/// within `1/gain` of the largest score are divided again and again, evenly in the order of `f64`.
+fn edge(walk: &Walk<'_>, query: &Query, gain: f64, max: f64) -> f64 {
+    const TRIALS: u64 = 15;
+    let (mut low, mut high) = (topk::ordered(max - 1.0 / gain), topk::ordered(max));
+    while low + 1 < high {
+        let step = ((high - low) / (TRIALS + 1)).max(1);
+        let numbers: Vec<u64> = (1..=TRIALS).map(|i| low + i * step).take_while(|number| *number < high).collect();
+        let trials: Vec<f64> = numbers.iter().map(|number| topk::score(*number)).collect();
+        for (number, sum) in numbers.into_iter().zip(sums_above(walk, query, gain, &trials)) {
+            if sum < 1.0 {
+                high = number;
+                break;
+            }
+            low = number;
+        }
+    }
+    topk::score(high)
 }
 
 /// Finds the `k`-th largest score digit by digit, then the last of its ties that is still among the `k`.

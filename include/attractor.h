@@ -159,6 +159,10 @@ enum attractor_status
    * The query has a NaN or an infinity; calls from C refuse it before it comes to that.
    */
   ATTRACTOR_STATUS_NOT_FINITE = 2,
+  /**
+   * The query has a coordinate beyond the range in which the device computes right answers.
+   */
+  ATTRACTOR_STATUS_OUT_OF_RANGE = 3,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

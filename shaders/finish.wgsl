@@ -10,6 +10,7 @@ const CLAMP: u32 = 0u;
 const NOT_FINITE: u32 = 1u;
 const NOTHING_LEFT: u32 = 2u;
 const STOPPED: u32 = 4u;
+const OUT_OF_RANGE: u32 = 16u;
 
 struct Params {
     base: vec4<u32>,
@@ -47,7 +48,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         return;
     }
     let query = query_at(slot);
-    let before = flags[query] & NOT_FINITE;
+    let before = flags[query] & (NOT_FINITE | OUT_OF_RANGE);
     let stats = running_stats[2u * slot + params.slot];
     var status = before;
     if (!(stats.y > 0.0)) {

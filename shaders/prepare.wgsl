@@ -1,8 +1,11 @@
 //! use lib/grid
-// Brings a caller's query rows into the padded rows of the workspace and looks for values that are not finite.
+// Brings a caller's query rows into the padded rows of the workspace, with zeros for values that are not finite or beyond
+// the range of right answers, and flags their queries.
 // One workgroup handles one query; one invocation handles every WORKGROUP-th vector of four columns.
 
 const WORKGROUP: u32 = 64u;
+const NOT_FINITE: u32 = 1u;
+const OUT_OF_RANGE: u32 = 16u;
 
 struct Params {
     base: vec4<u32>,
@@ -12,8 +15,8 @@ struct Params {
     source_first: u32,
     source_stride: u32,
     width: u32,
+    limit: f32,
     padding_0: u32,
-    padding_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -21,7 +24,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> state: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> flags: array<u32>;
 
-var<workgroup> not_finite: array<u32, WORKGROUP>;
+var<workgroup> found_by: array<u32, WORKGROUP>;
 
 // The exponent bits of the raw load: float comparisons cannot be trusted to see NaN.
 fn load(query: u32, column: u32) -> u32 {
@@ -31,8 +34,13 @@ fn load(query: u32, column: u32) -> u32 {
     return source[params.source_first + query * params.source_stride + column];
 }
 
-fn is_finite(bits: u32) -> bool {
-    return (bits & 0x7f800000u) != 0x7f800000u;
+// Which flag a value gives its query. Magnitudes order as their bits do.
+fn flag_of(bits: u32) -> u32 {
+    let magnitude = bits & 0x7fffffffu;
+    if (magnitude >= 0x7f800000u) {
+        return NOT_FINITE;
+    }
+    return select(0u, OUT_OF_RANGE, magnitude > bitcast<u32>(params.limit));
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -53,20 +61,16 @@ fn main(
             load(query, 4u * v + 2u),
             load(query, 4u * v + 3u),
         );
-        let finite = is_finite(bits.x) && is_finite(bits.y) && is_finite(bits.z) && is_finite(bits.w);
-        if (finite) {
-            state[query * params.vectors + v] = bitcast<vec4<f32>>(bits);
-        } else {
-            state[query * params.vectors + v] = vec4<f32>(0.0);
-            found = 1u;
-        }
+        let flags_of = flag_of(bits.x) | flag_of(bits.y) | flag_of(bits.z) | flag_of(bits.w);
+        state[query * params.vectors + v] = select(vec4<f32>(0.0), bitcast<vec4<f32>>(bits), flags_of == 0u);
+        found |= flags_of;
     }
-    not_finite[local] = found;
+    found_by[local] = found;
     workgroupBarrier();
     if (local == 0u) {
         var any = 0u;
         for (var i = 0u; i < WORKGROUP; i += 1u) {
-            any |= not_finite[i];
+            any |= found_by[i];
         }
         flags[query] = any;
     }

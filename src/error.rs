@@ -160,24 +160,28 @@ const TOGETHER: usize = 1024;
 /// Floats that are not worth a second thread.
 const ALONE: usize = 1 << 16;
 
+/// Whether no value is NaN or infinite.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "vector code where the caller is")]
+pub(crate) fn all_finite(values: &[f32]) -> bool {
+    // A finite number times zero is a zero, and everything else is NaN, in every lane of a vector.
+    let mut lanes = [0.0f32; 16];
+    let (whole, rest) = values.as_chunks::<16>();
+    for values in whole {
+        for (lane, value) in lanes.iter_mut().zip(values) {
+            *lane += value * 0.0;
+        }
+    }
+    lanes.iter().chain(rest).all(|v| v.is_finite())
+}
+
 /// Refuses `values` (row-major, `columns` wide) if any is NaN or infinite, naming the first.
 pub(crate) fn check_finite(operation: &'static str, what: &'static str, values: &[f32], columns: usize) -> Result<()> {
-    // A finite number times zero is a zero, and everything else is NaN, in every lane of a vector.
-    let sound = |part: &[f32]| {
-        let mut lanes = [0.0f32; 16];
-        let (whole, rest) = part.as_chunks::<16>();
-        for values in whole {
-            for (lane, value) in lanes.iter_mut().zip(values) {
-                *lane += value * 0.0;
-            }
-        }
-        lanes.iter().chain(rest).all(|v| v.is_finite())
-    };
-    if values.len() > ALONE && values.par_chunks(ALONE).all(sound) {
+    if values.len() > ALONE && values.par_chunks(ALONE).all(all_finite) {
         return Ok(());
     }
     for (i, part) in values.chunks(TOGETHER).enumerate() {
-        if sound(part) {
+        if all_finite(part) {
             continue;
         }
         for (j, value) in part.iter().copied().enumerate() {

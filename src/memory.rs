@@ -164,6 +164,23 @@ impl MemoryOptions {
 /// assert!(recalled.output[3] < -0.99);
 /// # Ok::<(), attractor::Error>(())
 /// ```
+///
+/// # Range
+///
+/// The CPU engine gives right answers for all finite patterns and queries. A GPU computes in `f32`, and a retrieval that
+/// could leave it is refused with [`Error::Range`], which names the row and the limit. With `X` the largest norm of a query
+/// or a later state, `K` that of a key, `B` the largest bias and `V` the largest coordinate of `n` rows that are summed, a
+/// GPU answers where
+///
+/// ```text
+/// sums        X K (dot), X and K (cosine), (X + K)^2 (euclidean), sqrt(d) (X + K) (manhattan)   at most 1e37
+/// scores      |beta| similarity + B                                                            at most 1e37
+/// n V         all N patterns (softmax), k (top-k), 2 (sparsemax, entmax)                       at most 1e38
+/// |beta|      at most 8e32 / (d + sqrt(d) (X + K)), 8e20 / (d + sqrt(d)) (cosine)
+/// ```
+///
+/// Numbers below 1.2e-38 may count as zero on a GPU. Queries that only the device sees ([`Memory::record`]) get the status
+/// [`OutOfRange`](crate::Status::OutOfRange) instead.
 #[derive(Debug)]
 pub struct Memory {
     device: Device,
@@ -561,6 +578,7 @@ impl Memory {
         let batch = rows(OPERATION, "queries", queries, self.layout.dim)?;
         options.validate(OPERATION, batch, self.positions())?;
         check_finite(OPERATION, "queries", queries, self.layout.dim)?;
+        self.check_range(OPERATION, queries, &RetrieveOptions::default())?;
         match &self.engine {
             Engine::Cpu(engine) => Ok(engine.partials(queries, options, self.ids.alive())),
             Engine::Gpu(engine) => engine.partials(queries, options, self.ids.alive(), waiting).await,
@@ -696,7 +714,11 @@ impl Memory {
                 operation,
                 why: "the memory lives on the CPU engine, which has no command encoder".into(),
             }),
-            Engine::Gpu(engine) => Ok(engine),
+            Engine::Gpu(engine) => {
+                // The device looks at the queries.
+                engine.check_range(operation, &[], options, self.ids.alive())?;
+                Ok(engine)
+            }
         }
     }
 
@@ -729,7 +751,16 @@ impl Memory {
         if self.is_empty() {
             return Err(Error::Empty { operation: OPERATION });
         }
-        check_finite(OPERATION, "queries", queries, self.layout.dim)
+        check_finite(OPERATION, "queries", queries, self.layout.dim)?;
+        self.check_range(OPERATION, queries, options)
+    }
+
+    /// Refuses finite queries that the engine may not answer right; the CPU engine answers all.
+    fn check_range(&self, operation: &'static str, queries: &[f32], options: &RetrieveOptions) -> Result<()> {
+        match &self.engine {
+            Engine::Cpu(_) => Ok(()),
+            Engine::Gpu(engine) => engine.check_range(operation, queries, options, self.ids.alive()),
+        }
     }
 }
 

@@ -248,6 +248,10 @@ pub enum Status {
     /// state are zero, and reports of weights say nothing. Only of queries in a caller's buffer
     /// ([`Memory::record_answers`](crate::Memory::record_answers)).
     NotFinite,
+    /// The query has a coordinate beyond the range in which the device computes right answers, which depends on the keys,
+    /// the biases and beta: the output and the state are zero, and reports of weights mean nothing. Only of queries in a
+    /// caller's buffer; others are refused with [`Error::Range`](crate::Error::Range), which names the range.
+    OutOfRange,
 }
 
 /// The kinds of fixed point of Ramsauer et al., told from the weights.

@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use attractor::reference::{Problem, project, separate};
 use attractor::{
-    Device, Mask, MemoryOptions, Patterns, Precision, Retrieval, RetrieveOptions, Rule, Separation, Similarity, Status,
-    WeightsOf,
+    Device, Error, Mask, MemoryOptions, Patterns, Precision, Result, Retrieval, RetrieveOptions, Rule, Separation,
+    Similarity, Status, WeightsOf,
 };
 use common::Numbers;
 
@@ -97,13 +97,17 @@ impl Attack {
     }
 
     fn ask(&self, device: &Device) -> Retrieval {
+        self.try_ask(device).unwrap()
+    }
+
+    fn try_ask(&self, device: &Device) -> Result<Retrieval> {
         let mut options = MemoryOptions::new(self.dim, self.rule).precision(self.precision);
         if self.bias.is_some() {
             options = options.bias();
         }
         let mut memory = options.build(device).unwrap();
-        memory.add_patterns(&Patterns { keys: &self.keys, values: None, bias: self.bias.as_deref() }).unwrap();
-        memory.retrieve_with_blocking(&self.queries, &self.options()).unwrap()
+        memory.add_patterns(&Patterns { keys: &self.keys, values: None, bias: self.bias.as_deref() })?;
+        memory.retrieve_with_blocking(&self.queries, &self.options())
     }
 
     /// The keys as they are stored.
@@ -148,7 +152,11 @@ impl Attack {
 
     /// Asks one device. Returns what is wrong, if anything.
     fn judge(&self, device: &Device) -> Vec<String> {
-        let got = self.ask(device);
+        self.find_faults(&self.ask(device))
+    }
+
+    /// What is wrong with an answer, if anything.
+    fn find_faults(&self, got: &Retrieval) -> Vec<String> {
         let n = self.patterns();
         let stored = self.stored();
         let mut wrong = Vec::new();
@@ -351,6 +359,81 @@ fn distances_hold_up_far_from_the_origin() {
         attacks.push(far(Similarity::Euclidean, Separation::Softmax1, 800.0, 1e3, 0.1, dim));
     }
     all_withstand(&attacks);
+}
+
+/// Finite rows whose products, squares, norms or sums leave `f32` at either end.
+fn far_out() -> Vec<Attack> {
+    let mut attacks = Vec::new();
+    let mut add = |similarity, separation, beta: f32, dim: usize, keys: &[f32], queries: &[f32]| {
+        let rule = Rule::new(similarity, separation, beta);
+        attacks.push(Attack::new("far out", rule, dim, keys.to_vec(), queries.to_vec()));
+    };
+    for separation in separations() {
+        let mut plain = |similarity, beta, dim, keys: &[f32], queries: &[f32]| {
+            add(similarity, separation, beta, dim, keys, queries);
+        };
+        // Scores.
+        plain(Similarity::Dot, 1e-38, 1, &[1e20, 2e20], &[1e20]);
+        plain(Similarity::Dot, 1.0, 1, &[1e20, 2e20], &[1e20]);
+        plain(Similarity::Dot, 1e38, 1, &[1e-19, 2e-19, 3e-19], &[1e-19]);
+        plain(Similarity::Dot, 3e38, 2, &[3e38, -3e38, 3e38, 1.0], &[3e38, 3e38]);
+        plain(Similarity::Dot, 0.0, 1, &[3e38, 1e38], &[3e38]);
+        plain(Similarity::Dot, -1e-40, 1, &[1e20, 2e20], &[1e20]);
+        plain(Similarity::Euclidean, 1e-38, 1, &[1e20, 2e20], &[0.0]);
+        plain(Similarity::Euclidean, 1e30, 1, &[1e-16, 2e-16], &[1e-16]);
+        plain(Similarity::Euclidean, 0.0, 1, &[1e20, 2e20], &[0.0]);
+        plain(Similarity::Cosine, 3.0, 2, &[3e38, 3e38, 1.0, 0.5], &[1.0, 1.0]);
+        plain(Similarity::Cosine, 3.0, 2, &[1.0, 1.0, 1.0, 0.5], &[3e38, 3e38]);
+        plain(Similarity::Cosine, 3.0, 2, &[1e-40, 1e-40, 1.0, 0.5], &[1e-42, 1e-43]);
+        plain(Similarity::Manhattan, 1e-38, 2, &[3e38, 3e38, 2e38, 2e38], &[0.0, 0.0]);
+        plain(Similarity::Manhattan, 0.0, 2, &[3e38, 3e38, 2e38, 2e38], &[-3e38, 0.0]);
+        // Sums of rows.
+        plain(Similarity::Dot, 1.0, 1, &[3e38, 2e38], &[0.0]);
+        plain(Similarity::Dot, 1.0, 1, &[3e38, -3e38], &[0.0]);
+        plain(Similarity::Dot, 1.0, 1, &[f32::MAX, f32::MAX, f32::MAX], &[0.0]);
+        plain(Similarity::Dot, 1.0, 1, &[1e36; 1000], &[0.0]);
+        // Below the normal numbers a device may see zeros, which are ties to a rule that selects.
+        if !matches!(separation, Separation::TopK { .. }) {
+            plain(Similarity::Dot, 1.0, 2, &[1e-40, 1e-42, 3e-40, -1e-44], &[1.0, 1.0]);
+        }
+    }
+    for attack in attacks.clone() {
+        // Alone, and with many others, which may be answered by other kernels.
+        let queries = attack.queries.repeat(70);
+        attacks.push(Attack { steps: 2, ..attack.clone() });
+        attacks.push(Attack { queries, ..attack });
+    }
+    attacks
+}
+
+/// The CPU engine answers them; a GPU answers right or refuses, naming the range.
+#[test]
+fn numbers_that_leave_f32_are_answered_right_or_refused() {
+    let mut failures = Vec::new();
+    let _alone = alone();
+    for (name, device) in common::quick_devices() {
+        let (mut answered, mut refused) = (0, 0);
+        for attack in far_out() {
+            let wrong = match attack.try_ask(device) {
+                Ok(got) => {
+                    answered += 1;
+                    attack.find_faults(&got)
+                }
+                Err(Error::Range { .. } | Error::Parameter { parameter: "beta", .. }) if !device.is_cpu() => {
+                    refused += 1;
+                    Vec::new()
+                }
+                Err(error) => vec![error.to_string()],
+            };
+            if let Some(first) = wrong.first() {
+                let queries = &attack.queries[..attack.dim];
+                let (rule, keys) = (attack.rule, &attack.keys[..attack.keys.len().min(6)]);
+                failures.push(format!("{name}: {rule:?} {keys:?} {queries:?} {} steps: {first}", attack.steps));
+            }
+        }
+        println!("{name}: {answered} answered right, {refused} refused");
+    }
+    assert!(failures.is_empty(), "{}:\n{}", failures.len(), failures.join("\n"));
 }
 
 #[test]

@@ -80,14 +80,15 @@ fn into_one_buffer_with_offsets_and_strides() {
 }
 
 #[test]
-fn queries_that_are_not_finite_are_reported() {
+fn queries_that_are_not_finite_or_out_of_range_are_reported() {
     for (name, host, queue) in common::hosts() {
         let device = Device::from_wgpu(&host, &queue).unwrap();
         let mut memory = Memory::new(&device, 5, Rule::softmax(1.0)).unwrap();
         memory.add(&[1.0; 10]).unwrap();
-        let mut queries = [0.5f32; 15];
+        let mut queries = [0.5f32; 20];
         queries[7] = f32::NAN;
         queries[14] = f32::NEG_INFINITY;
+        queries[16] = 3e38;
         let queries = host.create_buffer_init(&wgpu::util::BufferInitDescriptor {
             label: None,
             contents: bytemuck::cast_slice(&queries),
@@ -95,28 +96,29 @@ fn queries_that_are_not_finite_are_reported() {
         });
         let answers = host.create_buffer_init(&wgpu::util::BufferInitDescriptor {
             label: None,
-            contents: bytemuck::cast_slice(&[GARBAGE; 32]),
+            contents: bytemuck::cast_slice(&[GARBAGE; 36]),
             usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
         });
         let mut encoder = host.create_command_encoder(&Default::default());
         let job = Recording {
-            count: 3,
+            count: 4,
             queries: Rows::new(&queries),
             output: Rows::new(&answers),
             state: None,
-            report: Some(Rows::at(&answers, 64)),
+            report: Some(Rows::at(&answers, 80)),
         };
         memory.record(&mut encoder, &job, &RetrieveOptions::default()).unwrap();
         let options = RetrieveOptions::default();
-        let mut told = memory.record_answers(&mut encoder, 3, Rows::new(&queries), &options).unwrap();
+        let mut told = memory.record_answers(&mut encoder, 4, Rows::new(&queries), &options).unwrap();
         let after = read(&host, &queue, encoder, &answers);
         let told = told.try_take().unwrap().unwrap();
-        assert_eq!(told.status, [Status::Answered, Status::NotFinite, Status::NotFinite], "{name}");
-        assert_eq!(told.output[5..], [0.0; 10], "{name}");
-        let output: Vec<f32> = after[..15].iter().map(|&word| f32::from_bits(word)).collect();
+        let expected = [Status::Answered, Status::NotFinite, Status::NotFinite, Status::OutOfRange];
+        assert_eq!(told.status, expected, "{name}");
+        assert_eq!(told.output[5..], [0.0; 15], "{name}");
+        let output: Vec<f32> = after[..20].iter().map(|&word| f32::from_bits(word)).collect();
         assert_eq!(output[..5], [1.0; 5], "{name}");
-        assert_eq!(output[5..], [0.0; 10], "{name}");
-        assert_eq!([after[19], after[23], after[27]], [0, 1, 1], "{name}: status");
+        assert_eq!(output[5..], [0.0; 15], "{name}");
+        assert_eq!([after[23], after[27], after[31], after[35]], [0, 1, 1, 16], "{name}: status");
     }
 }
 

@@ -28,6 +28,8 @@ pub enum attractor_status {
     ATTRACTOR_STATUS_NOTHING_LEFT = 1,
     /// The query has a NaN or an infinity; calls from C refuse it before it comes to that.
     ATTRACTOR_STATUS_NOT_FINITE = 2,
+    /// The query has a coordinate beyond the range in which the device computes right answers.
+    ATTRACTOR_STATUS_OUT_OF_RANGE = 3,
 }
 
 /// The kinds of fixed point of Ramsauer et al., told from the weights.
@@ -197,6 +199,7 @@ impl From<Retrieval> for attractor_retrieval {
             Status::Answered => attractor_status::ATTRACTOR_STATUS_ANSWERED,
             Status::NothingLeft => attractor_status::ATTRACTOR_STATUS_NOTHING_LEFT,
             Status::NotFinite => attractor_status::ATTRACTOR_STATUS_NOT_FINITE,
+            Status::OutOfRange => attractor_status::ATTRACTOR_STATUS_OUT_OF_RANGE,
         };
         let kind = |kind| match kind {
             FixedPoint::Single => attractor_fixed_point::ATTRACTOR_FIXED_POINT_SINGLE,

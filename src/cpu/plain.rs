@@ -4,12 +4,13 @@
 #![allow(clippy::inline_always, reason = "see `simd`")]
 
 use super::lines::Lines;
-use super::retrieve::{Answer, Plan};
+use super::retrieve::{Answer, Plan, narrow};
 use super::scan;
 use super::separation::{Weigher, softmax};
-use super::simd::{Simd, Work};
+use super::simd::{Simd, Work, wide};
 use super::similarity::{Block, Form, Query, norm};
 use super::transpose::{PART, into_panel, into_rows};
+use crate::error::all_finite;
 use crate::retrieval::{RetrieveOptions, WeightsOf};
 use crate::rule::{Separation, Similarity};
 use crate::store::stride;
@@ -32,7 +33,8 @@ impl Plan<'_> {
     }
 
     /// The answers to queries of up to [`PANELS`] blocks; their states, which are their outputs, too, go into the rows of
-    /// `state` and `output`. `None`, and nothing is written, where one of them cannot go by rough scores.
+    /// `state` and `output`. `None`, and nothing is written, where one of them cannot go by rough scores or
+    /// sums overflow.
     pub(super) fn plain(&self, rows: &[f32], state: &mut [f32], output: &mut [f32]) -> Option<Vec<Answer>> {
         let engine = self.walk.engine;
         let dim = engine.layout.dim;
@@ -53,6 +55,9 @@ impl Plan<'_> {
             .map(|(rows, norms)| Block::panel(similarity, lanes, rows, dim, norms))
             .collect();
         let scanned = scan::panels(&self.walk, self.level, &blocks);
+        if !scanned.iter().all(|(_, sums)| wide(|| all_finite(sums))) {
+            return None;
+        }
         let rows = rows.chunks(self.block * dim).zip(state.chunks_mut(self.block * dim));
         let answers = blocks.iter().zip(scanned).zip(rows).flat_map(|((block, (running, sums)), (rows, state))| {
             self.settle_panel(block, &running, &sums, rows, state)
@@ -85,7 +90,7 @@ impl Plan<'_> {
         let (states, outputs, changes_of) = (&mut states[..], &mut outputs[..], &mut changes[..]);
         let shares = &shares[..];
         self.level.run(Settle { block, dim, sums, rows, shares, states, outputs, changes: changes_of, to: state });
-        weighers.into_iter().zip(changes).map(|(weigher, change)| Answer::of_step(weigher, change as f32)).collect()
+        weighers.into_iter().zip(changes).map(|(weigher, change)| Answer::of_step(weigher, narrow(change))).collect()
     }
 }
 

@@ -13,6 +13,7 @@ use super::similarity::{self, Block, Form, Query};
 use super::walk::{Extent, TASKS, TILE, Usable, Walk, split};
 use super::{Engine, projection, report};
 use crate::device::DeviceInfo;
+use crate::error::all_finite;
 use crate::explanation::Explanation;
 use crate::retrieval::{Retrieval, RetrieveOptions, Status, Top};
 use crate::rule::Separation;
@@ -304,7 +305,7 @@ impl<'a> Plan<'a> {
         solved.into_iter().map(|one| one.expect("every query is solved")).collect()
     }
 
-    /// Scans for a block of queries that go the same way; `None` for those whose lists overflow.
+    /// Scans for a block of queries that go the same way; `None` for those whose lists or sums overflow.
     fn scan_block(&self, queries: &[&Query], values: bool) -> Vec<Option<Solved>> {
         let similarity = self.walk.engine.rule.similarity;
         let block = Block::new(self.form, similarity, self.level.lanes(), queries);
@@ -336,9 +337,11 @@ impl<'a> Plan<'a> {
         queries.par_iter().with_min_len(least).zip(merged).map(settle).collect()
     }
 
-    /// What a scan of all patterns makes of one query; `None` where its list has overflowed.
+    /// What a scan of all patterns makes of one query; `None` where its list or its sums have overflowed.
     fn settle(&self, query: &Query, scan: Scan) -> Option<Solved> {
         match scan {
+            // Sums that left `f32` although the means do not: `exact` has them in `f64`.
+            Scan::Online(online) if !wide(|| all_finite(&online.keys) && all_finite(&online.values)) => None,
             Scan::Online(online) => {
                 let plus_one = self.separation == Separation::Softmax1;
                 let weigher = softmax::weigher(online.max, online.sum, plus_one);
@@ -606,12 +609,17 @@ impl Recall {
                 }
             }
         }
-        self.change = largest_move(&self.query.exact, &next) as f32;
+        self.change = narrow(largest_move(&self.query.exact, &next));
         let next = Query::new(self.query.position, next);
         self.before = Some(std::mem::replace(&mut self.query, next));
         self.weigher = solved.weigher;
         self.steps += 1;
     }
+}
+
+/// A change as it is reported: the difference of two numbers of `f32` may be larger than any.
+pub(super) fn narrow(change: f64) -> f32 {
+    change.min(f64::from(f32::MAX)) as f32
 }
 
 /// `max |a - b|`, in lanes, for speed; rows are whole vectors of four.

@@ -394,7 +394,11 @@ pub(super) fn rough_error(
     let roundings = (chain as f64 + 8.0) * unit;
     // Cosine: below the norm's clamp the product is divided by more than the norms, so this holds there, too.
     let reach = if similarity == Similarity::Cosine { 1.0 } else { reach(similarity, x, largest) };
-    let underflow = depth as f64 * 1e-44 * if similarity == Similarity::Cosine { 1.0 / SMALLEST_NORM } else { 1.0 };
+    // Of products, and of coordinates of the state beside keys.
+    let underflow = depth as f64
+        * 1e-44
+        * (1.0 + largest)
+        * if similarity == Similarity::Cosine { 1.0 / SMALLEST_NORM } else { 1.0 };
     f64::from(beta.abs()) * (roundings * reach + underflow) + 4.0 * unit * bias + 1e-44
 }
 

@@ -130,6 +130,7 @@ impl Answers {
         }
         let status = match report[3] {
             status if status & finish::NOT_FINITE != 0 => Status::NotFinite,
+            status if status & finish::OUT_OF_RANGE != 0 => Status::OutOfRange,
             status if status & finish::NOTHING_LEFT != 0 => Status::NothingLeft,
             _ => Status::Answered,
         };

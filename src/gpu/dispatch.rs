@@ -22,9 +22,6 @@ pub(crate) struct Chunk<'a> {
     pub splits: u32,
 }
 
-/// The largest magnitude of a beta that scores are computed with.
-const LARGEST_BETA: f32 = 1.0e30;
-
 /// Candidates, and patterns in a support, that work is counted for: how many there are is known on the device only.
 const LIKELY: u32 = 256;
 
@@ -61,7 +58,8 @@ impl Task {
             source_first,
             source_stride,
             width: grid[0],
-            padding: [0; 2],
+            limit: self.query_limit,
+            padding: 0,
         };
         let storage = [&binding, &self.workspace.state, &self.workspace.flags];
         let words = u64::from(block.count) * u64::from(columns + 4 * self.shape.key_vectors);
@@ -132,7 +130,7 @@ impl Task {
             value_vectors: self.shape.value_vectors,
             key_columns: wanted.keys,
             columns,
-            beta: self.beta(),
+            beta: self.rule.beta,
         };
         let workspace = &self.workspace;
         let keys = &chunk.rows.keys;
@@ -251,7 +249,7 @@ impl Task {
             first_row: chunk.first_row,
             rows: chunk.count,
             key_vectors: self.shape.key_vectors,
-            beta: self.beta(),
+            beta: self.rule.beta,
             ..params
         };
         let workspace = &self.workspace;
@@ -655,12 +653,6 @@ impl Task {
         };
         let block = Block { first: row, count };
         self.export_strided(calls, &self.workspace.scores, chunk.count, stride, slot * stride, &rows, block).await
-    }
-
-    /// The rule's beta, kept where a product with it does not overflow: beyond, all that counts is which score is largest,
-    /// and scores that were cut at their limit would tie.
-    fn beta(&self) -> f32 {
-        self.rule.beta.clamp(-LARGEST_BETA, LARGEST_BETA)
     }
 
     /// Rows `first .. first + count` of a caller's buffer: a binding of just those, aligned as the device asks, the word

@@ -38,6 +38,8 @@ pub const KERNEL: Kernel = Kernel {
 pub const REPORT_WORDS: u32 = 4;
 /// Status bit: the query has a NaN or an infinity.
 pub const NOT_FINITE: u32 = 1;
+/// Status bit: the query has a coordinate beyond the range in which the device computes right answers.
+pub const OUT_OF_RANGE: u32 = 16;
 /// Status bit: no pattern could have weight.
 pub const NOTHING_LEFT: u32 = 2;
 /// Flag: the query has converged and goes on no further.

@@ -25,6 +25,7 @@ pub(crate) mod plan;
 mod prepare;
 mod projection;
 mod quirks;
+mod range;
 mod read;
 mod readback;
 mod record;
@@ -57,6 +58,7 @@ use buffer::Binding;
 pub(crate) use job::Job;
 use pipeline_cache::PipelineCache;
 use plan::{Plan, Shape, Sizes};
+use range::{Magnitudes, States, Written};
 pub(crate) use readback::Awaited;
 use readback::Staged;
 use retrieve::{Bits, Kind, Targets, Task};
@@ -425,8 +427,8 @@ impl From<Rows<'_>> for Place {
 
 /// Where [`Memory::record`](crate::Memory::record) reads `count` queries from and writes their answers to.
 ///
-/// Values that are NaN or infinite cannot be refused here: such a query gets a row of zeros and bit 0 of its report's
-/// status.
+/// Queries that are NaN, infinite or out of [range](crate::Memory#range) cannot be refused here: such a query gets a row of
+/// zeros, and its report's status has bit 0 (not finite) or bit 4 (out of range) set. Bit 1 is set where no pattern is left.
 #[derive(Clone, Copy, Debug)]
 pub struct Recording<'a> {
     /// `B`, the number of queries.
@@ -459,8 +461,7 @@ pub(crate) struct Engine {
     layout: Layout,
     rule: Rule,
     windows: Windows<StoredRows>,
-    /// The squared norm of every key, by position.
-    squares: Vec<f64>,
+    magnitudes: Magnitudes,
     /// The workspace that recordings share: on one queue, each is through with it before the next begins.
     recorded: Mutex<Option<Arc<Workspace>>>,
     /// The patterns that are left, as bits, since they last changed.
@@ -473,7 +474,7 @@ impl Engine {
     pub fn new(context: Arc<Context>, layout: Layout, rule: Rule) -> Self {
         let windows = Windows::new(layout.max_rows);
         let (recorded, left, spare) = (Mutex::default(), Mutex::default(), Arc::default());
-        Self { context, layout, rule, windows, squares: Vec::new(), recorded, left, spare }
+        Self { context, layout, rule, windows, magnitudes: Magnitudes::default(), recorded, left, spare }
     }
 
     pub fn capacity(&self) -> usize {
@@ -487,13 +488,13 @@ impl Engine {
 
     pub fn clear(&mut self) {
         self.windows.clear();
-        self.squares.clear();
+        self.magnitudes.clear();
     }
 
     /// Forgets all patterns and leaves their buffers to whoever still reads them.
     pub fn leave(&mut self) {
         self.windows.drop_all();
-        self.squares.clear();
+        self.magnitudes.clear();
     }
 
     fn has_terms(&self) -> bool {
@@ -524,13 +525,13 @@ impl Engine {
 
     /// Stores rows whose shapes and finiteness have been checked and for which there is room.
     pub fn add(&mut self, rows: &NewRows<'_>) -> Result<()> {
-        let Self { context, layout, rule, windows, squares, .. } = self;
+        let Self { context, layout, rule, windows, magnitudes, .. } = self;
         let piece = (UPLOAD / (4 * layout.key_stride().max(layout.value_stride()))).max(1);
         let filled = windows.fill(rows.keys.len() / layout.dim, |window, at, range| {
             for start in range.clone().step_by(piece) {
                 let end = range.end.min(start + piece);
                 let part = rows.slice(start..end, layout.dim, layout.value_dim);
-                squares.extend(context.write_rows(window, at + start - range.start, &part, layout, *rule)?);
+                magnitudes.add(context.write_rows(window, at + start - range.start, &part, layout, *rule)?);
                 if end < range.end {
                     // An upload of gigabytes must not stage gigabytes.
                     context.flush()?;
@@ -538,15 +539,15 @@ impl Engine {
             }
             Ok(())
         });
-        squares.truncate(windows.len());
+        magnitudes.truncate(windows.len());
         filled
     }
 
     /// Replaces the row at `position`, which is stored.
     pub fn overwrite(&mut self, position: usize, rows: &NewRows<'_>) -> Result<()> {
         let (window, at) = self.windows.row(position);
-        let squares = self.context.write_rows(window, at, rows, &self.layout, self.rule)?;
-        self.squares[position..=position].copy_from_slice(&squares);
+        let written = self.context.write_rows(window, at, rows, &self.layout, self.rule)?;
+        self.magnitudes.overwrite(position, &written);
         Ok(())
     }
 
@@ -598,6 +599,7 @@ impl Engine {
             patterns,
             stored: alive.map_or(patterns, |alive| alive.iter().filter(|alive| **alive).count()),
             largest_square: self
+                .magnitudes
                 .squares
                 .iter()
                 .enumerate()
@@ -739,6 +741,7 @@ impl Engine {
             stops_early: options.stops_early(),
             stamp,
             damage: options.hints.damage,
+            query_limit: self.query_limit("Memory::retrieve", States::of(options), alive)?,
         })
     }
 
@@ -929,7 +932,7 @@ impl Context {
         buffer::create_with(&self.device, label, bytes.len() as u64, buffer::STORAGE, Some(fill(bytes)))
     }
 
-    /// Writes checked rows from row `at` of a window. Returns the squared norms of the keys as they are stored.
+    /// Writes checked rows from row `at` of a window. Returns how large they are, as they are stored.
     fn write_rows(
         &self,
         to: &StoredRows,
@@ -937,7 +940,7 @@ impl Context {
         rows: &NewRows<'_>,
         layout: &Layout,
         rule: Rule,
-    ) -> Result<Vec<f64>> {
+    ) -> Result<Written> {
         self.write_encoded(to, at, &EncodedRows::new(rows, layout), layout, rule)
     }
 
@@ -949,7 +952,7 @@ impl Context {
         rows: &EncodedRows<'_>,
         layout: &Layout,
         rule: Rule,
-    ) -> Result<Vec<f64>> {
+    ) -> Result<Written> {
         let write = |to: &Binding, row: usize, bytes: &[u8]| self.write(&to.buffer, (at * row) as u64, bytes);
         let element = layout.precision.bytes();
         let stored = element * layout.key_stride();
@@ -974,7 +977,14 @@ impl Context {
                 .collect();
             write(to, 16, bytemuck::cast_slice(&terms))?;
         }
-        Ok(squares)
+        let values = rows.values.as_ref().zip(layout.value_dim).map_or_else(Vec::new, |(values, columns)| {
+            let stored = values.rows.chunks_exact(element * layout.value_stride()).zip(values.scales.iter());
+            let largest = |row: Vec<f32>| row.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+            stored.map(|(row, scale)| largest(decode(row, columns, layout.precision, *scale))).collect()
+        });
+        let bias = |row: usize| rows.bias.as_ref().map_or(0.0, |bias| bias[row].abs());
+        let biases = if layout.bias { (0..rows.count).map(bias).collect() } else { Vec::new() };
+        Ok(Written { squares, values, biases })
     }
 
     /// Refuses a device that is gone: it makes buffers without a word, and only their mapping fails.

@@ -9,7 +9,8 @@ params! {
     source_first: u32,
     source_stride: u32,
     width: u32,
-    padding: [u32; 2],
+    limit: f32,
+    padding: u32,
 }
 
 pub const KERNEL: Kernel = Kernel {

@@ -43,6 +43,8 @@ pub(crate) struct Task {
     pub stops_early: bool,
     pub stamp: u32,
     pub damage: Option<(&'static str, Constant)>,
+    /// The largest magnitude of a coordinate of a query that is in range.
+    pub query_limit: f32,
 }
 
 /// Flags packed to bits, `stride` words from one query's to the next's (0 where all queries share them).

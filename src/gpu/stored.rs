@@ -11,12 +11,12 @@ use crate::store::{Encoded, EncodedRows};
 impl Engine {
     /// Stores encoded rows for which there is room.
     pub fn add_encoded(&mut self, rows: &EncodedRows<'_>) -> Result<()> {
-        let Self { context, layout, rule, windows, squares, .. } = self;
+        let Self { context, layout, rule, windows, magnitudes, .. } = self;
         let filled = windows.fill(rows.count, |window, at, range| {
-            squares.extend(context.write_encoded(window, at, &rows.slice(range, layout), layout, *rule)?);
+            magnitudes.add(context.write_encoded(window, at, &rows.slice(range, layout), layout, *rule)?);
             Ok(())
         });
-        squares.truncate(windows.len());
+        magnitudes.truncate(windows.len());
         filled?;
         // Or the uploads of a whole file would wait for the first retrieval.
         context.flush()
@@ -55,7 +55,7 @@ impl Engine {
     #[cfg(feature = "files")]
     pub fn truncate(&mut self, rows: usize) {
         self.windows.truncate(rows);
-        self.squares.truncate(rows);
+        self.magnitudes.truncate(rows);
     }
 
     /// Rows of each window that has some.

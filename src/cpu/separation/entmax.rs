@@ -261,9 +261,10 @@ mod tests {
                 let count = Cell::new(0);
                 let sums = |threshold: Threshold| {
                     count.set(count.get() + 1);
-                    let mut sums = Sums::default();
-                    scores.iter().for_each(|score| sums.merge(&threshold.slope(*score)));
-                    sums
+                    scores.iter().fold(Sums::default(), |mut sums, score| {
+                        sums.merge(&threshold.slope(*score));
+                        sums
+                    })
                 };
                 let mut falling = scores.clone();
                 falling.sort_by(|a, b| b.total_cmp(a));
@@ -275,10 +276,11 @@ mod tests {
                     let ties = falling.iter().filter(|score| **score == least).count();
                     let sums = |threshold: Threshold| {
                         count.set(count.get() + 1);
-                        let mut sums = Sums::default();
                         let support = scores.iter().filter(|score| **score >= least);
-                        support.for_each(|score| sums.merge(&threshold.slope(*score)));
-                        sums
+                        support.fold(Sums::default(), |mut sums, score| {
+                            sums.merge(&threshold.slope(*score));
+                            sums
+                        })
                     };
                     from_smallest(gain, least, ties, total(least), sums)
                 };

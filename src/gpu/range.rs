@@ -1,0 +1,297 @@
+//! The numbers that a device computes right answers for. Within this range no sum or product of a retrieval leaves `f32`,
+//! and what a device may flush to zero, below the smallest normal number, changes no score by more than [`FLUSHED`].
+//!
+//! With `X` the largest norm of a state, `K` that of a key, `B` the largest bias, `V` the largest coordinate that is
+//! summed, `n` the patterns that it is summed over and `m` the smallest normal number:
+//!
+//! ```text
+//! sums of a similarity   dot X K    cosine X, K    euclidean (X + K)^2    manhattan sqrt(d) (X + K)    at most 1e37
+//! scores                 |beta| similarity + B                                                         at most 1e37
+//! sums of rows           n V                                                                           at most 1e38
+//! flushed                |beta| m (d + sqrt(d) (X + K)), under cosine 1e12 |beta| m (d + sqrt(d))      at most 1e-5
+//! ```
+
+use super::Engine;
+use crate::error::{Error, Result};
+use crate::retrieval::RetrieveOptions;
+use crate::rule::{Rule, Separation, Similarity};
+
+/// The largest sum behind a similarity, and the largest score.
+const ROOM: f64 = 1e37;
+/// The largest sum of rows.
+const LARGEST_SUM: f64 = 1e38;
+/// How much of a score may be flushed to zero.
+const FLUSHED: f64 = 1e-5;
+/// The smallest norm that cosine similarity divides by.
+const SMALLEST_NORM: f64 = 1e-12;
+
+/// How large stored rows are, each by its position.
+#[derive(Debug, Default)]
+pub(super) struct Magnitudes {
+    /// The squared norm of every key.
+    pub squares: Vec<f64>,
+    /// The largest magnitude in every value; empty where keys are their own values.
+    values: Vec<f32>,
+    /// The magnitude of every bias; empty where there is none.
+    biases: Vec<f32>,
+    /// No row that is or was stored is larger.
+    bound: Largest,
+}
+
+/// How large some rows are, in their written order.
+#[derive(Default)]
+pub(super) struct Written {
+    pub squares: Vec<f64>,
+    pub values: Vec<f32>,
+    pub biases: Vec<f32>,
+}
+
+/// The largest of some rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Largest {
+    norm: f64,
+    value: f64,
+    bias: f64,
+}
+
+/// Which states a retrieval compares with keys.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct States {
+    /// Whether states after the query are compared, too.
+    pub later: bool,
+    /// Whether coordinates of these may be those of the query.
+    pub clamped: bool,
+}
+
+impl States {
+    pub fn of(options: &RetrieveOptions) -> Self {
+        Self { later: options.max_steps() > 1 || options.energy || options.trace, clamped: options.clamp.is_some() }
+    }
+}
+
+impl Largest {
+    fn of(written: &Written) -> Self {
+        let largest = |numbers: &[f32]| numbers.iter().fold(0.0f32, |most, number| most.max(*number));
+        Self {
+            norm: written.squares.iter().fold(0.0f64, |most, square| most.max(*square)).sqrt(),
+            value: largest(&written.values).into(),
+            bias: largest(&written.biases).into(),
+        }
+    }
+
+    fn include(&mut self, other: Self) {
+        self.norm = self.norm.max(other.norm);
+        self.value = self.value.max(other.value);
+        self.bias = self.bias.max(other.bias);
+    }
+}
+
+impl Magnitudes {
+    pub fn add(&mut self, written: Written) {
+        self.bound.include(Largest::of(&written));
+        self.squares.extend(written.squares);
+        self.values.extend(written.values);
+        self.biases.extend(written.biases);
+    }
+
+    pub fn overwrite(&mut self, position: usize, written: &Written) {
+        self.bound.include(Largest::of(written));
+        self.squares[position..=position].copy_from_slice(&written.squares);
+        for (all, one) in [(&mut self.values, &written.values), (&mut self.biases, &written.biases)] {
+            if let (Some(all), Some(one)) = (all.get_mut(position), one.first()) {
+                *all = *one;
+            }
+        }
+    }
+
+    pub fn truncate(&mut self, rows: usize) {
+        self.squares.truncate(rows);
+        self.values.truncate(rows);
+        self.biases.truncate(rows);
+    }
+
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The position of the row for which `number` is the largest, among those that are `alive`.
+    fn position(&self, alive: Option<&[bool]>, number: impl Fn(usize) -> f64) -> Option<usize> {
+        let stored = (0..self.squares.len()).filter(|position| alive.is_none_or(|alive| alive[*position]));
+        stored.reduce(|best, position| if number(position) > number(best) { position } else { best })
+    }
+
+    fn norm(&self, position: usize) -> f64 {
+        self.squares[position].sqrt()
+    }
+
+    /// The largest coordinate of a row that is summed is at most this.
+    fn value(&self, position: usize) -> f64 {
+        let value = self.values.get(position).map_or(0.0, |value| f64::from(*value));
+        value.max(self.norm(position))
+    }
+
+    fn bias(&self, position: usize) -> f64 {
+        self.biases.get(position).map_or(0.0, |bias| f64::from(*bias))
+    }
+}
+
+/// Whether states of norm `x` can be compared with keys of norms up to `largest.norm` under biases up to `largest.bias`.
+fn fits(rule: Rule, dim: usize, largest: Largest, x: f64) -> bool {
+    let (k, beta, smallest) = (largest.norm, f64::from(rule.beta.abs()), f64::from(f32::MIN_POSITIVE));
+    let (d, root) = (dim as f64, (dim as f64).sqrt());
+    let both = x + k;
+    let (sum, similarity, flushed) = match rule.similarity {
+        Similarity::Dot => (x * k, x * k, d + root * both),
+        Similarity::Cosine => (x.max(k), 1.0, (d + root) / SMALLEST_NORM),
+        Similarity::Euclidean => (both * both, 0.5 * both * both, d + 2.0 * root * both),
+        Similarity::Manhattan => (root * both, root * both, d),
+    };
+    let flushed = beta * smallest * flushed;
+    // A beta that is not normal may itself be flushed.
+    let lost = if beta < smallest { beta * similarity } else { 0.0 };
+    sum.max(x) <= ROOM && beta * similarity + largest.bias <= ROOM && flushed + lost <= FLUSHED
+}
+
+/// The largest magnitude of a coordinate of a query, a power of two; `None` where there is none.
+fn largest_coordinate(rule: Rule, dim: usize, largest: Largest, states: States) -> Option<f32> {
+    let root = (dim as f64).sqrt();
+    let fits_all = |x: f64| {
+        // A later state is a mean of keys, but for coordinates of the query.
+        let later = if states.later { largest.norm + if states.clamped { x } else { 0.0 } } else { 0.0 };
+        fits(rule, dim, largest, x.max(later))
+    };
+    (-126..=123)
+        .rev()
+        .map(|exponent| 2.0f64.powi(exponent))
+        .find(|limit| fits_all(root * limit))
+        .map(|limit| limit as f32)
+}
+
+impl Engine {
+    /// The largest magnitude that a coordinate of a query may have.
+    ///
+    /// # Errors
+    /// [`Error::Range`] where the stored rows leave no room for any, naming the position of the largest;
+    /// [`Error::Parameter`] where beta does.
+    pub(super) fn query_limit(&self, operation: &'static str, states: States, alive: Option<&[bool]>) -> Result<f32> {
+        let (rule, dim) = (self.rule, self.layout.dim);
+        // No weight is above 1; those of entmax sum to 1, with room for rounding.
+        let patterns = self.magnitudes.squares.len();
+        let summed = match rule.separation {
+            Separation::Softmax | Separation::Softmax1 => patterns,
+            Separation::TopK { k } => k.min(patterns),
+            Separation::Sparsemax | Separation::Entmax { .. } => patterns.min(2),
+        };
+        let bound = self.magnitudes.bound;
+        let sums_fit = |largest: f64| summed as f64 * largest <= LARGEST_SUM;
+        if sums_fit(bound.value.max(bound.norm))
+            && let Some(limit) = largest_coordinate(rule, dim, bound, states)
+        {
+            return Ok(limit);
+        }
+        // The bound may be that of a row that is not stored any more.
+        let magnitudes = &self.magnitudes;
+        let refuse = |what: &'static str, row: usize, expected: String, got: String| {
+            Err(Error::Range { operation, what, row, expected, got })
+        };
+        let Some(row) = magnitudes.position(alive, |position| magnitudes.value(position)) else {
+            return Ok(f32::MAX);
+        };
+        if !sums_fit(magnitudes.value(row)) {
+            let what = if magnitudes.values.is_empty() { "keys" } else { "keys or values" };
+            let expected =
+                format!("at most {:e}, of which {summed} may be summed on this device", LARGEST_SUM / summed as f64);
+            return refuse(what, row, expected, format!("a magnitude of {:e}", magnitudes.value(row)));
+        }
+        let position = |number: &dyn Fn(usize) -> f64| magnitudes.position(alive, number).unwrap_or(row);
+        let (longest, biased) = (position(&|row| magnitudes.norm(row)), position(&|row| magnitudes.bias(row)));
+        let largest = Largest { norm: magnitudes.norm(longest), value: 0.0, bias: magnitudes.bias(biased) };
+        if let Some(limit) = largest_coordinate(rule, dim, largest, states) {
+            return Ok(limit);
+        }
+        let none = Largest::default();
+        if largest_coordinate(rule, dim, none, states).is_none() {
+            let expected = "a magnitude at which no score is lost below the numbers of f32 on this device";
+            return Err(Error::Parameter { operation, parameter: "beta", expected, got: rule.beta.to_string() });
+        }
+        if largest_coordinate(rule, dim, Largest { norm: 0.0, ..largest }, states).is_none() {
+            let expected = format!("magnitudes of at most {ROOM:e} on this device");
+            return refuse("bias", biased, expected, format!("a magnitude of {:e}", largest.bias));
+        }
+        let expected = format!("scores of at most {ROOM:e} on this device (beta is {})", rule.beta);
+        refuse("keys", longest, expected, format!("a norm of {:e}", largest.norm))
+    }
+
+    /// Refuses queries (`n x d`, finite) that this device may not answer right.
+    ///
+    /// # Errors
+    /// [`Error::Range`], naming the row; the errors of [`Engine::query_limit`].
+    pub fn check_range(
+        &self,
+        operation: &'static str,
+        queries: &[f32],
+        options: &RetrieveOptions,
+        alive: Option<&[bool]>,
+    ) -> Result<()> {
+        let limit = self.query_limit(operation, States::of(options), alive)?;
+        let over = |row: &[f32]| row.iter().fold(0.0f32, |most, x| most.max(x.abs())) > limit;
+        match queries.chunks_exact(self.layout.dim).position(over) {
+            None => Ok(()),
+            Some(row) => {
+                let largest =
+                    queries[row * self.layout.dim..][..self.layout.dim].iter().fold(0.0f32, |m, x| m.max(x.abs()));
+                let expected =
+                    format!("magnitudes of at most {limit:e} on this device, beside keys and beta as they are");
+                Err(Error::Range {
+                    operation,
+                    what: "queries",
+                    row,
+                    expected,
+                    got: format!("a coordinate of {largest:e}"),
+                })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit(similarity: Similarity, beta: f32, norm: f64, bias: f64, later: bool) -> Option<f32> {
+        let largest = Largest { norm, value: norm, bias };
+        let rule = Rule::new(similarity, Separation::Softmax, beta);
+        largest_coordinate(rule, 16, largest, States { later, clamped: false })
+    }
+
+    #[test]
+    fn ordinary_memories_have_room_for_any_ordinary_query() {
+        for similarity in [Similarity::Dot, Similarity::Cosine, Similarity::Euclidean, Similarity::Manhattan] {
+            for beta in [1e-30f32, 0.125, -8.0, 1e6] {
+                for norm in [1e-20, 1.0, 1e6] {
+                    let limit = limit(similarity, beta, norm, 100.0, true);
+                    assert!(limit.is_some_and(|limit| limit > 1e12), "{similarity:?} {beta} {norm}: {limit:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_leaves_f32_is_left_no_room() {
+        let fits = |similarity, beta, norm, bias, x: f32| {
+            limit(similarity, beta, norm, bias, false).is_some_and(|limit| limit >= x)
+        };
+        assert!(fits(Similarity::Dot, 1.0, 1e18, 0.0, 1e18));
+        assert!(!fits(Similarity::Dot, 1.0, 1e20, 0.0, 1e18));
+        assert!(!fits(Similarity::Dot, 1e20, 1e10, 0.0, 1e10));
+        assert!(!fits(Similarity::Euclidean, 1e-38, 1e20, 0.0, 0.0));
+        assert!(!fits(Similarity::Cosine, 3.0, 4.2e38, 0.0, 0.0));
+        assert!(!fits(Similarity::Manhattan, 1e-38, 5e38, 0.0, 0.0));
+        assert!(!fits(Similarity::Dot, 1.0, 1.0, 1e38, 0.0), "a bias");
+        assert!(!fits(Similarity::Dot, 1e38, 1e-19, 0.0, 0.0), "a beta under which flushed products would be seen");
+        assert!(!fits(Similarity::Dot, 1e-40, 1e20, 0.0, 1e17), "a beta that may be flushed");
+        // The first step fits, the second compares keys with keys.
+        assert!(limit(Similarity::Dot, 1.0, 1e25, 0.0, false).is_some());
+        assert!(limit(Similarity::Dot, 1.0, 1e25, 0.0, true).is_none());
+    }
+}

@@ -3,7 +3,7 @@
 
 mod common;
 
-use attractor::reference::separate;
+use attractor::reference::{Problem, separate};
 use attractor::{Memory, RetrieveOptions, Rule, Separation, Similarity, WeightsOf};
 
 /// Alpha, scores, weights. Scores and alpha are numbers of `f32`.
@@ -195,6 +195,26 @@ fn engines_have_the_right_weights_by_searching() {
                     "{name}: alpha {alpha}, {below}: weight {i} is {weight} for {right}"
                 );
             }
+        }
+    }
+}
+
+/// The energy of a query under every alpha; its entropy is a difference that vanishes as alpha nears 1.
+#[test]
+fn energies_hold_for_every_alpha() {
+    let keys = [1.0f32, 0.75, -0.5, 0.25, 0.9, 0.9, -1.0, 0.1];
+    for (name, device) in common::quick_devices() {
+        for alpha in [1.000_000_1f32, 1.0001, 1.01, 1.2, 1.5, 1.75, 2.0, 2.5, 4.0, 20.0, 1000.0, 1e6] {
+            let rule = Rule::new(Similarity::Dot, Separation::Entmax { alpha }, 2.0);
+            let mut memory = Memory::new(device, 2, rule).unwrap();
+            memory.add(&keys).unwrap();
+            let query = [0.5f32, 0.25];
+            let mut options = RetrieveOptions::steps(1);
+            options.trace = true;
+            let got = memory.retrieve_with_blocking(&query, &options).unwrap().energy_trace.unwrap();
+            let problem = Problem::new(rule, 2, &keys);
+            let right = problem.energy(&query.map(f64::from)).unwrap();
+            assert!((got[0][0] - right).abs() < 2e-5, "{name}: alpha {alpha}: energy {} for {right}", got[0][0]);
         }
     }
 }

@@ -402,6 +402,16 @@ fn far_out() -> Vec<Attack> {
             plain(Similarity::Dot, 1.0, 2, &[1e-40, 1e-42, 3e-40, -1e-44], &[1.0, 1.0]);
         }
     }
+    for similarity in SIMILARITIES {
+        for separation in separations() {
+            for beta in [3e38, -3e38] {
+                let rule = Rule::new(similarity, separation, beta);
+                let mut attack = Attack::random("beyond f32", rule, 6, 3, 90, 7);
+                attack.keys.iter_mut().for_each(|k| *k *= 30.0);
+                attacks.push(attack);
+            }
+        }
+    }
     for attack in attacks.clone() {
         // Alone, and with many others, which may be answered by other kernels.
         let queries = attack.queries.repeat(70);
@@ -456,22 +466,6 @@ fn extreme_temperatures() {
                     let rule = Rule::new(similarity, separation, beta);
                     attacks.push(Attack::random("temperature", rule, 5, 3, patterns, 7));
                 }
-            }
-        }
-    }
-    all_withstand(&attacks);
-}
-
-#[test]
-fn scores_beyond_the_range_of_f32() {
-    let mut attacks = Vec::new();
-    for similarity in SIMILARITIES {
-        for separation in separations() {
-            for beta in [3e38, -3e38] {
-                let rule = Rule::new(similarity, separation, beta);
-                let mut attack = Attack::random("beyond f32", rule, 6, 3, 90, 7);
-                attack.keys.iter_mut().for_each(|k| *k *= 30.0);
-                attacks.push(attack);
             }
         }
     }

@@ -280,7 +280,7 @@ enum attractor_precision
    */
   ATTRACTOR_PRECISION_F32 = 0,
   /**
-   * Rounded to the nearest half: 11 bits, magnitudes up to 65,504.
+   * Rounded to the nearest half: 11 bits, magnitudes up to 65,504 (`saturate` in `attractor_memory_options`).
    */
   ATTRACTOR_PRECISION_F16 = 1,
   /**
@@ -525,6 +525,15 @@ typedef struct attractor_memory_options {
    * The inverse temperature: finite, of any sign. At 0 every pattern weighs the same.
    */
   float beta;
+  /**
+   * For `ATTRACTOR_PRECISION_F16`. Not 0: numbers that round beyond the largest half are stored as 65,504 with their
+   * sign; 0: a row with such a number is refused (`ATTRACTOR_ERROR_RANGE`).
+   */
+  uint32_t saturate;
+  /**
+   * 0, for a later version.
+   */
+  uint32_t reserved;
 } attractor_memory_options;
 
 /**
@@ -785,7 +794,8 @@ attractor_error attractor_memory_id_at(const struct attractor_memory *memory, si
  * stored, the pointers may be NULL, and `*first_id` stays as it is.
  *
  * Errors: `ATTRACTOR_ERROR_SHAPE` for values or a bias that the memory has no use for or lacks;
- * `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_LIMIT` where there is no room; `ATTRACTOR_ERROR_LOST`;
+ * `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_RANGE` for a row that halves cannot hold, unless the memory saturates;
+ * `ATTRACTOR_ERROR_LIMIT` where there is no room; `ATTRACTOR_ERROR_LOST`;
  * `ATTRACTOR_ERROR_NULL_POINTER`. The memory is then as it was.
  */
 attractor_error attractor_memory_add(struct attractor_memory *memory,

@@ -1,11 +1,11 @@
 //! What is kept from one run to the next in the user's cache folder. A file belongs to one adapter under one driver and one
-//! version of this crate ([`key`]); it is written whole or not at all, and what cannot be read counts as not there.
+//! version of this crate ([`key`]). It is replaced atomically, and a file that cannot be read counts as absent.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::whole;
+use crate::{atomic_file, regular_file};
 
 /// The folder for what this crate may keep from one run to the next: `attractor` in `%LOCALAPPDATA%` on Windows, in
 /// `~/Library/Caches` on macOS, elsewhere in `$XDG_CACHE_HOME` or `~/.cache`; or what `ATTRACTOR_CACHE_DIR` says. It need not be
@@ -39,9 +39,12 @@ pub(crate) fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// The bytes of a file, if it is there and can be read.
+/// Bytes of a cached file, at most: drivers keep tens of megabytes.
+const LARGEST: u64 = 1 << 30;
+
+/// The bytes of a file, if it is there, regular, and can be read.
 pub(crate) fn read(path: &Path) -> Option<Vec<u8>> {
-    match std::fs::read(path) {
+    match regular_file::read(path, LARGEST) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => {
@@ -51,10 +54,10 @@ pub(crate) fn read(path: &Path) -> Option<Vec<u8>> {
     }
 }
 
-/// Writes a file, making its folder, which is this user's alone. Whoever reads meanwhile sees the old bytes or the new ones.
+/// Replaces a file atomically, and makes its folder, which only this user may enter.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    make(whole::parent(path))?;
-    whole::replace(path, |file| file.write_all(bytes), |error| error)
+    make(atomic_file::parent(path))?;
+    atomic_file::replace(path, |file| file.write_all(bytes), |error| error)
 }
 
 fn make(folder: &Path) -> io::Result<()> {
@@ -99,6 +102,17 @@ mod tests {
         assert_eq!(read(&path).unwrap(), b"second");
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing is left beside it");
         assert_eq!(read(folder.path()), None, "a folder is no file");
+        #[cfg(unix)]
+        {
+            let fifo = folder.path().join("fifo");
+            let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+            assert!(made.is_ok_and(|status| status.success()), "mkfifo");
+            let start = std::time::Instant::now();
+            assert_eq!(read(&fifo), None);
+            assert!(write(&fifo, b"new").is_err());
+            assert!(start.elapsed().as_secs() < 5, "neither waits for the other end");
+            assert!(std::os::unix::fs::FileTypeExt::is_fifo(&std::fs::metadata(&fifo).unwrap().file_type()));
+        }
         assert!(write(&path.join("below a file"), b"third").is_err());
     }
 }

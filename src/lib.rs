@@ -27,6 +27,7 @@
 
 #![deny(missing_docs)]
 
+mod atomic_file;
 mod cache;
 #[cfg(feature = "capi")]
 pub mod capi;
@@ -41,11 +42,11 @@ mod memory;
 mod partial;
 mod pending;
 pub mod reference;
+mod regular_file;
 mod retrieval;
 mod rule;
 mod store;
 mod tuning;
-mod whole;
 
 pub use cache::user_cache_folder;
 pub use device::{AdapterChoice, Device, DeviceInfo, DeviceOptions, Software};

@@ -18,7 +18,9 @@ use crate::partial::{Partial, PartialOptions};
 use crate::pending::Pending;
 use crate::retrieval::{Retrieval, RetrieveOptions};
 use crate::rule::Rule;
-use crate::store::{Growth, Ids, Layout, NewRows, Pattern, PatternId, PatternIds, Precision, Snapshots, stride};
+use crate::store::{
+    Growth, Ids, Layout, NewRows, Pattern, PatternId, PatternIds, Precision, Snapshots, check_halves, stride,
+};
 
 /// The shape of a memory, and how it is laid out.
 ///
@@ -34,6 +36,7 @@ pub struct MemoryOptions {
     value_dim: Option<usize>,
     rule: Rule,
     precision: Precision,
+    saturate: bool,
     bias: bool,
     window_bytes: Option<u64>,
     host_copy: bool,
@@ -47,6 +50,7 @@ impl MemoryOptions {
             value_dim: None,
             rule,
             precision: Precision::F32,
+            saturate: false,
             bias: false,
             window_bytes: None,
             host_copy: false,
@@ -62,6 +66,13 @@ impl MemoryOptions {
     /// How keys and values are stored; `f32` by default.
     pub fn precision(mut self, precision: Precision) -> Self {
         self.precision = precision;
+        self
+    }
+
+    /// With [`Precision::F16`]: store numbers that round beyond the largest half as the largest half, 65,504, with their
+    /// sign. Otherwise a row with such a number is refused ([`Error::Range`]).
+    pub fn saturate(mut self) -> Self {
+        self.saturate = true;
         self
     }
 
@@ -340,7 +351,8 @@ impl Memory {
     ///
     /// # Errors
     /// [`Error::Shape`] for lengths that are not whole rows or disagree, and for values or a bias that the memory was
-    /// not built for; [`Error::NotFinite`]; the errors of [`Memory::reserve`]; [`Error::Lost`] where the device is gone.
+    /// not built for; [`Error::NotFinite`]; [`Error::Range`] for a row that halves cannot hold
+    /// ([`MemoryOptions::saturate`]); the errors of [`Memory::reserve`]; [`Error::Lost`] where the device is gone.
     /// The memory is then as it was.
     pub fn add_patterns(&mut self, patterns: &Patterns<'_>) -> Result<PatternIds> {
         self.store("Memory::add_patterns", patterns)
@@ -407,7 +419,21 @@ impl Memory {
             Some(bias) => return shape(format!("a bias of {rows} floats"), format!("{} floats", bias.len())),
         }
         check_finite(operation, "keys", keys, self.layout.dim)?;
-        Ok((rows, NewRows { keys, values, bias }))
+        let new = NewRows { keys, values, bias };
+        self.check_range(operation, &new, 0)?;
+        Ok((rows, new))
+    }
+
+    /// Refuses finite rows that the precision cannot hold; `first` is the row of the input that they begin with.
+    fn check_range(&self, operation: &'static str, rows: &NewRows<'_>, first: usize) -> Result<()> {
+        if self.layout.precision != Precision::F16 || self.options.saturate {
+            return Ok(());
+        }
+        check_halves(operation, "keys", rows.keys, self.layout.dim, first)?;
+        match (rows.values, self.layout.value_dim) {
+            (Some(values), Some(columns)) => check_halves(operation, "values", values, columns, first),
+            _ => Ok(()),
+        }
     }
 
     fn overwrite(&mut self, position: usize, row: &NewRows<'_>) -> Result<()> {
@@ -578,7 +604,7 @@ impl Memory {
         let batch = rows(OPERATION, "queries", queries, self.layout.dim)?;
         options.validate(OPERATION, batch, self.positions())?;
         check_finite(OPERATION, "queries", queries, self.layout.dim)?;
-        self.check_range(OPERATION, queries, &RetrieveOptions::default())?;
+        self.check_queries(OPERATION, queries, &RetrieveOptions::default())?;
         match &self.engine {
             Engine::Cpu(engine) => Ok(engine.partials(queries, options, self.ids.alive())),
             Engine::Gpu(engine) => engine.partials(queries, options, self.ids.alive(), waiting).await,
@@ -752,11 +778,11 @@ impl Memory {
             return Err(Error::Empty { operation: OPERATION });
         }
         check_finite(OPERATION, "queries", queries, self.layout.dim)?;
-        self.check_range(OPERATION, queries, options)
+        self.check_queries(OPERATION, queries, options)
     }
 
     /// Refuses finite queries that the engine may not answer right; the CPU engine answers all.
-    fn check_range(&self, operation: &'static str, queries: &[f32], options: &RetrieveOptions) -> Result<()> {
+    fn check_queries(&self, operation: &'static str, queries: &[f32], options: &RetrieveOptions) -> Result<()> {
         match &self.engine {
             Engine::Cpu(_) => Ok(()),
             Engine::Gpu(engine) => engine.check_range(operation, queries, options, self.ids.alive()),

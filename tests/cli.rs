@@ -427,11 +427,17 @@ fn bad_files_are_refused_in_one_line() {
         f32_bytes(&values)
     };
     let shape: &[usize] = &[3, 4];
+    let doubles = |value: f64| {
+        let mut values = [0.5; 12];
+        values[5] = value;
+        values.into_iter().flat_map(f64::to_le_bytes).collect::<Vec<u8>>()
+    };
     write_safetensors(
         &at("t.safetensors"),
         &[
             ("good", Dtype::F32, shape, &data),
-            ("double", Dtype::F64, &[3, 2], &data),
+            ("double", Dtype::F64, shape, &doubles(-1e300)),
+            ("whole", Dtype::I64, &[3, 2], &data),
             ("flat", Dtype::F32, &[12], &data),
             ("deep", Dtype::F32, &[1, 3, 4], &data),
             ("empty", Dtype::F32, &[0, 4], &[]),
@@ -449,7 +455,8 @@ fn bad_files_are_refused_in_one_line() {
     fs::write(at("empty.npy"), []).unwrap();
     fs::write(at("text.npy"), "1,2,3\n4,5,6\n").unwrap();
     fs::create_dir(at("dir.npy")).unwrap();
-    write_npy(&at("double.npy"), "<f8", "(3, 2)", &[0; 48]);
+    write_npy(&at("double.npy"), "<f8", "(3, 4)", &doubles(1e39));
+    write_npy(&at("i64.npy"), "<i8", "(3, 2)", &[0; 48]);
     write_npy(&at("big-endian.npy"), ">f4", "(3, 4)", &data);
     write_npy(&at("flat.npy"), "<f4", "(12,)", &data);
     write_npy(&at("huge.npy"), "<f4", "(4611686018427387904, 4611686018427387904)", &data);
@@ -465,8 +472,9 @@ fn bad_files_are_refused_in_one_line() {
         ("cut.npy", &["cut.npy", "truncated", "3 x 4", "48", "47"]),
         ("head.npy", &["head.npy", "truncated"]),
         ("huge.npy", &["huge.npy", "truncated"]),
-        ("double.npy", &["double.npy", "keys", "<f8", "f32 or f16"]),
-        ("big-endian.npy", &["big-endian.npy", ">f4", "f32 or f16"]),
+        ("double.npy", &["double.npy", "keys row 1, column 1 is 1e39, which is not finite in f32"]),
+        ("i64.npy", &["i64.npy", "keys", "<i8", "f32, f16, bf16 or f64"]),
+        ("big-endian.npy", &["big-endian.npy", ">f4", "f32, f16, bf16 or f64"]),
         ("flat.npy", &["flat.npy", "(12,)", "two dimensions"]),
         ("nan.npy", &["nan.npy", "keys row 1, column 2 is NaN"]),
         ("infinite.npy", &["infinite.npy", "keys row 1, column 2 is inf"]),
@@ -474,7 +482,8 @@ fn bad_files_are_refused_in_one_line() {
         ("head.safetensors:good", &["head.safetensors:good", "truncated"]),
         ("liar.safetensors:good", &["liar.safetensors:good", "truncated"]),
         ("t.safetensors:other", &["t.safetensors:other", "no tensor", "double", "good"]),
-        ("t.safetensors:double", &["t.safetensors:double", "keys", "F64", "f32 or f16"]),
+        ("t.safetensors:double", &["t.safetensors:double", "keys row 1, column 1 is -1e300", "not finite in f32"]),
+        ("t.safetensors:whole", &["t.safetensors:whole", "keys", "I64", "f32, f16, bf16 or f64"]),
         ("t.safetensors:flat", &["t.safetensors:flat", "two dimensions"]),
         ("t.safetensors:deep", &["t.safetensors:deep", "1 x 3 x 4", "two dimensions"]),
         ("t.safetensors:empty", &["t.safetensors:empty", "0 x 4", "at least one"]),
@@ -768,9 +777,9 @@ fn bad_masks_and_biases_are_refused_with_both_shapes() {
         ("--bias", "b33.npy", &["bias of b33.npy is 3 x 3", "keys of k.npy are 3 x 4"]),
         ("--bias", "b0.npy", &["bias of b0.npy is scalar", "keys of k.npy are 3 x 4"]),
         ("--bias", "nan.npy", &["nan.npy: bias element 2 is NaN", "finite"]),
-        ("--bias", "bytes.npy", &["bytes.npy: bias has dtype |u1", "f32 or f16"]),
+        ("--bias", "bytes.npy", &["bytes.npy: bias has dtype |u1", "f32, f16"]),
         ("--bias", "t.safetensors:gone", &["t.safetensors:gone", "no tensor", "half"]),
-        ("--keys", "bytes.npy", &["bytes.npy: keys have dtype |u1", "f32 or f16"]),
+        ("--keys", "bytes.npy", &["bytes.npy: keys have dtype |u1", "f32, f16"]),
     ] {
         let mut args = GOOD.to_vec();
         match flag {
@@ -847,6 +856,8 @@ fn help_and_version_are_there() {
     let help = succeeds(dir.path(), &["retrieve", "--help"]);
     for flag in [
         "--keys",
+        "--memory",
+        "--saturate",
         "--queries",
         "--out",
         "--values",

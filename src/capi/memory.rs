@@ -108,7 +108,7 @@ pub enum attractor_separation {
 pub enum attractor_precision {
     /// As given.
     ATTRACTOR_PRECISION_F32 = 0,
-    /// Rounded to the nearest half: 11 bits, magnitudes up to 65,504.
+    /// Rounded to the nearest half: 11 bits, magnitudes up to 65,504 (`saturate` in `attractor_memory_options`).
     ATTRACTOR_PRECISION_F16 = 1,
     /// Rounded to 255 levels between plus and minus the row's largest magnitude.
     ATTRACTOR_PRECISION_I8 = 2,
@@ -140,6 +140,11 @@ pub struct attractor_memory_options {
     pub alpha: f32,
     /// The inverse temperature: finite, of any sign. At 0 every pattern weighs the same.
     pub beta: f32,
+    /// For `ATTRACTOR_PRECISION_F16`. Not 0: numbers that round beyond the largest half are stored as 65,504 with their
+    /// sign; 0: a row with such a number is refused (`ATTRACTOR_ERROR_RANGE`).
+    pub saturate: u32,
+    /// 0, for a later version.
+    pub reserved: u32,
 }
 
 versioned!(attractor_memory_options, beta: f32);
@@ -157,6 +162,8 @@ fn defaults(size: usize, dim: usize) -> attractor_memory_options {
         bias: 0,
         alpha: 1.5,
         beta: Rule::attention(dim).beta,
+        saturate: 0,
+        reserved: 0,
     }
 }
 
@@ -195,6 +202,13 @@ impl attractor_memory_options {
         }
         if self.bias != 0 {
             options = options.bias();
+        }
+        if self.saturate != 0 {
+            options = options.saturate();
+        }
+        if self.reserved != 0 {
+            let what = "a value of attractor_memory_options.reserved other than 0".into();
+            return Err(Error::Unsupported { operation, what }.into());
         }
         if self.window_bytes > 0 {
             options = options.window_bytes(self.window_bytes);
@@ -310,7 +324,8 @@ pub unsafe extern "C" fn attractor_memory_id_at(
 /// stored, the pointers may be NULL, and `*first_id` stays as it is.
 ///
 /// Errors: `ATTRACTOR_ERROR_SHAPE` for values or a bias that the memory has no use for or lacks;
-/// `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_LIMIT` where there is no room; `ATTRACTOR_ERROR_LOST`;
+/// `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_RANGE` for a row that halves cannot hold, unless the memory saturates;
+/// `ATTRACTOR_ERROR_LIMIT` where there is no room; `ATTRACTOR_ERROR_LOST`;
 /// `ATTRACTOR_ERROR_NULL_POINTER`. The memory is then as it was.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_memory_add(

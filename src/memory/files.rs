@@ -3,11 +3,12 @@
 use std::ops::Range;
 use std::path::Path;
 
-use super::{Engine, Memory, MemoryOptions};
+use super::{Engine, Memory, MemoryOptions, Patterns};
 use crate::cpu;
 use crate::device::Device;
 use crate::error::Result;
-use crate::store::files::{Contents, PatternFiles, Saved, write_saved};
+use crate::rule::Rule;
+use crate::store::files::{Buffers, Contents, PatternFiles, SavedMemory, write_saved};
 use crate::store::{Layout, NewRows, PatternIds};
 
 /// Floats that are imported at a time.
@@ -16,13 +17,20 @@ const CHUNK: usize = 1 << 22;
 const PIECE: usize = 16 << 20;
 
 /// How a saved memory is laid out again.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoadOptions {
+    rule: Option<Rule>,
     window_bytes: Option<u64>,
     host_copy: bool,
 }
 
 impl LoadOptions {
+    /// Recall by `rule` instead of the rule that was saved.
+    pub fn rule(mut self, rule: Rule) -> Self {
+        self.rule = Some(rule);
+        self
+    }
+
     /// The most bytes of keys, and of values, that one window holds, as
     /// [`MemoryOptions::window_bytes`]. Rows are then laid out anew, and answers may differ in their last bits from those
     /// of the memory that was saved.
@@ -43,8 +51,9 @@ impl Memory {
     /// pattern with its id, in the precision in which it is stored. Patterns that were removed are not in the file; their
     /// positions are, so that [`Retrieval::top`](crate::Retrieval::top) and masks mean the same after loading.
     ///
-    /// The file is written to a temporary neighbour, synced and renamed: whatever happens, there is the old file or the
-    /// whole new one at `path`. Rows are read back from a GPU piece by piece, which waits.
+    /// The file is written to a temporary file beside it, synced and renamed: whatever happens, there is the old file or the
+    /// whole new one at `path`. Symbolic links are followed, and mode and owner are kept. Temporary files of saves that were
+    /// killed are removed by the next one. Rows are read back from a GPU piece by piece, which waits.
     ///
     /// ```
     /// use attractor::{Device, Memory, Rule};
@@ -60,12 +69,12 @@ impl Memory {
     /// ```
     ///
     /// # Errors
-    /// [`Error::File`](crate::Error::File) where the system refuses to write, [`Error::Lost`](crate::Error::Lost) where
-    /// the device fails. What was at `path` is then as it was.
+    /// [`Error::File`](crate::Error::File) where the system refuses to write, and where `path` is neither absent nor a
+    /// regular file; [`Error::Lost`](crate::Error::Lost) where the device fails. What is at `path` is then unchanged.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let Layout { dim, value_dim, precision, bias, .. } = self.layout;
-        let windows = self.window_rows();
-        let contents = Contents { rule: self.rule, dim, value_dim, precision, bias, windows };
+        let (windows, saturate) = (self.window_rows(), self.options.saturate);
+        let contents = Contents { rule: self.rule, dim, value_dim, precision, saturate, bias, windows };
         let (path, ids) = (path.as_ref(), &self.ids);
         match &self.engine {
             Engine::Cpu(engine) => {
@@ -80,51 +89,27 @@ impl Memory {
     /// a device whose limits do not allow windows as large, rows are laid out anew, as [`LoadOptions::window_bytes`]
     /// does.)
     ///
-    /// The file is mapped and read once, piece by piece: beside the stored rows, nothing grows with it.
+    /// The file is read once, piece by piece, and every tensor is compared with its checksum: beside the stored rows,
+    /// nothing grows with it.
     ///
     /// # Errors
-    /// [`Error::File`](crate::Error::File) for a file that cannot be read, is no memory or of a newer version, is
+    /// [`Error::File`](crate::Error::File) for a file that cannot be read, is no memory or of another version, is
     /// truncated or damaged, or holds numbers that no memory stores, such as NaN; the errors of
     /// [`MemoryOptions::build`](crate::MemoryOptions::build) and [`Memory::reserve`].
     pub fn load(device: &Device, path: impl AsRef<Path>) -> Result<Self> {
         Self::load_with(device, path, &LoadOptions::default())
     }
 
-    /// [`Memory::load`], laid out as `options` say.
+    /// [`Memory::load`] as `options` say.
     ///
     /// # Errors
     /// As [`Memory::load`].
     pub fn load_with(device: &Device, path: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
-        let saved = Saved::open(path.as_ref())?;
-        let Contents { rule, dim, value_dim, precision, bias, windows } = &saved.contents;
-        let asked = MemoryOptions {
-            dim: *dim,
-            value_dim: *value_dim,
-            rule: *rule,
-            precision: *precision,
-            bias: *bias,
-            window_bytes: options.window_bytes,
-            host_copy: options.host_copy,
-        };
-        let mut memory = asked.build(device)?;
-        memory.ids = saved.ids()?;
-        let layout = memory.layout;
-        if options.window_bytes.is_none() && windows.iter().all(|rows| *rows <= layout.max_rows) {
-            for rows in windows {
-                memory.reserve_window(*rows)?;
-            }
-        }
-        // Whatever has no window yet.
-        memory.reserve_fresh(saved.positions)?;
-        let row = precision.bytes() * (layout.key_stride() + layout.value_stride());
-        for rows in pieces(saved.positions, (PIECE / row).max(1)) {
-            memory.add_encoded(&saved.rows(rows, &layout)?)?;
-        }
-        Ok(memory)
+        SavedMemory::open(path)?.load(device, options)
     }
 
-    /// Stores the patterns of `files`. They are mapped and read once, chunk by chunk: beside the stored rows, nothing
-    /// grows with them.
+    /// Stores the patterns of `files`. They are read once, chunk by chunk, and checked before they are stored: beside the
+    /// stored rows, nothing grows with them.
     ///
     /// ```
     /// use attractor::files::{Address, NewTensor, PatternFiles, write_tensors};
@@ -139,8 +124,10 @@ impl Memory {
     /// ```
     ///
     /// # Errors
-    /// [`Error::File`](crate::Error::File) for patterns that do not fit this memory, naming both shapes, and for numbers
-    /// that are NaN or infinite; the errors of [`Memory::reserve`]. The memory is then as it was.
+    /// [`Error::File`](crate::Error::File) for patterns that do not fit this memory, naming both shapes, for numbers that
+    /// are not finite in f32, and for a file that is truncated meanwhile; [`Error::Range`](crate::Error::Range) for a row
+    /// that halves cannot hold, unless the memory [saturates](crate::MemoryOptions::saturate); the errors of
+    /// [`Memory::reserve`]. The memory is then unchanged.
     pub fn import(&mut self, files: &PatternFiles) -> Result<PatternIds> {
         self.import_with(files, |_| ())
     }
@@ -150,18 +137,21 @@ impl Memory {
     /// # Errors
     /// As [`Memory::import`].
     pub fn import_with(&mut self, files: &PatternFiles, mut progress: impl FnMut(usize)) -> Result<PatternIds> {
+        const OPERATION: &str = "Memory::import";
         let Layout { dim, value_dim, bias, .. } = self.layout;
-        files.check("Memory::import", dim, value_dim, bias)?;
+        files.check(OPERATION, dim, value_dim, bias)?;
         let places = self.ids.places(files.len(), &self.snapshots);
         self.reserve_fresh(places.fresh)?;
         let chunk = (CHUNK / dim.max(value_dim.unwrap_or(0))).max(1);
+        let mut buffers = Buffers::default();
         for rows in pieces(files.len(), chunk) {
             let freed = &places.freed[rows.start.min(places.freed.len())..rows.end.min(places.freed.len())];
-            let stored = files.read(rows.clone(), |patterns| {
-                let new = NewRows { keys: patterns.keys, values: patterns.values, bias: patterns.bias };
+            let stored = files.read(rows.clone(), &mut buffers).and_then(|Patterns { keys, values, bias }| {
+                let new = NewRows { keys, values, bias };
+                self.check_range(OPERATION, &new, rows.start)?;
                 self.place(freed, rows.len(), &new)
             });
-            if let Err(error) = stored.and_then(|placed| placed) {
+            if let Err(error) = stored {
                 // What went to freed positions has no id, as before.
                 let positions = self.ids.positions();
                 match &mut self.engine {
@@ -176,6 +166,43 @@ impl Memory {
             progress(rows.end);
         }
         Ok(self.ids_mut().add(&places))
+    }
+}
+
+impl SavedMemory {
+    /// Loads this memory onto `device` as `options` say ([`Memory::load`]).
+    ///
+    /// # Errors
+    /// As [`Memory::load`].
+    pub fn load(&self, device: &Device, options: &LoadOptions) -> Result<Memory> {
+        let Contents { rule, dim, value_dim, precision, saturate, bias, windows } = self.contents();
+        let asked = MemoryOptions {
+            dim: *dim,
+            value_dim: *value_dim,
+            rule: options.rule.unwrap_or(*rule),
+            precision: *precision,
+            saturate: *saturate,
+            bias: *bias,
+            window_bytes: options.window_bytes,
+            host_copy: options.host_copy,
+        };
+        let mut memory = asked.build(device)?;
+        memory.ids = self.ids()?;
+        let layout = memory.layout;
+        if options.window_bytes.is_none() && windows.iter().all(|rows| *rows <= layout.max_rows) {
+            for rows in windows {
+                memory.reserve_window(*rows)?;
+            }
+        }
+        // Whatever has no window yet.
+        memory.reserve_fresh(self.positions())?;
+        let row = precision.bytes() * (layout.key_stride() + layout.value_stride());
+        let mut reader = self.reader();
+        for rows in pieces(self.positions(), (PIECE / row).max(1)) {
+            memory.add_encoded(&reader.rows(rows, &layout)?)?;
+        }
+        reader.verify()?;
+        Ok(memory)
     }
 }
 

@@ -6,6 +6,7 @@ use std::ops::Range;
 use half::f16;
 
 use super::{Layout, NewRows, Precision, stride};
+use crate::error::{Error, Result};
 
 impl Precision {
     /// Bytes of one stored element.
@@ -18,7 +19,36 @@ impl Precision {
     }
 }
 
-/// The nearest half. What is beyond the largest becomes the largest: one infinity would make every answer NaN.
+/// The least magnitude that rounds beyond the largest half: halfway to what would be the next one.
+const BEYOND_HALVES: f32 = 65_520.0;
+
+/// Refuses finite `values` (row-major, `columns` wide) with a number that rounds to no half, naming the first. `first` is
+/// the row of the input that they begin with.
+pub(crate) fn check_halves(
+    operation: &'static str,
+    what: &'static str,
+    values: &[f32],
+    columns: usize,
+    first: usize,
+) -> Result<()> {
+    // Without an exit within a row or a stretch of it, the loop is vector code.
+    const STRETCH: usize = 1024;
+    let beyond = |value: &f32| value.abs() >= BEYOND_HALVES;
+    let stretch = |part: &[f32]| part.iter().fold(false, |any, value| any | beyond(value));
+    let Some(at) = values.chunks(STRETCH).position(stretch) else { return Ok(()) };
+    let start = at * STRETCH;
+    let at = start + values[start..].iter().position(beyond).unwrap_or(0);
+    Err(Error::Range {
+        operation,
+        what,
+        row: first + at / columns,
+        expected: "magnitudes below 65520, which round to halves (or a memory that saturates)".into(),
+        got: format!("column {} is {:?}", at % columns, values[at]),
+    })
+}
+
+/// The nearest half. A number beyond the largest, which only a memory that saturates takes, becomes the largest: one
+/// infinity would make every answer NaN.
 pub(crate) fn half_of(value: f32) -> f16 {
     f16::from_f32(value.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()))
 }
@@ -144,6 +174,24 @@ mod tests {
                 for (got, stored) in back.iter().zip(row) {
                     let stored = if precision == Precision::F16 { stored.clamp(-65_504.0, 65_504.0) } else { *stored };
                     assert!((got - stored).abs() <= error * largest.max(1e-4), "{precision:?}: {got} for {stored}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_range_of_halves_ends_where_they_round_to_infinity() {
+        for (value, fits) in [(65_504.0, true), (65_520.0f32.next_down(), true), (65_520.0, false), (f32::MAX, false)] {
+            assert_eq!(f16::from_f32(value).is_finite(), fits);
+            for value in [value, -value] {
+                let mut values = vec![1.0; 3 * 700];
+                values[3 * 600 + 1] = value;
+                match check_halves("test", "keys", &values, 3, 1000) {
+                    Ok(()) => assert!(fits, "{value}"),
+                    Err(Error::Range { what: "keys", row: 1600, got, .. }) => {
+                        assert!(!fits && got.contains("column 1"), "{value}: {got}");
+                    }
+                    Err(error) => panic!("{error}"),
                 }
             }
         }

@@ -20,6 +20,10 @@ pub(crate) struct Window<B> {
 pub(crate) struct Windows<B> {
     windows: Vec<Window<B>>,
     max_rows: usize,
+    /// Rows of all windows.
+    rows: usize,
+    /// Rows that there is room for in all windows.
+    capacity: usize,
 }
 
 /// Rows of the first window when nothing larger is asked for.
@@ -36,15 +40,15 @@ pub(crate) enum Growth {
 
 impl<B> Windows<B> {
     pub fn new(max_rows: usize) -> Self {
-        Self { windows: Vec::new(), max_rows }
+        Self { windows: Vec::new(), max_rows, rows: 0, capacity: 0 }
     }
 
     pub fn len(&self) -> usize {
-        self.windows.iter().map(|w| w.rows).sum()
+        self.rows
     }
 
     pub fn capacity(&self) -> usize {
-        self.windows.iter().map(|w| w.capacity).sum()
+        self.capacity
     }
 
     /// The windows that hold rows.
@@ -80,11 +84,13 @@ impl<B> Windows<B> {
         for window in &mut self.windows {
             window.rows = 0;
         }
+        self.rows = 0;
     }
 
     /// Forgets all rows and the storage.
     pub fn drop_all(&mut self) {
         self.windows.clear();
+        (self.rows, self.capacity) = (0, 0);
     }
 
     /// Forgets all rows but the first `rows`, and keeps the storage.
@@ -92,6 +98,7 @@ impl<B> Windows<B> {
         for window in &mut self.windows {
             window.rows = window.rows.min(rows.saturating_sub(window.first));
         }
+        self.rows = self.rows.min(rows);
     }
 
     /// Makes room for `additional` rows with `make(capacity)`. On an error nothing has changed.
@@ -101,7 +108,7 @@ impl<B> Windows<B> {
         growth: Growth,
         mut make: impl FnMut(usize) -> Result<B>,
     ) -> Result<()> {
-        let before = self.windows.len();
+        let (before, room) = (self.windows.len(), self.capacity);
         let mut missing = self.len().saturating_add(additional).saturating_sub(self.capacity());
         while missing > 0 {
             let wanted = match growth {
@@ -111,11 +118,12 @@ impl<B> Windows<B> {
             let capacity = wanted.min(self.max_rows);
             match make(capacity) {
                 Ok(storage) => {
-                    let first = self.capacity();
-                    self.windows.push(Window { first, rows: 0, capacity, storage });
+                    self.windows.push(Window { first: self.capacity, rows: 0, capacity, storage });
+                    self.capacity += capacity;
                 }
                 Err(error) => {
                     self.windows.truncate(before);
+                    self.capacity = room;
                     return Err(error);
                 }
             }
@@ -131,9 +139,14 @@ impl<B> Windows<B> {
         rows: usize,
         mut write: impl FnMut(&mut B, usize, Range<usize>) -> Result<()>,
     ) -> Result<()> {
-        let before = self.len();
+        let before = self.rows;
         let mut done = 0;
-        for window in &mut self.windows {
+        // Those before the one that the next row goes to are full.
+        let begin = self.windows.partition_point(|window| window.first + window.capacity <= before);
+        for window in &mut self.windows[begin..] {
+            if done == rows {
+                break;
+            }
             let take = (window.capacity - window.rows).min(rows - done);
             if take > 0 {
                 if let Err(error) = write(&mut window.storage, window.rows, done..done + take) {
@@ -141,6 +154,7 @@ impl<B> Windows<B> {
                     return Err(error);
                 }
                 window.rows += take;
+                self.rows += take;
                 done += take;
             }
         }

@@ -1,16 +1,14 @@
 //! Tunings in files: JSON that belongs to one adapter under one driver and one version of this crate.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
 use super::Tuning;
-use crate::cache;
 use crate::device::{Device, Kind};
 use crate::error::{Error, Result};
 use crate::store::files;
+use crate::{cache, regular_file};
 
 /// What says that a file is one of these, and how its rest is to be read.
 const FORMAT: &str = "attractor.tuning 1";
@@ -31,42 +29,21 @@ impl Tuning {
     /// it is left alone.
     ///
     /// # Errors
-    /// [`Error::File`] where the file cannot be read, is no tuning, has a setting that is no whole number, or was written
+    /// [`Error::File`] where the file cannot be read, is no regular file, is no tuning, has a setting that is no whole number, or was written
     /// for another adapter, driver or version of this crate. [`Error::Device`] for the CPU engine.
     pub fn read(path: &Path, device: &Device) -> Result<Self> {
         const OPERATION: &str = "Tuning::read";
         let adapter = adapter(OPERATION, device)?;
-        let unfit = |why: &str| files::unfit(OPERATION, path, format!("{}: {why}", path.display()));
-        let refused = |error| files::refused(OPERATION, path, "read")(error);
-        let mut text = Vec::new();
-        File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut text)).map_err(refused)?;
-        if text.len() as u64 > LARGEST {
-            return Err(unfit("too large for a tuning"));
-        }
-        let all: Value = serde_json::from_slice(&text).map_err(|error| unfit(&format!("no tuning: {error}")))?;
-        if all["format"] != FORMAT {
-            return Err(unfit(&format!("no tuning: expected the format \"{FORMAT}\"")));
-        }
-        for (name, here) in identity(adapter) {
-            if all["for"][&name] != here {
-                return Err(unfit(&format!("for another device: {name} is {}, not {here}", all["for"][&name])));
-            }
-        }
-        let settings = all["settings"].as_object().ok_or_else(|| unfit("no tuning: it has no settings"))?;
-        let mut tuning = Self::of(adapter.device_type);
-        for (name, _) in tuning.settings() {
-            if let Some(value) = settings.get(name) {
-                let number = value.as_u64().ok_or_else(|| unfit(&format!("{name} is {value}, not a whole number")))?;
-                tuning.set(name, number);
-            }
-        }
-        Ok(tuning)
+        let text = regular_file::read(path, LARGEST).map_err(files::refused(OPERATION, path, "read"))?;
+        let unfit = |why: String| files::unfit(OPERATION, path, format!("{}: {why}", path.display()));
+        parse(&text, adapter).map_err(unfit)
     }
 
-    /// Writes this tuning of `device`, in full or not at all, and the file's folder where it is not there.
+    /// Writes this tuning of `device` atomically, and makes the file's folder where it is absent.
     ///
     /// # Errors
-    /// [`Error::File`] where the system refuses; what was at `path` is then as it was. [`Error::Device`] for the CPU engine.
+    /// [`Error::File`] where the system refuses, and where `path` is neither absent nor a regular file; what is at `path` is
+    /// then unchanged. [`Error::Device`] for the CPU engine.
     pub fn write(&self, path: &Path, device: &Device) -> Result<()> {
         const OPERATION: &str = "Tuning::write";
         let adapter = adapter(OPERATION, device)?;
@@ -75,6 +52,27 @@ impl Tuning {
         let text = format!("{:#}\n", json!({ "format": FORMAT, "for": identity(adapter), "settings": settings }));
         cache::write(path, text.as_bytes()).map_err(files::refused(OPERATION, path, "write"))
     }
+}
+
+/// The tuning for `adapter` that the text of a file has.
+pub(crate) fn parse(text: &[u8], adapter: &wgpu::AdapterInfo) -> Result<Tuning, String> {
+    let all: Value = serde_json::from_slice(text).map_err(|error| format!("no tuning: {error}"))?;
+    if all["format"] != FORMAT {
+        return Err(format!("no tuning: expected the format \"{FORMAT}\""));
+    }
+    for (name, here) in identity(adapter) {
+        if all["for"][&name] != here {
+            return Err(format!("for another device: {name} is {}, not {here}", all["for"][&name]));
+        }
+    }
+    let settings = all["settings"].as_object().ok_or("no tuning: it has no settings")?;
+    let mut tuning = Tuning::of(adapter.device_type);
+    for (name, _) in tuning.settings() {
+        if let Some(value) = settings.get(name) {
+            tuning.set(name, value.as_u64().ok_or_else(|| format!("{name} is {value}, not a whole number"))?);
+        }
+    }
+    Ok(tuning)
 }
 
 impl Device {

@@ -1,7 +1,7 @@
 //! Flags that more than one command takes.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use attractor::wgpu::Backends;
@@ -110,6 +110,14 @@ pub struct TuningArgs {
 }
 
 impl TuningArgs {
+    /// The file to read, where one is named.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.tuning {
+            Tunings::File(file) => Some(file),
+            _ => None,
+        }
+    }
+
     /// Lets a device go by it.
     pub fn apply(&self, device: &Device) -> Result<(), Failure> {
         match &self.tuning {

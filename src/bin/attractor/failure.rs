@@ -1,7 +1,6 @@
 //! How a command ends when it does not succeed, and how it speaks.
 
 use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
 
 /// Why a command ends without its result.
 #[derive(Debug, thiserror::Error)]
@@ -12,16 +11,6 @@ pub enum Failure {
     /// The input is not what it should be, or an answer is wrong.
     #[error("{0}")]
     Work(String),
-    /// The system refused a file.
-    #[error("{}: cannot {action}: {source}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What was tried, as a verb.
-        action: &'static str,
-        /// What the system said.
-        source: std::io::Error,
-    },
     /// The library refused or failed.
     #[error(transparent)]
     Library(attractor::Error),
@@ -47,11 +36,6 @@ impl Failure {
             Self::Usage(_) => Self::USAGE,
             _ => 1,
         }
-    }
-
-    /// For `map_err` on what `std::fs` returns.
-    pub fn file(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
-        move |source| Self::File { path: path.to_owned(), action, source }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `args` holds the flags that commands share; each command has a file of its own (`devices`, `recall`, `retrieve`,
 //! `tune`, `verify`) or a folder (`bench`).
-//! `digits`, `damage`, `judge` and `picture` serve `recall`; `case` serves `verify`, and the tests.
+//! `digits`, `idx`, `damage`, `judge` and `picture` serve `recall`; `case` serves `verify`, and the tests.
 
 mod args;
 mod bench;
@@ -11,6 +11,7 @@ mod damage;
 mod devices;
 mod digits;
 mod failure;
+mod idx;
 mod judge;
 mod picture;
 mod progress;

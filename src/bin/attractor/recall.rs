@@ -1,7 +1,7 @@
 //! `attractor recall`: store images, damage them, recall them, check every answer, show it.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use attractor::{
@@ -171,7 +171,8 @@ pub fn run(args: &RecallArgs) -> Result<(), Failure> {
     {
         return Err(Failure::Usage(format!("--queries {queries} is more than --patterns {patterns}")));
     }
-    attractor::files::check_target(&args.output)?;
+    let inputs: Vec<&Path> = args.images.as_deref().into_iter().chain(args.device.tuning.file()).collect();
+    attractor::files::check_target(&args.output, &inputs)?;
     let images = match &args.images {
         Some(path) => Images::open(path, args.patterns)?,
         None => Images::built_in(args.patterns)?,

@@ -1,12 +1,13 @@
 //! `attractor retrieve`: from files to a file.
 
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
-use attractor::files::{self, Address, NewTensor, PatternFiles, Role, Tensor};
+use attractor::files::{self, Address, NewTensor, PatternFiles, Role, SavedMemory, Tensor};
 use attractor::{
-    DEFAULT_TOLERANCE, FixedPoint, MAX_TOP, Mask, Memory, Precision, Retrieval, RetrieveOptions, Rule, Separation,
-    Similarity, Status, Stop, WeightsOf,
+    DEFAULT_TOLERANCE, Device, FixedPoint, LoadOptions, MAX_TOP, Mask, Memory, Precision, Retrieval, RetrieveOptions,
+    Rule, Separation, Similarity, Status, Stop, WeightsOf,
 };
 use clap::ValueEnum;
 
@@ -16,10 +17,14 @@ use crate::progress;
 
 /// Shown under the flags.
 pub const AFTER_HELP: &str = "\
-F is file.npy or file.safetensors:tensor, of f32 or f16 (a mask: u8 or bool). Keys are N x d, values N x dv (the keys \
-themselves unless given), queries B x d. One update of a state x:
+F is file.npy or file.safetensors:tensor, of f32, f16, bf16 or f64, rounded to f32 (a mask: u8 or bool). Keys are N x d, \
+values N x dv (the keys themselves unless given), queries B x d. One update of a state x:
 
     z_i = beta similarity(x, k_i) + b_i     p = separation(z)     x' = sum_i p_i k_i     y = sum_i p_i v_i
+
+--memory answers from a memory that was saved (Memory::save), by its own rule unless --similarity, --separation, --alpha, --k \
+or --beta say otherwise. Its values, biases, scales and precision are its own, and removed patterns stay removed; N counts \
+their positions, too.
 
 Written: output (B x dv, f32), state (B x d, f32), steps (B, u32), converged (B, u8; under --steps: whether the last \
 update changed no coordinate by more than 1e-4), and when asked
@@ -78,8 +83,11 @@ pub enum PrecisionArg {
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct RetrieveArgs {
     /// The stored patterns, N x d.
-    #[arg(long, value_name = "F")]
-    keys: Address,
+    #[arg(long, value_name = "F", required_unless_present = "memory")]
+    keys: Option<Address>,
+    /// A saved memory to answer from, instead of --keys.
+    #[arg(long, value_name = "F.safetensors", conflicts_with_all = ["keys", "values", "bias", "precision", "saturate"])]
+    memory: Option<PathBuf>,
     /// The queries, B x d.
     #[arg(long, value_name = "F")]
     queries: Address,
@@ -95,19 +103,19 @@ pub struct RetrieveArgs {
     /// 1 where a pattern may be used and 0 where not: N, or B x N with a row for each query.
     #[arg(long, value_name = "F")]
     mask: Option<Address>,
-    /// How a state is compared with a key.
-    #[arg(long, value_enum, default_value = "dot")]
-    similarity: SimilarityArg,
-    /// How scores become weights.
-    #[arg(long, value_enum, default_value = "softmax")]
-    separation: SeparationArg,
-    /// The exponent of entmax, above 1 [default: 1.5].
+    /// How a state is compared with a key [default: dot, or that of --memory].
+    #[arg(long, value_enum)]
+    similarity: Option<SimilarityArg>,
+    /// How scores become weights [default: softmax, or that of --memory].
+    #[arg(long, value_enum)]
+    separation: Option<SeparationArg>,
+    /// The exponent of entmax, above 1 [default: 1.5, or that of --memory].
     #[arg(long, value_name = "A", value_parser = finite, allow_negative_numbers = true)]
     alpha: Option<f32>,
-    /// How many scores topk keeps; required by it.
+    /// How many scores topk keeps; required by it, unless --memory has it.
     #[arg(long, value_name = "K", value_parser = at_least_one)]
     k: Option<usize>,
-    /// The inverse temperature, of any sign [default: 1/sqrt(d)].
+    /// The inverse temperature, of any sign [default: 1/sqrt(d), or that of --memory].
     #[arg(long, value_name = "B", value_parser = finite, allow_negative_numbers = true)]
     beta: Option<f32>,
     /// The number of updates [default: 1].
@@ -122,6 +130,9 @@ pub struct RetrieveArgs {
     /// How patterns are stored.
     #[arg(long, value_enum, default_value = "f32")]
     precision: PrecisionArg,
+    /// With --precision f16: store numbers that halves cannot hold as the largest half, 65504, instead of refusing them.
+    #[arg(long)]
+    saturate: bool,
     /// Report the energy of each last state.
     #[arg(long)]
     energy: bool,
@@ -148,15 +159,14 @@ impl RetrieveArgs {
     /// Refuses flags that contradict each other or leave their domain.
     fn check(&self) -> Result<(), Failure> {
         let usage = |why: &str| Err(Failure::Usage(why.into()));
-        match self.alpha {
-            Some(_) if self.separation != SeparationArg::Entmax => return usage("--alpha needs --separation entmax"),
-            Some(alpha) if alpha <= 1.0 => return usage("--alpha must be above 1 (softmax is the limit at 1)"),
-            _ => {}
+        if self.alpha.is_some_and(|alpha| alpha <= 1.0) {
+            return usage("--alpha must be above 1 (softmax is the limit at 1)");
         }
-        match self.k {
-            Some(_) if self.separation != SeparationArg::Topk => return usage("--k needs --separation topk"),
-            None if self.separation == SeparationArg::Topk => return usage("--separation topk needs --k"),
-            _ => {}
+        if self.saturate && self.precision != PrecisionArg::F16 {
+            return usage("--saturate needs --precision f16");
+        }
+        if self.memory.is_none() {
+            self.separation(None)?;
         }
         match self.tolerance {
             // The parser lets this pass beside --steps, which excludes what --tolerance requires.
@@ -176,22 +186,56 @@ impl RetrieveArgs {
         Ok(())
     }
 
-    fn rule(&self, dim: usize) -> Rule {
+    /// The separation of the flags, over that of a saved memory.
+    fn separation(&self, saved: Option<Separation>) -> Result<Separation, Failure> {
+        let asked = match self.separation {
+            None => saved.unwrap_or_default(),
+            Some(SeparationArg::Softmax) => Separation::Softmax,
+            Some(SeparationArg::Softmax1) => Separation::Softmax1,
+            Some(SeparationArg::Sparsemax) => Separation::Sparsemax,
+            Some(SeparationArg::Entmax) => match saved {
+                Some(saved @ Separation::Entmax { .. }) => saved,
+                _ => Separation::Entmax { alpha: 1.5 },
+            },
+            Some(SeparationArg::Topk) => match (saved, self.k) {
+                (Some(saved @ Separation::TopK { .. }), _) => saved,
+                (_, Some(k)) => Separation::TopK { k },
+                (_, None) => return Err(Failure::Usage("--separation topk needs --k".into())),
+            },
+        };
+        if self.alpha.is_some() && !matches!(asked, Separation::Entmax { .. }) {
+            return Err(Failure::Usage("--alpha needs --separation entmax".into()));
+        }
+        if self.k.is_some() && !matches!(asked, Separation::TopK { .. }) {
+            return Err(Failure::Usage("--k needs --separation topk".into()));
+        }
+        Ok(match asked {
+            Separation::Entmax { alpha } => Separation::Entmax { alpha: self.alpha.unwrap_or(alpha) },
+            Separation::TopK { k } => Separation::TopK { k: self.k.unwrap_or(k) },
+            other => other,
+        })
+    }
+
+    /// The rule of the flags, over that of a saved memory.
+    fn rule(&self, dim: usize, saved: Option<Rule>) -> Result<Rule, Failure> {
+        let default = saved.unwrap_or(Rule::attention(dim));
         let similarity = match self.similarity {
-            SimilarityArg::Dot => Similarity::Dot,
-            SimilarityArg::Cosine => Similarity::Cosine,
-            SimilarityArg::Euclidean => Similarity::Euclidean,
-            SimilarityArg::Manhattan => Similarity::Manhattan,
+            None => default.similarity,
+            Some(SimilarityArg::Dot) => Similarity::Dot,
+            Some(SimilarityArg::Cosine) => Similarity::Cosine,
+            Some(SimilarityArg::Euclidean) => Similarity::Euclidean,
+            Some(SimilarityArg::Manhattan) => Similarity::Manhattan,
         };
-        let separation = match self.separation {
-            SeparationArg::Softmax => Separation::Softmax,
-            SeparationArg::Softmax1 => Separation::Softmax1,
-            SeparationArg::Sparsemax => Separation::Sparsemax,
-            SeparationArg::Entmax => Separation::Entmax { alpha: self.alpha.unwrap_or(1.5) },
-            // `check` has seen to it that there is a k.
-            SeparationArg::Topk => Separation::TopK { k: self.k.unwrap_or(1) },
-        };
-        Rule::new(similarity, separation, self.beta.unwrap_or(Rule::attention(dim).beta))
+        let separation = self.separation(saved.map(|rule| rule.separation))?;
+        Ok(Rule::new(similarity, separation, self.beta.unwrap_or(default.beta)))
+    }
+
+    /// Every file that is read.
+    fn inputs(&self) -> Vec<&Path> {
+        let tensors =
+            [self.keys.as_ref(), Some(&self.queries), self.values.as_ref(), self.bias.as_ref(), self.mask.as_ref()];
+        let named = self.memory.as_deref().into_iter().chain(self.device.tuning.file());
+        tensors.into_iter().flatten().map(Address::path).chain(named).collect()
     }
 
     fn options(&self) -> RetrieveOptions {
@@ -215,9 +259,82 @@ const CHUNK: usize = 1 << 22;
 /// The most weights, or flags of a mask, that are in flight at a time: they are as many a query as there are patterns.
 const WIDE_CHUNK: usize = 1 << 26;
 
+/// Where the patterns come from.
+enum Stored {
+    Tensors(PatternFiles),
+    Memory(SavedMemory),
+}
+
+impl Stored {
+    fn dim(&self) -> usize {
+        match self {
+            Self::Tensors(patterns) => patterns.dim(),
+            Self::Memory(saved) => saved.dim(),
+        }
+    }
+
+    /// `N`.
+    fn positions(&self) -> usize {
+        match self {
+            Self::Tensors(patterns) => patterns.len(),
+            Self::Memory(saved) => saved.positions(),
+        }
+    }
+
+    /// The patterns in a memory on `device`.
+    fn build(&self, args: &RetrieveArgs, rule: Rule, device: &Device) -> Result<Memory, Failure> {
+        match self {
+            Self::Tensors(patterns) => {
+                let mut options = patterns.options(rule).precision(match args.precision {
+                    PrecisionArg::F32 => Precision::F32,
+                    PrecisionArg::F16 => Precision::F16,
+                    PrecisionArg::I8 => Precision::I8,
+                });
+                if let Some(bytes) = args.window_bytes {
+                    options = options.window_bytes(bytes);
+                }
+                if args.saturate {
+                    options = options.saturate();
+                }
+                let mut memory = options.build(device)?;
+                let bar = progress::bar(patterns.len(), "storing");
+                let stored = memory.import_with(patterns, |read| bar.set_position(read as u64));
+                bar.finish_and_clear();
+                stored.map_err(|error| match error {
+                    range @ attractor::Error::Range { .. } => {
+                        Failure::Work(format!("{range}; --saturate stores the largest half instead"))
+                    }
+                    error => error.into(),
+                })?;
+                Ok(memory)
+            }
+            Self::Memory(saved) => {
+                let mut options = LoadOptions::default().rule(rule);
+                if let Some(bytes) = args.window_bytes {
+                    options = options.window_bytes(bytes);
+                }
+                Ok(saved.load(device, &options)?)
+            }
+        }
+    }
+}
+
+/// Name and shape of the keys, as messages have them.
+impl std::fmt::Display for Stored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tensors(patterns) => patterns.keys().fmt(f),
+            Self::Memory(saved) => {
+                write!(f, "keys of {} are {} x {}", saved.path().display(), saved.positions(), saved.dim())
+            }
+        }
+    }
+}
+
 /// What the flags name, opened and found to fit together.
 struct Inputs {
-    patterns: PatternFiles,
+    stored: Stored,
+    rule: Rule,
     queries: Tensor,
     /// `B`.
     batch: usize,
@@ -226,39 +343,63 @@ struct Inputs {
 
 impl Inputs {
     fn open(args: &RetrieveArgs) -> Result<Self, Failure> {
-        let mut patterns = PatternFiles::open(&args.keys)?;
-        if let Some(values) = &args.values {
-            patterns = patterns.values(values)?;
-        }
-        if let Some(bias) = &args.bias {
-            patterns = patterns.bias(bias)?;
-        }
+        let (stored, saved) = match (&args.memory, &args.keys) {
+            (Some(path), _) => {
+                let saved = SavedMemory::open(path)?;
+                let rule = saved.rule();
+                (Stored::Memory(saved), Some(rule))
+            }
+            (None, Some(keys)) => {
+                let mut patterns = PatternFiles::open(keys)?;
+                if let Some(values) = &args.values {
+                    patterns = patterns.values(values)?;
+                }
+                if let Some(bias) = &args.bias {
+                    patterns = patterns.bias(bias)?;
+                }
+                (Stored::Tensors(patterns), None)
+            }
+            // The parser asks for one of them.
+            (None, None) => return Err(Failure::Usage("expected --keys or --memory".into())),
+        };
+        let rule = args.rule(stored.dim(), saved)?;
         let queries = Tensor::open(Role::Queries, &args.queries)?;
         let (batch, columns) = queries.matrix()?;
-        let keys = patterns.keys();
-        if columns != patterns.dim() {
-            return Err(Failure::Work(format!("{queries}, but {keys}: expected as many columns in both")));
+        if columns != stored.dim() {
+            return Err(Failure::Work(format!("{queries}, but {stored}: expected as many columns in both")));
         }
         let mask = args.mask.as_ref().map(|mask| Tensor::open(Role::Mask, mask)).transpose()?;
-        let count = patterns.len();
+        let count = stored.positions();
         if let Some(mask) = &mask
             && ![&[count][..], &[batch, count]].contains(&mask.shape())
         {
             return Err(Failure::Work(format!(
-                "{mask}, but {keys} and {queries}: expected a mask of {count} or {batch} x {count}"
+                "{mask}, but {stored} and {queries}: expected a mask of {count} or {batch} x {count}"
             )));
         }
-        Ok(Self { patterns, queries, batch, mask })
+        Ok(Self { stored, rule, queries, batch, mask })
     }
 
-    /// The mask over queries `part`, from the flags of the whole.
-    fn mask(&self, flags: &[u8], part: std::ops::Range<usize>) -> Mask {
-        let patterns = self.patterns.len();
-        let keep = |flags: &[u8]| flags.iter().map(|flag| *flag != 0).collect::<Vec<bool>>();
-        match self.mask_per_query() {
-            true => Mask::keep_per_query(&keep(&flags[part.start * patterns..part.end * patterns])),
-            false => Mask::keep(&keep(flags)),
+    /// The mask over queries `part`, where there is one.
+    fn mask(&self, part: Range<usize>) -> Result<Option<Mask>, Failure> {
+        let patterns = self.stored.positions();
+        let Some(mask) = &self.mask else { return Ok(None) };
+        let keep = |elements: Range<usize>| -> Result<Vec<bool>, Failure> {
+            Ok(mask.flags(elements)?.iter().map(|flag| *flag != 0).collect())
+        };
+        Ok(Some(match self.mask_per_query() {
+            true => Mask::keep_per_query(&keep(part.start * patterns..part.end * patterns)?),
+            false => Mask::keep(&keep(0..patterns)?),
+        }))
+    }
+
+    /// Refuses a mask with a wrong flag before anything is stored.
+    fn check_mask(&self) -> Result<(), Failure> {
+        let Some(mask) = &self.mask else { return Ok(()) };
+        for start in (0..mask.len()).step_by(WIDE_CHUNK) {
+            mask.flags(start..mask.len().min(start + WIDE_CHUNK))?;
         }
+        Ok(())
     }
 
     fn mask_per_query(&self) -> bool {
@@ -270,43 +411,31 @@ impl Inputs {
 pub fn run(args: &RetrieveArgs) -> Result<(), Failure> {
     args.check()?;
     let inputs = Inputs::open(args)?;
-    files::check_target(&args.out)?;
+    files::check_target(&args.out, &args.inputs())?;
     // Numbers that only queries need come first: nothing is stored for a batch that will be refused.
     let queries = inputs.queries.floats(0..inputs.queries.len())?;
-    let flags = inputs.mask.as_ref().map(Tensor::flags).transpose()?;
+    inputs.check_mask()?;
     let mut answers = Retrieval::default();
     if args.weights {
         answers.weights = Some(room_for_weights(&inputs)?);
     }
 
     let device = args.device.open()?;
-    let mut options = inputs.patterns.options(args.rule(inputs.patterns.dim()));
-    if let Some(bytes) = args.window_bytes {
-        options = options.window_bytes(bytes);
-    }
-    let precision = match args.precision {
-        PrecisionArg::F32 => Precision::F32,
-        PrecisionArg::F16 => Precision::F16,
-        PrecisionArg::I8 => Precision::I8,
-    };
-    let mut memory = options.precision(precision).build(&device)?;
-    let bar = progress::bar(inputs.patterns.len(), "storing");
-    memory.import_with(&inputs.patterns, |read| bar.set_position(read as u64))?;
-    bar.finish_and_clear();
+    let memory = inputs.stored.build(args, inputs.rule, &device)?;
 
     let chunk = (CHUNK / memory.dim().max(memory.value_dim())).max(1);
     let wide = args.weights || inputs.mask_per_query();
-    let wide = if wide { WIDE_CHUNK / memory.len() } else { usize::MAX };
+    let wide = if wide { WIDE_CHUNK / memory.positions().max(1) } else { usize::MAX };
     let tall = CHUNK / args.top.unwrap_or(1);
     let chunk = chunk.min(wide).min(tall).clamp(1, inputs.batch);
-    let explanation = explanation(args, &inputs, flags, &memory, chunk)?;
+    let explanation = explanation(args, &inputs, &memory, chunk)?;
     let bar = progress::bar(inputs.batch, "retrieving");
     // One plan for every chunk, so that a query's bits do not depend on where the cuts fall.
     let mut options = args.options().plan_for(chunk);
     for (i, part) in queries.chunks(chunk * memory.dim()).enumerate() {
         let count = part.len() / memory.dim();
-        if let Some(flags) = flags {
-            options.mask = Some(inputs.mask(flags, i * chunk..i * chunk + count));
+        if i == 0 || inputs.mask_per_query() {
+            options.mask = inputs.mask(i * chunk..i * chunk + count)?;
         }
         append(&mut answers, memory.retrieve_with_blocking(part, &options)?);
         bar.inc(count as u64);
@@ -322,7 +451,7 @@ pub fn run(args: &RetrieveArgs) -> Result<(), Failure> {
 
 /// Room for all weights, taken before long work: where there is too little, now is the time to say so.
 fn room_for_weights(inputs: &Inputs) -> Result<Vec<f32>, Failure> {
-    let (batch, patterns) = (inputs.batch, inputs.patterns.len());
+    let (batch, patterns) = (inputs.batch, inputs.stored.positions());
     let mut weights = Vec::new();
     batch.checked_mul(patterns).and_then(|count| weights.try_reserve_exact(count).ok()).ok_or_else(|| {
         Failure::Work(format!(
@@ -389,18 +518,12 @@ fn tensors(answers: &Retrieval) -> Vec<NewTensor<'_>> {
 }
 
 /// How the first `chunk` of queries are answered, and that there are others like it; empty unless asked for.
-fn explanation(
-    args: &RetrieveArgs,
-    inputs: &Inputs,
-    flags: Option<&[u8]>,
-    memory: &Memory,
-    chunk: usize,
-) -> Result<String, Failure> {
+fn explanation(args: &RetrieveArgs, inputs: &Inputs, memory: &Memory, chunk: usize) -> Result<String, Failure> {
     if !args.explain {
         return Ok(String::new());
     }
     let mut options = args.options().plan_for(chunk);
-    options.mask = flags.map(|flags| inputs.mask(flags, 0..chunk));
+    options.mask = inputs.mask(0..chunk)?;
     let mut text = format!("{}\n", memory.explain(chunk, &options)?);
     let chunks = inputs.batch.div_ceil(chunk);
     if chunks > 1 {

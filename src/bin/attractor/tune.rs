@@ -113,7 +113,7 @@ pub fn run(args: &TuneArgs) -> Result<(), Failure> {
     };
     let path = match &args.out {
         Some(out) => {
-            attractor::files::check_target(out)?;
+            attractor::files::check_target(out, &[])?;
             out.clone()
         }
         None => user_cache_folder().and_then(|folder| Tuning::file(&device, &folder)).ok_or_else(|| {

@@ -1,9 +1,15 @@
 //! Tensors and memories in files.
 //!
-//! A tensor is read from `file.npy` or `file.safetensors:tensor` ([`Address`]), mapped rather than loaded ([`Tensor`]);
+//! A tensor is read from `file.npy` or `file.safetensors:tensor` ([`Address`]), piece by piece ([`Tensor`]);
 //! [`PatternFiles`] joins the keys, values and biases that [`Memory::import`](crate::Memory::import) stores.
-//! [`Memory::save`](crate::Memory::save) and [`Memory::load`](crate::Memory::load) keep whole memories. Whatever is
-//! written is written in full or not at all ([`write_whole`], [`write_tensors`]).
+//! [`Memory::save`](crate::Memory::save) and [`Memory::load`](crate::Memory::load) keep whole memories; [`SavedMemory`]
+//! tells what a file holds before it is loaded.
+//!
+//! Files are copied before they are checked, and never mapped: another process that writes to a file, or truncates it,
+//! can cause an error, but it cannot change numbers that have been checked. Only regular files are read.
+//!
+//! Files are written atomically ([`write_whole`], [`write_tensors`]): to a temporary file beside the target, synced and
+//! renamed. The target must be absent or a regular file. Symbolic links are followed, and mode and owner are kept.
 //!
 //! # A saved memory
 //!
@@ -17,18 +23,25 @@
 //! | `bias` | N | F32 | where the memory has biases |
 //! | `ids` | N | U64 | once a pattern has been removed; 2^64 - 1 where one was, and its rows are zeros |
 //!
-//! Its metadata, all text: `format` (`attractor.memory`), `version` (`1`), `similarity`, `separation`, `alpha` or `k`
-//! where the separation has one, `beta`, `dim`, `value_dim` where there are values, `precision`, `bias` (`true` or
-//! `false`), `next_id` (the id of the next pattern to be added; without `ids`, patterns have the ids before it, in
-//! order), and `windows` (how many rows lie together: sums are cut there, so the same cuts give the same bits). Numbers
-//! are decimal and exact. Further tensors and metadata are left alone.
+//! Its metadata, all text: `format` (`attractor.memory`), `version` (`2`), `similarity`, `separation`, `alpha` or `k`
+//! where the separation has one, `beta`, `dim`, `value_dim` where there are values, `precision`, `saturate` (`true`) where
+//! the memory was built with [`MemoryOptions::saturate`](crate::MemoryOptions::saturate), `bias` (`true` or `false`),
+//! `next_id` (the id of the next pattern to be added; without `ids`, patterns have the ids before it, in order), and
+//! `windows` (how many rows lie together: sums are cut there, so the same cuts give the same bits). Numbers are decimal and
+//! exact. Further tensors and metadata are ignored.
+//!
+//! Every tensor of the table has a checksum in the metadata, `crc32.keys` and so on: the CRC-32 of its bytes (that of zlib
+//! and PNG) as eight hexadecimal digits. `crc32.metadata` is that of the lines `name=text` of the metadata named above, in
+//! the order above and with the checksums of the tensors last, followed by a line `name dtype N,d` for each tensor of the
+//! table; each line ends in a newline. A file with a wrong checksum is not loaded. Version 1, which had no checksums, is not
+//! read.
 
 mod address;
-mod map;
 mod npy;
 mod patterns;
 mod safetensors;
 mod saved;
+mod source;
 mod tensor;
 mod write;
 
@@ -36,8 +49,11 @@ use std::ops::Range;
 use std::path::Path;
 
 pub use address::{Address, AddressError};
+pub(crate) use patterns::Buffers;
 pub use patterns::PatternFiles;
-pub(crate) use saved::{Contents, Saved, write as write_saved};
+pub use saved::SavedMemory;
+pub(crate) use saved::{Contents, write as write_saved};
+pub use source::open_regular;
 pub use tensor::{Dtype, Role, Tensor};
 pub use write::{NewTensor, check_target, write_tensors, write_whole};
 
@@ -49,7 +65,7 @@ struct Located {
     dtype: String,
     shape: Vec<usize>,
     /// Bytes of the file.
-    data: Range<usize>,
+    data: Range<u64>,
 }
 
 /// A shape as messages have it.

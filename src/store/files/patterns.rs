@@ -1,6 +1,5 @@
 //! Patterns to be stored, in files.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use super::{Address, Role, Tensor, unfit};
@@ -126,16 +125,25 @@ impl PatternFiles {
         }
     }
 
-    /// Gives `use_rows` the patterns `rows`.
-    pub(crate) fn read<T>(&self, rows: Range<usize>, use_rows: impl FnOnce(&Patterns<'_>) -> T) -> Result<T> {
-        let keys = rows_of(&self.keys, &rows, self.dim)?;
-        let values =
-            self.values.as_ref().map(|values| rows_of(values, &rows, self.value_dim.unwrap_or(0))).transpose()?;
-        let bias = self.bias.as_ref().map(|bias| rows_of(bias, &rows, 1)).transpose()?;
-        Ok(use_rows(&Patterns { keys: &keys, values: values.as_deref(), bias: bias.as_deref() }))
+    /// Reads the patterns `rows` into `buffers`, which are used again.
+    pub(crate) fn read<'b>(&self, rows: Range<usize>, buffers: &'b mut Buffers) -> Result<Patterns<'b>> {
+        let Buffers { keys, values, bias } = buffers;
+        let read = |tensor: &Tensor, columns: usize, to: &'b mut Vec<f32>| -> Result<&'b [f32]> {
+            tensor.read_floats(rows.start * columns..rows.end * columns, to)?;
+            Ok(to.as_slice())
+        };
+        Ok(Patterns {
+            keys: read(&self.keys, self.dim, keys)?,
+            values: self.values.as_ref().map(|of| read(of, self.value_dim.unwrap_or(0), values)).transpose()?,
+            bias: self.bias.as_ref().map(|of| read(of, 1, bias)).transpose()?,
+        })
     }
 }
 
-fn rows_of<'t>(tensor: &'t Tensor, rows: &Range<usize>, columns: usize) -> Result<Cow<'t, [f32]>> {
-    tensor.floats(rows.start * columns..rows.end * columns)
+/// Numbers of some of the patterns.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    bias: Vec<f32>,
 }

@@ -6,6 +6,8 @@ use safetensors::tensor::{Dtype, Metadata};
 use serde_json::{Map, Value, json};
 
 use super::Located;
+use super::source::Source;
+use crate::error::Result;
 
 /// Bytes of the header's length.
 const LENGTH: usize = 8;
@@ -16,29 +18,36 @@ const LONGEST: u64 = 100_000_000;
 pub(super) struct Header {
     metadata: Metadata,
     /// Where the first tensor starts.
-    data: usize,
+    data: u64,
 }
 
 impl Header {
     /// The header of a whole file. What frames it is read here rather than by the crate, which adds sizes that the file
-    /// claims without a look at overflow.
-    pub fn read(file: &[u8]) -> Result<Self, String> {
-        let damaged = |why: String| format!("not a complete safetensors file (truncated or damaged): {why}");
-        let Some(length) = file.first_chunk::<LENGTH>() else {
-            return Err(damaged(format!("{} bytes", file.len())));
+    /// claims without a check for overflow.
+    pub fn read(operation: &'static str, source: &Source) -> Result<Result<Self, String>> {
+        let damaged = |why: String| Ok(Err(format!("not a complete safetensors file (truncated or damaged): {why}")));
+        let all = source.length();
+        if all < LENGTH as u64 {
+            return damaged(format!("{all} bytes"));
+        }
+        let mut length = [0; LENGTH];
+        source.read(operation, 0, &mut length)?;
+        let length = u64::from_le_bytes(length);
+        let rest = all - LENGTH as u64;
+        if length > LONGEST || length > rest {
+            return damaged(format!("a header of {length} bytes in a file of {all}"));
+        }
+        let data = LENGTH as u64 + length;
+        let text = source.bytes(operation, LENGTH as u64..data)?;
+        let metadata: Metadata = match serde_json::from_slice(&text) {
+            Ok(metadata) => metadata,
+            Err(error) => return damaged(error.to_string()),
         };
-        let length = u64::from_le_bytes(*length);
-        let rest = &file[LENGTH..];
-        if length > LONGEST || length > rest.len() as u64 {
-            return Err(damaged(format!("a header of {length} bytes in a file of {}", file.len())));
+        let (claimed, there) = (metadata.data_len(), all - data);
+        match claimed as u64 == there {
+            true => Ok(Ok(Self { metadata, data })),
+            false => damaged(format!("tensors of {claimed} bytes, and {there} are there")),
         }
-        let (header, data) = rest.split_at(length as usize);
-        let metadata: Metadata = serde_json::from_slice(header).map_err(|error| damaged(error.to_string()))?;
-        if metadata.data_len() != data.len() {
-            let (claimed, there) = (metadata.data_len(), data.len());
-            return Err(damaged(format!("tensors of {claimed} bytes, and {there} are there")));
-        }
-        Ok(Self { metadata, data: file.len() - data.len() })
     }
 
     /// The tensor of this name.
@@ -48,7 +57,7 @@ impl Header {
         Some(Located {
             dtype: info.dtype.to_string(),
             shape: info.shape.clone(),
-            data: self.data + start..self.data + end,
+            data: self.data + start as u64..self.data + end as u64,
         })
     }
 
@@ -112,6 +121,13 @@ impl Frame {
 mod tests {
     use super::*;
 
+    fn read(file: &[u8]) -> Result<Header, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, file).unwrap();
+        Header::read("test", &Source::open("test", &path).unwrap()).unwrap()
+    }
+
     fn file(header: &str, data: usize) -> Vec<u8> {
         [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &vec![0; data]].concat()
     }
@@ -124,12 +140,12 @@ mod tests {
         assert_eq!(start % 8, 0);
         assert_eq!(frame.places, [start + 16..start + 19, start + 8..start + 16, start..start + 8]);
         let whole = [frame.head.as_slice(), &[7; 19]].concat();
-        let header = Header::read(&whole).unwrap();
+        let header = read(&whole).unwrap();
         assert_eq!(header.metadata("what"), Some("\"this\""));
         for ((name, dtype, shape), place) in tensors.iter().zip(&frame.places) {
             let found = header.locate(name).unwrap();
             assert_eq!((found.dtype, &found.shape[..]), (dtype.to_string(), *shape));
-            assert_eq!(found.data, place.start as usize..place.end as usize);
+            assert_eq!(found.data, *place);
         }
         assert!(header.locate("d").err().unwrap().ends_with("the file has a, b, c"));
         assert!(safetensors::SafeTensors::deserialize(&whole).is_ok());
@@ -141,9 +157,8 @@ mod tests {
             format!(r#"{{"dtype":"U8","shape":{shape},"data_offsets":[{from},{to}]}}"#)
         };
         let one = |shape: &str, from, to| format!(r#"{{"a":{}}}"#, tensor(shape, from, to));
-        let refused =
-            |header: &str, data| Header::read(&file(header, data)).err().unwrap_or_else(|| panic!("{header}"));
-        assert!(Header::read(&file(&one("[4]", 0, 4), 4)).is_ok());
+        let refused = |header: &str, data| read(&file(header, data)).err().unwrap_or_else(|| panic!("{header}"));
+        assert!(read(&file(&one("[4]", 0, 4), 4)).is_ok());
         for (header, data) in [
             (one("[4]", 0, 4), 3),
             (one("[4]", 0, 4), 5),
@@ -167,8 +182,8 @@ mod tests {
         let tensors = (0..8).map(|i| format!(r#""{i}":{}"#, tensor(&format!("[{size}]"), i * size, (i + 1) * size)));
         let header = format!("{{{}}}", tensors.collect::<Vec<_>>().join(","));
         assert!(refused(&header, 0).contains("truncated or damaged"));
-        for start in [&[][..], &[1, 0, 0], &u64::MAX.to_le_bytes(), &100_000_001u64.to_le_bytes()] {
-            assert!(Header::read(start).is_err());
+        for start in [&[1, 0, 0][..], &u64::MAX.to_le_bytes(), &100_000_001u64.to_le_bytes()] {
+            assert!(read(start).is_err());
         }
     }
 }

@@ -1,18 +1,19 @@
-//! A memory in a file: what its header says, what its tensors hold, and what of it is to be believed.
+//! A memory in a file: what its header says, what its tensors hold, and how both are checked.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
-use memmap2::Mmap;
+use crc32fast::Hasher;
 use safetensors::tensor::Dtype;
 
-use super::map::map;
 use super::safetensors::{Frame, Header};
-use super::tensor::floats;
+use super::source::{Source, resize};
+use super::tensor::first_bad;
 use super::write::replace;
 use super::{refused, shape_text, unfit};
 use crate::error::{Error, Result};
@@ -21,7 +22,26 @@ use crate::store::{Encoded, EncodedRows, Ids, Layout, Precision, stride};
 
 /// What the format is called, and its version.
 const FORMAT: &str = "attractor.memory";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// All metadata but the checksums of the tensors, in the order in which the checksum of the metadata takes it.
+const METADATA: [&str; 14] = [
+    "format",
+    "version",
+    "similarity",
+    "separation",
+    "alpha",
+    "k",
+    "beta",
+    "dim",
+    "value_dim",
+    "precision",
+    "saturate",
+    "bias",
+    "next_id",
+    "windows",
+];
+/// The checksum of the metadata.
+const CRC_METADATA: &str = "crc32.metadata";
 /// What `ids` has where a pattern was removed.
 const REMOVED: u64 = u64::MAX;
 /// No id is as large: the next ones must be numbers, too.
@@ -48,6 +68,8 @@ pub(crate) struct Contents {
     pub dim: usize,
     pub value_dim: Option<usize>,
     pub precision: Precision,
+    /// Whether rows that halves cannot hold are stored all the same.
+    pub saturate: bool,
     pub bias: bool,
     /// How many rows lie together, for all of them in order; empty where that does not matter.
     pub windows: Vec<usize>,
@@ -72,6 +94,7 @@ impl Contents {
         all.extend(self.value_dim.map(|value_dim| ("value_dim", value_dim.to_string())));
         let named = PRECISIONS.iter().find(|(_, precision, _)| *precision == self.precision);
         all.extend(named.map(|(name, ..)| ("precision", (*name).into())));
+        all.extend(self.saturate.then(|| ("saturate", "true".into())));
         all.push(("bias", self.bias.to_string()));
         all.push(("next_id", ids.next().to_string()));
         if (1..=WINDOWS).contains(&self.windows.len()) {
@@ -113,6 +136,20 @@ enum Part {
 }
 
 impl Part {
+    const ALL: [Self; 6] = [Self::Keys, Self::KeyScales, Self::Values, Self::ValueScales, Self::Bias, Self::Ids];
+
+    /// The name of its checksum in the metadata.
+    fn checksum(self) -> &'static str {
+        match self {
+            Self::Keys => "crc32.keys",
+            Self::KeyScales => "crc32.key_scales",
+            Self::Values => "crc32.values",
+            Self::ValueScales => "crc32.value_scales",
+            Self::Bias => "crc32.bias",
+            Self::Ids => "crc32.ids",
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Keys => "keys",
@@ -125,8 +162,32 @@ impl Part {
     }
 }
 
-/// Writes a memory to `path`, in full or not at all. `stored` gives some of the rows at the positions asked for, from the
-/// first on; `piece` is how many to ask for.
+/// A checksum as the metadata has it.
+fn digits(crc: u32) -> String {
+    format!("{crc:08x}")
+}
+
+/// The checksum of the metadata, and of names, dtypes and shapes of the tensors.
+fn metadata_checksum<'t>(
+    text: impl Fn(&str) -> Option<&'t str>,
+    tensors: impl Iterator<Item = (&'static str, String, Vec<usize>)>,
+) -> u32 {
+    let mut all = String::new();
+    for name in METADATA.into_iter().chain(Part::ALL.map(Part::checksum)) {
+        if let Some(text) = text(name) {
+            // Writing to a String cannot fail.
+            let _ = writeln!(all, "{name}={text}");
+        }
+    }
+    for (name, dtype, shape) in tensors {
+        let shape: Vec<String> = shape.iter().map(ToString::to_string).collect();
+        let _ = writeln!(all, "{name} {dtype} {}", shape.join(","));
+    }
+    crc32fast::hash(all.as_bytes())
+}
+
+/// Writes a memory to `path`, atomically. `stored` gives some of the rows at the positions asked for, from the first on;
+/// `piece` is how many to ask for.
 pub(crate) fn write<'a>(
     path: &Path,
     contents: &Contents,
@@ -138,33 +199,38 @@ pub(crate) fn write<'a>(
     let positions = ids.positions();
     let tensors = contents.tensors(positions, ids.has_table());
     let named: Vec<_> = tensors.iter().map(|(part, dtype, shape)| (part.name(), *dtype, &shape[..])).collect();
-    let Frame { head, places } = Frame::new(&contents.metadata(ids), &named);
-    let place =
-        |part: Part| tensors.iter().zip(&places).find(|((is, ..), _)| *is == part).map(|(_, place)| place.start);
+    // The header comes first and has the checksums of what follows, whose length is known.
+    let head = |checksums: &[u32]| {
+        let mut metadata = contents.metadata(ids);
+        metadata.extend(tensors.iter().zip(checksums).map(|((part, ..), crc)| (part.checksum(), digits(*crc))));
+        let text = |name: &str| metadata.iter().find(|(is, _)| *is == name).map(|(_, text)| text.as_str());
+        let shapes = tensors.iter().map(|(part, dtype, shape)| (part.name(), dtype.to_string(), shape.clone()));
+        let crc = metadata_checksum(text, shapes);
+        metadata.push((CRC_METADATA, digits(crc)));
+        Frame::new(&metadata, &named)
+    };
+    let places = head(&vec![0; tensors.len()]).places;
+    let mut outs: Vec<Out> =
+        tensors.iter().zip(&places).map(|((part, ..), place)| Out::new(*part, place.start)).collect();
     let alive = |rows: &Range<usize>| ids.alive().map(|alive| &alive[rows.clone()]);
     replace(SAVE, path, |file| {
-        let mut put = |at: u64, bytes: &[u8]| put(file, at, bytes).map_err(refused(SAVE, path, "write"));
-        put(0, &head)?;
-        if let Some(start) = place(Part::Ids) {
-            for first in (0..positions).step_by(1 << 16) {
-                let last = positions.min(first + (1 << 16));
-                let bytes: Vec<u8> = (first..last)
-                    .flat_map(|position| ids.id(position).map_or(REMOVED, |id| id.0).to_le_bytes())
-                    .collect();
-                put(start + 8 * first as u64, &bytes)?;
-            }
+        let mut put = |part: Part, bytes: &[u8]| match outs.iter_mut().find(|out| out.part == part) {
+            Some(out) => out.put(file, bytes).map_err(refused(SAVE, path, "write")),
+            None => Ok(()),
+        };
+        for first in (0..if ids.has_table() { positions } else { 0 }).step_by(1 << 16) {
+            let last = positions.min(first + (1 << 16));
+            let bytes: Vec<u8> =
+                (first..last).flat_map(|position| ids.id(position).map_or(REMOVED, |id| id.0).to_le_bytes()).collect();
+            put(Part::Ids, &bytes)?;
         }
         let mut first = 0;
         while first < positions {
             let rows = stored(first..positions.min(first + piece))?;
             let alive = alive(&(first..first + rows.count));
             let element = contents.precision.bytes();
-            let mut put_rows = |part, encoded: &Encoded<'_>, columns: usize| match place(part) {
-                Some(start) => {
-                    let tight = tight(&encoded.rows, columns * element, stride(columns) * element, alive);
-                    put(start + (first * columns * element) as u64, &tight)
-                }
-                None => Ok(()),
+            let mut put_rows = |part, encoded: &Encoded<'_>, columns: usize| {
+                put(part, &tight(&encoded.rows, columns * element, stride(columns) * element, alive))
             };
             put_rows(Part::Keys, &rows.keys, contents.dim)?;
             if let (Some(values), Some(columns)) = (&rows.values, contents.value_dim) {
@@ -176,19 +242,38 @@ pub(crate) fn write<'a>(
                 (Part::Bias, rows.bias.as_ref()),
             ];
             for (part, singles) in singles {
-                if let (Some(start), Some(singles)) = (place(part), singles) {
-                    put(start + 4 * first as u64, &tight(bytemuck::cast_slice(singles), 4, 4, alive))?;
+                if let Some(singles) = singles {
+                    put(part, &tight(bytemuck::cast_slice(singles), 4, 4, alive))?;
                 }
             }
             first += rows.count;
         }
-        Ok(())
+        let checksums: Vec<u32> = outs.iter().map(|out| out.crc.clone().finalize()).collect();
+        let written = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&head(&checksums).head));
+        written.map_err(refused(SAVE, path, "write"))
     })
 }
 
-fn put(file: &mut File, at: u64, bytes: &[u8]) -> std::io::Result<()> {
-    file.seek(SeekFrom::Start(at))?;
-    file.write_all(bytes)
+/// A tensor that is being written.
+struct Out {
+    part: Part,
+    /// Where its next bytes go.
+    at: u64,
+    crc: Hasher,
+}
+
+impl Out {
+    fn new(part: Part, at: u64) -> Self {
+        Self { part, at, crc: Hasher::new() }
+    }
+
+    fn put(&mut self, file: &mut File, bytes: &[u8]) -> std::io::Result<()> {
+        file.seek(SeekFrom::Start(self.at))?;
+        file.write_all(bytes)?;
+        self.at += bytes.len() as u64;
+        self.crc.update(bytes);
+        Ok(())
+    }
 }
 
 /// Rows of `row` bytes that were `stride` apart, side by side; those of removed patterns zero, for they were removed.
@@ -214,37 +299,107 @@ fn little_endian(operation: &'static str) -> Result<()> {
     }
 }
 
-/// Which bytes of a file each of its tensors has.
-type Places = Vec<(Part, Range<usize>)>;
-
-/// A saved memory, mapped: all of it checked but its rows, which are checked as they are read.
-#[derive(Debug)]
-pub(crate) struct Saved {
-    path: PathBuf,
-    map: Mmap,
-    pub contents: Contents,
-    pub positions: usize,
-    next_id: u64,
-    places: Places,
+/// Whether a header is that of a saved memory, of any version.
+pub(super) fn is_saved(header: &Header) -> bool {
+    header.metadata("format") == Some(FORMAT)
 }
 
-impl Saved {
-    /// Opens `path`.
-    pub fn open(path: &Path) -> Result<Self> {
+/// A tensor of a saved memory.
+#[derive(Clone, Debug)]
+struct Place {
+    part: Part,
+    /// Bytes of the file.
+    data: Range<u64>,
+    /// The checksum that its bytes must have.
+    crc: u32,
+}
+
+/// A saved memory that has been opened: its metadata is checked, and its patterns are checked while they are loaded.
+///
+/// ```
+/// use attractor::files::SavedMemory;
+/// use attractor::{Device, LoadOptions, Memory, Rule};
+/// # let folder = tempfile::tempdir().unwrap();
+/// let path = folder.path().join("memory.safetensors");
+/// let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(4.0))?;
+/// memory.add(&[1.0, 0.0, 0.0, 1.0])?;
+/// memory.save(&path)?;
+/// let saved = SavedMemory::open(&path)?;
+/// assert_eq!((saved.dim(), saved.positions(), saved.rule()), (2, 2, Rule::softmax(4.0)));
+/// let sharper = LoadOptions::default().rule(Rule::softmax(40.0));
+/// assert_eq!(saved.load(&Device::cpu(), &sharper)?.rule(), Rule::softmax(40.0));
+/// # Ok::<(), attractor::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct SavedMemory {
+    source: Source,
+    contents: Contents,
+    positions: usize,
+    next_id: u64,
+    places: Vec<Place>,
+}
+
+impl SavedMemory {
+    /// Opens the memory at `path`.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a file that cannot be read, is no saved memory or one of another version, is truncated, or whose
+    /// metadata is damaged or makes no sense.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
         little_endian(LOAD)?;
-        let map = map(LOAD, path)?;
+        let source = Source::open(LOAD, path)?;
         let fail = |why: String| unfit(LOAD, path, format!("{}: {why}", path.display()));
-        let header = Header::read(&map).map_err(fail)?;
+        let header = Header::read(LOAD, &source)?.map_err(fail)?;
+        check_format(&header).map_err(fail)?;
         let (contents, next_id) = contents(&header).map_err(fail)?;
         let (positions, places) = places(&header, &contents).map_err(fail)?;
-        Ok(Self { path: path.to_owned(), map, contents, positions, next_id, places })
+        Ok(Self { source, contents, positions, next_id, places })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        self.source.path()
+    }
+
+    /// The rule of the memory that was saved.
+    pub fn rule(&self) -> Rule {
+        self.contents.rule
+    }
+
+    /// `d`, the length of a key, a query and a state.
+    pub fn dim(&self) -> usize {
+        self.contents.dim
+    }
+
+    /// `dv`, where the memory has values beside its keys.
+    pub fn value_dim(&self) -> Option<usize> {
+        self.contents.value_dim
+    }
+
+    /// How keys and values are stored.
+    pub fn precision(&self) -> Precision {
+        self.contents.precision
+    }
+
+    /// Positions in use, those of removed patterns included ([`Memory::positions`](crate::Memory::positions)).
+    pub fn positions(&self) -> usize {
+        self.positions
+    }
+
+    pub(crate) fn contents(&self) -> &Contents {
+        &self.contents
     }
 
     /// Which pattern is where.
-    pub fn ids(&self) -> Result<Ids> {
-        let ids = match self.bytes(Part::Ids) {
-            Some(bytes) => {
-                let ids = bytes.as_chunks().0.iter().map(|id| u64::from_le_bytes(*id));
+    pub(crate) fn ids(&self) -> Result<Ids> {
+        let mut reader = self.reader();
+        let ids = match reader.tensor(Part::Ids) {
+            Some(tensor) => {
+                let size = 8 * self.positions as u64;
+                tensor.read(&self.source, 0..size, |_| None)?;
+                tensor.verify().map_err(|why| self.fail(&why))?;
+                let ids = tensor.bytes.as_chunks().0.iter().map(|id| u64::from_le_bytes(*id));
                 Ids::from_table(self.next_id, ids.map(|id| (id != REMOVED).then_some(id)))
             }
             None => Ids::consecutive(self.next_id, self.positions)
@@ -253,92 +408,169 @@ impl Saved {
         ids.map_err(|why| self.fail(&format!("ids: {why}")))
     }
 
-    /// Some of the rows, as `layout` stores them.
-    pub fn rows(&self, rows: Range<usize>, layout: &Layout) -> Result<EncodedRows<'_>> {
-        let encoded = |part, scales, columns| {
-            Ok(Encoded { rows: self.elements(part, &rows, columns)?, scales: self.scales(scales, &rows)? })
+    /// Reads the rows, in order.
+    pub(crate) fn reader(&self) -> Reader<'_> {
+        Reader { saved: self, tensors: self.places.iter().cloned().map(Reading::new).collect() }
+    }
+
+    fn fail(&self, why: &str) -> Error {
+        unfit(LOAD, self.path(), format!("{}: {why}", self.path().display()))
+    }
+}
+
+/// A tensor that is being read from its first byte to its last.
+#[derive(Debug)]
+struct Reading {
+    place: Place,
+    crc: Hasher,
+    /// What was read last.
+    bytes: Vec<u8>,
+    /// The same with padded rows, where they need padding.
+    padded: Vec<u8>,
+}
+
+impl Reading {
+    fn new(place: Place) -> Self {
+        Self { place, crc: Hasher::new(), bytes: Vec::new(), padded: Vec::new() }
+    }
+
+    /// Reads its bytes `range`, which begin where the last ones ended, and returns the first that `bad` finds.
+    fn read(
+        &mut self,
+        source: &Source,
+        range: Range<u64>,
+        bad: impl Fn(&[u8]) -> Option<usize> + Sync,
+    ) -> Result<Option<usize>> {
+        resize(LOAD, &mut self.bytes, (range.end - range.start) as usize)?;
+        let at = self.place.data.start + range.start;
+        let pieces = Source::pieces(&mut self.bytes, |first, to| {
+            source.read(LOAD, at + first as u64, to)?;
+            let mut crc = Hasher::new();
+            crc.update(to);
+            Ok((crc, bad(to).map(|at| first + at)))
+        })?;
+        for (crc, _) in &pieces {
+            self.crc.combine(crc);
+        }
+        Ok(pieces.into_iter().find_map(|(_, bad)| bad))
+    }
+
+    /// Holds all that was read against the checksum.
+    fn verify(&self) -> Result<(), String> {
+        let Place { part, crc, .. } = self.place;
+        let got = self.crc.clone().finalize();
+        match got == crc {
+            true => Ok(()),
+            false => {
+                Err(format!("{} is damaged: its checksum is {}, expected {}", part.name(), digits(got), digits(crc)))
+            }
+        }
+    }
+}
+
+/// The rows of a saved memory, from the first to the last.
+#[derive(Debug)]
+pub(crate) struct Reader<'s> {
+    saved: &'s SavedMemory,
+    tensors: Vec<Reading>,
+}
+
+impl Reader<'_> {
+    fn tensor(&mut self, part: Part) -> Option<&mut Reading> {
+        self.tensors.iter_mut().find(|tensor| tensor.place.part == part)
+    }
+
+    /// The rows `rows`, which follow those that were read last, as `layout` stores them.
+    pub fn rows(&mut self, rows: Range<usize>, layout: &Layout) -> Result<EncodedRows<'_>> {
+        self.elements(Part::Keys, &rows, layout.dim)?;
+        self.elements(Part::Values, &rows, layout.value_dim.unwrap_or(0))?;
+        let fits = |scale: f32| scale.is_sign_positive() && (scale * 127.0).is_finite();
+        for part in [Part::KeyScales, Part::ValueScales] {
+            self.singles(part, &rows, "is not the scale of 127 finite levels", fits)?;
+        }
+        self.singles(Part::Bias, &rows, "is not finite", f32::is_finite)?;
+        let of = |part: Part| self.tensors.iter().find(|tensor| tensor.place.part == part);
+        let singles = |part: Part| of(part).map(|tensor| bytemuck::pod_collect_to_vec(&tensor.bytes));
+        let encoded = |part: Part, scales: Part| {
+            of(part).map(|tensor| Encoded {
+                rows: if tensor.padded.is_empty() { &tensor.bytes[..] } else { &tensor.padded[..] }.into(),
+                scales: singles(scales).unwrap_or_else(|| vec![1.0; rows.len()]).into(),
+            })
+        };
+        let Some(keys) = encoded(Part::Keys, Part::KeyScales) else {
+            return Err(self.saved.fail("keys: no tensor of this name"));
         };
         Ok(EncodedRows {
             count: rows.len(),
-            keys: encoded(Part::Keys, Part::KeyScales, layout.dim)?,
-            values: layout.value_dim.map(|columns| encoded(Part::Values, Part::ValueScales, columns)).transpose()?,
-            bias: self.singles(Part::Bias, &rows, "is not finite", f32::is_finite)?,
+            keys,
+            values: encoded(Part::Values, Part::ValueScales),
+            bias: singles(Part::Bias).map(Cow::Owned),
         })
     }
 
     /// Rows of keys or values, padded.
-    fn elements(&self, part: Part, rows: &Range<usize>, columns: usize) -> Result<Cow<'_, [u8]>> {
-        let precision = self.contents.precision;
+    fn elements(&mut self, part: Part, rows: &Range<usize>, columns: usize) -> Result<()> {
+        let (saved, precision) = (self.saved, self.saved.contents.precision);
+        let Some(tensor) = self.tensor(part) else { return Ok(()) };
         let row = columns * precision.bytes();
-        let bytes = &self.bytes(part).unwrap_or_default()[rows.start * row..rows.end * row];
-        let bad = match precision {
-            // Exponents of all ones: infinities and NaN.
-            Precision::F32 => position(bytes, |v| u32::from_le_bytes(v) & 0x7f80_0000 == 0x7f80_0000),
-            Precision::F16 => position(bytes, |v| u16::from_le_bytes(v) & 0x7c00 == 0x7c00),
-            // A scale has 127 levels to either side.
-            Precision::I8 => position(bytes, |[level]| level == 0x80),
-        };
-        if let Some(at) = bad {
+        let bad = tensor.read(&saved.source, (rows.start * row) as u64..(rows.end * row) as u64, |bytes| {
+            let at = match precision {
+                // Exponents of all ones: infinities and NaN.
+                Precision::F32 => bad_element(bytes, |v| u32::from_le_bytes(v) & 0x7f80_0000 == 0x7f80_0000),
+                Precision::F16 => bad_element(bytes, |v| u16::from_le_bytes(v) & 0x7c00 == 0x7c00),
+                // A scale has 127 levels to either side.
+                Precision::I8 => bad_element(bytes, |[level]| level == 0x80),
+            };
+            at.map(|at| at * precision.bytes())
+        })?;
+        if let Some(at) = bad.map(|at| at / precision.bytes()) {
             let why =
                 if precision == Precision::I8 { "is the level -128, expected -127 to 127" } else { "is not finite" };
-            return Err(self.fail(&format!(
-                "{} row {}, column {} {why}",
-                part.name(),
-                rows.start + at / columns,
-                at % columns
-            )));
+            let (row, column) = (rows.start + at / columns, at % columns);
+            return Err(saved.fail(&format!("{} row {row}, column {column} {why}", part.name())));
         }
         let stride = stride(columns) * precision.bytes();
-        if stride == row {
-            return Ok(bytes.into());
+        if stride != row {
+            tensor.padded.clear();
+            resize(LOAD, &mut tensor.padded, rows.len() * stride)?;
+            for (to, from) in tensor.padded.chunks_exact_mut(stride).zip(tensor.bytes.chunks_exact(row)) {
+                to[..row].copy_from_slice(from);
+            }
         }
-        let mut padded = vec![0; rows.len() * stride];
-        for (to, from) in padded.chunks_exact_mut(stride).zip(bytes.chunks_exact(row)) {
-            to[..row].copy_from_slice(from);
-        }
-        Ok(padded.into())
+        Ok(())
     }
 
-    fn scales(&self, part: Part, rows: &Range<usize>) -> Result<Cow<'_, [f32]>> {
-        let why = "is not the scale of 127 finite levels";
-        let fits = |scale: f32| scale.is_sign_positive() && (scale * 127.0).is_finite();
-        Ok(self.singles(part, rows, why, fits)?.unwrap_or_else(|| vec![1.0; rows.len()].into()))
-    }
-
-    /// One float a row, all of which fit; `None` where there is no such tensor.
-    fn singles(
-        &self,
-        part: Part,
-        rows: &Range<usize>,
-        why: &str,
-        fits: impl Fn(f32) -> bool,
-    ) -> Result<Option<Cow<'_, [f32]>>> {
-        let Some(bytes) = self.bytes(part) else { return Ok(None) };
-        let floats = floats(&bytes[4 * rows.start..4 * rows.end]);
-        match floats.iter().position(|float| !fits(*float)) {
-            None => Ok(Some(floats)),
+    /// One float a row, all of which must fit.
+    fn singles(&mut self, part: Part, rows: &Range<usize>, why: &str, fits: impl Fn(f32) -> bool + Sync) -> Result<()> {
+        let saved = self.saved;
+        let Some(tensor) = self.tensor(part) else { return Ok(()) };
+        let bad = tensor.read(&saved.source, 4 * rows.start as u64..4 * rows.end as u64, |bytes| {
+            bad_element(bytes, |v| !fits(f32::from_le_bytes(v))).map(|at| 4 * at)
+        })?;
+        match bad.map(|at| at / 4) {
+            None => Ok(()),
             Some(at) => {
-                Err(self.fail(&format!("{} row {} is {}, which {why}", part.name(), rows.start + at, floats[at])))
+                let value = f32::from_le_bytes(tensor.bytes.as_chunks().0[at]);
+                Err(saved.fail(&format!("{} row {} is {value}, which {why}", part.name(), rows.start + at)))
             }
         }
     }
 
-    fn bytes(&self, part: Part) -> Option<&[u8]> {
-        self.places.iter().find(|(is, _)| *is == part).map(|(_, place)| &self.map[place.clone()])
-    }
-
-    fn fail(&self, why: &str) -> Error {
-        unfit(LOAD, &self.path, format!("{}: {why}", self.path.display()))
+    /// Compares all that was read with the checksums, once all rows have been read.
+    pub fn verify(&self) -> Result<()> {
+        // Ids are verified where they are read.
+        let rows = self.tensors.iter().filter(|tensor| tensor.place.part != Part::Ids);
+        rows.map(Reading::verify).collect::<Result<(), String>>().map_err(|why| self.saved.fail(&why))
     }
 }
 
 /// The first element of `N` bytes that is `bad`.
-fn position<const N: usize>(bytes: &[u8], bad: impl Fn([u8; N]) -> bool) -> Option<usize> {
-    bytes.as_chunks().0.iter().position(|element| bad(*element))
+fn bad_element<const N: usize>(bytes: &[u8], bad: impl Fn([u8; N]) -> bool) -> Option<usize> {
+    first_bad(bytes.as_chunks().0, bad)
 }
 
-/// What the metadata says: the contents and the next id.
-fn contents(header: &Header) -> Result<(Contents, u64), String> {
+/// Refuses what is no memory of this version, and metadata that is not as it was written.
+fn check_format(header: &Header) -> Result<(), String> {
     match (header.metadata("format"), header.metadata("version").map(str::parse::<u32>)) {
         (Some(FORMAT), Some(Ok(VERSION))) => {}
         (Some(FORMAT), Some(Ok(version))) if version > VERSION => {
@@ -352,6 +584,20 @@ fn contents(header: &Header) -> Result<(Contents, u64), String> {
         }
         _ => return Err(format!("not a saved memory (its metadata has no format {FORMAT})")),
     }
+    let tensors = Part::ALL.into_iter().filter_map(|part| {
+        let found = header.tensor(part.name())?;
+        Some((part.name(), found.dtype, found.shape))
+    });
+    let got = digits(metadata_checksum(|name| header.metadata(name), tensors));
+    match header.metadata(CRC_METADATA) {
+        Some(expected) if expected == got => Ok(()),
+        Some(expected) => Err(format!("the metadata is damaged: its checksum is {got}, expected {expected}")),
+        None => Err(format!("metadata `{CRC_METADATA}` is missing")),
+    }
+}
+
+/// What the metadata says: the contents and the next id.
+fn contents(header: &Header) -> Result<(Contents, u64), String> {
     let text = |name: &str| header.metadata(name).ok_or_else(|| format!("metadata `{name}` is missing"));
     let unknown = |name: &str, text: &str| format!("metadata `{name}` is {text:?}, which is unknown");
     let similarity = text("similarity")?;
@@ -398,6 +644,7 @@ fn contents(header: &Header) -> Result<(Contents, u64), String> {
         dim: side("dim")?,
         value_dim: header.metadata("value_dim").map(|_| side("value_dim")).transpose()?,
         precision,
+        saturate: header.metadata("saturate").map(|text| number(text, "saturate")).transpose()?.unwrap_or(false),
         bias: number(text("bias")?, "bias")?,
         windows,
     };
@@ -405,12 +652,12 @@ fn contents(header: &Header) -> Result<(Contents, u64), String> {
 }
 
 fn number<T: FromStr>(text: &str, name: &str) -> Result<T, String> {
-    let what = if name == "bias" { "true or false" } else { "a number" };
+    let what = if ["bias", "saturate"].contains(&name) { "true or false" } else { "a number" };
     text.parse().map_err(|_| format!("metadata `{name}` is {text:?}, expected {what}"))
 }
 
 /// How many positions there are, and where the tensors lie that the metadata promises.
-fn places(header: &Header, contents: &Contents) -> Result<(usize, Places), String> {
+fn places(header: &Header, contents: &Contents) -> Result<(usize, Vec<Place>), String> {
     let locate = |part: Part| header.locate(part.name()).map_err(|why| format!("{}: {why}", part.name()));
     let positions = locate(Part::Keys)?.shape.first().copied().unwrap_or(0);
     let mut places = Vec::new();
@@ -420,7 +667,11 @@ fn places(header: &Header, contents: &Contents) -> Result<(usize, Places), Strin
             let (name, got, expected) = (part.name(), shape_text(&found.shape), shape_text(&shape));
             return Err(format!("{name} is {} {got}, expected {dtype} {expected}", found.dtype));
         }
-        places.push((part, found.data));
+        let name = part.checksum();
+        let text = header.metadata(name).ok_or_else(|| format!("metadata `{name}` is missing"))?;
+        let crc = u32::from_str_radix(text, 16).ok().filter(|crc| digits(*crc) == text);
+        let crc = crc.ok_or_else(|| format!("metadata `{name}` is {text:?}, expected eight hexadecimal digits"))?;
+        places.push(Place { part, data: found.data, crc });
     }
     let together = contents.windows.iter().try_fold(0usize, |sum, rows| sum.checked_add(*rows));
     if !contents.windows.is_empty() && together != Some(positions) {

@@ -1,27 +1,25 @@
-//! A tensor in a mapped file, and its numbers.
+//! A tensor in a file, and its numbers.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use half::f16;
-use memmap2::Mmap;
+use half::{bf16, f16};
 
-use super::map::map;
 use super::safetensors::Header;
-use super::{Address, Located, npy, shape_text, unfit};
+use super::source::{Source, resize, room};
+use super::{Address, Located, npy, saved, shape_text, unfit};
 use crate::error::{Error, Result};
 
 /// What a tensor is to a memory: it decides which dtypes fit, and messages say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// `N x d`, f32 or f16.
+    /// `N x d`, floats of any [`Dtype`].
     Keys,
-    /// `N x dv`, f32 or f16.
+    /// `N x dv`, floats.
     Values,
-    /// `B x d`, f32 or f16.
+    /// `B x d`, floats.
     Queries,
-    /// `N`, f32 or f16.
+    /// `N`, floats.
     Bias,
     /// `N` or `B x N`, u8 or bool: 1 where a pattern may be used.
     Mask,
@@ -50,10 +48,14 @@ impl Role {
 /// The type of a tensor's elements, little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dtype {
+    /// Double precision, rounded to single when it is read.
+    F64,
     /// Single precision.
     F32,
     /// Half precision.
     F16,
+    /// The upper half of single precision; in safetensors files.
+    BF16,
     /// A byte, or a truth value in one.
     U8,
 }
@@ -62,15 +64,16 @@ impl Dtype {
     /// Bytes of one element.
     pub fn bytes(self) -> usize {
         match self {
+            Self::F64 => 8,
             Self::F32 => 4,
-            Self::F16 => 2,
+            Self::F16 | Self::BF16 => 2,
             Self::U8 => 1,
         }
     }
 }
 
-/// A tensor in a mapped file: checked to be there in full and of a dtype that fits its role, and not read yet, so that
-/// it may be larger than the machine's memory. Row-major.
+/// A tensor in a file: checked to be there in full and of a dtype that fits its role. Its numbers are read when they are
+/// asked for, so that it may be larger than the machine's memory. Row-major.
 ///
 /// Shown with `{}` it says role, place and shape: `keys of k.npy are 3 x 4`.
 ///
@@ -81,7 +84,7 @@ impl Dtype {
 /// write_tensors(&path, &[NewTensor::f32("k", &[2, 3], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0])])?;
 /// let keys = Tensor::open(Role::Keys, &Address::safetensors(&path, "k"))?;
 /// assert_eq!(keys.matrix()?, (2, 3));
-/// assert_eq!(keys.floats(3..6)?.as_ref(), [4.0, 5.0, 6.0]); // the second row
+/// assert_eq!(keys.floats(3..6)?, [4.0, 5.0, 6.0]); // the second row
 /// # Ok::<(), attractor::Error>(())
 /// ```
 #[derive(Debug)]
@@ -90,8 +93,8 @@ pub struct Tensor {
     address: Address,
     shape: Vec<usize>,
     dtype: Dtype,
-    map: Mmap,
-    data: Range<usize>,
+    source: Source,
+    data: Range<u64>,
 }
 
 const OPERATION: &str = "Tensor::open";
@@ -101,15 +104,26 @@ impl Tensor {
     /// Opens the tensor at `address`.
     ///
     /// # Errors
-    /// [`Error::File`] where the file cannot be read, is truncated or damaged, does not have the tensor, or has it in
-    /// another dtype than its role allows.
+    /// [`Error::File`] where the file cannot be read, is no regular file, is truncated or damaged, does not have the tensor,
+    /// or has it in another dtype than its role allows; and for patterns ([`Role::Keys`], [`Role::Values`],
+    /// [`Role::Bias`]) of a saved memory, whose rule, scales and removed patterns bare tensors do not have.
     pub fn open(role: Role, address: &Address) -> Result<Self> {
-        let map = map(OPERATION, address.path())?;
-        let located = match address.tensor() {
-            Some(tensor) => Header::read(&map).and_then(|header| header.locate(tensor)),
-            None => npy::locate(&map),
-        };
+        let source = Source::open(OPERATION, address.path())?;
         let fail = |why: String| unfit(OPERATION, address.path(), format!("{address}: {why}"));
+        let located = match address.tensor() {
+            Some(tensor) => {
+                let header = Header::read(OPERATION, &source)?.map_err(fail)?;
+                if matches!(role, Role::Keys | Role::Values | Role::Bias) && saved::is_saved(&header) {
+                    let path = address.path().display();
+                    return Err(fail(format!(
+                        "the file is a saved memory, not bare {}: use Memory::load, or --memory {path} on the command line",
+                        role.name()
+                    )));
+                }
+                header.locate(tensor)
+            }
+            None => npy::locate(OPERATION, &source)?,
+        };
         let Located { dtype, shape, data } = located.map_err(fail)?;
         let dtype = match (dtype.as_str(), role) {
             ("U8" | "BOOL" | "|u1" | "|b1", Role::Mask) => Dtype::U8,
@@ -117,14 +131,18 @@ impl Tensor {
                 let expected = "u8 or bool, 1 where a pattern may be used";
                 return Err(fail(format!("mask has dtype {dtype}, expected {expected}")));
             }
+            ("F64" | "<f8", _) => Dtype::F64,
             ("F32" | "<f4", _) => Dtype::F32,
             ("F16" | "<f2", _) => Dtype::F16,
+            ("BF16", _) => Dtype::BF16,
             _ => {
                 let (name, has) = (role.name(), role.verb("have", "has"));
-                return Err(fail(format!("{name} {has} dtype {dtype}, expected f32 or f16 (little-endian)")));
+                return Err(fail(format!(
+                    "{name} {has} dtype {dtype}, expected f32, f16, bf16 or f64 (little-endian)"
+                )));
             }
         };
-        Ok(Self { role, address: address.clone(), shape, dtype, map, data })
+        Ok(Self { role, address: address.clone(), shape, dtype, source, data })
     }
 
     /// What it is to a memory.
@@ -149,7 +167,7 @@ impl Tensor {
 
     /// How many elements it has.
     pub fn len(&self) -> usize {
-        self.data.len() / self.dtype.bytes()
+        (self.data.end - self.data.start) as usize / self.dtype.bytes()
     }
 
     /// Whether it has no elements.
@@ -177,53 +195,90 @@ impl Tensor {
         }
     }
 
-    /// The numbers `elements`, counted row by row, borrowed from the mapped file where they lie as the machine wants
-    /// them.
+    /// The numbers `elements`, counted row by row, rounded to f32.
     ///
     /// # Errors
-    /// [`Error::File`] for a number that is NaN or infinite, naming it; [`Error::Parameter`] for elements that are not
-    /// there.
-    pub fn floats(&self, elements: Range<usize>) -> Result<Cow<'_, [f32]>> {
+    /// [`Error::File`] for a number that is not finite in f32, naming it, and where the file can no longer be read;
+    /// [`Error::Parameter`] for elements that are not there; [`Error::OutOfMemory`].
+    pub fn floats(&self, elements: Range<usize>) -> Result<Vec<f32>> {
+        let mut floats = Vec::new();
+        self.read_floats(elements, &mut floats)?;
+        Ok(floats)
+    }
+
+    /// [`Tensor::floats`] into a buffer that is used again.
+    pub(super) fn read_floats(&self, elements: Range<usize>, floats: &mut Vec<f32>) -> Result<()> {
+        let start = self.check(READ, &elements)?;
+        resize(READ, floats, elements.len())?;
+        let size = self.dtype.bytes();
+        let pieces = Source::pieces(floats, |first, to| {
+            let at = start + (first * size) as u64;
+            let place = |bad: Option<(usize, f64)>| bad.map(|(at, value)| (first + at, value));
+            if self.dtype == Dtype::F32 && cfg!(target_endian = "little") {
+                self.source.read(READ, at, bytemuck::cast_slice_mut(to))?;
+                return Ok(place(not_finite(to).map(|at| (at, f64::from(to[at])))));
+            }
+            let mut bytes = vec![0; to.len() * size];
+            self.source.read(READ, at, &mut bytes)?;
+            match self.dtype {
+                Dtype::F64 => convert(to, &bytes, |v| f64::from_le_bytes(v) as f32),
+                Dtype::F32 => convert(to, &bytes, f32::from_le_bytes),
+                Dtype::F16 => convert(to, &bytes, |v| f16::from_le_bytes(v).to_f32()),
+                Dtype::BF16 => convert(to, &bytes, |v| bf16::from_le_bytes(v).to_f32()),
+                Dtype::U8 => convert(to, &bytes, |[v]| f32::from(v)),
+            }
+            Ok(place(not_finite(to).map(|at| match self.dtype {
+                // As the file has it: it may be finite there.
+                Dtype::F64 => (at, f64::from_le_bytes(bytes.as_chunks().0[at])),
+                _ => (at, f64::from(to[at])),
+            })))
+        })?;
+        match pieces.into_iter().flatten().next() {
+            None => Ok(()),
+            Some((at, value)) => {
+                let why = match value.is_finite() {
+                    true => "which is not finite in f32",
+                    false => "every value must be finite",
+                };
+                let mark = if value.is_finite() { "," } else { ";" };
+                Err(self.refuse(READ, elements.start + at, &format!("is {value:?}{mark} {why}")))
+            }
+        }
+    }
+
+    /// The bytes `elements` of a mask, row-major, each 0 or 1.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a tensor that is not of bytes, for a byte that is neither, and where the file can no longer be
+    /// read; [`Error::Parameter`] for elements that are not there; [`Error::OutOfMemory`].
+    pub fn flags(&self, elements: Range<usize>) -> Result<Vec<u8>> {
+        const OPERATION: &str = "Tensor::flags";
+        if self.dtype != Dtype::U8 {
+            return Err(self.unfit(OPERATION, &format!("{} has no flags, which are bytes", self.role.name())));
+        }
+        let start = self.check(OPERATION, &elements)?;
+        let mut flags = room(OPERATION, elements.len())?;
+        self.source.read(OPERATION, start, &mut flags)?;
+        match flags.iter().position(|b| *b > 1) {
+            None => Ok(flags),
+            Some(at) => {
+                let why = format!("is {}; a mask holds 0 and 1 only", flags[at]);
+                Err(self.refuse(OPERATION, elements.start + at, &why))
+            }
+        }
+    }
+
+    /// Where `elements` begin in the file, if they are there.
+    fn check(&self, operation: &'static str, elements: &Range<usize>) -> Result<u64> {
         if elements.start > elements.end || elements.end > self.len() {
             return Err(Error::Parameter {
-                operation: READ,
+                operation,
                 parameter: "elements",
                 expected: "a rising range of elements of the tensor",
                 got: format!("{elements:?} of {}", self.len()),
             });
         }
-        let size = self.dtype.bytes();
-        let bytes = &self.bytes()[elements.start * size..elements.end * size];
-        let floats = match self.dtype {
-            Dtype::F32 => floats(bytes),
-            Dtype::F16 => bytes.as_chunks().0.iter().map(|half| f16::from_le_bytes(*half).to_f32()).collect(),
-            Dtype::U8 => bytes.iter().map(|&byte| f32::from(byte)).collect(),
-        };
-        match floats.iter().position(|v| !v.is_finite()) {
-            None => Ok(floats),
-            Some(at) => {
-                Err(self.refuse(elements.start + at, &format!("is {}; every value must be finite", floats[at])))
-            }
-        }
-    }
-
-    /// The bytes of a mask, row-major, each 0 or 1.
-    ///
-    /// # Errors
-    /// [`Error::File`] for a tensor that is not of bytes, or a byte that is neither.
-    pub fn flags(&self) -> Result<&[u8]> {
-        if self.dtype != Dtype::U8 {
-            return Err(self.unfit(READ, &format!("{} has no flags, which are bytes", self.role.name())));
-        }
-        let bytes = self.bytes();
-        match bytes.iter().position(|b| *b > 1) {
-            None => Ok(bytes),
-            Some(at) => Err(self.refuse(at, &format!("is {}; a mask holds 0 and 1 only", bytes[at]))),
-        }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.map[self.data.clone()]
+        Ok(self.data.start + (elements.start * self.dtype.bytes()) as u64)
     }
 
     fn unfit(&self, operation: &'static str, why: &str) -> Error {
@@ -231,12 +286,12 @@ impl Tensor {
     }
 
     /// Refuses one element.
-    fn refuse(&self, at: usize, why: &str) -> Error {
+    fn refuse(&self, operation: &'static str, at: usize, why: &str) -> Error {
         let place = match self.shape[..] {
             [_, columns] => format!("row {}, column {}", at / columns, at % columns),
             _ => format!("element {at}"),
         };
-        self.unfit(READ, &format!("{} {place} {why}", self.role.name()))
+        self.unfit(operation, &format!("{} {place} {why}", self.role.name()))
     }
 
     /// Refuses this tensor for not fitting another.
@@ -252,10 +307,21 @@ impl fmt::Display for Tensor {
     }
 }
 
-/// Little-endian floats, borrowed where they can be: the cast fails on an odd offset, which every format allows.
-pub(super) fn floats(bytes: &[u8]) -> Cow<'_, [f32]> {
-    match bytemuck::try_cast_slice(bytes) {
-        Ok(floats) if cfg!(target_endian = "little") => Cow::Borrowed(floats),
-        _ => bytes.as_chunks().0.iter().map(|float| f32::from_le_bytes(*float)).collect(),
+fn convert<const N: usize>(to: &mut [f32], bytes: &[u8], float: impl Fn([u8; N]) -> f32) {
+    for (to, bytes) in to.iter_mut().zip(bytes.as_chunks().0) {
+        *to = float(*bytes);
     }
+}
+
+/// The first float that is NaN or infinite.
+fn not_finite(floats: &[f32]) -> Option<usize> {
+    first_bad(floats, |float| float.to_bits() & 0x7f80_0000 == 0x7f80_0000)
+}
+
+/// The first element that is `bad`. Without an exit within a stretch the loop is vector code.
+pub(super) fn first_bad<T: Copy>(elements: &[T], bad: impl Fn(T) -> bool) -> Option<usize> {
+    const STRETCH: usize = 4096;
+    let stretch = elements.chunks(STRETCH).position(|part| part.iter().fold(false, |any, e| any | bad(*e)))?;
+    let start = stretch * STRETCH;
+    elements[start..].iter().position(|element| bad(*element)).map(|at| start + at)
 }

@@ -1,4 +1,4 @@
-//! Files in full or not at all.
+//! Files that are written.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +11,7 @@ use safetensors::tensor::Dtype;
 use super::safetensors::Frame;
 use super::{refused, shape_text, unfit};
 use crate::error::Result;
-use crate::whole;
+use crate::{atomic_file, regular_file};
 
 /// A tensor to be written, row-major.
 #[derive(Clone, Debug)]
@@ -80,39 +80,45 @@ pub fn write_tensors(path: &Path, tensors: &[NewTensor<'_>]) -> Result<()> {
     })
 }
 
-/// Writes a file in full or not at all: to a temporary neighbour, synced, then renamed onto the target.
+/// Writes a file atomically: to a temporary file beside it, synced, then renamed onto the target. Symbolic links are
+/// followed, and the file keeps its mode and owner.
 ///
 /// # Errors
-/// [`Error::File`](crate::Error::File) where the system refuses; what was at `path` is then as it was.
+/// [`Error::File`](crate::Error::File) where the system refuses, and where the target is neither absent nor a regular file;
+/// what is at `path` is then unchanged.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     const OPERATION: &str = "files::write_whole";
     replace(OPERATION, path, |file| file.write_all(bytes).map_err(refused(OPERATION, path, "write")))
 }
 
-/// Refuses a target that could never be written, before long work rather than after it.
+/// Checks before long work that `path` can be written later, and that this does not overwrite any of `others`: the inputs of
+/// the work, and its further outputs.
 ///
 /// # Errors
-/// [`Error::File`](crate::Error::File) for a directory, and where the target's directory is not there.
-pub fn check_target(path: &Path) -> Result<()> {
-    check("files::check_target", path)
+/// [`Error::File`](crate::Error::File) for a target that is neither absent nor a regular file, where its directory is not
+/// there, and where it is one of `others`.
+pub fn check_target(path: &Path, others: &[&Path]) -> Result<()> {
+    const OPERATION: &str = "files::check_target";
+    let target = atomic_file::target(path).map_err(refused(OPERATION, path, "write"))?;
+    match others.iter().find(|other| regular_file::same(&target.path, other) || clash(&target, other)) {
+        None => Ok(()),
+        Some(other) => {
+            let why = format!("{}: cannot write: this is also {}", path.display(), other.display());
+            Err(unfit(OPERATION, path, why))
+        }
+    }
 }
 
-fn check(operation: &'static str, path: &Path) -> Result<()> {
-    if path.is_dir() || path.file_name().is_none() {
-        return Err(unfit(operation, path, format!("{}: a directory, expected a file to write", path.display())));
-    }
-    let parent = whole::parent(path);
-    if !parent.is_dir() {
-        let why = format!("{}: cannot write: no directory {}", path.display(), parent.display());
-        return Err(unfit(operation, path, why));
-    }
-    Ok(())
+/// Whether `other` would be written to the same place, where nothing is yet.
+fn clash(target: &atomic_file::Target, other: &Path) -> bool {
+    let place = |path: &Path| Some((atomic_file::parent(path).canonicalize().ok()?, path.file_name()?.to_owned()));
+    let other = atomic_file::target(other).ok();
+    other.is_some_and(|other| place(&other.path).is_some_and(|other| Some(other) == place(&target.path)))
 }
 
-/// Puts what `fill` writes at `path`, in full or not at all.
+/// Puts what `fill` writes at `path`, atomically.
 pub(super) fn replace(operation: &'static str, path: &Path, fill: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
-    check(operation, path)?;
-    whole::replace(path, fill, |error| refused(operation, path, "write")(error))
+    atomic_file::replace(path, fill, |error| refused(operation, path, "write")(error))
 }
 
 #[cfg(test)]
@@ -138,6 +144,33 @@ mod tests {
         write_whole(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_target_is_none_of_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("input"), "").unwrap();
+        fs::create_dir(at("sub")).unwrap();
+        for (one, other, fits) in [
+            ("input", "input", false),
+            ("sub/../input", "input", false),
+            ("new", "input", true),
+            ("new", "sub/../new", false),
+            ("new", "other", true),
+        ] {
+            assert_eq!(check_target(&at(one), &[&at("far"), &at(other)]).is_ok(), fits, "{one} {other}");
+        }
+        #[cfg(unix)]
+        {
+            fs::hard_link(at("input"), at("second name")).unwrap();
+            std::os::unix::fs::symlink("input", at("link")).unwrap();
+            std::os::unix::fs::symlink("new", at("dangling")).unwrap();
+            for (one, other) in [("second name", "input"), ("link", "input"), ("input", "link"), ("dangling", "new")] {
+                let error = check_target(&at(one), &[&at(other)]).unwrap_err().to_string();
+                assert!(error.contains("this is also"), "{error}");
+            }
+        }
     }
 
     #[test]

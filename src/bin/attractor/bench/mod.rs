@@ -10,7 +10,7 @@ mod job;
 mod numbers;
 mod sizes;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use attractor::files::{check_target, write_whole};
@@ -130,9 +130,10 @@ struct Measured {
 
 /// Measures, prints a table for each device, writes both files.
 pub fn run(args: &BenchArgs) -> Result<(), Failure> {
-    for path in [&args.json, &args.svg] {
-        check_target(path)?;
-    }
+    let mut others: Vec<&Path> = args.tuning.file().into_iter().collect();
+    check_target(&args.svg, &others)?;
+    others.push(&args.svg);
+    check_target(&args.json, &others)?;
     let sizes = if args.sizes.is_empty() { SIZES.iter().collect() } else { args.sizes.clone() };
     let (devices, refused) = open(args)?;
     let bar = progress::bar(devices.len() * sizes.len(), "measuring");

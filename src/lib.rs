@@ -76,9 +76,11 @@ pub use wgpu;
 struct Readme;
 
 /// What the project's own tests and benches reach for and nobody else should: kernels as linked text, plans, and their
-/// bounds; the CPU engine's stages.
+/// bounds; the CPU engine's stages; the parser of tuning files, which needs no device.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::cpu::internals::*;
     pub use crate::gpu::internals::*;
+    #[cfg(feature = "files")]
+    pub use crate::tuning::parse as parse_tuning;
 }

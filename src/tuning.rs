@@ -5,6 +5,9 @@ mod stored;
 
 use std::fmt;
 
+#[cfg(feature = "files")]
+pub use stored::parse;
+
 macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident: [$software:expr, $discrete:expr, $other:expr] within $range:expr;)*) => {
         /// The sizes by which a plan fits a retrieval to an adapter. `attractor tune` measures them; until then they are those

@@ -1039,3 +1039,351 @@ fn recall_refuses_bad_input_in_one_line() {
     }
     assert!(!dir.path().join("recall.png").exists());
 }
+
+/// Saves a memory with values, biases, a removed pattern and a rule of its own to `m.safetensors`, and returns it.
+fn saved_memory(dir: &Path, precision: attractor::Precision) -> attractor::Memory {
+    use attractor::{Device, MemoryOptions, Patterns, Rule, Separation, Similarity};
+    let rule = Rule::new(Similarity::Euclidean, Separation::Entmax { alpha: 1.3 }, 0.7);
+    let options = MemoryOptions::new(4, rule).value_dim(2).bias().precision(precision);
+    let mut memory = options.build(&Device::cpu()).unwrap();
+    let numbers = |count: usize, by: f32| (0..count).map(|i| (i as f32 * by).sin()).collect::<Vec<f32>>();
+    let (keys, values, bias) = (numbers(20, 1.7), numbers(10, 2.3), numbers(5, 0.9));
+    let ids: Vec<_> =
+        memory.add_patterns(&Patterns { keys: &keys, values: Some(&values), bias: Some(&bias) }).unwrap().collect();
+    memory.remove(ids[1]).unwrap();
+    memory.save(dir.join("m.safetensors")).unwrap();
+    memory
+}
+
+#[test]
+fn a_saved_memory_answers_by_its_own_rule_or_by_the_flags() {
+    use attractor::{Device, LoadOptions, Memory, Precision, RetrieveOptions, Rule, Separation, Similarity, WeightsOf};
+    let dir = plain_inputs();
+    let args = ["retrieve", "--memory", "m.safetensors", "--queries", "q.npy", "--out", "o.safetensors", "--weights"];
+    let queries = [2.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0];
+    for precision in [Precision::F32, Precision::F16, Precision::I8] {
+        let own = saved_memory(dir.path(), precision).rule();
+        let entmax = |alpha| Separation::Entmax { alpha };
+        for (flags, rule) in [
+            (&[][..], own),
+            (&["--beta", "3"], Rule { beta: 3.0, ..own }),
+            (&["--alpha", "2.5"], Rule { separation: entmax(2.5), ..own }),
+            (&["--separation", "entmax"], own),
+            (&["--similarity", "cosine"], Rule { similarity: Similarity::Cosine, ..own }),
+            (&["--separation", "softmax"], Rule { separation: Separation::Softmax, ..own }),
+            (&["--separation", "topk", "--k", "2"], Rule { separation: Separation::TopK { k: 2 }, ..own }),
+        ] {
+            CPU.succeeds(dir.path(), &[&args[..], flags].concat());
+            let options = LoadOptions::default().rule(rule);
+            let memory = Memory::load_with(&Device::cpu(), dir.path().join("m.safetensors"), &options).unwrap();
+            let asked = RetrieveOptions::steps(1).weights(WeightsOf::All);
+            let expected = memory.retrieve_with_blocking(&queries, &asked).unwrap();
+            let bytes = fs::read(dir.path().join("o.safetensors")).unwrap();
+            let file = SafeTensors::deserialize(&bytes).unwrap();
+            let wide = |of: &[f32]| of.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
+            assert_eq!(tensor(&file, "output"), (vec![2, 2], wide(&expected.output)), "{precision:?} {flags:?}");
+            let weights = tensor(&file, "weights");
+            assert_eq!(weights, (vec![2, 5], wide(&expected.weights.unwrap())), "{precision:?} {flags:?}");
+            assert!(weights.1[1] == 0.0 && weights.1[6] == 0.0, "a removed pattern stays removed");
+        }
+    }
+    for place in quick_places() {
+        let said = place.succeeds(dir.path(), &args);
+        assert!(said.contains("5 patterns, euclidean entmax 1.3, beta 0.7"), "{said}");
+    }
+    write_npy(&dir.path().join("mask.npy"), "|u1", "(5,)", &[1, 1, 0, 0, 1]);
+    CPU.succeeds(dir.path(), &[&args[..], &["--mask", "mask.npy", "--window-bytes", "64"]].concat());
+    let bytes = fs::read(dir.path().join("o.safetensors")).unwrap();
+    let weights = tensor(&SafeTensors::deserialize(&bytes).unwrap(), "weights").1;
+    assert!([1, 2, 3].iter().all(|i| weights[*i] == 0.0) && weights[0] + weights[4] > 0.99, "{weights:?}");
+}
+
+#[test]
+fn flags_that_contradict_a_saved_memory_are_refused() {
+    let dir = good_inputs();
+    saved_memory(dir.path(), attractor::Precision::I8);
+    let args =
+        ["retrieve", "--device", "cpu", "--memory", "m.safetensors", "--queries", "q.npy", "--out", "o.safetensors"];
+    for (more, words) in [
+        (&["--keys", "k.npy"][..], &["--memory", "--keys"][..]),
+        (&["--values", "v.npy"], &["--memory", "--values"]),
+        (&["--bias", "b.npy"], &["--memory", "--bias"]),
+        (&["--precision", "f16"], &["--memory", "--precision"]),
+        (&["--saturate"], &["--memory", "--saturate"]),
+        (&["--k", "3"], &["--k needs --separation topk"]),
+        (&["--separation", "topk"], &["needs --k"]),
+        (&["--separation", "softmax", "--alpha", "2"], &["--alpha needs --separation entmax"]),
+        (&["--alpha", "1"], &["--alpha", "above 1"]),
+    ] {
+        refuses(dir.path(), &[&args[..], more].concat(), 2, words);
+    }
+    refuses(dir.path(), &["retrieve", "--queries", "q.npy", "--out", "o.safetensors"], 2, &["--keys"]);
+    refuses(dir.path(), &[&GOOD[..], &["--saturate"]].concat(), 2, &["--saturate needs --precision f16"]);
+    let hint = ["m.safetensors", "a saved memory", "--memory m.safetensors"];
+    refuses(dir.path(), &keys("m.safetensors:keys"), 1, &hint);
+    for flag in ["--values", "--bias"] {
+        let address = format!("m.safetensors:{}", &flag[2..]);
+        refuses(dir.path(), &[&GOOD[..], &[flag, &address]].concat(), 1, &hint);
+    }
+    let mut other = args;
+    other[4] = "k.npy";
+    refuses(dir.path(), &other, 1, &["k.npy", "safetensors"]);
+    other[4] = "gone.safetensors";
+    refuses(dir.path(), &other, 1, &["gone.safetensors", "cannot open"]);
+    write_npy(&dir.path().join("wide.npy"), "<f4", "(1, 5)", &f32_bytes(&[0.0; 5]));
+    let mut other = args;
+    other[6] = "wide.npy";
+    refuses(dir.path(), &other, 1, &["queries of wide.npy are 1 x 5", "keys of m.safetensors are 5 x 4", "columns"]);
+    let mut bytes = fs::read(dir.path().join("m.safetensors")).unwrap();
+    *bytes.last_mut().unwrap() ^= 4;
+    fs::write(dir.path().join("m.safetensors"), bytes).unwrap();
+    refuses(dir.path(), &args, 1, &["m.safetensors", "damaged", "checksum"]);
+    assert!(!dir.path().join("o.safetensors").exists());
+}
+
+#[test]
+fn halves_refuse_what_they_cannot_hold_unless_they_saturate() {
+    let dir = plain_inputs();
+    write_npy(&dir.path().join("k.npy"), "<f4", "(2, 4)", &f32_bytes(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, -7e4, 8.0]));
+    let args = [&GOOD[..], &["--precision", "f16"]].concat();
+    for place in places() {
+        let output = run(dir.path(), &[&args[..], place.args].concat(), place.icd.as_deref());
+        let said = text(&output.stderr);
+        let words = ["keys row 1", "column 2 is -70000", "65520", "--saturate"];
+        assert_eq!(output.status.code(), Some(1), "{}: {said}", place.name);
+        assert!(words.iter().all(|word| said.contains(word)) && said.trim().lines().count() == 1, "{said}");
+        assert!(!dir.path().join("o.safetensors").exists());
+    }
+    CPU.succeeds(dir.path(), &[&args[..], &["--saturate"]].concat());
+}
+
+/// Every command that writes, with `TARGET` for the file.
+const WRITERS: [&[&str]; 5] = [
+    &["retrieve", "--device", "cpu", "--keys", "k.npy", "--queries", "q.npy", "--out", "TARGET.safetensors"],
+    &["recall", "--device", "cpu", "--patterns", "20", "--output", "TARGET"],
+    &[
+        "bench",
+        "--device",
+        "cpu",
+        "--sizes",
+        "one",
+        "--seconds",
+        "0.01",
+        "--divide",
+        "4096",
+        "--svg",
+        "s.svg",
+        "--json",
+        "TARGET",
+    ],
+    &[
+        "bench",
+        "--device",
+        "cpu",
+        "--sizes",
+        "one",
+        "--seconds",
+        "0.01",
+        "--divide",
+        "4096",
+        "--json",
+        "j.json",
+        "--svg",
+        "TARGET",
+    ],
+    &["tune", "--device", "vulkan", "--software", "--seconds", "1", "--out", "TARGET"],
+];
+
+/// The writers whose devices are there, with the name of their target, to which they write `target`.
+#[cfg(unix)]
+fn writers(target: &str) -> impl Iterator<Item = (Vec<String>, String)> {
+    let tunes = places().iter().any(|place| place.name == "lavapipe");
+    WRITERS.into_iter().filter(move |args| tunes || args[0] != "tune").map(move |args| {
+        let args: Vec<String> = args.iter().map(|arg| arg.replace("TARGET", target)).collect();
+        let path = args.iter().find(|arg| arg.starts_with(target)).unwrap().clone();
+        (args, path)
+    })
+}
+
+#[cfg(unix)]
+#[test]
+fn only_regular_files_are_written_and_links_modes_and_long_names_are_kept() {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+    let mut written = 0;
+    let run = |dir: &Path, args: &[String]| {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        attractor(dir, &args)
+    };
+    for kind in ["fifo", "socket", "folder", "device"] {
+        for (args, name) in writers(kind) {
+            let dir = good_inputs();
+            let path = dir.path().join(&name);
+            let mut socket = None;
+            match kind {
+                "fifo" => assert!(Command::new("mkfifo").arg(&path).status().unwrap().success()),
+                "socket" => socket = Some(std::os::unix::net::UnixListener::bind(&path).unwrap()),
+                "folder" => fs::create_dir(&path).unwrap(),
+                // One that nothing depends on; a link to the system's own where none can be made.
+                _ => {
+                    let made = Command::new("mknod").arg(&path).args(["c", "1", "3"]).output();
+                    if !made.is_ok_and(|output| output.status.success()) {
+                        symlink("/dev/null", &path).unwrap();
+                    }
+                }
+            }
+            let before = fs::symlink_metadata(&path).unwrap();
+            let output = run(dir.path(), &args);
+            let said = text(&output.stderr);
+            let words = match kind {
+                "fifo" => "a FIFO",
+                "socket" => "a socket",
+                "folder" => "a directory",
+                _ => "a character device",
+            };
+            assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+            assert!(said.contains(words) && said.trim().lines().count() == 1, "{args:?}: {said}");
+            let after = fs::symlink_metadata(&path).unwrap();
+            assert_eq!((after.ino(), after.mode()), (before.ino(), before.mode()), "{args:?}");
+            assert!(output.stdout.is_empty(), "{args:?}: before any work");
+            assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+            drop(socket);
+        }
+    }
+    for (args, name) in writers("target") {
+        let dir = good_inputs();
+        fs::create_dir(dir.path().join("sub")).unwrap();
+        let (path, real) = (dir.path().join(&name), dir.path().join("sub/real"));
+        symlink("sub/real", &path).unwrap();
+        // Once where the link leads to nothing yet, and once where there is a file.
+        for mode in [None, Some(0o640)] {
+            if let Some(mode) = mode {
+                fs::set_permissions(&real, fs::Permissions::from_mode(mode)).unwrap();
+            }
+            let output = run(dir.path(), &args);
+            assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+            assert_eq!(fs::read_link(&path).unwrap(), Path::new("sub/real"), "{args:?}");
+            let found = fs::metadata(&real).unwrap();
+            assert!(found.len() > 0 && mode.is_none_or(|mode| found.mode() & 0o777 == mode), "{args:?}");
+            assert_eq!(fs::read_dir(dir.path().join("sub")).unwrap().count(), 1);
+            written += 1;
+        }
+    }
+    for (args, name) in writers(&"n".repeat(243)) {
+        let dir = good_inputs();
+        let output = run(dir.path(), &args);
+        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+        assert!(dir.path().join(name).is_file());
+        written += 1;
+    }
+    println!("{written} files written");
+}
+
+#[test]
+fn no_input_is_overwritten() {
+    let dir = good_inputs();
+    let at = |name: &str| dir.path().join(name);
+    saved_memory(dir.path(), attractor::Precision::F32);
+    let f32s = |values: &[f64]| f32_bytes(values);
+    write_safetensors(
+        &at("t.safetensors"),
+        &[
+            ("k", Dtype::F32, &[3, 4], &f32s(&[0.5; 12])),
+            ("q", Dtype::F32, &[2, 4], &f32s(&[0.5; 8])),
+            ("v", Dtype::F32, &[3, 2], &f32s(&[0.5; 6])),
+            ("b", Dtype::F32, &[3], &f32s(&[0.5; 3])),
+            ("m", Dtype::U8, &[3], &[1; 3]),
+        ],
+    );
+    idx(&at("images.png"), 0x803, 7, 7 * 30);
+    fs::create_dir(at("sub")).unwrap();
+    fs::hard_link(at("t.safetensors"), at("name.safetensors")).unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("t.safetensors", at("link.safetensors")).unwrap();
+    #[cfg(not(unix))]
+    fs::hard_link(at("t.safetensors"), at("link.safetensors")).unwrap();
+    let absolute = at("t.safetensors").into_os_string().into_string().unwrap();
+    let out = |flags: &[&'static str], out: &str| {
+        let mut args: Vec<String> = ["retrieve", "--device", "cpu", "--queries", "q.npy"].map(String::from).into();
+        if !flags.contains(&"--memory") && !flags.contains(&"--keys") {
+            args.extend(["--keys", "k.npy"].map(String::from));
+        }
+        if let Some(at) = flags.iter().position(|flag| *flag == "--queries") {
+            args[4] = flags[at + 1].into();
+        } else {
+            args.extend(flags.iter().map(ToString::to_string));
+        }
+        args.extend(["--out".into(), out.into()]);
+        args
+    };
+    let strings = |args: &[&str]| args.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let commands = [
+        out(&["--keys", "t.safetensors:k"], "t.safetensors"),
+        out(&["--keys", "t.safetensors:k"], "./sub/../t.safetensors"),
+        out(&["--keys", "t.safetensors:k"], &absolute),
+        out(&["--keys", "t.safetensors:k"], "link.safetensors"),
+        out(&["--keys", "t.safetensors:k"], "name.safetensors"),
+        out(&["--keys", "link.safetensors:k"], "t.safetensors"),
+        out(&["--queries", "t.safetensors:q"], "t.safetensors"),
+        out(&["--values", "t.safetensors:v"], "t.safetensors"),
+        out(&["--bias", "t.safetensors:b"], "t.safetensors"),
+        out(&["--mask", "t.safetensors:m"], "t.safetensors"),
+        out(&["--memory", "m.safetensors"], "m.safetensors"),
+        out(&["--tuning", "t.safetensors"], "t.safetensors"),
+        strings(&["recall", "--device", "cpu", "--images", "images.png", "--output", "images.png"]),
+        strings(&["recall", "--device", "cpu", "--tuning", "t.safetensors", "--output", "t.safetensors"]),
+        strings(&["bench", "--device", "cpu", "--json", "same", "--svg", "same"]),
+        strings(&["bench", "--device", "cpu", "--json", "same", "--svg", "./sub/../same"]),
+        strings(&["bench", "--device", "cpu", "--tuning", "k.npy", "--json", "k.npy"]),
+        strings(&["bench", "--device", "cpu", "--tuning", "k.npy", "--svg", "k.npy"]),
+    ];
+    let contents = || ["t.safetensors", "m.safetensors", "images.png", "k.npy"].map(|name| fs::read(at(name)).unwrap());
+    let before = contents();
+    for args in &commands {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        refuses(dir.path(), &args, 1, &["cannot write", "this is also"]);
+    }
+    assert!(contents() == before && !at("same").exists());
+    // What has another name is another file.
+    succeeds(
+        dir.path(),
+        &[
+            "retrieve",
+            "--device",
+            "cpu",
+            "--keys",
+            "t.safetensors:k",
+            "--queries",
+            "t.safetensors:q",
+            "--out",
+            "o.safetensors",
+        ],
+    );
+}
+
+/// A FIFO that nobody writes to, wherever a file is read.
+#[cfg(unix)]
+#[test]
+fn nothing_waits_for_a_fifo() {
+    let dir = good_inputs();
+    for name in ["f.npy", "f.safetensors"] {
+        assert!(Command::new("mkfifo").arg(dir.path().join(name)).status().unwrap().success());
+    }
+    let cpu = |args: &[&'static str]| [&["retrieve", "--device", "cpu"], args].concat();
+    let rest = ["--queries", "q.npy", "--out", "o.safetensors"];
+    let mut commands = vec![
+        cpu(&[&["--keys", "f.npy"][..], &rest].concat()),
+        cpu(&[&["--keys", "f.safetensors:k"][..], &rest].concat()),
+        cpu(&[&["--memory", "f.safetensors"][..], &rest].concat()),
+        cpu(&[&["--keys", "k.npy", "--mask", "f.npy"][..], &rest].concat()),
+        cpu(&["--keys", "k.npy", "--queries", "f.npy", "--out", "o.safetensors"]),
+        vec!["recall", "--device", "cpu", "--images", "f.npy"],
+    ];
+    if places().iter().any(|place| place.name == "lavapipe") {
+        commands.push([&GOOD[..], &["--device", "vulkan", "--software", "--tuning", "f.npy"]].concat());
+    }
+    let start = std::time::Instant::now();
+    for args in &commands {
+        refuses(dir.path(), args, 1, &["not a regular file", "a FIFO"]);
+    }
+    assert!(start.elapsed().as_secs() < 60);
+}

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
-use attractor::files::{Address, NewTensor, PatternFiles, write_tensors};
+use attractor::files::{Address, NewTensor, PatternFiles, Role, SavedMemory, Tensor, write_tensors};
 use attractor::{
     Device, Error, LoadOptions, Memory, MemoryOptions, PatternId, Patterns, Precision, RetrieveOptions, Rule,
     Separation, Similarity, WeightsOf,
@@ -807,4 +807,265 @@ fn patterns_that_do_not_fit_are_refused_with_both_shapes() {
         let mut memory = MemoryOptions::new(4, rule).bias().build(device).unwrap();
         assert_eq!(memory.import(&keys()).unwrap().len(), 3, "{name}");
     }
+}
+
+/// Rows that halves cannot hold: every way in refuses them, naming the row, unless the memory saturates.
+#[test]
+fn rows_beyond_halves_are_refused_unless_the_memory_saturates() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let good = [1.0, 65_519.0, -65_504.0, 2.0, 3.0, 4.0];
+    for (name, device) in common::quick_devices() {
+        let build = |saturate: bool| {
+            let options = MemoryOptions::new(2, Rule::softmax(1.0)).value_dim(2).precision(Precision::F16);
+            let mut memory = if saturate { options.saturate() } else { options }.build(device).unwrap();
+            memory.add_with_values(&good, &good).unwrap();
+            memory
+        };
+        for beyond in [65_520.0, -1e5, f32::MAX, f32::MIN] {
+            let mut bad = good;
+            bad[3] = beyond;
+            write_npy(&at("good.npy"), "<f4", "(3, 2)", bytemuck::cast_slice(&good));
+            write_npy(&at("bad.npy"), "<f4", "(3, 2)", bytemuck::cast_slice(&bad));
+            let files = |keys: &str, values: &str| {
+                let keys = PatternFiles::open(&Address::npy(at(keys))).unwrap();
+                keys.values(&Address::npy(at(values))).unwrap()
+            };
+            let patterns = |keys, values| Patterns { keys, values: Some(values), bias: None };
+            type Store<'s> = (&'s str, usize, Box<dyn Fn(&mut Memory) -> attractor::Result<()> + 's>);
+            let stores: [Store<'_>; 7] = [
+                ("keys", 1, Box::new(|m| m.add_with_values(&bad, &good).map(drop))),
+                ("values", 1, Box::new(|m| m.add_with_values(&good, &bad).map(drop))),
+                ("keys", 1, Box::new(|m| m.add_patterns(&patterns(&bad, &good)).map(drop))),
+                ("keys", 0, Box::new(|m| m.update(PatternId(0), &patterns(&bad[2..4], &good[..2])))),
+                ("values", 0, Box::new(|m| m.update(PatternId(0), &patterns(&good[..2], &bad[2..4])))),
+                ("keys", 1, Box::new(|m| m.import(&files("bad.npy", "good.npy")).map(drop))),
+                ("values", 1, Box::new(|m| m.import(&files("good.npy", "bad.npy")).map(drop))),
+            ];
+            for (i, (input, expected, store)) in stores.iter().enumerate() {
+                let (mut memory, untouched) = (build(false), build(false));
+                match store(&mut memory).unwrap_err() {
+                    Error::Range { what, row, got, .. } => {
+                        assert_eq!((what, row), (*input, *expected), "{name} {i}");
+                        assert!(got.contains("column 1"), "{name} {i}: {got}");
+                    }
+                    error => panic!("{name} {i}: {error:?}"),
+                }
+                alike(&format!("{name} {i}"), &memory, &untouched);
+                let mut memory = build(true);
+                store(&mut memory).unwrap();
+                let stored = memory.get(PatternId(if memory.len() == 3 { 0 } else { 4 })).unwrap();
+                let row = if *input == "keys" { stored.key } else { stored.value.unwrap() };
+                assert_eq!(row[1], 65_504f32.copysign(beyond), "{name} {i}");
+            }
+        }
+    }
+}
+
+#[test]
+fn doubles_and_bfloats_are_rounded() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let doubles = [1.0f64, 1e-60, -0.1, 1.0 / 3.0, f64::from(f32::MAX), 3.402_823_5e38];
+    let bytes: Vec<u8> = doubles.iter().flat_map(|v| v.to_le_bytes()).collect();
+    write_npy(&at("d.npy"), "<f8", "(3, 2)", &bytes);
+    let bfloats = [1.0f32, -3.0, 0.15625, 1e38, 2.0, 0.0].map(half::bf16::from_f32);
+    let tensors = [
+        ("d", Dtype::F64, bytes.clone()),
+        ("b", Dtype::BF16, bfloats.iter().flat_map(|v| v.to_le_bytes()).collect()),
+        ("nan", Dtype::BF16, [half::bf16::NAN; 6].iter().flat_map(|v| v.to_le_bytes()).collect()),
+        ("large", Dtype::F64, [1.0, 2.0, 3.0, 4.0, 5.0, 3.5e38].iter().flat_map(|v: &f64| v.to_le_bytes()).collect()),
+    ];
+    let mut all = Forged { metadata: HashMap::new(), tensors: Vec::new() };
+    all.tensors.extend(tensors.map(|(name, dtype, bytes)| (name, dtype, vec![3, 2], bytes)));
+    fs::write(at("t.safetensors"), all.bytes()).unwrap();
+    let read = |address: Address| {
+        let files = PatternFiles::open(&address)?;
+        let mut memory = files.options(Rule::softmax(1.0)).build(&Device::cpu())?;
+        let ids: Vec<PatternId> = memory.import(&files)?.collect();
+        Ok::<Vec<f32>, Error>(ids.into_iter().flat_map(|id| memory.get(id).unwrap().key).collect())
+    };
+    let tensor = |name: &str| Address::safetensors(at("t.safetensors"), name);
+    let rounded = doubles.map(|v| v as f32);
+    assert_eq!(bits(&read(Address::npy(at("d.npy"))).unwrap()), bits(&rounded));
+    assert_eq!(bits(&read(tensor("d")).unwrap()), bits(&rounded));
+    assert_eq!(read(tensor("b")).unwrap(), bfloats.map(half::bf16::to_f32));
+    for (name, words) in
+        [("nan", "row 0, column 0 is NaN"), ("large", "row 2, column 1 is 3.5e38, which is not finite in f32")]
+    {
+        let error = read(tensor(name)).unwrap_err();
+        assert!(matches!(error, Error::File { .. }) && error.to_string().contains(words), "{error}");
+    }
+}
+
+#[test]
+fn a_saved_memory_is_not_read_as_bare_patterns() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("m.safetensors");
+    for precision in PRECISIONS {
+        fs::write(&path, forged(precision).bytes()).unwrap();
+        let at = |name: &str| Address::safetensors(&path, name);
+        for error in [
+            PatternFiles::open(&at("keys")).unwrap_err(),
+            Tensor::open(Role::Values, &at("values")).unwrap_err(),
+            Tensor::open(Role::Bias, &at("bias")).unwrap_err(),
+        ] {
+            let text = error.to_string();
+            let words = ["a saved memory", "Memory::load", "--memory", "m.safetensors"];
+            assert!(words.iter().all(|word| text.contains(word)), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_saved_memory_tells_what_it_is_and_takes_another_rule() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("m.safetensors");
+    let (first, second) = (Rule::softmax(2.0), Rule::new(Similarity::Euclidean, Separation::Sparsemax, 0.5));
+    for (name, device) in common::quick_devices() {
+        let build = |rule| {
+            let mut memory = MemoryOptions::new(3, rule).value_dim(2).precision(Precision::F16).build(device).unwrap();
+            let ids = add(&mut memory, &mut Numbers(5), 40, true, false);
+            memory.remove(ids[7]).unwrap();
+            memory
+        };
+        build(first).save(&path).unwrap();
+        let saved = SavedMemory::open(&path).unwrap();
+        assert_eq!((saved.rule(), saved.dim(), saved.value_dim()), (first, 3, Some(2)));
+        assert_eq!((saved.precision(), saved.positions(), saved.path()), (Precision::F16, 40, path.as_path()));
+        for (options, rule) in [(LoadOptions::default(), first), (LoadOptions::default().rule(second), second)] {
+            let (loaded, expected) = (saved.load(device, &options).unwrap(), build(rule));
+            alike(name, &loaded, &expected);
+            answer_alike(name, &loaded, &expected);
+        }
+        let nonsense = LoadOptions::default().rule(Rule::softmax(f32::NAN));
+        assert!(matches!(saved.load(device, &nonsense), Err(Error::Parameter { .. })), "{name}");
+    }
+}
+
+/// As many windows as a file may name: each costs the same.
+#[test]
+fn many_windows_are_loaded_in_time_that_grows_with_their_number() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("m.safetensors");
+    let load = |windows: usize| {
+        let mut memory = MemoryOptions::new(4, Rule::softmax(1.0)).window_bytes(16).build(&Device::cpu()).unwrap();
+        memory.add(&Numbers(1).vector(4 * windows)).unwrap();
+        memory.save(&path).unwrap();
+        let start = std::time::Instant::now();
+        let loaded = Memory::load(&Device::cpu(), &path).unwrap();
+        let time = start.elapsed();
+        assert_eq!((loaded.len(), loaded.capacity()), (windows, windows));
+        time
+    };
+    let (few, many) = (load(1 << 13), load(1 << 16));
+    println!("8,192 windows in {few:.1?}, 65,536 in {many:.1?}");
+    assert!(many.as_secs_f64() < 1.5, "65,536 windows take {many:?}");
+}
+
+/// A file that becomes shorter after it was opened: an error, and the memory is as it was.
+#[test]
+fn a_file_that_is_truncated_while_it_is_read_is_an_error() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let keys = Numbers(8).vector(2000 * 64);
+    for (name, device) in common::quick_devices() {
+        for length in [100, 200_000] {
+            write_npy(&at("k.npy"), "<f4", "(2000, 64)", bytemuck::cast_slice(&keys));
+            let files = PatternFiles::open(&Address::npy(at("k.npy"))).unwrap();
+            let queries = Tensor::open(Role::Queries, &Address::npy(at("k.npy"))).unwrap();
+            let build = || {
+                let mut memory = Memory::new(device, 64, Rule::softmax(1.0)).unwrap();
+                memory.add(&keys[..6400]).unwrap();
+                memory
+            };
+            let (mut memory, untouched) = (build(), build());
+            memory.save(at("m.safetensors")).unwrap();
+            let saved = SavedMemory::open(at("m.safetensors")).unwrap();
+            for file in ["k.npy", "m.safetensors"] {
+                fs::File::options().write(true).open(at(file)).unwrap().set_len(length.min(20_000)).unwrap();
+            }
+            let errors = [
+                memory.import(&files).map(drop).unwrap_err(),
+                queries.floats(0..queries.len()).map(drop).unwrap_err(),
+                saved.load(device, &LoadOptions::default()).map(drop).unwrap_err(),
+            ];
+            for error in errors {
+                let text = error.to_string();
+                assert!(matches!(error, Error::File { .. }) && text.contains("truncated while it was read"), "{text}");
+            }
+            alike(name, &memory, &untouched);
+        }
+    }
+}
+
+/// Another thread writes NaN, truncates and extends the file in place all the while: nothing that is stored is NaN, and
+/// nothing ends the process.
+#[test]
+fn files_that_change_while_they_are_read_do_no_harm() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let folder = TempDir::new().unwrap();
+    let (keys, saved) = (folder.path().join("k.npy"), folder.path().join("m.safetensors"));
+    let (rows, dim) = (3000, 64);
+    let floats = vec![0.5f32; rows * dim];
+    write_npy(&keys, "<f4", &format!("({rows}, {dim})"), bytemuck::cast_slice(&floats));
+    let mut memory = Memory::new(&Device::cpu(), dim, Rule::softmax(1.0)).unwrap();
+    memory.add(&floats).unwrap();
+    memory.save(&saved).unwrap();
+    let whole = [&keys, &saved].map(|path| fs::read(path).unwrap());
+    let stop = AtomicBool::new(false);
+    let (mut imports, mut loads) = ([0; 2], [0; 2]);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut numbers = Numbers(4);
+            let files = [&keys, &saved].map(|path| fs::File::options().write(true).open(path).unwrap());
+            while !stop.load(Ordering::Relaxed) {
+                for (file, whole) in files.iter().zip(&whole) {
+                    let at = (whole.len() / 4 + (numbers.bits() % (whole.len() as u64 / 2)) as usize) & !3;
+                    let put = |bytes: &[u8]| {
+                        let mut file = file;
+                        file.seek(SeekFrom::Start(at as u64)).unwrap();
+                        file.write_all(bytes).unwrap();
+                    };
+                    if numbers.bits() % 4 == 0 {
+                        file.set_len(at as u64).unwrap();
+                        put(&whole[at..]);
+                    } else {
+                        put(&f32::NAN.to_le_bytes());
+                        std::thread::yield_now();
+                        put(&whole[at..at + 4]);
+                    }
+                }
+            }
+        });
+        let start = std::time::Instant::now();
+        while start.elapsed().as_secs_f64() < 3.0 {
+            let imported = PatternFiles::open(&Address::npy(&keys)).and_then(|files| {
+                let mut memory = files.options(Rule::softmax(1.0)).build(&Device::cpu())?;
+                memory.import(&files).map(|_| memory)
+            });
+            let loaded = Memory::load(&Device::cpu(), &saved);
+            for (result, counts) in [(imported, &mut imports), (loaded, &mut loads)] {
+                match result {
+                    Ok(memory) => {
+                        counts[0] += 1;
+                        for position in 0..memory.len() {
+                            let row = memory.get(memory.id_at(position).unwrap()).unwrap().key;
+                            assert!(row.iter().all(|v| v.is_finite()), "position {position}");
+                        }
+                    }
+                    Err(error) => {
+                        counts[1] += 1;
+                        assert!(matches!(error, Error::File { .. }), "{error:?}");
+                    }
+                }
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    println!(
+        "{} imports and {} loads went through, {} and {} were refused",
+        imports[0], loads[0], imports[1], loads[1]
+    );
+    assert!(imports[1] + loads[1] > 0, "the writer was not seen");
 }

@@ -55,7 +55,7 @@ impl Tuning {
 }
 
 /// The tuning for `adapter` that the text of a file has.
-pub(crate) fn parse(text: &[u8], adapter: &wgpu::AdapterInfo) -> Result<Tuning, String> {
+pub fn parse(text: &[u8], adapter: &wgpu::AdapterInfo) -> Result<Tuning, String> {
     let all: Value = serde_json::from_slice(text).map_err(|error| format!("no tuning: {error}"))?;
     if all["format"] != FORMAT {
         return Err(format!("no tuning: expected the format \"{FORMAT}\""));

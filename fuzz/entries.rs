@@ -13,11 +13,15 @@ use attractor::{Device, Error, LoadOptions, Memory, Partial, Patterns, Precision
 
 #[path = "../src/bin/attractor/idx.rs"]
 mod idx_format;
+#[path = "seal.rs"]
+pub mod seal;
+
+use seal::{header, sealed};
 
 /// The most elements that are stored of an accepted input.
 const MOST: usize = 1 << 20;
 
-/// A file of this thread's that is gone with it.
+/// A file of this thread, removed when the thread ends.
 struct Scratch(PathBuf);
 
 impl Drop for Scratch {
@@ -114,13 +118,6 @@ pub fn safetensors(data: &[u8]) -> bool {
     accepted
 }
 
-/// The header of a safetensors file, where it is JSON.
-fn header(data: &[u8]) -> Option<serde_json::Map<String, serde_json::Value>> {
-    let length = u64::from_le_bytes(*data.first_chunk()?);
-    let text = data[8..].get(..usize::try_from(length).ok()?)?;
-    serde_json::from_slice(text).ok()
-}
-
 /// A saved memory: as it is, and with checksums that fit, so that what is behind them is reached.
 pub fn saved(data: &[u8]) -> bool {
     let accepted = load(data);
@@ -154,52 +151,6 @@ fn load(data: &[u8]) -> bool {
     true
 }
 
-/// The same file with the checksums of what is in it.
-pub fn sealed(data: &[u8]) -> Option<Vec<u8>> {
-    let header = header(data)?;
-    let start = 8 + u64::from_le_bytes(*data.first_chunk()?) as usize;
-    let metadata = header.get("__metadata__")?.as_object()?;
-    let mut sealed = data.to_vec();
-    let mut texts = metadata.clone();
-    let mut put = |name: &str, crc: u32| {
-        let text = format!("{crc:08x}");
-        let head = format!("\"{name}\":\"");
-        let found = sealed[..start].windows(head.len()).position(|part| part == head.as_bytes());
-        if let (Some(at), true) =
-            (found, metadata.get(name).and_then(|old| old.as_str()).is_some_and(|old| old.len() == 8))
-        {
-            let at = at + head.len();
-            sealed[at..at + 8].copy_from_slice(text.as_bytes());
-        }
-        text
-    };
-    let parts = ["keys", "key_scales", "values", "value_scales", "bias", "ids"];
-    let mut lines = String::new();
-    for part in parts {
-        let Some(info) = header.get(part) else { continue };
-        let offset =
-            |i: usize| info["data_offsets"][i].as_u64().and_then(|at| start.checked_add(usize::try_from(at).ok()?));
-        let bytes = data.get(offset(0)?..offset(1)?)?;
-        let name = format!("crc32.{part}");
-        let text = put(&name, crc32fast::hash(bytes));
-        if texts.contains_key(&name) {
-            texts.insert(name, text.into());
-        }
-        let shape: Vec<String> = info["shape"].as_array()?.iter().map(ToString::to_string).collect();
-        lines += &format!("{part} {} {}\n", info["dtype"].as_str()?, shape.join(","));
-    }
-    let names = "format version similarity separation alpha k beta dim value_dim precision saturate bias next_id windows \
-                 crc32.keys crc32.key_scales crc32.values crc32.value_scales crc32.bias crc32.ids";
-    let mut all = String::new();
-    for name in names.split_whitespace() {
-        if let Some(text) = texts.get(name).and_then(|text| text.as_str()) {
-            all += &format!("{name}={text}\n");
-        }
-    }
-    put("crc32.metadata", crc32fast::hash((all + &lines).as_bytes()));
-    Some(sealed)
-}
-
 /// A partial state.
 pub fn partial(data: &[u8]) -> bool {
     let Ok(partial) = Partial::from_bytes(data) else { return false };
@@ -215,7 +166,7 @@ pub fn tuning(data: &[u8]) -> bool {
     internals::parse_tuning(data, &adapter()).is_ok()
 }
 
-/// An adapter that is nowhere.
+/// An adapter that does not exist.
 pub fn adapter() -> wgpu::AdapterInfo {
     wgpu::AdapterInfo {
         name: "fuzz".into(),

@@ -116,7 +116,7 @@ impl Temporary {
             let path = numbered(number);
             let mut options = OpenOptions::new();
             options.write(true).create_new(true);
-            // Nobody else reads the new contents of a file that they may not read.
+            // The new contents are as private as the old ones from the start.
             #[cfg(unix)]
             if target.existing.is_some() {
                 std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);

@@ -1360,7 +1360,7 @@ fn no_input_is_overwritten() {
     );
 }
 
-/// A FIFO that nobody writes to, wherever a file is read.
+/// A FIFO without a writer, wherever a file is read.
 #[cfg(unix)]
 #[test]
 fn nothing_waits_for_a_fifo() {

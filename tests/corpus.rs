@@ -277,7 +277,7 @@ fn saved_seeds() -> Seeds {
         assert_eq!(from.len(), to.len());
         let mut bytes = good.clone();
         bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
-        entries::sealed(&bytes).unwrap_or(bytes)
+        entries::seal::sealed(&bytes).unwrap_or(bytes)
     };
     for (name, from, to) in [
         ("version", r#""version":"2""#, r#""version":"9""#),
@@ -296,7 +296,7 @@ fn saved_seeds() -> Seeds {
     let mut nan = good.clone();
     let end = nan.len();
     nan[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
-    seeds.push(("bad_not_finite".into(), entries::sealed(&nan).unwrap()));
+    seeds.push(("bad_not_finite".into(), entries::seal::sealed(&nan).unwrap()));
     seeds.push(("bad_empty".into(), Vec::new()));
     seeds
 }

@@ -2,6 +2,8 @@
 #![cfg(feature = "files")]
 
 mod common;
+#[path = "../fuzz/seal.rs"]
+mod seal;
 
 use std::collections::HashMap;
 use std::fs;
@@ -362,7 +364,7 @@ fn damage_anywhere_is_found() {
         let mut numbers = Numbers(17);
         let (mut flips, mut sectors) = (0, 0);
         while flips + sectors < 2000 {
-            let (at, bytes) = if numbers.bits() % 2 == 0 {
+            let (at, bytes) = if numbers.bits().is_multiple_of(2) {
                 let at = (numbers.bits() % whole.len() as u64) as usize;
                 (at, vec![whole[at] ^ 1 << (numbers.bits() % 8)])
             } else {
@@ -414,44 +416,14 @@ impl Forged {
         self.tensor(name).3[at * N..(at + 1) * N].copy_from_slice(&bytes);
     }
 
-    /// The file with the checksums that it would have been written with, but for those that are missing.
-    fn bytes(mut self) -> Vec<u8> {
-        for (name, _, _, data) in &self.tensors {
-            if let Some(checksum) = self.metadata.get_mut(&format!("crc32.{name}")) {
-                *checksum = format!("{:08x}", crc32fast::hash(data));
-            }
-        }
-        if self.metadata.contains_key("crc32.metadata") {
-            self.metadata.insert("crc32.metadata".into(), format!("{:08x}", self.metadata_checksum()));
-        }
-        self.as_it_is()
-    }
-
-    /// As the documentation of `attractor::files` defines it.
-    fn metadata_checksum(&self) -> u32 {
-        let names = "format version similarity separation alpha k beta dim value_dim precision saturate bias next_id windows \
-                     crc32.keys crc32.key_scales crc32.values crc32.value_scales crc32.bias crc32.ids";
-        let mut lines = String::new();
-        for name in names.split_whitespace() {
-            if let Some(text) = self.metadata.get(name) {
-                lines += &format!("{name}={text}\n");
-            }
-        }
-        for name in ["keys", "key_scales", "values", "value_scales", "bias", "ids"] {
-            if let Some((_, dtype, shape, _)) = self.tensors.iter().find(|tensor| tensor.0 == name) {
-                let shape: Vec<String> = shape.iter().map(ToString::to_string).collect();
-                lines += &format!("{name} {dtype} {}\n", shape.join(","));
-            }
-        }
-        crc32fast::hash(lines.as_bytes())
-    }
-
-    fn as_it_is(self) -> Vec<u8> {
+    /// The file, with checksums that fit wherever there are some.
+    fn bytes(self) -> Vec<u8> {
         let views = self
             .tensors
             .iter()
             .map(|(name, dtype, shape, data)| (*name, TensorView::new(*dtype, shape.clone(), data).unwrap()));
-        serialize(views.collect::<HashMap<_, _>>(), Some(self.metadata)).unwrap()
+        let bytes = serialize(views.collect::<HashMap<_, _>>(), Some(self.metadata)).unwrap();
+        seal::sealed(&bytes).unwrap_or(bytes)
     }
 }
 
@@ -809,6 +781,9 @@ fn patterns_that_do_not_fit_are_refused_with_both_shapes() {
     }
 }
 
+/// The input that is beyond halves, its row, and a way to store it.
+type Store<'s> = (&'s str, usize, Box<dyn Fn(&mut Memory) -> attractor::Result<()> + 's>);
+
 /// Rows that halves cannot hold: every way in refuses them, naming the row, unless the memory saturates.
 #[test]
 fn rows_beyond_halves_are_refused_unless_the_memory_saturates() {
@@ -832,7 +807,6 @@ fn rows_beyond_halves_are_refused_unless_the_memory_saturates() {
                 keys.values(&Address::npy(at(values))).unwrap()
             };
             let patterns = |keys, values| Patterns { keys, values: Some(values), bias: None };
-            type Store<'s> = (&'s str, usize, Box<dyn Fn(&mut Memory) -> attractor::Result<()> + 's>);
             let stores: [Store<'_>; 7] = [
                 ("keys", 1, Box::new(|m| m.add_with_values(&bad, &good).map(drop))),
                 ("values", 1, Box::new(|m| m.add_with_values(&good, &bad).map(drop))),
@@ -999,6 +973,14 @@ fn a_file_that_is_truncated_while_it_is_read_is_an_error() {
     }
 }
 
+/// Stops the writer, also when a check fails.
+struct Stop<'a>(&'a std::sync::atomic::AtomicBool);
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
 /// Another thread writes NaN, truncates and extends the file in place all the while: nothing that is stored is NaN, and
 /// nothing ends the process.
 #[test]
@@ -1016,6 +998,7 @@ fn files_that_change_while_they_are_read_do_no_harm() {
     let stop = AtomicBool::new(false);
     let (mut imports, mut loads) = ([0; 2], [0; 2]);
     std::thread::scope(|scope| {
+        let _stop = Stop(&stop);
         scope.spawn(|| {
             let mut numbers = Numbers(4);
             let files = [&keys, &saved].map(|path| fs::File::options().write(true).open(path).unwrap());
@@ -1027,7 +1010,7 @@ fn files_that_change_while_they_are_read_do_no_harm() {
                         file.seek(SeekFrom::Start(at as u64)).unwrap();
                         file.write_all(bytes).unwrap();
                     };
-                    if numbers.bits() % 4 == 0 {
+                    if numbers.bits().is_multiple_of(4) {
                         file.set_len(at as u64).unwrap();
                         put(&whole[at..]);
                     } else {

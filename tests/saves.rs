@@ -52,7 +52,7 @@ fn writer(path: &Path, work: &str) -> Command {
     command
 }
 
-/// What a writer does; nothing where this is no writer. A failed save is said on standard error and ends it with status 1.
+/// What a writer does; nothing where this is no writer. A failed save is printed on standard error and ends with status 1.
 #[test]
 fn write() {
     let (Ok(work), Some(path)) = (std::env::var(WRITER), std::env::var_os(TARGET)) else { return };

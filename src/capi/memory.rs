@@ -639,4 +639,17 @@ mod tests {
             assert_eq!((attractor_memory_len(handle), attractor_memory_dim(handle)), (0, 2));
         }
     }
+
+    #[test]
+    fn saturation_is_asked_for_and_a_reserved_field_is_refused() {
+        let size = size_of::<attractor_memory_options>();
+        let mut options = defaults(size, 2);
+        options.precision = attractor_precision::ATTRACTOR_PRECISION_F16 as u32;
+        let expected = MemoryOptions::new(2, Rule::attention(2)).precision(Precision::F16);
+        assert_eq!(options.checked("test").unwrap(), expected);
+        options.saturate = 1;
+        assert_eq!(options.checked("test").unwrap(), expected.saturate());
+        options.reserved = 1;
+        assert!(matches!(options.checked("test"), Err(Failure::Library(Error::Unsupported { .. }))));
+    }
 }

@@ -84,10 +84,9 @@ impl Memory {
         }
     }
 
-    /// Loads a memory that [`Memory::save`] wrote, whichever engine it was on: the same rows to the bit, under the same
-    /// ids at the same positions, so that on the device that it was saved from it gives the same answers to the bit. (On
-    /// a device whose limits do not allow windows as large, rows are laid out anew, as [`LoadOptions::window_bytes`]
-    /// does.)
+    /// Loads a memory that [`Memory::save`] wrote on any engine: bit-exact rows, under the same ids at the same positions.
+    /// On the device that it was saved from, its answers are bit-exact, too. (On a device whose limits do not allow windows
+    /// as large, rows are laid out anew, as with [`LoadOptions::window_bytes`].)
     ///
     /// The file is read once, piece by piece, and every tensor is compared with its checksum: beside the stored rows,
     /// nothing grows with it.

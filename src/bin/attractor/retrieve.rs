@@ -261,7 +261,7 @@ const WIDE_CHUNK: usize = 1 << 26;
 
 /// Where the patterns come from.
 enum Stored {
-    Tensors(PatternFiles),
+    Tensors(Box<PatternFiles>),
     Memory(SavedMemory),
 }
 
@@ -357,7 +357,7 @@ impl Inputs {
                 if let Some(bias) = &args.bias {
                     patterns = patterns.bias(bias)?;
                 }
-                (Stored::Tensors(patterns), None)
+                (Stored::Tensors(patterns.into()), None)
             }
             // The parser asks for one of them.
             (None, None) => return Err(Failure::Usage("expected --keys or --memory".into())),

@@ -559,8 +559,8 @@ impl Reader<'_> {
     /// Compares all that was read with the checksums, once all rows have been read.
     pub fn verify(&self) -> Result<()> {
         // Ids are verified where they are read.
-        let rows = self.tensors.iter().filter(|tensor| tensor.place.part != Part::Ids);
-        rows.map(Reading::verify).collect::<Result<(), String>>().map_err(|why| self.saved.fail(&why))
+        let mut rows = self.tensors.iter().filter(|tensor| tensor.place.part != Part::Ids);
+        rows.try_for_each(Reading::verify).map_err(|why| self.saved.fail(&why))
     }
 }
 

@@ -61,8 +61,10 @@ use crate::error::Error;
 
 /// A tensor's place in a file, as the file's own header has it.
 struct Located {
-    /// As the file spells it.
-    dtype: String,
+    /// `None` for a dtype that no tensor here has.
+    dtype: Option<Dtype>,
+    /// The dtype as the file spells it. One format's spelling means nothing in another.
+    spelling: String,
     shape: Vec<usize>,
     /// Bytes of the file.
     data: Range<u64>,

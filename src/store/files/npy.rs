@@ -1,7 +1,7 @@
 //! The header of a NumPy file.
 
 use super::source::Source;
-use super::{Located, shape_text};
+use super::{Dtype, Located, shape_text};
 use crate::error::Result;
 
 /// The longest header that NumPy reads from files that are not trusted.
@@ -48,22 +48,22 @@ fn header(file: &[u8], length: u64) -> Result<Located, String> {
         return Err("stored in Fortran order, expected C order (save np.ascontiguousarray(a))".into());
     }
     let data = data..length;
-    // The dtype's own size; one that is not known is refused by the caller, which names it.
-    let item = match descr.as_str() {
-        "<f8" => 8,
-        "<f4" => 4,
-        "<f2" => 2,
-        "|u1" | "|b1" => 1,
-        _ => return Ok(Located { dtype: descr, shape, data }),
+    let dtype = match descr.as_str() {
+        "<f8" => Dtype::F64,
+        "<f4" => Dtype::F32,
+        "<f2" => Dtype::F16,
+        "|u1" | "|b1" => Dtype::U8,
+        // Refused by the caller, which names it.
+        _ => return Ok(Located { dtype: None, spelling: descr, shape, data }),
     };
-    let expected = shape.iter().try_fold(item, |size: u64, &n| size.checked_mul(n as u64));
+    let expected = shape.iter().try_fold(dtype.bytes() as u64, |size: u64, &n| size.checked_mul(n as u64));
     let got = data.end - data.start;
     if expected != Some(got) {
         let word = if expected.is_none_or(|expected| got < expected) { "truncated" } else { "too long" };
         let expected = expected.map_or_else(|| "more than this machine can address".into(), |n| format!("{n} bytes"));
         return Err(format!("{word}: shape {} of {descr} takes {expected}, the file holds {got}", shape_text(&shape)));
     }
-    Ok(Located { dtype: descr, shape, data })
+    Ok(Located { dtype: Some(dtype), spelling: descr, shape, data })
 }
 
 /// The entries of a header.
@@ -215,7 +215,7 @@ mod tests {
         ] {
             let file = npy(header, 24);
             let found = read(&file).unwrap();
-            assert_eq!((found.dtype.as_str(), &found.shape[..]), ("<f4", &[2, 3][..]));
+            assert_eq!((found.dtype, &found.shape[..]), (Some(Dtype::F32), &[2, 3][..]));
             assert_eq!(found.data, file.len() as u64 - 24..file.len() as u64);
         }
         for (shape, expected, data) in [("()", &[][..], 8), ("(6,)", &[6], 48), ("(0, 4)", &[0, 4], 0)] {
@@ -243,6 +243,15 @@ mod tests {
         assert!(refused(&minor).contains("version 1.1"));
         let long = npy(&format!("{good}{}", " ".repeat(LONGEST)), 24);
         assert!(refused(&long).contains("at most 10000"));
+    }
+
+    #[test]
+    fn dtypes_of_other_formats_are_unknown() {
+        for descr in ["F32", "BF16", "U8", "f4", ">f4", "<i8", "", "<f4 "] {
+            let found = read(&npy(&format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': (2, 3)}}"), 24));
+            let found = found.unwrap();
+            assert_eq!((found.dtype, found.spelling.as_str()), (None, descr));
+        }
     }
 
     /// What `numpy.load` refuses, and a key that is there twice, of which Python would take the last.

@@ -55,7 +55,15 @@ impl Header {
         let info = self.metadata.info(name)?;
         let (start, end) = info.data_offsets;
         Some(Located {
-            dtype: info.dtype.to_string(),
+            dtype: match info.dtype {
+                Dtype::F64 => Some(super::Dtype::F64),
+                Dtype::F32 => Some(super::Dtype::F32),
+                Dtype::F16 => Some(super::Dtype::F16),
+                Dtype::BF16 => Some(super::Dtype::BF16),
+                Dtype::U8 | Dtype::BOOL => Some(super::Dtype::U8),
+                _ => None,
+            },
+            spelling: info.dtype.to_string(),
             shape: info.shape.clone(),
             data: self.data + start as u64..self.data + end as u64,
         })
@@ -144,7 +152,7 @@ mod tests {
         assert_eq!(header.metadata("what"), Some("\"this\""));
         for ((name, dtype, shape), place) in tensors.iter().zip(&frame.places) {
             let found = header.locate(name).unwrap();
-            assert_eq!((found.dtype, &found.shape[..]), (dtype.to_string(), *shape));
+            assert_eq!((found.spelling, &found.shape[..]), (dtype.to_string(), *shape));
             assert_eq!(found.data, *place);
         }
         assert!(header.locate("d").err().unwrap().ends_with("the file has a, b, c"));

@@ -586,7 +586,7 @@ fn check_format(header: &Header) -> Result<(), String> {
     }
     let tensors = Part::ALL.into_iter().filter_map(|part| {
         let found = header.tensor(part.name())?;
-        Some((part.name(), found.dtype, found.shape))
+        Some((part.name(), found.spelling, found.shape))
     });
     let got = digits(metadata_checksum(|name| header.metadata(name), tensors));
     match header.metadata(CRC_METADATA) {
@@ -663,9 +663,9 @@ fn places(header: &Header, contents: &Contents) -> Result<(usize, Vec<Place>), S
     let mut places = Vec::new();
     for (part, dtype, shape) in contents.tensors(positions, header.tensor(Part::Ids.name()).is_some()) {
         let found = locate(part)?;
-        if found.dtype != dtype.to_string() || found.shape != shape {
+        if found.spelling != dtype.to_string() || found.shape != shape {
             let (name, got, expected) = (part.name(), shape_text(&found.shape), shape_text(&shape));
-            return Err(format!("{name} is {} {got}, expected {dtype} {expected}", found.dtype));
+            return Err(format!("{name} is {} {got}, expected {dtype} {expected}", found.spelling));
         }
         let name = part.checksum();
         let text = header.metadata(name).ok_or_else(|| format!("metadata `{name}` is missing"))?;

@@ -124,24 +124,17 @@ impl Tensor {
             }
             None => npy::locate(OPERATION, &source)?,
         };
-        let Located { dtype, shape, data } = located.map_err(fail)?;
-        let dtype = match (dtype.as_str(), role) {
-            ("U8" | "BOOL" | "|u1" | "|b1", Role::Mask) => Dtype::U8,
-            (_, Role::Mask) => {
-                let expected = "u8 or bool, 1 where a pattern may be used";
-                return Err(fail(format!("mask has dtype {dtype}, expected {expected}")));
-            }
-            ("F64" | "<f8", _) => Dtype::F64,
-            ("F32" | "<f4", _) => Dtype::F32,
-            ("F16" | "<f2", _) => Dtype::F16,
-            ("BF16", _) => Dtype::BF16,
-            _ => {
+        let Located { dtype, spelling, shape, data } = located.map_err(fail)?;
+        let floats = dtype.filter(|dtype| *dtype != Dtype::U8);
+        let dtype = match role {
+            Role::Mask => dtype.filter(|dtype| *dtype == Dtype::U8).ok_or_else(|| {
+                fail(format!("mask has dtype {spelling}, expected u8 or bool, 1 where a pattern may be used"))
+            }),
+            _ => floats.ok_or_else(|| {
                 let (name, has) = (role.name(), role.verb("have", "has"));
-                return Err(fail(format!(
-                    "{name} {has} dtype {dtype}, expected f32, f16, bf16 or f64 (little-endian)"
-                )));
-            }
-        };
+                fail(format!("{name} {has} dtype {spelling}, expected f32, f16, bf16 or f64 (little-endian)"))
+            }),
+        }?;
         Ok(Self { role, address: address.clone(), shape, dtype, source, data })
     }
 

@@ -1,7 +1,7 @@
 //! What is done with one input of each format: of the fuzz targets, and of `tests/corpus.rs`.
 //!
-//! Each function returns whether the input was accepted. An input may be refused with an error; it must not panic, abort,
-//! hang, or be accepted and then violate what the library promises of it.
+//! Each function returns whether the input was accepted. An input may be refused with an error; it must not panic,
+//! abort, hang, or be accepted and then violate what the library promises of it.
 #![allow(dead_code, reason = "each target has one of them")]
 
 use std::cell::RefCell;

@@ -41,8 +41,8 @@ pub fn sealed(data: &[u8]) -> Option<Vec<u8>> {
         let shape: Vec<String> = info["shape"].as_array()?.iter().map(ToString::to_string).collect();
         shapes.push(format!("{part} {} {}\n", info["dtype"].as_str()?, shape.join(",")));
     }
-    let names = "format version similarity separation alpha k beta dim value_dim precision saturate bias next_id windows \
-                 crc32.keys crc32.key_scales crc32.values crc32.value_scales crc32.bias crc32.ids";
+    let names = "format version similarity separation alpha k beta dim value_dim precision saturate bias next_id \
+                 windows crc32.keys crc32.key_scales crc32.values crc32.value_scales crc32.bias crc32.ids";
     let known = names.split_whitespace().filter_map(|name| Some((name, texts.get(name)?.as_str()?)));
     let mut lines: Vec<String> = known.map(|(name, text)| format!("{name}={text}\n")).collect();
     lines.extend(shapes);

@@ -794,9 +794,9 @@ attractor_error attractor_memory_id_at(const struct attractor_memory *memory, si
  * stored, the pointers may be NULL, and `*first_id` stays as it is.
  *
  * Errors: `ATTRACTOR_ERROR_SHAPE` for values or a bias that the memory has no use for or lacks;
- * `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_RANGE` for a row that halves cannot hold, unless the memory saturates;
- * `ATTRACTOR_ERROR_LIMIT` where there is no room; `ATTRACTOR_ERROR_LOST`;
- * `ATTRACTOR_ERROR_NULL_POINTER`. The memory is then as it was.
+ * `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_RANGE` for a row that halves cannot hold, unless the memory
+ * saturates; `ATTRACTOR_ERROR_LIMIT` where there is no room; `ATTRACTOR_ERROR_LOST`; `ATTRACTOR_ERROR_NULL_POINTER`.
+ * The memory is then as it was.
  */
 attractor_error attractor_memory_add(struct attractor_memory *memory,
                                      const float *keys,

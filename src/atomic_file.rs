@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use crate::cache;
 use crate::regular_file;
 
-/// Writes what `fill` writes to `path`: to a temporary file in the same folder, which is synced and renamed. On an error
-/// the file at `path` is unchanged. `refused` converts an error of the system.
+/// Writes what `fill` writes to `path`: to a temporary file in the same folder, which is synced and renamed. On an
+/// error the file at `path` is unchanged. `refused` converts an error of the system.
 ///
-/// - The target must be absent or a regular file ([`target`]). Symbolic links are followed: the file that they lead to is
-///   replaced, or created, and the link stays.
+/// - The target must be absent or a regular file ([`target`]). Symbolic links are followed: the file that they lead to
+///   is replaced, or created, and the link stays.
 /// - The new file has the mode, the owner and the group of the old one, as far as this process may set them. Access
 ///   control lists and extended attributes are not copied.
 /// - Any number of processes and threads may write the same path at once; the last rename decides. Temporary files that

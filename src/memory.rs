@@ -69,8 +69,8 @@ impl MemoryOptions {
         self
     }
 
-    /// With [`Precision::F16`]: store numbers that round beyond the largest half as the largest half, 65,504, with their
-    /// sign. Otherwise a row with such a number is refused ([`Error::Range`]).
+    /// With [`Precision::F16`]: store numbers that round beyond the largest half as the largest half, 65,504, with
+    /// their sign. Otherwise a row with such a number is refused ([`Error::Range`]).
     pub fn saturate(mut self) -> Self {
         self.saturate = true;
         self

@@ -13,7 +13,8 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     check(&fs::metadata(path)?)?;
     let mut options = OpenOptions::new();
     options.read(true);
-    // Something else may stand there by now. A FIFO without a writer would block here, whatever it is checked for later.
+    // Something else may stand there by now. A FIFO without a writer would block here, whatever it is checked for
+    // later.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK | libc::O_NOCTTY);
     let file = options.open(path)?;

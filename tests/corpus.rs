@@ -1,5 +1,5 @@
-//! Every file of `fuzz/corpus` through the entry functions of the fuzz targets, and a bounded number of mutations of each.
-//! `ATTRACTOR_MUTATIONS=N` makes N of each file; `ATTRACTOR_WRITE_CORPUS=1` writes the seeds anew.
+//! Every file of `fuzz/corpus` through the entry functions of the fuzz targets, and a bounded number of mutations of
+//! each. `ATTRACTOR_MUTATIONS=N` makes N of each file; `ATTRACTOR_WRITE_CORPUS=1` writes the seeds anew.
 #![cfg(feature = "cli")]
 
 #[path = "../fuzz/entries.rs"]

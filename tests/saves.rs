@@ -1,5 +1,5 @@
-//! Saves under stress: processes that are killed, disks that are full, folders that are read-only, and many writers of one
-//! path. The writers are processes of their own: this program again, with [`WRITER`] in its environment.
+//! Saves under stress: processes that are killed, disks that are full, folders that are read-only, and many writers of
+//! one path. The writers are processes of their own: this program again, with [`WRITER`] in its environment.
 #![cfg(all(feature = "files", unix))]
 
 use std::fs;
@@ -52,7 +52,8 @@ fn writer(path: &Path, work: &str) -> Command {
     command
 }
 
-/// What a writer does; nothing where this is no writer. A failed save is printed on standard error and ends with status 1.
+/// What a writer does; nothing where this is no writer. A failed save is printed on standard error and ends with status
+/// 1.
 #[test]
 fn write() {
     let (Ok(work), Some(path)) = (std::env::var(WRITER), std::env::var_os(TARGET)) else { return };

@@ -51,9 +51,9 @@ impl Memory {
     /// pattern with its id, in the precision in which it is stored. Patterns that were removed are not in the file; their
     /// positions are, so that [`Retrieval::top`](crate::Retrieval::top) and masks mean the same after loading.
     ///
-    /// The file is written to a temporary file beside it, synced and renamed: whatever happens, there is the old file or the
-    /// whole new one at `path`. Symbolic links are followed, and mode and owner are kept. Temporary files of saves that were
-    /// killed are removed by the next one. Rows are read back from a GPU piece by piece, which waits.
+    /// The file is written to a temporary file beside it, synced and renamed: whatever happens, there is the old file
+    /// or the whole new one at `path`. Symbolic links are followed, and mode and owner are kept. Temporary files of
+    /// saves that were killed are removed by the next one. Rows are read back from a GPU piece by piece, which waits.
     ///
     /// ```
     /// use attractor::{Device, Memory, Rule};
@@ -84,9 +84,9 @@ impl Memory {
         }
     }
 
-    /// Loads a memory that [`Memory::save`] wrote on any engine: bit-exact rows, under the same ids at the same positions.
-    /// On the device that it was saved from, its answers are bit-exact, too. (On a device whose limits do not allow windows
-    /// as large, rows are laid out anew, as with [`LoadOptions::window_bytes`].)
+    /// Loads a memory that [`Memory::save`] wrote on any engine: bit-exact rows, under the same ids at the same
+    /// positions. On the device that it was saved from, its answers are bit-exact, too. (On a device whose limits do
+    /// not allow windows as large, rows are laid out anew, as with [`LoadOptions::window_bytes`].)
     ///
     /// The file is read once, piece by piece, and every tensor is compared with its checksum: beside the stored rows,
     /// nothing grows with it.
@@ -107,8 +107,8 @@ impl Memory {
         SavedMemory::open(path)?.load(device, options)
     }
 
-    /// Stores the patterns of `files`. They are read once, chunk by chunk, and checked before they are stored: beside the
-    /// stored rows, nothing grows with them.
+    /// Stores the patterns of `files`. They are read once, chunk by chunk, and checked before they are stored: beside
+    /// the stored rows, nothing grows with them.
     ///
     /// ```
     /// use attractor::files::{Address, NewTensor, PatternFiles, write_tensors};
@@ -123,9 +123,9 @@ impl Memory {
     /// ```
     ///
     /// # Errors
-    /// [`Error::File`](crate::Error::File) for patterns that do not fit this memory, naming both shapes, for numbers that
-    /// are not finite in f32, and for a file that is truncated meanwhile; [`Error::Range`](crate::Error::Range) for a row
-    /// that halves cannot hold, unless the memory [saturates](crate::MemoryOptions::saturate); the errors of
+    /// [`Error::File`](crate::Error::File) for patterns that do not fit this memory, naming both shapes, for numbers
+    /// that are not finite in f32, and for a file that is truncated meanwhile; [`Error::Range`](crate::Error::Range)
+    /// for a row that halves cannot hold, unless the memory [saturates](crate::MemoryOptions::saturate); the errors of
     /// [`Memory::reserve`]. The memory is then unchanged.
     pub fn import(&mut self, files: &PatternFiles) -> Result<PatternIds> {
         self.import_with(files, |_| ())

@@ -59,12 +59,13 @@ pub enum Precision {
     /// As given.
     #[default]
     F32,
-    /// Rounded to the nearest half: 11 bits, magnitudes up to 65,504 and down to 6e-8. A row with a magnitude that rounds
-    /// beyond, from 65,520 on, is refused unless [`MemoryOptions::saturate`](crate::MemoryOptions::saturate) asks for the
-    /// largest half instead. Magnitudes up to 3e-8 become zero.
+    /// Rounded to the nearest half: 11 bits, magnitudes up to 65,504 and down to 6e-8. A row with a magnitude that
+    /// rounds beyond, from 65,520 on, is refused unless [`MemoryOptions::saturate`](crate::MemoryOptions::saturate)
+    /// asks for the largest half instead. Magnitudes up to 3e-8 become zero.
     F16,
-    /// Rounded to 255 levels between plus and minus the row's largest magnitude, with one `f32` scale per row. Every finite
-    /// row is in range; one whose largest magnitude is below 1.5e-36 becomes zeros, for its scale would be subnormal.
+    /// Rounded to 255 levels between plus and minus the row's largest magnitude, with one `f32` scale per row. Every
+    /// finite row is in range; one whose largest magnitude is below 1.5e-36 becomes zeros, for its scale would be
+    /// subnormal.
     I8,
 }
 

@@ -22,8 +22,8 @@ impl Precision {
 /// The least magnitude that rounds beyond the largest half: halfway to what would be the next one.
 const BEYOND_HALVES: f32 = 65_520.0;
 
-/// Refuses finite `values` (row-major, `columns` wide) with a number that rounds to no half, naming the first. `first` is
-/// the row of the input that they begin with.
+/// Refuses finite `values` (row-major, `columns` wide) with a number that rounds to no half, naming the first. `first`
+/// is the row of the input that they begin with.
 pub(crate) fn check_halves(
     operation: &'static str,
     what: &'static str,

@@ -29,8 +29,9 @@ impl Tuning {
     /// it is left alone.
     ///
     /// # Errors
-    /// [`Error::File`] where the file cannot be read, is no regular file, is no tuning, has a setting that is no whole number, or was written
-    /// for another adapter, driver or version of this crate. [`Error::Device`] for the CPU engine.
+    /// [`Error::File`] where the file cannot be read, is no regular file, is no tuning, has a setting that is no whole
+    /// number, or was written for another adapter, driver or version of this crate. [`Error::Device`] for the CPU
+    /// engine.
     pub fn read(path: &Path, device: &Device) -> Result<Self> {
         const OPERATION: &str = "Tuning::read";
         let adapter = adapter(OPERATION, device)?;
@@ -42,8 +43,8 @@ impl Tuning {
     /// Writes this tuning of `device` atomically, and makes the file's folder where it is absent.
     ///
     /// # Errors
-    /// [`Error::File`] where the system refuses, and where `path` is neither absent nor a regular file; what is at `path` is
-    /// then unchanged. [`Error::Device`] for the CPU engine.
+    /// [`Error::File`] where the system refuses, and where `path` is neither absent nor a regular file; what is at
+    /// `path` is then unchanged. [`Error::Device`] for the CPU engine.
     pub fn write(&self, path: &Path, device: &Device) -> Result<()> {
         const OPERATION: &str = "Tuning::write";
         let adapter = adapter(OPERATION, device)?;

@@ -17,14 +17,14 @@ use crate::progress;
 
 /// Shown under the flags.
 pub const AFTER_HELP: &str = "\
-F is file.npy or file.safetensors:tensor, of f32, f16, bf16 or f64, rounded to f32 (a mask: u8 or bool). Keys are N x d, \
-values N x dv (the keys themselves unless given), queries B x d. One update of a state x:
+F is file.npy or file.safetensors:tensor, of f32, f16, bf16 or f64, rounded to f32 (a mask: u8 or bool). Keys are \
+N x d, values N x dv (the keys themselves unless given), queries B x d. One update of a state x:
 
     z_i = beta similarity(x, k_i) + b_i     p = separation(z)     x' = sum_i p_i k_i     y = sum_i p_i v_i
 
---memory answers from a memory that was saved (Memory::save), by its own rule unless --similarity, --separation, --alpha, --k \
-or --beta say otherwise. Its values, biases, scales and precision are its own, and removed patterns stay removed; N counts \
-their positions, too.
+--memory answers from a memory that was saved (Memory::save), by its own rule unless --similarity, --separation, \
+--alpha, --k or --beta say otherwise. Its values, biases, scales and precision are its own, and removed patterns stay \
+removed; N counts their positions, too.
 
 Written: output (B x dv, f32), state (B x d, f32), steps (B, u32), converged (B, u8; under --steps: whether the last \
 update changed no coordinate by more than 1e-4), and when asked
@@ -130,7 +130,8 @@ pub struct RetrieveArgs {
     /// How patterns are stored.
     #[arg(long, value_enum, default_value = "f32")]
     precision: PrecisionArg,
-    /// With --precision f16: store numbers that halves cannot hold as the largest half, 65504, instead of refusing them.
+    /// With --precision f16: store numbers that halves cannot hold as the largest half, 65504, instead of refusing
+    /// them.
     #[arg(long)]
     saturate: bool,
     /// Report the energy of each last state.

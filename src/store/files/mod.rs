@@ -24,17 +24,17 @@
 //! | `ids` | N | U64 | once a pattern has been removed; 2^64 - 1 where one was, and its rows are zeros |
 //!
 //! Its metadata, all text: `format` (`attractor.memory`), `version` (`2`), `similarity`, `separation`, `alpha` or `k`
-//! where the separation has one, `beta`, `dim`, `value_dim` where there are values, `precision`, `saturate` (`true`) where
-//! the memory was built with [`MemoryOptions::saturate`](crate::MemoryOptions::saturate), `bias` (`true` or `false`),
-//! `next_id` (the id of the next pattern to be added; without `ids`, patterns have the ids before it, in order), and
-//! `windows` (how many rows lie together: sums are cut there, so the same cuts give the same bits). Numbers are decimal and
-//! exact. Further tensors and metadata are ignored.
+//! where the separation has one, `beta`, `dim`, `value_dim` where there are values, `precision`, `saturate` (`true`)
+//! where the memory was built with [`MemoryOptions::saturate`](crate::MemoryOptions::saturate), `bias` (`true` or
+//! `false`), `next_id` (the id of the next pattern to be added; without `ids`, patterns have the ids before it, in
+//! order), and `windows` (how many rows lie together: sums are cut there, so the same cuts give the same bits). Numbers
+//! are decimal and exact. Further tensors and metadata are ignored.
 //!
-//! Every tensor of the table has a checksum in the metadata, `crc32.keys` and so on: the CRC-32 of its bytes (that of zlib
-//! and PNG) as eight hexadecimal digits. `crc32.metadata` is that of the lines `name=text` of the metadata named above, in
-//! the order above and with the checksums of the tensors last, followed by a line `name dtype N,d` for each tensor of the
-//! table; each line ends in a newline. A file with a wrong checksum is not loaded. Version 1, which had no checksums, is not
-//! read.
+//! Every tensor of the table has a checksum in the metadata, `crc32.keys` and so on: the CRC-32 of its bytes (that of
+//! zlib and PNG) as eight hexadecimal digits. `crc32.metadata` is that of the lines `name=text` of the metadata named
+//! above, in the order above and with the checksums of the tensors last, followed by a line `name dtype N,d` for each
+//! tensor of the table; each line ends in a newline. A file with a wrong checksum is not loaded. Version 1, which had
+//! no checksums, is not read.
 
 mod address;
 mod npy;

@@ -73,8 +73,9 @@ struct Fields {
     shape: Vec<usize>,
 }
 
-/// A parser of the Python literals that NumPy takes for a header: a dictionary of these three keys, each exactly once (of
-/// two, Python would take the last), with a string, `True` or `False`, and a tuple of whole numbers. Nothing recurses.
+/// A parser of the Python literals that NumPy takes for a header: a dictionary of these three keys, each exactly once
+/// (of two, Python would take the last), with a string, `True` or `False`, and a tuple of whole numbers. Nothing
+/// recurses.
 struct Parser<'a> {
     rest: &'a str,
     /// Whether numbers may end in `L`, as Python 2 wrote them.

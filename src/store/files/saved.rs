@@ -186,8 +186,8 @@ fn metadata_checksum<'t>(
     crc32fast::hash(all.as_bytes())
 }
 
-/// Writes a memory to `path`, atomically. `stored` gives some of the rows at the positions asked for, from the first on;
-/// `piece` is how many to ask for.
+/// Writes a memory to `path`, atomically. `stored` gives some of the rows at the positions asked for, from the first
+/// on; `piece` is how many to ask for.
 pub(crate) fn write<'a>(
     path: &Path,
     contents: &Contents,
@@ -343,8 +343,8 @@ impl SavedMemory {
     /// Opens the memory at `path`.
     ///
     /// # Errors
-    /// [`Error::File`] for a file that cannot be read, is no saved memory or one of another version, is truncated, or whose
-    /// metadata is damaged or makes no sense.
+    /// [`Error::File`] for a file that cannot be read, is no saved memory or one of another version, is truncated, or
+    /// whose metadata is damaged or makes no sense.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         little_endian(LOAD)?;

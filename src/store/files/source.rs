@@ -11,7 +11,8 @@ use super::{refused, unfit};
 use crate::error::{Error, Result};
 use crate::regular_file;
 
-/// Opens a regular file for reading. Returns at once where something else is at `path`, such as a FIFO, which would block.
+/// Opens a regular file for reading. Returns at once where something else is at `path`, such as a FIFO, which would
+/// block.
 ///
 /// # Errors
 /// [`Error::File`] for anything but a regular file, and where the system refuses.

@@ -72,8 +72,8 @@ impl Dtype {
     }
 }
 
-/// A tensor in a file: checked to be there in full and of a dtype that fits its role. Its numbers are read when they are
-/// asked for, so that it may be larger than the machine's memory. Row-major.
+/// A tensor in a file: checked to be there in full and of a dtype that fits its role. Its numbers are read when they
+/// are asked for, so that it may be larger than the machine's memory. Row-major.
 ///
 /// Shown with `{}` it says role, place and shape: `keys of k.npy are 3 x 4`.
 ///
@@ -104,8 +104,8 @@ impl Tensor {
     /// Opens the tensor at `address`.
     ///
     /// # Errors
-    /// [`Error::File`] where the file cannot be read, is no regular file, is truncated or damaged, does not have the tensor,
-    /// or has it in another dtype than its role allows; and for patterns ([`Role::Keys`], [`Role::Values`],
+    /// [`Error::File`] where the file cannot be read, is no regular file, is truncated or damaged, does not have the
+    /// tensor, or has it in another dtype than its role allows; and for patterns ([`Role::Keys`], [`Role::Values`],
     /// [`Role::Bias`]) of a saved memory, whose rule, scales and removed patterns bare tensors do not have.
     pub fn open(role: Role, address: &Address) -> Result<Self> {
         let source = Source::open(OPERATION, address.path())?;
@@ -116,7 +116,7 @@ impl Tensor {
                 if matches!(role, Role::Keys | Role::Values | Role::Bias) && saved::is_saved(&header) {
                     let path = address.path().display();
                     return Err(fail(format!(
-                        "the file is a saved memory, not bare {}: use Memory::load, or --memory {path} on the command line",
+                        "the file is a saved memory, not bare {}: use Memory::load, or --memory {path} (command line)",
                         role.name()
                     )));
                 }
@@ -242,8 +242,8 @@ impl Tensor {
     /// The bytes `elements` of a mask, row-major, each 0 or 1.
     ///
     /// # Errors
-    /// [`Error::File`] for a tensor that is not of bytes, for a byte that is neither, and where the file can no longer be
-    /// read; [`Error::Parameter`] for elements that are not there; [`Error::OutOfMemory`].
+    /// [`Error::File`] for a tensor that is not of bytes, for a byte that is neither, and where the file can no longer
+    /// be read; [`Error::Parameter`] for elements that are not there; [`Error::OutOfMemory`].
     pub fn flags(&self, elements: Range<usize>) -> Result<Vec<u8>> {
         const OPERATION: &str = "Tensor::flags";
         if self.dtype != Dtype::U8 {

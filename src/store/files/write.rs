@@ -84,19 +84,19 @@ pub fn write_tensors(path: &Path, tensors: &[NewTensor<'_>]) -> Result<()> {
 /// followed, and the file keeps its mode and owner.
 ///
 /// # Errors
-/// [`Error::File`](crate::Error::File) where the system refuses, and where the target is neither absent nor a regular file;
-/// what is at `path` is then unchanged.
+/// [`Error::File`](crate::Error::File) where the system refuses, and where the target is neither absent nor a regular
+/// file; what is at `path` is then unchanged.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     const OPERATION: &str = "files::write_whole";
     replace(OPERATION, path, |file| file.write_all(bytes).map_err(refused(OPERATION, path, "write")))
 }
 
-/// Checks before long work that `path` can be written later, and that this does not overwrite any of `others`: the inputs of
-/// the work, and its further outputs.
+/// Checks before long work that `path` can be written later, and that this does not overwrite any of `others`: the
+/// inputs of the work, and its further outputs.
 ///
 /// # Errors
-/// [`Error::File`](crate::Error::File) for a target that is neither absent nor a regular file, where its directory is not
-/// there, and where it is one of `others`.
+/// [`Error::File`](crate::Error::File) for a target that is neither absent nor a regular file, where its directory is
+/// not there, and where it is one of `others`.
 pub fn check_target(path: &Path, others: &[&Path]) -> Result<()> {
     const OPERATION: &str = "files::check_target";
     let target = atomic_file::target(path).map_err(refused(OPERATION, path, "write"))?;

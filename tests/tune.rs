@@ -178,6 +178,20 @@ fn a_tuning_comes_back_from_its_file_and_from_no_other() {
             assert!(!device.load_tuning(folder.path()), "{name}: {error}");
             assert_eq!(device.tuning(), Some(start), "{name}: as it was");
         }
+        #[cfg(unix)]
+        {
+            // A FIFO without a writer: nothing waits for it, and nothing replaces it.
+            fs::remove_file(&path).unwrap();
+            assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+            let start_time = std::time::Instant::now();
+            let error = Tuning::read(&path, &device).unwrap_err().to_string();
+            assert!(error.contains("not a regular file") && error.contains("a FIFO"), "{name}: {error}");
+            assert!(!device.load_tuning(folder.path()), "{name}");
+            let error = start.write(&path, &device).unwrap_err().to_string();
+            assert!(error.contains("a FIFO"), "{name}: {error}");
+            assert!(start_time.elapsed().as_secs() < 5);
+            fs::remove_file(&path).unwrap();
+        }
         // What is missing is the default, and what is unknown is left alone.
         let settings = json!({ "workgroups": 5, "later": {} });
         fs::write(&path, changed("/settings", settings)).unwrap();

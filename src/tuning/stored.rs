@@ -1,5 +1,6 @@
 //! Tunings in files: JSON that belongs to one adapter under one driver and one version of this crate.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -35,8 +36,11 @@ impl Tuning {
     pub fn read(path: &Path, device: &Device) -> Result<Self> {
         const OPERATION: &str = "Tuning::read";
         let adapter = adapter(OPERATION, device)?;
-        let text = regular_file::read(path, LARGEST).map_err(files::refused(OPERATION, path, "read"))?;
         let unfit = |why: String| files::unfit(OPERATION, path, format!("{}: {why}", path.display()));
+        let text = regular_file::read(path, LARGEST).map_err(|error| match error.kind() {
+            ErrorKind::FileTooLarge => unfit("too large for a tuning".into()),
+            _ => files::refused(OPERATION, path, "read")(error),
+        })?;
         parse(&text, adapter).map_err(unfit)
     }
 

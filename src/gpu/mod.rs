@@ -116,6 +116,8 @@ const PART: u64 = 64 << 20;
 /// A wgpu device and everything of ours that lives as long as it.
 #[derive(Debug)]
 pub(crate) struct Context {
+    /// The first field, so that it is dropped first: its thread has left the device when the device is dropped.
+    poller: readback::Poller,
     device: wgpu::Device,
     queue: wgpu::Queue,
     adapter: wgpu::AdapterInfo,
@@ -129,7 +131,6 @@ pub(crate) struct Context {
     /// Whether shaders keep wgpu's checks.
     checked: bool,
     watch: OnceLock<kernel::Watch>,
-    poller: readback::Poller,
     stamp: AtomicU32,
     /// What plans go by.
     tuning: Mutex<Tuning>,

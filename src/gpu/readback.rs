@@ -2,7 +2,7 @@
 //! waited for.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::channel::oneshot;
@@ -132,40 +132,94 @@ type Mapped = Result<(), wgpu::BufferAsyncError>;
 /// What a mapping calls when it is there, and what then hears of it.
 fn expect() -> (impl FnOnce(Mapped) + Send, oneshot::Receiver<Mapped>) {
     let (sender, mapped) = oneshot::channel();
-    // Nobody listens any more where the future was dropped.
+    #[cfg(not(target_arch = "wasm32"))]
+    let call_back = move |result| thread::tell(sender, result);
+    #[cfg(target_arch = "wasm32")]
     let call_back = move |result| drop(sender.send(result));
     (call_back, mapped)
 }
 
-/// Looks after read-backs that are awaited: wgpu maps buffers only while somebody polls the device. The thread starts
-/// with the first await, sleeps while nothing is awaited, never waits inside the device, and ends with the context.
+/// Polls the device while a read-back is awaited: wgpu maps buffers only while somebody polls. Its thread starts with the
+/// first await, sleeps while nothing is awaited, and never waits inside the device.
+///
+/// The thread must not be inside a driver while the driver is torn down: neither while the context drops its device nor
+/// while the process ends, when the drivers' libraries run their destructors. So it holds the device during a poll alone,
+/// dropping the poller joins it, and `thread::at_exit` puts all threads to sleep before the drivers' own exit handlers run.
+/// Futures are woken after the poll, outside of the device: whatever a waker drops, the thread is not inside then.
 #[derive(Debug, Default)]
 pub(crate) struct Poller {
-    shared: Arc<(Mutex<State>, Condvar)>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// Notified of every change of the state that a thread may wait for.
+    changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// Read-backs that are awaited.
     count: usize,
-    /// Whether one has come to them since the last look.
+    /// Whether one has come to them since the last poll.
     another: bool,
-    started: bool,
+    /// The thread is to end.
     stopped: bool,
+    /// The process ends: the thread is to sleep.
+    ending: bool,
+    phase: Phase,
+    /// The device to poll, until the thread is stopped.
+    #[cfg(not(target_arch = "wasm32"))]
+    device: Option<wgpu::Device>,
+    #[cfg(not(target_arch = "wasm32"))]
+    thread: Option<std::thread::JoinHandle<()>>,
+    /// Of the thread, also once it is being joined.
+    #[cfg(not(target_arch = "wasm32"))]
+    id: Option<std::thread::ThreadId>,
+}
+
+/// What the thread is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "there is no thread"))]
+enum Phase {
+    /// There is none, or it has ended.
+    #[default]
+    Absent,
+    /// It sleeps, or is about to lock the state.
+    Asleep,
+    /// It is inside the device.
+    Inside,
+    /// It wakes futures.
+    Waking,
 }
 
 /// One read-back that is awaited.
-pub(crate) struct Awaited(Arc<(Mutex<State>, Condvar)>);
+pub(crate) struct Awaited(Arc<Shared>);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The thread enters `phase`, which only who has stopped it waits for.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn enter(&self, state: &mut State, phase: Phase) {
+        state.phase = phase;
+        if state.stopped {
+            self.changed.notify_all();
+        }
+    }
+}
 
 impl Poller {
     fn awaited(&self) -> Awaited {
-        let (state, wake) = &*self.shared;
         {
-            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = self.shared.lock();
             state.count += 1;
             state.another = true;
         }
-        wake.notify_all();
+        self.shared.changed.notify_all();
         Awaited(self.shared.clone())
     }
 
@@ -174,51 +228,217 @@ impl Poller {
 
     #[cfg(not(target_arch = "wasm32"))]
     fn start(&self, device: &wgpu::Device) {
-        let mut state = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::mem::replace(&mut state.started, true) {
-            return;
+        let mut state = self.shared.lock();
+        if state.thread.is_none() && !state.stopped {
+            thread::watch(&self.shared);
+            let shared = self.shared.clone();
+            let thread = std::thread::spawn(move || thread::run(&shared));
+            state.id = Some(thread.thread().id());
+            state.phase = Phase::Asleep;
+            (state.device, state.thread) = (Some(device.clone()), Some(thread));
         }
-        let (shared, device) = (self.shared.clone(), device.clone());
-        std::thread::spawn(move || {
-            let (state, wake) = &*shared;
-            let mut idle = 0u32;
-            loop {
-                {
-                    let mut now = state.lock().unwrap_or_else(PoisonError::into_inner);
-                    while now.count == 0 && !now.stopped {
-                        now = wake.wait(now).unwrap_or_else(PoisonError::into_inner);
-                    }
-                    if now.stopped {
-                        return;
-                    }
-                    if std::mem::take(&mut now.another) {
-                        idle = 0;
-                    }
-                }
-                // A lost device answers with an error and fails its mappings, which then resolve with theirs.
-                let _ = device.poll(wgpu::PollType::Poll);
-                // Short answers come within microseconds, long ones may wait a millisecond more.
-                match idle {
-                    0..50 => std::thread::yield_now(),
-                    50..150 => std::thread::sleep(Duration::from_micros(50)),
-                    _ => std::thread::sleep(Duration::from_millis(1)),
-                }
-                idle += 1;
-            }
-        });
     }
 }
 
 impl Drop for Awaited {
     fn drop(&mut self) {
-        let mut state = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.count -= 1;
+        self.0.lock().count -= 1;
     }
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 impl Drop for Poller {
     fn drop(&mut self) {
-        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner).stopped = true;
-        self.shared.1.notify_all();
+        thread::stop(&self.shared);
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+mod thread {
+    //! The polling threads of all devices, and how they stop.
+
+    use std::cell::RefCell;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+    use std::thread::JoinHandle;
+    use std::time::{Duration, Instant};
+
+    use futures::channel::oneshot;
+
+    use super::{Mapped, Phase, Shared};
+
+    /// How long a device that is dropped, or a process that ends, waits for a poll, at the most. A poll takes microseconds,
+    /// or milliseconds where another thread has the device.
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    thread_local! {
+        /// On a polling thread, what has been mapped in the poll that is under way.
+        static MAPPED: RefCell<Option<Vec<(oneshot::Sender<Mapped>, Mapped)>>> = const { RefCell::new(None) };
+    }
+
+    /// Tells `sender` of a mapping: at once, or after the poll on a polling thread.
+    pub fn tell(sender: oneshot::Sender<Mapped>, mapped: Mapped) {
+        let mut told = Some((sender, mapped));
+        // A thread that is ending may have lost it; it is none that polls.
+        let _ = MAPPED.try_with(|later| {
+            if let Some(later) = &mut *later.borrow_mut() {
+                later.extend(told.take());
+            }
+        });
+        if let Some((sender, mapped)) = told {
+            // The receiver is gone where the future was dropped.
+            let _ = sender.send(mapped);
+        }
+    }
+
+    pub fn run(shared: &Shared) {
+        let mut idle = 0u32;
+        let mut state = shared.lock();
+        loop {
+            while (state.count == 0 || state.ending) && !state.stopped {
+                state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            let Some(device) = state.device.clone().filter(|_| !state.stopped) else { break };
+            if std::mem::take(&mut state.another) {
+                idle = 0;
+            }
+            state.phase = Phase::Inside;
+            drop(state);
+            let mapped = poll(device);
+            if !mapped.is_empty() {
+                state = shared.lock();
+                shared.enter(&mut state, Phase::Waking);
+                drop(state);
+                for (sender, mapped) in mapped {
+                    // A waker that panics must not keep the others from being woken.
+                    let _ = catch_unwind(AssertUnwindSafe(|| tell(sender, mapped)));
+                }
+            }
+            state = shared.lock();
+            shared.enter(&mut state, Phase::Asleep);
+            // Short answers come within microseconds, long ones may wait a millisecond more.
+            let pause = match idle {
+                0..50 => Duration::ZERO,
+                50..150 => Duration::from_micros(50),
+                _ => Duration::from_millis(1),
+            };
+            idle = idle.saturating_add(1);
+            if pause.is_zero() {
+                drop(state);
+                std::thread::yield_now();
+                state = shared.lock();
+            } else if !(state.another || state.ending || state.stopped) {
+                state = shared.changed.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
+            }
+        }
+        shared.enter(&mut state, Phase::Absent);
+    }
+
+    /// Polls once, without waiting. Returns what has been mapped.
+    fn poll(device: wgpu::Device) -> Vec<(oneshot::Sender<Mapped>, Mapped)> {
+        MAPPED.set(Some(Vec::new()));
+        // A lost device answers with an error and fails its mappings, which then resolve with theirs. On GL a poll panics
+        // where another thread has the device for seconds; the next poll may be better off.
+        let _ = catch_unwind(AssertUnwindSafe(|| device.poll(wgpu::PollType::Poll)));
+        // Call-backs of the poll may have dropped every other owner of the device, whose tear-down this is then.
+        drop(device);
+        MAPPED.take().unwrap_or_default()
+    }
+
+    /// Ends the thread and gives its device up. Afterwards the thread is outside of the device and stays there. Waits for
+    /// the thread, unless it is this one, or wakes futures, whose wakers may wait for what the caller holds.
+    pub fn stop(shared: &Arc<Shared>) {
+        let mut state = shared.lock();
+        state.stopped = true;
+        let (device, thread) = (state.device.take(), state.thread.take());
+        shared.changed.notify_all();
+        if thread.as_ref().is_some_and(|thread| !own(thread)) {
+            let until = |state: &mut super::State| matches!(state.phase, Phase::Asleep | Phase::Inside);
+            state = shared.changed.wait_timeout_while(state, PATIENCE, until).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let ended = state.phase == Phase::Absent;
+        drop(state);
+        drop(device);
+        let Some(thread) = thread else { return };
+        if ended && !own(&thread) {
+            // It has left its loop: nothing can keep it.
+            let _ = thread.join();
+        } else {
+            let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
+            left.retain(|(_, thread)| !thread.is_finished());
+            left.push((shared.clone(), thread));
+        }
+    }
+
+    fn own(thread: &JoinHandle<()>) -> bool {
+        thread.thread().id() == std::thread::current().id()
+    }
+
+    /// The threads that may be polling when the process ends.
+    static WATCHED: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
+
+    /// Threads that end by themselves, because they could not be joined.
+    static LEFT: Mutex<Vec<(Arc<Shared>, JoinHandle<()>)>> = Mutex::new(Vec::new());
+
+    /// Keeps the thread of `shared` out of its device once the process ends. Handlers run in the reverse order of their
+    /// registration: that of a thread runs before those of the drivers, which have been loaded before.
+    pub fn watch(shared: &Arc<Shared>) {
+        {
+            let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+            watched.retain(|shared| shared.strong_count() > 0);
+            watched.push(Arc::downgrade(shared));
+        }
+        register();
+    }
+
+    #[allow(unsafe_code, reason = "there is no other way to run code when a process ends")]
+    fn register() {
+        // SAFETY: the handler is a function of this program or library, does not unwind, and may run at any time.
+        let refused = unsafe { libc::atexit(at_exit) };
+        if refused != 0 {
+            log::warn!("attractor: no handler for the end of the process: do not end it while an answer is awaited");
+        }
+    }
+
+    /// Puts all polling threads to sleep, for good, once they are outside of their devices. They must not end now: drivers
+    /// keep data of each thread, which they free when the thread ends, and when the process does. Threads that are about to
+    /// end are joined. No lock is waited for without end: a thread that the system has ended may hold it.
+    extern "C" fn at_exit() {
+        let end = Instant::now() + PATIENCE;
+        let watched = patiently(&WATCHED, end).map_or_else(Vec::new, |watched| watched.clone());
+        for shared in watched.iter().filter_map(Weak::upgrade) {
+            while let Some(mut state) = patiently(&shared.state, end) {
+                state.ending = true;
+                let own = state.id == Some(std::thread::current().id());
+                if own || matches!(state.phase, Phase::Absent | Phase::Asleep) {
+                    break;
+                }
+                drop(state);
+                std::thread::sleep(Duration::from_micros(50));
+            }
+            // What drops the last owner would tear a device down.
+            std::mem::forget(shared);
+        }
+        let left = patiently(&LEFT, end).map_or_else(Vec::new, |mut left| std::mem::take(&mut *left));
+        for (shared, thread) in left {
+            while patiently(&shared.state, end).is_some_and(|state| state.phase != Phase::Absent) && !own(&thread) {
+                std::thread::sleep(Duration::from_micros(50));
+            }
+            if patiently(&shared.state, end).is_some_and(|state| state.phase == Phase::Absent) {
+                let _ = thread.join();
+            }
+        }
+    }
+
+    /// Locks, unless it is `end` before that succeeds.
+    fn patiently<T>(mutex: &Mutex<T>, end: Instant) -> Option<MutexGuard<'_, T>> {
+        while Instant::now() < end {
+            match mutex.try_lock() {
+                Ok(guard) => return Some(guard),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+            }
+        }
+        None
     }
 }

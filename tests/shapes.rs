@@ -3,7 +3,10 @@
 mod common;
 
 use attractor::internals::{Hints, Regime};
-use attractor::{Device, Memory, MemoryOptions, Precision, Retrieval, RetrieveOptions, Rule, Separation, Similarity};
+use attractor::{
+    Device, Memory, MemoryOptions, PartialOptions, Precision, Retrieval, RetrieveOptions, Rule, Separation, Similarity,
+    WeightsOf,
+};
 use common::Case;
 
 fn memory(device: &Device, case: &Case, window_bytes: Option<u64>) -> Memory {
@@ -290,5 +293,91 @@ fn more_workgroups_than_one_dimension_holds() {
         check(name, device, &case, None, &hints);
         let hints = Hints { regime: Some(Regime::Stream), rows_per_split: Some(32), ..Hints::default() };
         check(name, device, &case, None, &hints);
+    }
+}
+
+/// The widths around which tiles of few rows are cut, keys or values or both, in each store and on each path: few queries
+/// and many, online and listed scores, reports, partial states.
+#[test]
+fn wide_rows() {
+    let separations = [
+        Separation::Softmax,
+        Separation::Softmax1,
+        Separation::Sparsemax,
+        Separation::Entmax { alpha: 1.5 },
+        Separation::TopK { k: 2 },
+    ];
+    for (name, device) in common::devices() {
+        for (dim, value_dim) in [
+            (4095, None),
+            (4096, None),
+            (4097, None),
+            (4097, Some(3)),
+            (3, Some(4097)),
+            (8193, Some(4099)),
+            (65_537, None),
+            (838_860, None),
+            (838_861, None),
+            (5, Some(838_861)),
+        ] {
+            let widest = dim.max(value_dim.unwrap_or(0));
+            // A GPU has a limit of its own, and a software one takes its time.
+            if !device.is_cpu() && widest > 4099 {
+                continue;
+            }
+            let many = if widest > 100_000 { 3 } else { 40 };
+            for (number, separation) in separations.into_iter().enumerate() {
+                let stores = [Precision::F32, Precision::F16, Precision::I8];
+                let precision = stores[(number + dim) % stores.len()];
+                for batch in if widest > 100_000 { &[1, 8][..] } else { &[1, 4, 8, 33][..] } {
+                    // The scores are of order one.
+                    let rule = Rule::new(Similarity::Dot, separation, 2.0 / (dim as f32).sqrt());
+                    let mut case = Case::random(81, *batch, many, dim, value_dim, rule);
+                    // -1, 0 and 1: what every store holds as it is.
+                    case.keys.iter_mut().chain(case.values.iter_mut().flatten()).for_each(|v| *v = (1.49 * *v).round());
+                    case.precision = precision;
+                    // Between attractors an update multiplies the rounding of the one before.
+                    case.steps = if widest > 100_000 || !device.is_cpu() { 1 } else { 2 };
+                    wide(name, device, &case);
+                }
+            }
+        }
+    }
+}
+
+/// Judges an answer, what is reported with it, and what its parts make of it.
+fn wide(name: &str, device: &Device, case: &Case) {
+    let describe = format!("{name} {:?} {:?} B {} d {}", case.rule, case.precision, case.batch(), case.dim);
+    let sample = if case.dim > 100_000 { vec![case.batch() - 1] } else { vec![0, case.batch() - 1] };
+    let Some(memory) = case.memory(name, device) else { return };
+    let energy = !matches!(case.rule.separation, Separation::TopK { .. });
+    let options = RetrieveOptions { energy, ..case.options().weights(WeightsOf::All).statistics().top(2) };
+    let got = memory.retrieve_with_blocking(&case.queries, &options).unwrap();
+    let share = case.judge(&got, sample.iter().copied());
+    assert!(share <= 1.0, "{share:.2} times the bound: {describe}");
+    let (weights, statistics) = (got.weights.as_ref().unwrap(), got.statistics.as_ref().unwrap());
+    for b in sample {
+        let n = case.patterns();
+        let expected = case.reference(b);
+        let off = common::worst(&weights[b * n..(b + 1) * n], &expected.weights);
+        assert!(off < 1e-4, "weights off by {off}: {describe}");
+        let largest = expected.weights.iter().copied().fold(0.0, f64::max);
+        assert!((f64::from(statistics[b].largest) - largest).abs() < 1e-4, "largest weight: {describe}");
+        let state: Vec<f64> = got.state(b).iter().map(|x| f64::from(*x)).collect();
+        if let (Some(energy), Some(expected)) = (&got.energy, case.problem(b).energy(&state)) {
+            // A difference of squares of norms.
+            let largest = case.keys.chunks_exact(case.dim).map(|key| key.iter().map(|k| k * k).sum::<f32>());
+            let scale = f64::from(largest.fold(1.0, f32::max)) + expected.abs();
+            let off = (energy[b] - expected).abs() / scale;
+            assert!(off < 1e-4, "energy off by {off}: {describe}");
+        }
+    }
+    if case.steps == 1 {
+        let part = |subset| PartialOptions::default().subset(subset);
+        let parts = [0..1, 1..case.patterns()]
+            .map(|subset| memory.retrieve_partial_blocking(case.query(0), &part(subset)).unwrap().remove(0));
+        let whole = parts.into_iter().reduce(|a, b| a.merge(b).unwrap()).unwrap().finish();
+        let off = common::worst(&whole.output, &case.reference(0).output);
+        assert!(off < 1e-4, "parts off by {off}: {describe}");
     }
 }

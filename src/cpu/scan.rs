@@ -81,7 +81,7 @@ fn scores(
     let tile_rows = match block.form {
         Form::Panel => TILE,
         // Both products read the tile; it must stay in the smallest cache in between.
-        Form::Rows => (NEAR / walk.engine.layout.key_stride()).next_multiple_of(MOST_LANES).min(TILE),
+        Form::Rows => (NEAR / walk.engine.layout.key_stride()).max(1).next_multiple_of(MOST_LANES).min(TILE),
     };
     let layout = walk.engine.layout;
     // Narrow rows are widened first, tile by tile, and are near then.

@@ -9,6 +9,10 @@ mod case;
 #[cfg(feature = "cli")]
 pub mod command;
 pub mod host;
+#[path = "../../src/bin/attractor/interval.rs"]
+mod interval;
+#[path = "../../src/bin/attractor/trial.rs"]
+pub mod trial;
 pub mod watch;
 
 use std::sync::{Once, OnceLock};

@@ -15,6 +15,7 @@ use crate::case::{Case, Numbers, worst};
 use crate::failure::{Failure, emit};
 use crate::progress;
 use crate::table::render;
+use crate::trial;
 
 /// Shown under the flags.
 pub const AFTER_HELP: &str = "\
@@ -26,6 +27,15 @@ its bound, epsilon max|v| (32 + sqrt N + 8 kappa) for each step, kappa being |be
 pub struct VerifyArgs {
     #[command(flatten)]
     device: TunedArgs,
+    /// Hold this many random trials against the reference instead: rules, numbers of every size, masks, biases, reports.
+    #[arg(long, value_name = "COUNT")]
+    random: Option<usize>,
+    /// The seed of the random trials: the same seed gives the same trials everywhere.
+    #[arg(long, value_name = "SEED", default_value_t = 1, requires = "random")]
+    seed: u64,
+    /// The number of the first random trial.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, requires = "random")]
+    first: usize,
 }
 
 /// A case and what it is there for.
@@ -53,6 +63,9 @@ const WEIGHT_BOUND: f64 = 2e-5;
 /// Verifies, and prints a table.
 pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
     let device = args.device.open()?;
+    if let Some(count) = args.random {
+        return random(&device, args.seed, args.first, count);
+    }
     let checks = checks();
     let bar = progress::bar(checks.len(), "verifying");
     let (mut rows, mut wrong, mut unsupported) = (Vec::new(), Vec::new(), 0);
@@ -95,6 +108,41 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
     match wrong.as_slice() {
         [] => Ok(()),
         [first, ..] => Err(Failure::Work(format!("{info}: {} cases are wrong: {first}", wrong.len()))),
+    }
+}
+
+/// Wrong trials that are shrunk and printed, at the most.
+const SHRUNK: usize = 5;
+
+/// Runs random trials, and prints those that are wrong as Rust.
+fn random(device: &Device, seed: u64, first: usize, count: usize) -> Result<(), Failure> {
+    let end = first
+        .checked_add(count)
+        .ok_or_else(|| Failure::Usage(format!("--first {first} and --random {count} are too many together")))?;
+    let bar = progress::bar(count, "verifying");
+    // A trial that panics is wrong, and says so below.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| ()));
+    let tally = trial::run(device, seed, first..end, SHRUNK, || bar.inc(1));
+    std::panic::set_hook(hook);
+    bar.finish_and_clear();
+    let info = device.info();
+    let mut text = format!("{info}, driver {}, attractor {}\n", info.driver, env!("CARGO_PKG_VERSION"));
+    for (number, why, shrunk) in &tally.wrong {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "trial {number} of seed {seed} is WRONG: {why}");
+        if let Some(shrunk) = shrunk {
+            let _ = writeln!(text, "{shrunk}");
+        }
+    }
+    let (right, refused, wrong) = (tally.right, tally.refused, tally.wrong.len());
+    let _ = writeln!(text, "{right} of {count} trials are right, {refused} were refused, {wrong} are wrong");
+    emit(&text)?;
+    match tally.wrong.first() {
+        None => Ok(()),
+        Some((number, why, _)) => {
+            Err(Failure::Work(format!("{info}: {wrong} trials are wrong: number {number} of seed {seed}: {why}")))
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::fork;
 use crate::gpu;
 use crate::tuning::Tuning;
 
@@ -120,6 +121,8 @@ impl Device {
     /// [`Error::NoAdapter`] where a backend, an adapter or software was asked for and is not there;
     /// [`Error::Device`] where the adapter refuses to open.
     pub async fn with_options(options: &DeviceOptions) -> Result<Self> {
+        fork::check("Device::with_options")?;
+        fork::watch();
         let particular =
             options.backends.is_some() || options.adapter.is_some() || options.software == Software::Require;
         let adapters = Self::adapters().await;
@@ -145,6 +148,7 @@ impl Device {
 
     /// The native engine: every core, no GPU.
     pub fn cpu() -> Self {
+        fork::watch();
         Self { kind: Kind::Cpu }
     }
 
@@ -235,6 +239,8 @@ impl Device {
     ///
     /// [`Memory::retrieve`]: crate::Memory::retrieve
     pub fn from_wgpu(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Self> {
+        fork::check("Device::from_wgpu")?;
+        fork::watch();
         let context = gpu::Context::host(device.clone(), queue.clone(), &[])?;
         Ok(Self { kind: Kind::Gpu(Arc::new(context)) })
     }
@@ -247,6 +253,8 @@ impl Device {
     /// # Errors
     /// As [`Device::from_wgpu`].
     pub fn from_wgpu_on(adapter: &wgpu::Adapter, device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Self> {
+        fork::check("Device::from_wgpu_on")?;
+        fork::watch();
         let configurations = adapter.cooperative_matrix_properties();
         let context = gpu::Context::host(device.clone(), queue.clone(), &configurations)?;
         Ok(Self { kind: Kind::Gpu(Arc::new(context)) })

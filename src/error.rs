@@ -124,6 +124,13 @@ pub enum Error {
         /// What the device said.
         message: String,
     },
+    /// The process was forked after its first [`Device`](crate::Device) was made. Threads and drivers do not survive a
+    /// fork: make the first device in the child, or start a new program there.
+    #[error("{operation}: the process was forked after its first device was made; make the first device in the child")]
+    Forked {
+        /// The call that was refused.
+        operation: &'static str,
+    },
     /// What was asked for was given up before it was done.
     #[error("{operation}: cancelled before it was done")]
     Cancelled {

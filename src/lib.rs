@@ -35,6 +35,7 @@ mod cpu;
 mod device;
 mod error;
 mod explanation;
+mod fork;
 mod gpu;
 mod job;
 mod mask;

@@ -11,6 +11,7 @@ use crate::cpu;
 use crate::device::{Device, Kind};
 use crate::error::{Error, Result, check_finite};
 use crate::explanation::Explanation;
+use crate::fork;
 use crate::gpu;
 use crate::job::Job;
 use crate::mask::Mask;
@@ -390,6 +391,7 @@ impl Memory {
     /// The number of patterns and their rows, if they are what this memory stores.
     fn checked<'p>(&self, operation: &'static str, patterns: &Patterns<'p>) -> Result<(usize, NewRows<'p>)> {
         let shape = |expected: String, got: String| Err(Error::Shape { operation, expected, got });
+        fork::check(operation)?;
         let Patterns { keys, values, bias } = *patterns;
         let rows = rows(operation, "keys", keys, self.layout.dim)?;
         match (values, self.layout.value_dim) {
@@ -601,6 +603,7 @@ impl Memory {
 
     async fn partials(&self, queries: &[f32], options: &PartialOptions, waiting: gpu::Waiting) -> Result<Vec<Partial>> {
         const OPERATION: &str = "Memory::retrieve_partial";
+        fork::check(OPERATION)?;
         let batch = rows(OPERATION, "queries", queries, self.layout.dim)?;
         options.validate(OPERATION, batch, self.positions())?;
         check_finite(OPERATION, "queries", queries, self.layout.dim)?;
@@ -730,6 +733,7 @@ impl Memory {
 
     /// The engine that records, if it can record `count` queries.
     fn recorder(&self, operation: &'static str, count: usize, options: &RetrieveOptions) -> Result<&gpu::Engine> {
+        fork::check(operation)?;
         options.validate(count, self.layout.dim, self.positions())?;
         self.defined(operation, options)?;
         if self.is_empty() {
@@ -750,6 +754,7 @@ impl Memory {
 
     /// Refuses what could not be retrieved.
     fn foreseen(&self, operation: &'static str, batch: usize, options: &RetrieveOptions) -> Result<()> {
+        fork::check(operation)?;
         options.validate(batch, self.layout.dim, self.positions())?;
         self.defined(operation, options)?;
         if self.is_empty() {
@@ -771,6 +776,7 @@ impl Memory {
 
     fn check(&self, queries: &[f32], options: &RetrieveOptions) -> Result<()> {
         const OPERATION: &str = "Memory::retrieve";
+        fork::check(OPERATION)?;
         options.validate(queries.len() / self.layout.dim, self.layout.dim, self.positions())?;
         self.defined(OPERATION, options)?;
         rows(OPERATION, "queries", queries, self.layout.dim)?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::error::Result;
+use crate::fork;
 use crate::gpu;
 
 /// What comes later. Nothing of it borrows the memory that was asked.
@@ -91,6 +92,7 @@ impl<T> Pending<T> {
     /// # Errors
     /// Those of what was asked, and [`Error::Lost`](crate::Error::Lost) where the device failed.
     pub fn wait(mut self) -> Result<T> {
+        fork::check("Pending::wait")?;
         if let (Some(device), Some(submission)) = (&self.device, self.submission.take()) {
             device.wait(&submission)?;
         }
@@ -101,6 +103,7 @@ impl<T> Pending<T> {
 impl<T> Future for Pending<T> {
     type Output = Result<T>;
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        fork::check("Pending::poll")?;
         self.advance(context);
         if self.coming.is_some() && self.awaited.is_none() {
             self.awaited = self.device.as_ref().map(|device| device.bring());

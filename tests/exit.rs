@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use attractor::{Device, DeviceOptions, Memory, Pending, Retrieval, RetrieveOptions, Rows, Rule, Software, wgpu};
+use attractor::{
+    Device, DeviceOptions, Error, Memory, PartialOptions, Pending, Retrieval, RetrieveOptions, Rows, Rule, Software,
+    wgpu,
+};
 
 /// The scenario and the backend of a child.
 const CHILD: &str = "ATTRACTOR_EXIT_CHILD";
@@ -30,12 +33,20 @@ const SCENARIOS: &[(&str, usize, usize)] = &[
     ("exits", 100, 10),
     // The waker drops the device, the memory and the answer, wherever it is called.
     ("waker", 100, 10),
+    // A child of a fork is refused, and ends.
+    ("forks", 50, 5),
 ];
 
-const BACKENDS: &[(&str, &str, wgpu::Backends)] =
-    &[("vulkan", "lavapipe", wgpu::Backends::VULKAN), ("gl", "llvmpipe", wgpu::Backends::GL)];
+const BACKENDS: &[(&str, &str, wgpu::Backends)] = &[
+    ("vulkan", "lavapipe", wgpu::Backends::VULKAN),
+    ("gl", "llvmpipe", wgpu::Backends::GL),
+    ("cpu", "cpu", wgpu::Backends::empty()),
+];
 
 fn open(backend: &str) -> Option<Device> {
+    if backend == "cpu" {
+        return Some(Device::cpu());
+    }
     let backends = BACKENDS.iter().find(|(name, ..)| *name == backend).map(|(.., backends)| *backends);
     let options = DeviceOptions { backends, software: Software::Require, ..DeviceOptions::default() };
     pollster::block_on(Device::with_options(&options)).ok()
@@ -102,7 +113,47 @@ fn child(scenario: &str, backend: &str) {
             drop(owned);
             woken.recv_timeout(LONGEST).expect("the waker is called");
         }
+        #[cfg(unix)]
+        "forks" => forks(device),
         _ => panic!("no scenario {scenario}"),
+    }
+}
+
+/// Forks with a memory that has answered. The child calls everything, drops everything, and ends.
+#[cfg(unix)]
+#[allow(unsafe_code, reason = "a fork is a system call")]
+fn forks(device: Device) {
+    let mut memory = memory(&device, 100);
+    let query = [0.25; DIM];
+    pollster::block_on(memory.retrieve(&query)).unwrap();
+    let pending = memory.begin(&query, &RetrieveOptions::default()).unwrap();
+    // SAFETY: the child calls nothing that needs another thread, which is what is tested.
+    match unsafe { libc::fork() } {
+        0 => {
+            let refused = |result: attractor::Result<()>| match result {
+                Err(Error::Forked { .. }) => {}
+                other => panic!("a child of a fork got {other:?}"),
+            };
+            refused(memory.retrieve_blocking(&query).map(drop));
+            refused(pollster::block_on(memory.retrieve(&query)).map(drop));
+            refused(memory.retrieve_partial_blocking(&query, &PartialOptions::default()).map(drop));
+            refused(memory.add(&query).map(drop));
+            refused(pollster::block_on(pending).map(drop));
+            refused(pollster::block_on(Device::new()).map(drop));
+            drop((memory, device));
+            // A driver's own exit handlers wait for its threads, too: a child ends without them, as after any fork.
+            // SAFETY: the process ends.
+            unsafe { libc::_exit(0) };
+        }
+        child => {
+            assert!(child > 0, "fork failed");
+            let mut status = 0;
+            // SAFETY: it is a child of this process, and the status is written.
+            let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
+            assert_eq!((waited, status), (child, 0), "the child ended with {status:#x}");
+            assert_eq!(pending.wait().unwrap().batch, 1);
+            assert_eq!(memory.retrieve_blocking(&query).unwrap().batch, 1, "the parent goes on");
+        }
     }
 }
 
@@ -168,6 +219,11 @@ fn main() {
     let mut failed = false;
     for (scenario, full, usual) in SCENARIOS {
         for (backend, adapter, _) in BACKENDS {
+            // The CPU engine has no driver; and only Unix forks.
+            let forks = *scenario == "forks";
+            if (*backend == "cpu" && !forks) || (forks && cfg!(not(unix))) {
+                continue;
+            }
             let name = format!("{scenario}_{backend}");
             if !filters.is_empty() && !filters.iter().any(|filter| name.contains(*filter)) {
                 continue;

@@ -55,6 +55,8 @@ pub enum attractor_error {
     ATTRACTOR_ERROR_RANGE = 23,
     /// Host memory ran out.
     ATTRACTOR_ERROR_OUT_OF_MEMORY = 24,
+    /// The process was forked after its first device was made; make the first device in the child.
+    ATTRACTOR_ERROR_FORKED = 50,
 }
 
 /// Why a call gives no answer.
@@ -101,6 +103,7 @@ impl Failure {
                 Error::Cancelled { .. } => ATTRACTOR_ERROR_CANCELLED,
                 Error::Range { .. } => ATTRACTOR_ERROR_RANGE,
                 Error::OutOfMemory { .. } => ATTRACTOR_ERROR_OUT_OF_MEMORY,
+                Error::Forked { .. } => ATTRACTOR_ERROR_FORKED,
             },
         }
     }

@@ -47,6 +47,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::device::DeviceOptions;
 use crate::error::{Error, Result};
+use crate::fork;
 use crate::mask::Mask;
 use crate::pending::Pending;
 use crate::retrieval::{Retrieval, RetrieveOptions};
@@ -336,6 +337,15 @@ impl Context {
     /// A stamp that no other run of this device has, and that no buffer holds by chance: never zero.
     fn next_stamp(&self) -> u32 {
         0x5a00_0001 ^ (self.stamp.fetch_add(1, Ordering::Relaxed) & 0x00ff_ffff).rotate_left(1)
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // The threads that a driver would wait for are not in the child of a fork.
+        if fork::is_child() {
+            std::mem::forget((self.device.clone(), self.queue.clone()));
+        }
     }
 }
 

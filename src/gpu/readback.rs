@@ -9,6 +9,7 @@ use futures::channel::oneshot;
 
 use super::{Context, Waiting};
 use crate::error::{Error, Result};
+use crate::fork;
 
 /// A staging buffer whose mapping has been asked for.
 pub(crate) struct Staged {
@@ -242,6 +243,9 @@ impl Poller {
 
 impl Drop for Awaited {
     fn drop(&mut self) {
+        if fork::is_child() {
+            return;
+        }
         self.0.lock().count -= 1;
     }
 }
@@ -249,7 +253,12 @@ impl Drop for Awaited {
 #[cfg(not(target_arch = "wasm32"))]
 impl Drop for Poller {
     fn drop(&mut self) {
-        thread::stop(&self.shared);
+        // In the child of a fork there is no thread, and it may have held the lock.
+        if fork::is_child() {
+            std::mem::forget(self.shared.clone());
+        } else {
+            thread::stop(&self.shared);
+        }
     }
 }
 
@@ -266,6 +275,7 @@ mod thread {
     use futures::channel::oneshot;
 
     use super::{Mapped, Phase, Shared};
+    use crate::fork;
 
     /// How long a device that is dropped, or a process that ends, waits for a poll, at the most. A poll takes microseconds,
     /// or milliseconds where another thread has the device.
@@ -404,6 +414,9 @@ mod thread {
     /// keep data of each thread, which they free when the thread ends, and when the process does. Threads that are about to
     /// end are joined. No lock is waited for without end: a thread that the system has ended may hold it.
     extern "C" fn at_exit() {
+        if fork::is_child() {
+            return;
+        }
         let end = Instant::now() + PATIENCE;
         let watched = patiently(&WATCHED, end).map_or_else(Vec::new, |watched| watched.clone());
         for shared in watched.iter().filter_map(Weak::upgrade) {

@@ -14,7 +14,7 @@ pub(crate) struct Ids {
     next: u64,
     /// Positions in use, removed ones included.
     positions: usize,
-    table: Option<Table>,
+    table: Option<Box<Table>>,
 }
 
 /// What is kept once a pattern has been removed.
@@ -104,11 +104,13 @@ impl Ids {
     /// The table, made now if there is none.
     fn table(&mut self) -> &mut Table {
         let (base, positions) = (self.base, self.positions);
-        self.table.get_or_insert_with(|| Table {
-            id_of: (base..base + positions as u64).collect(),
-            position_of: (base..base + positions as u64).zip(0..positions).collect(),
-            alive: vec![true; positions],
-            free: BTreeMap::new(),
+        self.table.get_or_insert_with(|| {
+            Box::new(Table {
+                id_of: (base..base + positions as u64).collect(),
+                position_of: (base..base + positions as u64).zip(0..positions).collect(),
+                alive: vec![true; positions],
+                free: BTreeMap::new(),
+            })
         })
     }
 
@@ -195,7 +197,7 @@ impl Ids {
             alive.push(id.is_some());
         }
         let table = Table { id_of: ids, position_of, alive, free };
-        Ok(Self { base: 0, next, positions, table: Some(table) })
+        Ok(Self { base: 0, next, positions, table: Some(Box::new(table)) })
     }
 
     /// Forgets every pattern, but not which ids were given.

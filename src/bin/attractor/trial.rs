@@ -319,9 +319,12 @@ impl Trial {
         match asked {
             Ok(Ok(outcome)) => outcome,
             // Finite numbers and sound options are refused for their range, or because a device lacks something.
-            Ok(Err(error @ (Error::Range { .. } | Error::Unsupported { .. } | Error::Limit { .. }))) => {
-                Outcome::Refused(error.to_string())
-            }
+            Ok(Err(
+                error @ (Error::Range { .. }
+                | Error::Parameter { parameter: "beta", .. }
+                | Error::Unsupported { .. }
+                | Error::Limit { .. }),
+            )) => Outcome::Refused(error.to_string()),
             Ok(Err(error)) => Outcome::Wrong(format!("error: {error}")),
             Err(_) => Outcome::Wrong("it panicked".into()),
         }

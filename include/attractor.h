@@ -130,6 +130,10 @@ enum attractor_error
    * Host memory ran out.
    */
   ATTRACTOR_ERROR_OUT_OF_MEMORY = 24,
+  /**
+   * The process was forked after its first device was made; make the first device in the child.
+   */
+  ATTRACTOR_ERROR_FORKED = 50,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

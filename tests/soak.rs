@@ -1,0 +1,233 @@
+//! Long use of one device: patterns come, go and change, memories are saved and loaded, everything is asked for, and the
+//! process must not grow.
+//!
+//! `ATTRACTOR_SOAK_MINUTES=30` runs for so long instead of some seconds, on the device that `ATTRACTOR_SOAK_DEVICE` names
+//! (`lavapipe` unless set; `cpu`, `llvmpipe`).
+#![cfg(feature = "files")]
+
+mod common;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use attractor::{
+    Device, Memory, MemoryOptions, PartialOptions, PatternId, Patterns, Precision, RetrieveOptions, Rule, Separation,
+    Similarity, WeightsOf,
+};
+use common::{Case, Numbers};
+
+/// Patterns of one memory, at the most.
+const MOST: usize = 1500;
+/// What the process may grow by from the first third on: allocators and drivers keep what they may use again.
+const SLACK: usize = 24 << 20;
+
+/// Bytes of this process that are in memory; absent where the system does not say.
+fn resident() -> Option<usize> {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
+    pages.split_whitespace().nth(1)?.parse::<usize>().ok().map(|pages| pages * 4096)
+}
+
+/// What was done so often.
+#[derive(Debug, Default)]
+struct Counts {
+    added: usize,
+    removed: usize,
+    updated: usize,
+    retrieved: usize,
+    dropped: usize,
+    judged: usize,
+    saved: usize,
+    memories: usize,
+}
+
+/// A memory, and what should be in it.
+struct Subject {
+    memory: Memory,
+    rule: Rule,
+    dim: usize,
+    value_dim: Option<usize>,
+    /// Ids, keys and values.
+    patterns: Vec<(PatternId, Vec<f32>, Vec<f32>)>,
+}
+
+impl Subject {
+    fn new(device: &Device, numbers: &mut Numbers) -> Self {
+        let separations = [
+            Separation::Softmax,
+            Separation::Softmax1,
+            Separation::Sparsemax,
+            Separation::Entmax { alpha: 1.5 },
+            Separation::Entmax { alpha: 3.0 },
+            Separation::TopK { k: 5 },
+        ];
+        let similarities = [Similarity::Dot, Similarity::Cosine, Similarity::Euclidean];
+        let rule = Rule::new(numbers.pick(&similarities), numbers.pick(&separations), 1.5);
+        let (dim, value_dim) = (numbers.pick(&[3, 16, 33]), numbers.pick(&[None, Some(5)]));
+        let mut options = MemoryOptions::new(dim, rule).precision(numbers.pick(&[Precision::F32, Precision::F16]));
+        if let Some(value_dim) = value_dim {
+            options = options.value_dim(value_dim);
+        }
+        // Several windows.
+        if numbers.once_in(2) {
+            options = options.window_bytes(40_000);
+        }
+        Self { memory: options.build(device).unwrap(), rule, dim, value_dim, patterns: Vec::new() }
+    }
+
+    /// Numbers that halves hold.
+    fn row(numbers: &mut Numbers, length: usize) -> Vec<f32> {
+        (0..length).map(|_| (numbers.unit() * 64.0).round() / 64.0).collect()
+    }
+
+    fn rows(&self, numbers: &mut Numbers, count: usize) -> (Vec<f32>, Option<Vec<f32>>) {
+        let keys = Self::row(numbers, count * self.dim);
+        (keys, self.value_dim.map(|columns| Self::row(numbers, count * columns)))
+    }
+
+    fn add(&mut self, numbers: &mut Numbers, count: usize) {
+        let (keys, values) = self.rows(numbers, count);
+        let patterns = Patterns { keys: &keys, values: values.as_deref(), bias: None };
+        let ids = self.memory.add_patterns(&patterns).unwrap();
+        for (i, key) in keys.chunks(self.dim).enumerate() {
+            let value =
+                values.as_ref().zip(self.value_dim).map_or(&[][..], |(values, dim)| &values[i * dim..(i + 1) * dim]);
+            self.patterns.push((ids.get(i).unwrap(), key.to_vec(), value.to_vec()));
+        }
+    }
+
+    fn remove(&mut self, numbers: &mut Numbers) {
+        let (id, ..) = self.patterns.swap_remove(numbers.below(self.patterns.len()));
+        self.memory.remove(id).unwrap();
+    }
+
+    fn update(&mut self, numbers: &mut Numbers) {
+        let (keys, values) = self.rows(numbers, 1);
+        let at = numbers.below(self.patterns.len());
+        let patterns = Patterns { keys: &keys, values: values.as_deref(), bias: None };
+        self.memory.update(self.patterns[at].0, &patterns).unwrap();
+        self.patterns[at] = (self.patterns[at].0, keys, values.unwrap_or_default());
+    }
+
+    /// Asks in some way; every so often the answer is judged.
+    fn ask(&self, numbers: &mut Numbers, counts: &mut Counts) {
+        let batch = numbers.pick(&[1, 1, 3, 40]);
+        let mut case = Case::random(0, batch, 1, self.dim, self.value_dim, self.rule);
+        case.queries = Self::row(numbers, batch * self.dim);
+        let mut options = match numbers.below(4) {
+            0 => RetrieveOptions::converge(4, 1e-3),
+            _ => case.options(),
+        };
+        if numbers.once_in(3) {
+            options = options.statistics().top(4).weights(WeightsOf::Queries(vec![0]));
+        }
+        if numbers.once_in(4) {
+            options = options.mask(self.memory.filter(|id| id.0 % 3 != 0));
+        }
+        counts.retrieved += 1;
+        match numbers.below(5) {
+            0 => {
+                pollster::block_on(self.memory.retrieve_with(&case.queries, &options)).unwrap();
+            }
+            1 => {
+                counts.dropped += 1;
+                drop(self.memory.begin(&case.queries, &options).unwrap());
+            }
+            2 => {
+                let parts = self.memory.retrieve_partial_blocking(&case.queries, &PartialOptions::default()).unwrap();
+                assert_eq!(parts.len(), batch);
+            }
+            3 => {
+                let got = self.memory.retrieve_with_blocking(&case.queries, &case.options()).unwrap();
+                case.keys = self.patterns.iter().flat_map(|(_, key, _)| key).copied().collect();
+                case.values = self.value_dim.map(|_| self.patterns.iter().flat_map(|(.., v)| v).copied().collect());
+                let share = case.judge(&got, [batch - 1]);
+                // The bound is that of dot products, whose terms are no larger than those of a distance here.
+                assert!(share <= 8.0, "{share} times the bound: {:?}, {} patterns", self.rule, self.patterns.len());
+                counts.judged += 1;
+            }
+            _ => {
+                self.memory.retrieve_with_blocking(&case.queries, &options).unwrap();
+            }
+        }
+    }
+
+    fn save_and_load(&mut self, device: &Device, path: &Path) {
+        self.memory.save(path).unwrap();
+        self.memory = Memory::load(device, path).unwrap();
+        assert_eq!(self.memory.len(), self.patterns.len());
+    }
+}
+
+/// One thing that is done to one of the memories.
+fn act(device: &Device, subjects: &mut [Subject], numbers: &mut Numbers, path: &Path, counts: &mut Counts) {
+    let at = numbers.below(subjects.len());
+    let subject = &mut subjects[at];
+    let count = subject.patterns.len();
+    match numbers.below(200) {
+        _ if count < 20 => {
+            counts.added += 50;
+            subject.add(numbers, 50);
+        }
+        0 => {
+            counts.memories += 1;
+            *subject = Subject::new(device, numbers);
+        }
+        1 => {
+            counts.saved += 1;
+            subject.save_and_load(device, path);
+        }
+        2..30 if count < MOST => {
+            let more = 1 + numbers.below(20);
+            counts.added += more;
+            subject.add(numbers, more);
+        }
+        30..60 => {
+            for _ in 0..numbers.below(12) {
+                counts.removed += 1;
+                subject.remove(numbers);
+            }
+        }
+        60..80 => {
+            counts.updated += 1;
+            subject.update(numbers);
+        }
+        _ => subject.ask(numbers, counts),
+    }
+}
+
+#[test]
+fn nothing_grows_and_nothing_fails() {
+    let minutes = std::env::var("ATTRACTOR_SOAK_MINUTES").ok().map(|text| text.parse::<f64>().expect("a number"));
+    let duration = minutes.map_or(Duration::from_secs(6), |minutes| Duration::from_secs_f64(60.0 * minutes));
+    let asked = std::env::var("ATTRACTOR_SOAK_DEVICE").unwrap_or_else(|_| "lavapipe".into());
+    let Some((name, device)) = common::devices().iter().find(|(name, _)| *name == asked) else {
+        assert!(minutes.is_none(), "{asked} is not there");
+        eprintln!("SKIP {asked}: it is not there");
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("memory.safetensors");
+    let (mut numbers, mut counts) = (Numbers(2026), Counts::default());
+    let mut subjects: Vec<Subject> = (0..4).map(|_| Subject::new(device, &mut numbers)).collect();
+    let begun = Instant::now();
+    let mut samples: Vec<(Duration, usize)> = Vec::new();
+    while begun.elapsed() < duration {
+        act(device, &mut subjects, &mut numbers, &path, &mut counts);
+        let every = duration / 60;
+        if samples.last().is_none_or(|(at, _)| begun.elapsed() - *at >= every) {
+            samples.extend(resident().map(|bytes| (begun.elapsed(), bytes)));
+        }
+    }
+    // The largest of the second third and of the last: what grows is larger in the last.
+    let most = |from: f64, to: f64| {
+        let within = samples.iter().filter(|(at, _)| (from..to).contains(&at.div_duration_f64(duration)));
+        within.map(|(_, bytes)| *bytes).max()
+    };
+    let (warm, end) = (most(0.33, 0.66), most(0.66, 2.0));
+    let mib = |bytes: Option<usize>| bytes.map_or(f64::NAN, |bytes| bytes as f64 / f64::from(1 << 20));
+    eprintln!("{name}, {duration:?}: {counts:?}; {:.1} MiB, at the end {:.1} MiB", mib(warm), mib(end));
+    assert!(counts.judged > 0 && counts.removed > 0, "hardly anything was done: {counts:?}");
+    if let (Some(warm), Some(end)) = (warm, end) {
+        assert!(end <= warm + SLACK, "from {:.1} to {:.1} MiB", mib(Some(warm)), mib(Some(end)));
+    }
+}

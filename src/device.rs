@@ -10,6 +10,14 @@ use crate::gpu;
 use crate::tuning::Tuning;
 
 /// Handle to a device; clones share it. See [`Device::new`].
+///
+/// A process may end while an answer is awaited, by returning from `main` or by `std::process::exit`: the thread that polls
+/// for it is outside of the driver by then. Threads of the program that call this library themselves should be joined
+/// before.
+///
+/// Threads and drivers do not survive a `fork`. In the child of a process that has made a device, every call that would
+/// compute gives [`Error::Forked`]; make the first device after forking, or start a new program. A child should end by
+/// `_exit` or `exec`, as the exit handlers of some drivers wait for threads that are not there.
 #[derive(Clone, Debug)]
 pub struct Device {
     pub(crate) kind: Kind,

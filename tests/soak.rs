@@ -27,6 +27,15 @@ fn resident() -> Option<usize> {
     pages.split_whitespace().nth(1)?.parse::<usize>().ok().map(|pages| pages * 4096)
 }
 
+const KINDS: [(Similarity, Separation, Precision, Option<usize>); 6] = [
+    (Similarity::Dot, Separation::Softmax, Precision::F32, None),
+    (Similarity::Euclidean, Separation::Softmax1, Precision::F16, None),
+    (Similarity::Dot, Separation::Sparsemax, Precision::F32, Some(5)),
+    (Similarity::Cosine, Separation::Entmax { alpha: 1.5 }, Precision::F32, None),
+    (Similarity::Dot, Separation::Entmax { alpha: 3.0 }, Precision::F16, Some(5)),
+    (Similarity::Dot, Separation::TopK { k: 5 }, Precision::F32, None),
+];
+
 /// What was done so often.
 #[derive(Debug, Default)]
 struct Counts {
@@ -51,25 +60,14 @@ struct Subject {
 }
 
 impl Subject {
-    fn new(device: &Device, numbers: &mut Numbers) -> Self {
-        let separations = [
-            Separation::Softmax,
-            Separation::Softmax1,
-            Separation::Sparsemax,
-            Separation::Entmax { alpha: 1.5 },
-            Separation::Entmax { alpha: 3.0 },
-            Separation::TopK { k: 5 },
-        ];
-        let similarities = [Similarity::Dot, Similarity::Cosine, Similarity::Euclidean];
-        let rule = Rule::new(numbers.pick(&similarities), numbers.pick(&separations), 1.5);
-        let (dim, value_dim) = (numbers.pick(&[3, 16, 33]), numbers.pick(&[None, Some(5)]));
-        let mut options = MemoryOptions::new(dim, rule).precision(numbers.pick(&[Precision::F32, Precision::F16]));
+    /// A memory of one of [`KINDS`]: few enough that all of their kernels are compiled early.
+    fn new(device: &Device, kind: usize) -> Self {
+        let (similarity, separation, precision, value_dim) = KINDS[kind % KINDS.len()];
+        let (rule, dim) = (Rule::new(similarity, separation, 1.5), 16);
+        let mut options = MemoryOptions::new(dim, rule).precision(precision);
         if let Some(value_dim) = value_dim {
-            options = options.value_dim(value_dim);
-        }
-        // Several windows.
-        if numbers.once_in(2) {
-            options = options.window_bytes(40_000);
+            // Several windows.
+            options = options.value_dim(value_dim).window_bytes(40_000);
         }
         Self { memory: options.build(device).unwrap(), rule, dim, value_dim, patterns: Vec::new() }
     }
@@ -170,7 +168,7 @@ fn act(device: &Device, subjects: &mut [Subject], numbers: &mut Numbers, path: &
         }
         0 => {
             counts.memories += 1;
-            *subject = Subject::new(device, numbers);
+            *subject = Subject::new(device, at);
         }
         1 => {
             counts.saved += 1;
@@ -208,13 +206,13 @@ fn nothing_grows_and_nothing_fails() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("memory.safetensors");
     let (mut numbers, mut counts) = (Numbers(2026), Counts::default());
-    let mut subjects: Vec<Subject> = (0..4).map(|_| Subject::new(device, &mut numbers)).collect();
+    let mut subjects: Vec<Subject> = (0..KINDS.len()).map(|kind| Subject::new(device, kind)).collect();
     let begun = Instant::now();
     let mut samples: Vec<(Duration, usize)> = Vec::new();
     while begun.elapsed() < duration {
         act(device, &mut subjects, &mut numbers, &path, &mut counts);
         let every = duration / 60;
-        if samples.last().is_none_or(|(at, _)| begun.elapsed() - *at >= every) {
+        if samples.last().is_none_or(|(at, _)| begun.elapsed() >= *at + every) {
             samples.extend(resident().map(|bytes| (begun.elapsed(), bytes)));
         }
     }
@@ -225,7 +223,15 @@ fn nothing_grows_and_nothing_fails() {
     };
     let (warm, end) = (most(0.33, 0.66), most(0.66, 2.0));
     let mib = |bytes: Option<usize>| bytes.map_or(f64::NAN, |bytes| bytes as f64 / f64::from(1 << 20));
-    eprintln!("{name}, {duration:?}: {counts:?}; {:.1} MiB, at the end {:.1} MiB", mib(warm), mib(end));
+    let pipelines = attractor::internals::compiled(device);
+    eprintln!(
+        "{name}, {duration:?}: {counts:?}, {pipelines} pipelines; {:.1} MiB, at the end {:.1} MiB",
+        mib(warm),
+        mib(end)
+    );
+    for (at, bytes) in samples.iter().step_by(6) {
+        eprintln!("    {:.0} s: {:.1} MiB", at.as_secs_f64(), mib(Some(*bytes)));
+    }
     assert!(counts.judged > 0 && counts.removed > 0, "hardly anything was done: {counts:?}");
     if let (Some(warm), Some(end)) = (warm, end) {
         assert!(end <= warm + SLACK, "from {:.1} to {:.1} MiB", mib(Some(warm)), mib(Some(end)));

@@ -281,9 +281,12 @@ mod thread {
     /// or milliseconds where another thread has the device.
     const PATIENCE: Duration = Duration::from_secs(10);
 
+    /// Who is told of a mapping, and what.
+    type News = (oneshot::Sender<Mapped>, Mapped);
+
     thread_local! {
         /// On a polling thread, what has been mapped in the poll that is under way.
-        static MAPPED: RefCell<Option<Vec<(oneshot::Sender<Mapped>, Mapped)>>> = const { RefCell::new(None) };
+        static MAPPED: RefCell<Option<Vec<News>>> = const { RefCell::new(None) };
     }
 
     /// Tells `sender` of a mapping: at once, or after the poll on a polling thread.
@@ -345,7 +348,7 @@ mod thread {
     }
 
     /// Polls once, without waiting. Returns what has been mapped.
-    fn poll(device: wgpu::Device) -> Vec<(oneshot::Sender<Mapped>, Mapped)> {
+    fn poll(device: wgpu::Device) -> Vec<News> {
         MAPPED.set(Some(Vec::new()));
         // A lost device answers with an error and fails its mappings, which then resolve with theirs. On GL a poll panics
         // where another thread has the device for seconds; the next poll may be better off.
@@ -388,7 +391,9 @@ mod thread {
     static WATCHED: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
 
     /// Threads that end by themselves, because they could not be joined.
-    static LEFT: Mutex<Vec<(Arc<Shared>, JoinHandle<()>)>> = Mutex::new(Vec::new());
+    static LEFT: Mutex<Vec<Ending>> = Mutex::new(Vec::new());
+
+    type Ending = (Arc<Shared>, JoinHandle<()>);
 
     /// Keeps the thread of `shared` out of its device once the process ends. Handlers run in the reverse order of their
     /// registration: that of a thread runs before those of the drivers, which have been loaded before.

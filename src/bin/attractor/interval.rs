@@ -400,7 +400,7 @@ impl<'a> Expected<'a> {
     }
 
     /// Holds the largest change of a coordinate against the two states. It saturates.
-    pub fn change(&self, before: &[f32], after: &[f32], got: f32) -> Result<(), String> {
+    pub fn change(before: &[f32], after: &[f32], got: f32) -> Result<(), String> {
         let moves = before.iter().zip(after).map(|(a, b)| (f64::from(*b) - f64::from(*a)).abs());
         let change = moves.fold(0.0, f64::max);
         let size = before.iter().chain(after).fold(0.0f64, |most, x| most.max(f64::from(x.abs())));
@@ -501,7 +501,7 @@ impl<'a> Expected<'a> {
         let (least, most) =
             (self.least.iter().copied().fold(0.0, f64::max), self.most.iter().copied().fold(0.0, f64::max));
         let value = f64::from(got.largest);
-        if !(value >= least && value <= most) {
+        if !(least..=most).contains(&value) {
             return Err(format!("a largest weight of {value:e}, not within {least:e} and {most:e}"));
         }
         // -p ln p rises up to 1/e and falls beyond it.
@@ -518,7 +518,7 @@ impl<'a> Expected<'a> {
         let nothing = self.usable.is_empty() && value == 0.0;
         // A softmax1 may weigh nothing: then there is nothing to be perplexed about.
         let scale = 1.0 + rounding * (1.0 + high.abs());
-        if !nothing && !(value >= low.exp() / scale - rounding && value <= high.exp() * scale + rounding) {
+        if !nothing && !(low.exp() / scale - rounding..=high.exp() * scale + rounding).contains(&value) {
             return Err(format!("a perplexity of {value}, not within {} and {}", low.exp(), high.exp()));
         }
         let stored = self.trial.alive().iter().filter(|alive| **alive).count() as f32;

@@ -364,11 +364,11 @@ impl Trial {
         }
         let mut got = self.ask(&memory, &self.options(max, self.case.tolerance))?;
         damage(&mut got);
-        for b in 0..self.case.batch() {
+        for (b, refused) in refused.iter_mut().enumerate() {
             if !matches!(got.status[b], Status::Answered | Status::NothingLeft) {
-                refused[b].get_or_insert(got.status[b]);
+                refused.get_or_insert(got.status[b]);
             }
-            if refused[b].is_some() {
+            if refused.is_some() {
                 continue;
             }
             if let Err(wrong) = self.judge(&store, &got, &states, &changes, b) {
@@ -421,7 +421,7 @@ impl Trial {
             let after = if step == steps as usize { got.state(b).to_vec() } else { row(&states[step]) };
             update.state(&after).map_err(|wrong| format!("state of step {step}: {wrong}"))?;
             let change = if step == steps as usize { got.change[b] } else { changes[step - 1][b] };
-            update.change(&before, &after, change).map_err(|wrong| format!("change of step {step}: {wrong}"))?;
+            Expected::change(&before, &after, change).map_err(|wrong| format!("change of step {step}: {wrong}"))?;
             expected = Some(update);
         }
         let expected = expected.expect("there is a step");
@@ -545,7 +545,7 @@ impl Trial {
                 break;
             }
         }
-        let optional: [(bool, &dyn Fn(&mut Self)); 12] = [
+        let optional: [(bool, Change<'_>); 12] = [
             (case.values.is_some(), &|t| (t.case.values, t.case.value_dim) = (None, None)),
             (case.bias.is_some(), &|t| t.case.bias = None),
             (case.keep.is_some(), &|t| t.case.keep = None),
@@ -663,6 +663,8 @@ impl Trial {
         trial
     }
 }
+
+type Change<'a> = &'a dyn Fn(&mut Trial);
 
 /// As Rust.
 impl fmt::Display for Trial {

@@ -16,7 +16,9 @@ mod common;
 use std::path::Path;
 use std::process::ExitCode;
 
-use attractor::{Device, Memory, MemoryOptions, Precision, RetrieveOptions, Rule, Separation, Similarity, Statistics};
+use attractor::{
+    Device, Memory, MemoryOptions, PatternId, Precision, RetrieveOptions, Rule, Separation, Similarity, Statistics,
+};
 use common::{Arguments, Result};
 use half::f16;
 use rayon::prelude::*;
@@ -128,7 +130,7 @@ fn search(device: &Device, packages: &Packages) -> Result<()> {
     for precision in [Precision::F32, Precision::F16, Precision::I8] {
         let memory = packages.store(device, rule, precision)?;
         let got = memory.retrieve_with_blocking(&packages.queries, &RetrieveOptions::steps(1).top(1))?;
-        let found = got.top.ok_or("no top patterns came back")?.index;
+        let found = rows(&got.top.ok_or("no top patterns came back")?.ids);
         let right = packages.right(&found);
         let same = found.iter().zip(&exact).filter(|(found, exact)| found == exact).count();
         println!("{:<14} {right:>5.1} % {same:>15}", format!("{precision:?} store").to_lowercase());
@@ -140,6 +142,11 @@ fn search(device: &Device, packages: &Packages) -> Result<()> {
         }
     }
     if failures.is_empty() { Ok(()) } else { Err(failures.join("; ").into()) }
+}
+
+/// The lines of the packages of these ids: they were stored in the order of their lines.
+fn rows(ids: &[Option<PatternId>]) -> Vec<u32> {
+    ids.iter().map(|id| id.map_or(u32::MAX, |id| id.0 as u32)).collect()
 }
 
 /// What a sparse rule has in its support for a few queries.
@@ -162,11 +169,12 @@ fn show(device: &Device, packages: &Packages, folder: &Path) -> Result<()> {
         let text = texts.get(q).map_or("", |(_, text)| text);
         let Statistics { support, perplexity, .. } = statistics[row];
         println!("\n\"{text}\": support {support}, perplexity {perplexity:.1}");
-        for place in row * top.k..(row + 1) * top.k {
-            let (index, weight) = (top.index[place], top.weight[place]);
-            if weight > 0.0 {
-                let mark = if index == packages.answers[q] { "*" } else { " " };
-                let (name, description) = names.get(index as usize).ok_or("packages.tsv is too short")?;
+        let found = rows(&top.ids);
+        let places = row * top.k..(row + 1) * top.k;
+        for (index, weight) in found[places.clone()].iter().zip(&top.weight[places]) {
+            if *weight > 0.0 {
+                let mark = if *index == packages.answers[q] { "*" } else { " " };
+                let (name, description) = names.get(*index as usize).ok_or("packages.tsv is too short")?;
                 println!("  {mark} {weight:.3}  {name}: {description}");
             }
         }

@@ -86,7 +86,25 @@ pub enum Error {
         /// The adapters that are there, or "none".
         found: String,
     },
-    /// The call needs a GPU device and the memory lives on the CPU engine, or on another device.
+    /// A buffer belongs to another device than the memory.
+    #[error("{operation}: {what}: the buffer belongs to another device than the memory")]
+    OtherDevice {
+        /// The call that was refused.
+        operation: &'static str,
+        /// Which buffer: `queries`, `output`, `state` or `report`.
+        what: &'static str,
+    },
+    /// Something was made from a memory whose positions have come to mean other patterns since, or from another memory.
+    #[error("{operation}: the {what} is stale: {why}")]
+    Stale {
+        /// The call that was refused.
+        operation: &'static str,
+        /// What is stale: `mask`.
+        what: &'static str,
+        /// What has changed.
+        why: String,
+    },
+    /// The call needs a GPU device and the memory lives on the CPU engine, or the device cannot do it.
     #[error("{operation}: {why}")]
     Device {
         /// The call that was refused.
@@ -94,16 +112,16 @@ pub enum Error {
         /// Why this device cannot do it.
         why: String,
     },
-    /// The request does not fit the limits of the device.
-    #[error("{operation}: needs {need} of {limit}, the device allows {allowed}")]
+    /// The request does not fit the limits of the device, or of this library.
+    #[error("{operation}: needs {need} of {limit}, at most {allowed} allowed")]
     Limit {
         /// The call that was refused.
         operation: &'static str,
-        /// The limit's name, as wgpu spells it.
+        /// The limit's name; limits of the device as wgpu spells them.
         limit: &'static str,
         /// How much the call needs.
         need: u64,
-        /// How much the device allows.
+        /// How much is allowed.
         allowed: u64,
     },
     /// Host memory ran out. Nothing has changed, and smaller requests may succeed.
@@ -157,6 +175,32 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+}
+
+impl Error {
+    /// The same error, of the operation that the caller called.
+    pub(crate) fn named(mut self, name: &'static str) -> Self {
+        match &mut self {
+            Self::Shape { operation, .. }
+            | Self::NotFinite { operation, .. }
+            | Self::Range { operation, .. }
+            | Self::Parameter { operation, .. }
+            | Self::Empty { operation }
+            | Self::Unsupported { operation, .. }
+            | Self::UnknownId { operation, .. }
+            | Self::OtherDevice { operation, .. }
+            | Self::Stale { operation, .. }
+            | Self::Device { operation, .. }
+            | Self::Limit { operation, .. }
+            | Self::OutOfMemory { operation, .. }
+            | Self::Lost { operation, .. }
+            | Self::Cancelled { operation }
+            | Self::Forked { operation }
+            | Self::File { operation, .. } => *operation = name,
+            Self::NoAdapter { .. } | Self::Shader { .. } => {}
+        }
+        self
+    }
 }
 
 /// `Result` with this crate's [`Error`].

@@ -58,10 +58,18 @@ pub struct KernelWork {
 
 impl KernelWork {
     fn add(&mut self, other: &Self) {
-        self.dispatches += other.dispatches;
-        self.workgroups += other.workgroups;
-        self.bytes += other.bytes;
-        self.flops += other.flops;
+        self.dispatches = self.dispatches.saturating_add(other.dispatches);
+        self.workgroups = self.workgroups.saturating_add(other.workgroups);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.flops = self.flops.saturating_add(other.flops);
+    }
+
+    /// The same work so many times.
+    pub(crate) fn times(mut self, times: u64) -> Self {
+        for count in [&mut self.dispatches, &mut self.workgroups, &mut self.bytes, &mut self.flops] {
+            *count = count.saturating_mul(times);
+        }
+        self
     }
 
     /// Adds this to the work of the same kernel in the same setting, or as the first of its kind.

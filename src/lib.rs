@@ -45,6 +45,7 @@ mod pending;
 pub mod reference;
 mod regular_file;
 mod retrieval;
+mod room;
 mod rule;
 mod store;
 mod tuning;

@@ -4,6 +4,8 @@
 mod files;
 mod rebuild;
 
+use std::fmt;
+
 #[cfg(feature = "files")]
 pub use files::LoadOptions;
 
@@ -17,7 +19,7 @@ use crate::job::Job;
 use crate::mask::Mask;
 use crate::partial::{Partial, PartialOptions};
 use crate::pending::Pending;
-use crate::retrieval::{Retrieval, RetrieveOptions};
+use crate::retrieval::{Facing, Retrieval, RetrieveOptions};
 use crate::rule::Rule;
 use crate::store::{
     Growth, Ids, Layout, NewRows, Pattern, PatternId, PatternIds, Precision, Snapshots, check_halves, stride,
@@ -104,7 +106,7 @@ impl MemoryOptions {
     /// [`Error::Limit`] where one row does not fit a window.
     pub fn build(&self, device: &Device) -> Result<Memory> {
         const OPERATION: &str = "MemoryOptions::build";
-        self.rule.validate()?;
+        self.rule.validate().map_err(|error| error.named(OPERATION))?;
         for (parameter, dim) in [("dim", Some(self.dim)), ("value_dim", self.value_dim)] {
             if dim == Some(0) {
                 return Err(Error::Parameter {
@@ -193,7 +195,6 @@ impl MemoryOptions {
 ///
 /// Numbers below 1.2e-38 may count as zero on a GPU. Queries that only the device sees ([`Memory::record`]) get the status
 /// [`OutOfRange`](crate::Status::OutOfRange) instead.
-#[derive(Debug)]
 pub struct Memory {
     device: Device,
     layout: Layout,
@@ -204,6 +205,24 @@ pub struct Memory {
     options: MemoryOptions,
     /// The same rows in host memory, where that was asked for.
     copy: Option<cpu::Engine>,
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory")
+            .field("patterns", &self.len())
+            .field("positions", &self.positions())
+            .field("capacity", &self.capacity())
+            .field("windows", &self.window_rows().len())
+            .field("dim", &self.layout.dim)
+            .field("value_dim", &self.layout.value_dim)
+            .field("precision", &self.layout.precision)
+            .field("bias", &self.layout.bias)
+            .field("rule", &self.rule)
+            .field("host_copy", &self.copy.is_some())
+            .field("device", &self.device.info())
+            .finish_non_exhaustive()
+    }
 }
 
 /// Rows to store: `n` keys, and what goes with them.
@@ -217,7 +236,6 @@ pub struct Patterns<'a> {
     pub bias: Option<&'a [f32]>,
 }
 
-#[derive(Debug)]
 enum Engine {
     Cpu(cpu::Engine),
     Gpu(gpu::Engine),
@@ -287,9 +305,11 @@ impl Memory {
     /// Makes room for `additional` patterns, in as few windows as the limits allow.
     ///
     /// # Errors
-    /// [`Error::Limit`] or [`Error::Lost`] where the device has no room; nothing has changed then.
+    /// [`Error::OutOfMemory`] where the host has no room, [`Error::Limit`] or [`Error::Lost`] where the device has none;
+    /// nothing has changed then. On the CPU engine room takes no memory until patterns are stored in it.
     pub fn reserve(&mut self, additional: usize) -> Result<()> {
-        self.reserve_fresh(self.ids.places(additional, &self.snapshots).fresh)
+        let fresh = self.ids.fresh(additional, &self.snapshots);
+        self.reserve_fresh(fresh).map_err(|error| error.named("Memory::reserve"))
     }
 
     fn reserve_fresh(&mut self, rows: usize) -> Result<()> {
@@ -362,8 +382,8 @@ impl Memory {
     fn store(&mut self, operation: &'static str, patterns: &Patterns<'_>) -> Result<PatternIds> {
         let (rows, new) = self.checked(operation, patterns)?;
         let places = self.ids.places(rows, &self.snapshots);
-        self.reserve_fresh(places.fresh)?;
-        self.place(&places.freed, rows, &new)?;
+        self.reserve_fresh(places.fresh).map_err(|error| error.named(operation))?;
+        self.place(&places.freed, rows, &new).map_err(|error| error.named(operation))?;
         Ok(self.ids_mut().add(&places))
     }
 
@@ -396,11 +416,12 @@ impl Memory {
         let rows = rows(operation, "keys", keys, self.layout.dim)?;
         match (values, self.layout.value_dim) {
             (None, None) => {}
-            (Some(values), Some(columns)) if values.len() == rows * columns => {
+            (Some(values), Some(columns)) if rows.checked_mul(columns) == Some(values.len()) => {
                 check_finite(operation, "values", values, columns)?;
             }
             (Some(values), Some(columns)) => {
-                let expected = format!("values of {rows} x {columns} = {} floats", rows * columns);
+                let floats = rows as u128 * columns as u128;
+                let expected = format!("values of {rows} x {columns} = {floats} floats");
                 return shape(expected, format!("{} floats", values.len()));
             }
             (None, Some(columns)) => {
@@ -440,13 +461,13 @@ impl Memory {
 
     fn overwrite(&mut self, position: usize, row: &NewRows<'_>) -> Result<()> {
         match &mut self.engine {
-            Engine::Cpu(engine) => engine.overwrite(position, row),
+            Engine::Cpu(engine) => engine.overwrite(position, row)?,
             Engine::Gpu(engine) => engine.overwrite(position, row)?,
         }
-        if let Some(copy) = &mut self.copy {
-            copy.overwrite(position, row);
+        match &mut self.copy {
+            Some(copy) => copy.overwrite(position, row),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Replaces the pattern `id` by the one row of `pattern`; the id stays. So does its position, unless a recording or a
@@ -464,13 +485,13 @@ impl Memory {
         }
         if self.snapshots.any() {
             let places = self.ids.places(1, &self.snapshots);
-            self.reserve_fresh(places.fresh)?;
-            self.place(&places.freed, 1, &new)?;
-            let now = self.snapshots.now();
-            self.ids_mut().relocate(id, &places, now);
+            self.reserve_fresh(places.fresh).map_err(|error| error.named(OPERATION))?;
+            self.place(&places.freed, 1, &new).map_err(|error| error.named(OPERATION))?;
+            let snapshots = self.snapshots.clone();
+            self.ids_mut().relocate(id, &places, &snapshots);
             return Ok(());
         }
-        self.overwrite(position, &new)
+        self.overwrite(position, &new).map_err(|error| error.named(OPERATION))
     }
 
     /// Forgets the pattern `id`. Its room is used again by a later `add`, its id is not.
@@ -478,8 +499,8 @@ impl Memory {
     /// # Errors
     /// [`Error::UnknownId`].
     pub fn remove(&mut self, id: PatternId) -> Result<()> {
-        let now = self.snapshots.now();
-        self.ids_mut().remove(id, now).map(|_| ()).ok_or(Error::UnknownId { operation: "Memory::remove", id })
+        let snapshots = self.snapshots.clone();
+        self.ids_mut().remove(id, &snapshots).map(|_| ()).ok_or(Error::UnknownId { operation: "Memory::remove", id })
     }
 
     /// Whether the pattern `id` is stored.
@@ -505,12 +526,15 @@ impl Memory {
         self.ids.positions()
     }
 
-    /// The pattern at `position`, as [`Retrieval::top`](crate::Retrieval::top) counts them.
+    /// The pattern that is at `position` now. Positions of an answer are those of [`Retrieval::id_at`]: what is removed and
+    /// added between may have changed what is where.
     pub fn id_at(&self, position: usize) -> Option<PatternId> {
         self.ids.id(position)
     }
 
-    /// A mask that keeps the patterns for which `keep` holds: a filter by id.
+    /// A mask that keeps the patterns for which `keep` holds: a filter by id. It is for this memory as it is now: once a
+    /// position means another pattern, or patterns were added behind, retrievals refuse it with [`Error::Stale`]. Patterns
+    /// that were removed since are left out as always.
     ///
     /// ```
     /// use attractor::{Device, Memory, PatternId, RetrieveOptions, Rule};
@@ -522,9 +546,8 @@ impl Memory {
     /// # Ok::<(), attractor::Error>(())
     /// ```
     pub fn filter(&self, mut keep: impl FnMut(PatternId) -> bool) -> Mask {
-        let flags: Vec<bool> =
-            (0..self.positions()).map(|position| self.ids.id(position).is_some_and(&mut keep)).collect();
-        Mask::keep(&flags)
+        let flags = (0..self.positions()).map(|position| self.ids.id(position).is_some_and(&mut keep)).collect();
+        Mask::of_memory(flags, self.ids.generation())
     }
 
     fn position(&self, operation: &'static str, id: PatternId) -> Result<usize> {
@@ -536,7 +559,7 @@ impl Memory {
     /// # Errors
     /// As [`Memory::retrieve_with`].
     pub async fn retrieve(&self, queries: &[f32]) -> Result<Retrieval> {
-        self.retrieve_with(queries, &RetrieveOptions::default()).await
+        self.submit("Memory::retrieve", queries, &RetrieveOptions::default())?.await
     }
 
     /// [`Memory::retrieve`], waiting for the answer on this thread.
@@ -544,30 +567,43 @@ impl Memory {
     /// # Errors
     /// As [`Memory::retrieve_with`].
     pub fn retrieve_blocking(&self, queries: &[f32]) -> Result<Retrieval> {
-        self.retrieve_with_blocking(queries, &RetrieveOptions::default())
+        self.answer("Memory::retrieve_blocking", queries, &RetrieveOptions::default())
     }
 
-    /// Retrieves for each row of `queries` (`B x d`) as `options` say. On a GPU: uploads, records, submits and reads
-    /// back in the same submission; the future completes under any executor.
+    /// Retrieves for each row of `queries` (`B x d`) as `options` say; no row gives an answer of no row. On a GPU: uploads,
+    /// records, submits and reads back in the same submission; the future completes under any executor.
     ///
     /// # Errors
     /// [`Error::Shape`] and [`Error::NotFinite`] for the queries, [`Error::Empty`], [`Error::Parameter`] for the
-    /// options, [`Error::Unsupported`] for an energy where the rule has none, [`Error::Lost`] where the device fails.
+    /// options, [`Error::Stale`] for a mask that this memory has outlived, [`Error::Unsupported`] for an energy where the
+    /// rule has none, [`Error::OutOfMemory`] where the host has no room for the answers, [`Error::Lost`] where the device
+    /// fails.
     pub async fn retrieve_with(&self, queries: &[f32], options: &RetrieveOptions) -> Result<Retrieval> {
-        self.begin(queries, options)?.await
+        self.submit("Memory::retrieve_with", queries, options)?.await
     }
 
-    /// [`Memory::retrieve_with`] for whoever neither awaits nor waits: the answer is on its way, and this memory may change
-    /// meanwhile. On a GPU everything has been submitted when this returns; the CPU engine computes on the threads of
-    /// `rayon`.
+    /// [`Memory::retrieve_with`] for callers that neither await nor wait: the answer is on its way, and this memory may
+    /// change meanwhile. On a GPU everything has been submitted when this returns; the CPU engine computes on the threads
+    /// of `rayon`.
     ///
     /// # Errors
-    /// As [`Memory::retrieve_with`]; the [`Error::Lost`] of a device that fails meanwhile comes with the answer.
+    /// As [`Memory::retrieve_with`]; the [`Error::Lost`] of a device that fails meanwhile, and on the CPU engine
+    /// [`Error::OutOfMemory`], come with the answer.
     pub fn begin(&self, queries: &[f32], options: &RetrieveOptions) -> Result<Pending<Retrieval>> {
-        self.check(queries, options)?;
+        self.submit("Memory::begin", queries, options)
+    }
+
+    fn submit(
+        &self,
+        operation: &'static str,
+        queries: &[f32],
+        options: &RetrieveOptions,
+    ) -> Result<Pending<Retrieval>> {
+        self.check(operation, queries, options)?;
+        let view = self.ids.view();
         match &self.engine {
-            Engine::Cpu(engine) => Ok(engine.begin(queries, options, self.ids.alive())),
-            Engine::Gpu(engine) => engine.retrieve(queries, options, self.ids.alive(), gpu::Waiting::Forbidden),
+            Engine::Cpu(engine) => engine.begin(operation, queries, options, view),
+            Engine::Gpu(engine) => engine.retrieve(operation, queries, options, &view, gpu::Waiting::Forbidden),
         }
     }
 
@@ -576,10 +612,15 @@ impl Memory {
     /// # Errors
     /// As [`Memory::retrieve_with`].
     pub fn retrieve_with_blocking(&self, queries: &[f32], options: &RetrieveOptions) -> Result<Retrieval> {
-        self.check(queries, options)?;
+        self.answer("Memory::retrieve_with_blocking", queries, options)
+    }
+
+    fn answer(&self, operation: &'static str, queries: &[f32], options: &RetrieveOptions) -> Result<Retrieval> {
+        self.check(operation, queries, options)?;
+        let view = self.ids.view();
         match &self.engine {
-            Engine::Cpu(engine) => Ok(engine.retrieve(queries, options, self.ids.alive())),
-            Engine::Gpu(engine) => engine.retrieve(queries, options, self.ids.alive(), gpu::Waiting::Allowed)?.wait(),
+            Engine::Cpu(engine) => engine.retrieve(operation, queries, options, &view),
+            Engine::Gpu(engine) => engine.retrieve(operation, queries, options, &view, gpu::Waiting::Allowed)?.wait(),
         }
     }
 
@@ -605,12 +646,13 @@ impl Memory {
         const OPERATION: &str = "Memory::retrieve_partial";
         fork::check(OPERATION)?;
         let batch = rows(OPERATION, "queries", queries, self.layout.dim)?;
-        options.validate(OPERATION, batch, self.positions())?;
+        options.validate(OPERATION, batch, &self.facing())?;
         check_finite(OPERATION, "queries", queries, self.layout.dim)?;
         self.check_queries(OPERATION, queries, &RetrieveOptions::default())?;
+        let view = self.ids.view();
         match &self.engine {
-            Engine::Cpu(engine) => Ok(engine.partials(queries, options, self.ids.alive())),
-            Engine::Gpu(engine) => engine.partials(queries, options, self.ids.alive(), waiting).await,
+            Engine::Cpu(engine) => Ok(engine.partials(queries, options, view.alive())),
+            Engine::Gpu(engine) => engine.partials(queries, options, &view, waiting).await,
         }
     }
 
@@ -621,10 +663,11 @@ impl Memory {
     /// # Errors
     /// As [`Memory::explain`].
     pub fn prepare(&self, batch: usize, options: &RetrieveOptions) -> Result<()> {
-        self.foreseen("Memory::prepare", batch, options)?;
+        const OPERATION: &str = "Memory::prepare";
+        self.foreseen(OPERATION, batch, options)?;
         match &self.engine {
             Engine::Cpu(_) => Ok(()),
-            Engine::Gpu(engine) => engine.prepare(batch, options, self.ids.alive()),
+            Engine::Gpu(engine) => engine.prepare(OPERATION, batch, options, &self.ids.view()),
         }
     }
 
@@ -640,12 +683,14 @@ impl Memory {
     /// ```
     ///
     /// # Errors
-    /// As [`Memory::retrieve_with`], and [`Error::Parameter`] for a batch of none.
+    /// As [`Memory::retrieve_with`]; [`Error::Parameter`] for a batch of none, [`Error::Limit`] for one that no slice
+    /// holds, and for more dispatches than are counted in reasonable time.
     pub fn explain(&self, batch: usize, options: &RetrieveOptions) -> Result<Explanation> {
-        self.foreseen("Memory::explain", batch, options)?;
+        const OPERATION: &str = "Memory::explain";
+        self.foreseen(OPERATION, batch, options)?;
         match &self.engine {
             Engine::Cpu(engine) => Ok(engine.explain(batch, options, self.device.info())),
-            Engine::Gpu(engine) => engine.explain(batch, options, self.ids.alive()),
+            Engine::Gpu(engine) => engine.explain(OPERATION, batch, options, &self.ids.view()),
         }
     }
 
@@ -654,8 +699,10 @@ impl Memory {
     /// stored now, even if the caller submits later.
     ///
     /// # Errors
-    /// [`Error::Device`] on the CPU engine, [`Error::Empty`], [`Error::Parameter`] for the options, [`Error::Shape`]
-    /// where a buffer is too small or lacks `STORAGE` usage. Nothing has been recorded then.
+    /// [`Error::Device`] on the CPU engine, [`Error::Empty`], [`Error::Parameter`] for the options, [`Error::Unsupported`]
+    /// for reports, which the buffers have no place for ([`Memory::record_answers`] brings them), [`Error::Shape`] where a
+    /// buffer is too small or lacks `STORAGE` usage, [`Error::OtherDevice`] where it is of another device, [`Error::Limit`]
+    /// for more dispatches than one encoder takes. Nothing has been recorded then.
     pub fn record(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -663,8 +710,9 @@ impl Memory {
         options: &RetrieveOptions,
     ) -> Result<()> {
         const OPERATION: &str = "Memory::record";
+        options.without_reports(OPERATION)?;
         let engine = self.recorder(OPERATION, job.count, options)?;
-        engine.record(encoder, job, options, None, self.ids.alive(), self.snapshots.take())
+        engine.record(OPERATION, encoder, job, options, None, &self.ids.view(), self.snapshots.take())
     }
 
     /// [`Memory::record`] with timestamps at the beginning and the end of its compute pass; none where there are no
@@ -680,8 +728,9 @@ impl Memory {
         timestamps: wgpu::ComputePassTimestampWrites<'_>,
     ) -> Result<()> {
         const OPERATION: &str = "Memory::record_timed";
+        options.without_reports(OPERATION)?;
         let engine = self.recorder(OPERATION, job.count, options)?;
-        engine.record(encoder, job, options, Some(timestamps), self.ids.alive(), self.snapshots.take())
+        engine.record(OPERATION, encoder, job, options, Some(timestamps), &self.ids.view(), self.snapshots.take())
     }
 
     /// [`Memory::record`] of which the host wants the answers: `B = count` queries are read from a buffer of the caller,
@@ -700,7 +749,7 @@ impl Memory {
     ) -> Result<Pending<Retrieval>> {
         const OPERATION: &str = "Memory::record_answers";
         let engine = self.recorder(OPERATION, count, options)?;
-        engine.record_answers(encoder, count, queries, options, self.ids.alive(), self.snapshots.take())
+        engine.record_answers(OPERATION, encoder, count, queries, options, &self.ids.view(), self.snapshots.take())
     }
 
     /// A retrieval for each row of `queries` (`B x d`) that the host records slice by slice ([`Job`]), and its answer,
@@ -710,31 +759,29 @@ impl Memory {
     /// # Errors
     /// As [`Memory::retrieve_with`], and [`Error::Device`] on the CPU engine.
     pub fn job(&self, queries: &[f32], options: &RetrieveOptions) -> Result<(Job, Pending<Retrieval>)> {
-        self.check(queries, options)?;
-        let engine = self.recorder("Memory::job", queries.len() / self.layout.dim, options)?;
-        let (job, answer) = engine.job(queries, options, self.ids.alive(), self.snapshots.take())?;
+        const OPERATION: &str = "Memory::job";
+        self.check(OPERATION, queries, options)?;
+        let engine = self.recorder(OPERATION, queries.len() / self.layout.dim, options)?;
+        let (job, answer) = engine.job(OPERATION, queries, options, &self.ids.view(), self.snapshots.take())?;
         Ok((Job::new(job), answer))
     }
 
     /// [`Memory::job`] from and to buffers of the caller's, as [`Memory::record`] has it. Nothing is read back.
     ///
     /// # Errors
-    /// As [`Memory::record`], and [`Error::Parameter`] for a batch of none.
+    /// As [`Memory::record`].
     pub fn job_into(&self, recording: &gpu::Recording<'_>, options: &RetrieveOptions) -> Result<Job> {
         const OPERATION: &str = "Memory::job_into";
+        options.without_reports(OPERATION)?;
         let engine = self.recorder(OPERATION, recording.count, options)?;
-        if recording.count == 0 {
-            let (parameter, expected) = ("count", "at least 1");
-            return Err(Error::Parameter { operation: OPERATION, parameter, expected, got: "0".into() });
-        }
-        let job = engine.job_into(recording, options, self.ids.alive(), self.snapshots.take())?;
+        let job = engine.job_into(OPERATION, recording, options, &self.ids.view(), self.snapshots.take())?;
         Ok(Job::new(job))
     }
 
     /// The engine that records, if it can record `count` queries.
     fn recorder(&self, operation: &'static str, count: usize, options: &RetrieveOptions) -> Result<&gpu::Engine> {
         fork::check(operation)?;
-        options.validate(count, self.layout.dim, self.positions())?;
+        options.validate(operation, count, &self.facing())?;
         self.defined(operation, options)?;
         if self.is_empty() {
             return Err(Error::Empty { operation });
@@ -746,7 +793,7 @@ impl Memory {
             }),
             Engine::Gpu(engine) => {
                 // The device looks at the queries.
-                engine.check_range(operation, &[], options, self.ids.alive())?;
+                engine.check_range(operation, &[], options, self.ids.view().alive())?;
                 Ok(engine)
             }
         }
@@ -755,15 +802,26 @@ impl Memory {
     /// Refuses what could not be retrieved.
     fn foreseen(&self, operation: &'static str, batch: usize, options: &RetrieveOptions) -> Result<()> {
         fork::check(operation)?;
-        options.validate(batch, self.layout.dim, self.positions())?;
+        // Floats of a slice.
+        const MOST: usize = isize::MAX as usize / size_of::<f32>();
+        options.validate(operation, batch, &self.facing())?;
         self.defined(operation, options)?;
         if self.is_empty() {
             return Err(Error::Empty { operation });
         }
-        match batch {
-            0 => Err(Error::Parameter { operation, parameter: "batch", expected: "at least 1", got: "0".into() }),
-            _ => Ok(()),
+        match batch.checked_mul(self.layout.dim.max(self.layout.output_dim())) {
+            Some(0) => Err(Error::Parameter { operation, parameter: "batch", expected: "at least 1", got: "0".into() }),
+            Some(floats) if floats <= MOST => Ok(()),
+            floats => {
+                let (need, allowed) = (floats.map_or(u64::MAX, |floats| floats as u64), MOST as u64);
+                Err(Error::Limit { operation, limit: "floats of one batch", need, allowed })
+            }
         }
+    }
+
+    /// What options must fit.
+    fn facing(&self) -> Facing {
+        Facing { dim: self.layout.dim, patterns: self.positions(), generation: self.ids.generation() }
     }
 
     /// Refuses reports that the rule has no definition of.
@@ -774,24 +832,23 @@ impl Memory {
         }
     }
 
-    fn check(&self, queries: &[f32], options: &RetrieveOptions) -> Result<()> {
-        const OPERATION: &str = "Memory::retrieve";
-        fork::check(OPERATION)?;
-        options.validate(queries.len() / self.layout.dim, self.layout.dim, self.positions())?;
-        self.defined(OPERATION, options)?;
-        rows(OPERATION, "queries", queries, self.layout.dim)?;
+    fn check(&self, operation: &'static str, queries: &[f32], options: &RetrieveOptions) -> Result<()> {
+        fork::check(operation)?;
+        let batch = rows(operation, "queries", queries, self.layout.dim)?;
+        options.validate(operation, batch, &self.facing())?;
+        self.defined(operation, options)?;
         if self.is_empty() {
-            return Err(Error::Empty { operation: OPERATION });
+            return Err(Error::Empty { operation });
         }
-        check_finite(OPERATION, "queries", queries, self.layout.dim)?;
-        self.check_queries(OPERATION, queries, options)
+        check_finite(operation, "queries", queries, self.layout.dim)?;
+        self.check_queries(operation, queries, options)
     }
 
     /// Refuses finite queries that the engine may not answer right; the CPU engine answers all.
     fn check_queries(&self, operation: &'static str, queries: &[f32], options: &RetrieveOptions) -> Result<()> {
         match &self.engine {
             Engine::Cpu(_) => Ok(()),
-            Engine::Gpu(engine) => engine.check_range(operation, queries, options, self.ids.alive()),
+            Engine::Gpu(engine) => engine.check_range(operation, queries, options, self.ids.view().alive()),
         }
     }
 }

@@ -5,7 +5,8 @@ use std::ops::Range;
 use crate::cpu;
 use crate::error::{Error, Result};
 use crate::mask::Mask;
-use crate::retrieval::{Statistics, Status};
+use crate::retrieval::{Facing, Statistics, Status};
+use crate::room::room;
 use crate::rule::{Rule, Separation, Similarity};
 
 /// One update of one query over some of the patterns of a memory, which merges with those over the others.
@@ -88,8 +89,9 @@ impl PartialOptions {
         self.subset.clone().unwrap_or(0..positions)
     }
 
-    /// Refuses options that do not fit `batch` queries of a memory of `positions`.
-    pub(crate) fn validate(&self, operation: &'static str, batch: usize, positions: usize) -> Result<()> {
+    /// Refuses options that do not fit `batch` queries of `memory`.
+    pub(crate) fn validate(&self, operation: &'static str, batch: usize, memory: &Facing) -> Result<()> {
+        let positions = memory.patterns;
         let subset = self.range(positions);
         if subset.start > subset.end || subset.end > positions {
             return Err(Error::Parameter {
@@ -99,7 +101,7 @@ impl PartialOptions {
                 got: format!("{subset:?} of {positions}"),
             });
         }
-        self.mask.as_ref().map_or(Ok(()), |mask| mask.check(operation, batch, positions))
+        self.mask.as_ref().map_or(Ok(()), |mask| mask.check(operation, batch, memory))
     }
 }
 
@@ -149,6 +151,7 @@ pub struct Finished {
 const MAGIC: &[u8; 8] = b"ATTRPART";
 const VERSION: u32 = 1;
 const NO_VALUES: u64 = u64::MAX;
+const FROM_BYTES: &str = "Partial::from_bytes";
 
 /// Drops the candidates that the others rule out, and sorts the rest by id.
 pub(crate) fn prune(separation: Separation, candidates: &mut Vec<Candidate>) {
@@ -385,12 +388,25 @@ impl Partial {
         };
         // Neither is above the number of bytes, so the sum does not overflow.
         let columns = dim + value_dim.unwrap_or(0);
+        let scores = largest_score(dim);
         let body = match separation {
-            Separation::Softmax | Separation::Softmax1 => Body::Mean(reader.mean(columns, patterns)?),
-            _ => Body::Candidates(reader.candidates(columns, patterns)?),
+            Separation::Softmax | Separation::Softmax1 => Body::Mean(reader.mean(columns, patterns, scores)?),
+            _ => Body::Candidates(reader.candidates(columns, patterns, scores, separation)?),
         };
         Ok(Self { rule, dim, value_dim, patterns, body })
     }
+}
+
+/// No score of finite keys and queries of `dim` dimensions is larger in magnitude: beta times d products, or d squares of
+/// differences, and a bias.
+fn largest_score(dim: usize) -> f64 {
+    let most = f64::from(f32::MAX);
+    most * (2.0 * most * most * dim as f64) + most
+}
+
+/// A mean of finite floats, within the rounding of sums.
+fn is_mean(value: f64) -> bool {
+    value.abs() <= f64::from(f32::MAX) * (1.0 + 1e-8)
 }
 
 /// Bytes that are left to read.
@@ -401,7 +417,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     #[allow(clippy::unused_self, reason = "it reads as what the reader does")]
     fn refuse<T>(&self, expected: &str, got: &str) -> Result<T> {
-        Err(Error::Shape { operation: "Partial::from_bytes", expected: expected.into(), got: got.into() })
+        Err(Error::Shape { operation: FROM_BYTES, expected: expected.into(), got: got.into() })
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
@@ -430,41 +446,63 @@ impl Reader<'_> {
         }
     }
 
-    fn mean(&mut self, columns: usize, patterns: u64) -> Result<Mean> {
+    fn mean(&mut self, columns: usize, patterns: u64, scores: f64) -> Result<Mean> {
         self.holds(3 + columns as u64, 8)?;
         let log_sum = f64::from_le_bytes(self.take()?);
         let score = self.finite()?;
         let largest = f64::from_le_bytes(self.take()?);
-        let expected = if patterns == 0 { f64::NEG_INFINITY } else { largest };
-        // Over patterns, the log-sum-exp is between the largest score and that of as many equal ones.
-        let rounding = 1e-9 * (1.0 + expected.abs());
+        let most = (patterns as f64).ln();
+        // Over patterns, the log-sum-exp is between the largest score and that of as many equal ones; what it is above the
+        // mean score is the entropy, which is that of as many equal weights at the most. Devices sum in `f32`.
+        let rounding = 1e-9 * (1.0 + largest.abs());
         let likely = match patterns {
-            0 => log_sum == expected && largest == expected,
+            0 => [log_sum, score, largest] == [f64::NEG_INFINITY, 0.0, f64::NEG_INFINITY],
             _ => {
-                log_sum.is_finite()
-                    && largest.is_finite()
-                    && (-rounding..=(patterns as f64).ln() + rounding).contains(&(log_sum - largest))
+                largest.abs() <= scores
+                    && (-rounding..=most + rounding).contains(&(log_sum - largest))
+                    && score <= largest + rounding
+                    && log_sum - score <= most + rounding + 1e-3 * (1.0 + most)
             }
         };
         if !likely {
-            let got = format!("a log-sum-exp of {log_sum} beside a largest score of {largest}");
+            let got = format!("a log-sum-exp of {log_sum} beside a largest score of {largest} and a mean of {score}");
             return self.refuse(&format!("those of {patterns} patterns"), &got);
         }
-        let rows = (0..columns).map(|_| self.finite()).collect::<Result<_>>()?;
+        let mut rows = room(FROM_BYTES, "rows", columns)?;
+        for _ in 0..columns {
+            let value = f64::from_le_bytes(self.take()?);
+            if !is_mean(value) || (patterns == 0 && value != 0.0) {
+                return self.refuse("a mean of finite rows", &value.to_string());
+            }
+            rows.push(value);
+        }
         Ok(Mean { log_sum, score, largest, rows })
     }
 
-    fn candidates(&mut self, columns: usize, patterns: u64) -> Result<Vec<Candidate>> {
+    fn candidates(
+        &mut self,
+        columns: usize,
+        patterns: u64,
+        scores: f64,
+        separation: Separation,
+    ) -> Result<Vec<Candidate>> {
         let count = self.number()?;
-        if count > patterns || (count == 0) != (patterns == 0) {
-            return self.refuse(&format!("candidates of {patterns} patterns"), &count.to_string());
+        let most = match separation {
+            Separation::TopK { k } => patterns.min(k as u64),
+            _ => patterns,
+        };
+        if count > most || (count == 0) != (patterns == 0) {
+            return self.refuse(&format!("at most {most} candidates of {patterns} patterns"), &count.to_string());
         }
         self.holds(count, 16 + 4 * columns as u64)?;
-        let mut candidates: Vec<Candidate> = Vec::with_capacity(count as usize);
+        let mut candidates: Vec<Candidate> = room(FROM_BYTES, "candidates", count as usize)?;
         for _ in 0..count {
             let score = self.finite()?;
+            if score.abs() > scores {
+                return self.refuse("a score of finite rows", &score.to_string());
+            }
             let id = self.number()?;
-            let mut row = Vec::with_capacity(columns);
+            let mut row = room(FROM_BYTES, "rows", columns)?;
             for _ in 0..columns {
                 let value = f32::from_le_bytes(self.take()?);
                 if !value.is_finite() {
@@ -473,6 +511,12 @@ impl Reader<'_> {
                 row.push(value);
             }
             candidates.push(Candidate { score, id, row });
+        }
+        let read = candidates.len();
+        prune(separation, &mut candidates);
+        if candidates.len() < read {
+            let got = format!("{} that the others rule out", read - candidates.len());
+            return self.refuse("candidates that can have weight", &got);
         }
         Ok(candidates)
     }

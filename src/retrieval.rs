@@ -1,8 +1,12 @@
 //! What is asked of a retrieval, when it stops, and what it reports.
 
+use std::ops::Range;
+
 use crate::error::{Error, Result};
 use crate::gpu::plan::Hints;
 use crate::mask::Mask;
+use crate::room::{copy, elements, room, zeros};
+use crate::store::{Layout, Names, PatternId};
 
 /// When the iteration `x <- x'` stops.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,7 +53,7 @@ pub struct RetrieveOptions {
     pub stop: Stop,
     /// Report the energy of the last state ([`Retrieval::energy`]).
     pub energy: bool,
-    /// Report the energy of every state from the query on ([`Retrieval::energy_trace`]).
+    /// Report the energy of every state from the query on ([`Retrieval::energy_trace`]); on a GPU of at most 2^20 states.
     pub trace: bool,
     /// Report this many patterns of largest weight ([`Retrieval::top`]), at most [`MAX_TOP`]; none at 0.
     pub top: usize,
@@ -181,29 +185,31 @@ impl RetrieveOptions {
         matches!(self.stop, Stop::Converge { .. })
     }
 
-    /// The queries whose weights are asked for, in order.
-    pub(crate) fn weight_queries(&self, batch: usize) -> Vec<usize> {
-        match &self.weights {
-            WeightsOf::None => Vec::new(),
-            WeightsOf::All => (0..batch).collect(),
-            WeightsOf::Queries(queries) => queries.clone(),
-        }
+    /// A copy, or an error where the host has no room for the flags and queries that it lists.
+    pub(crate) fn try_clone(&self, operation: &'static str) -> Result<Self> {
+        let Self { stop, energy, trace, top, statistics, plan_for, round_to_half, .. } = *self;
+        Ok(Self {
+            stop,
+            energy,
+            trace,
+            top,
+            statistics,
+            weights: match &self.weights {
+                WeightsOf::None => WeightsOf::None,
+                WeightsOf::All => WeightsOf::All,
+                WeightsOf::Queries(queries) => WeightsOf::Queries(copy(operation, "weights", queries)?),
+            },
+            mask: self.mask.clone(),
+            clamp: self.clamp.as_deref().map(|clamp| copy(operation, "clamp", clamp)).transpose()?,
+            plan_for,
+            round_to_half,
+            hints: self.hints.clone(),
+        })
     }
 
-    /// Whether the weights of query `b` are asked for.
-    pub(crate) fn weighs(&self, b: usize) -> bool {
-        match &self.weights {
-            WeightsOf::None => false,
-            WeightsOf::All => true,
-            WeightsOf::Queries(queries) => queries.contains(&b),
-        }
-    }
-
-    /// Refuses options that do not fit a batch of `batch` queries of `dim` against `patterns`.
-    pub(crate) fn validate(&self, batch: usize, dim: usize, patterns: usize) -> Result<()> {
-        const OPERATION: &str = "Memory::retrieve";
-        let refuse =
-            |parameter, expected, got: String| Err(Error::Parameter { operation: OPERATION, parameter, expected, got });
+    /// Refuses options that do not fit a batch of `batch` queries against `memory`.
+    pub(crate) fn validate(&self, operation: &'static str, batch: usize, memory: &Facing) -> Result<()> {
+        let refuse = |parameter, expected, got: String| Err(Error::Parameter { operation, parameter, expected, got });
         match self.stop {
             Stop::Steps(0) => return refuse("steps", "at least 1", "0".into()),
             Stop::Converge { max_steps: 0, .. } => return refuse("max_steps", "at least 1", "0".into()),
@@ -216,14 +222,15 @@ impl RetrieveOptions {
             return refuse("top", "at most 1024", self.top.to_string());
         }
         if let Some(mask) = &self.mask {
-            mask.check(OPERATION, batch, patterns)?;
+            mask.check(operation, batch, memory)?;
         }
         if let Some(clamp) = &self.clamp
-            && clamp.len() != batch * dim
+            && batch.checked_mul(memory.dim) != Some(clamp.len())
         {
+            let flags = batch as u128 * memory.dim as u128;
             return Err(Error::Shape {
-                operation: OPERATION,
-                expected: format!("a clamp of {batch} x {dim} = {} flags", batch * dim),
+                operation,
+                expected: format!("a clamp of {batch} x {} = {flags} flags", memory.dim),
                 got: format!("{} flags", clamp.len()),
             });
         }
@@ -233,6 +240,85 @@ impl RetrieveOptions {
             return refuse("weights", "positions within the batch", query.to_string());
         }
         Ok(())
+    }
+
+    /// Refuses reports: `operation` writes to buffers of the caller's, which have no place for them.
+    pub(crate) fn without_reports(&self, operation: &'static str) -> Result<()> {
+        let reports = [
+            ("energy", self.energy),
+            ("trace", self.trace),
+            ("top", self.top > 0),
+            ("statistics", self.statistics),
+            ("weights", self.weights != WeightsOf::None),
+        ];
+        match reports.iter().find(|(_, asked)| *asked) {
+            None => Ok(()),
+            Some((name, _)) => {
+                let what = format!(
+                    "the option `{name}`: buffers of the caller's have no place for that report \
+                     (Memory::record_answers and Memory::job bring it to the host), which"
+                );
+                Err(Error::Unsupported { operation, what })
+            }
+        }
+    }
+}
+
+/// What a memory has that options must fit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facing {
+    pub dim: usize,
+    /// Positions in use.
+    pub patterns: usize,
+    /// What the positions mean.
+    pub generation: u64,
+}
+
+/// The queries whose weights are asked for.
+#[derive(Clone, Debug)]
+pub(crate) enum Weighed {
+    None,
+    All,
+    /// With the place of each in the order that was asked for; by rising query, then place.
+    Some(Vec<(usize, usize)>),
+}
+
+impl Weighed {
+    pub fn new(operation: &'static str, weights: &WeightsOf) -> Result<Self> {
+        Ok(match weights {
+            WeightsOf::None => Self::None,
+            WeightsOf::All => Self::All,
+            WeightsOf::Queries(queries) => {
+                let mut places = room(operation, "weights", queries.len())?;
+                places.extend(queries.iter().enumerate().map(|(place, query)| (*query, place)));
+                places.sort_unstable();
+                Self::Some(places)
+            }
+        })
+    }
+
+    /// Those of `part`, with their places, by rising query.
+    pub fn of(&self, part: Range<usize>) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let (all, some): (_, &[(usize, usize)]) = match self {
+            Self::None => (0..0, &[]),
+            Self::All => (part, &[]),
+            Self::Some(places) => {
+                let before = |end: usize| places.partition_point(|(query, _)| *query < end);
+                (0..0, &places[before(part.start)..before(part.end)])
+            }
+        };
+        all.map(|query| (query, query)).chain(some.iter().copied())
+    }
+
+    /// The first place of `query`, if it is asked for.
+    pub fn place(&self, query: usize) -> Option<usize> {
+        self.of(query..query + 1).next().map(|(_, place)| place)
+    }
+
+    /// For each query that is asked for again: the first place, and the other.
+    pub fn repeated(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let some: &[(usize, usize)] = if let Self::Some(places) = self { places } else { &[] };
+        some.chunk_by(|a, b| a.0 == b.0).flat_map(|same| same[1..].iter().map(|(_, place)| (same[0].1, *place)))
     }
 }
 
@@ -293,13 +379,24 @@ impl Statistics {
 }
 
 /// The patterns of largest weight of every query, in falling order of weight (of score, where weights are equal; then of
-/// rising index).
+/// rising position).
+///
+/// ```
+/// use attractor::{Device, Memory, PatternId, RetrieveOptions, Rule};
+/// let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(4.0))?;
+/// memory.add(&[1.0, 0.0, 0.0, 1.0])?;
+/// let options = RetrieveOptions::default().top(1);
+/// let top = memory.retrieve_with_blocking(&[0.2, 0.9], &options)?.top.unwrap();
+/// assert_eq!(top.ids, [Some(PatternId(1))]);
+/// # Ok::<(), attractor::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Top {
     /// Patterns per query: what was asked for, or `N` where there are fewer.
     pub k: usize,
-    /// `B x k` positions of patterns; `u32::MAX` where fewer than `k` patterns are left by the mask.
-    pub index: Vec<u32>,
+    /// `B x k` patterns, as the retrieval saw the memory: what is removed or added later changes none of them. `None` where
+    /// fewer than `k` patterns are stored or left by the mask.
+    pub ids: Vec<Option<PatternId>>,
     /// `B x k` weights.
     pub weight: Vec<f32>,
 }
@@ -337,11 +434,68 @@ pub struct Retrieval {
     pub top: Option<Top>,
     /// What the weights of the last step look like, per query, if asked for.
     pub statistics: Option<Vec<Statistics>>,
-    /// The weights of the last step, `N` for each query asked for, in that order.
+    /// The weights of the last step, `N` for each query asked for, in that order. [`Retrieval::id_at`] tells which pattern
+    /// the weight at a position is of.
     pub weights: Option<Vec<f32>>,
+    /// The pattern at each position, as the retrieval saw the memory.
+    pub(crate) names: Names,
 }
 
 impl Retrieval {
+    /// A retrieval of `batch` queries without answers, and with room for everything that `options` ask for.
+    pub(crate) fn with_room(
+        operation: &'static str,
+        layout: &Layout,
+        batch: usize,
+        patterns: usize,
+        names: &Names,
+        options: &RetrieveOptions,
+    ) -> Result<Self> {
+        fn rows<T>(operation: &'static str, what: &'static str, asked: bool, length: usize) -> Result<Option<Vec<T>>> {
+            asked.then(|| room(operation, what, length)).transpose()
+        }
+        let (dim, value_dim) = (layout.dim, layout.output_dim());
+        let k = options.top.min(patterns);
+        let weighed = match &options.weights {
+            WeightsOf::None => None,
+            WeightsOf::All => Some(batch),
+            WeightsOf::Queries(queries) => Some(queries.len()),
+        };
+        let top = match options.top {
+            0 => None,
+            _ => Some(Top {
+                k,
+                ids: room(operation, "top patterns", elements(batch, k))?,
+                weight: room(operation, "top patterns", elements(batch, k))?,
+            }),
+        };
+        Ok(Self {
+            batch,
+            dim,
+            value_dim,
+            patterns,
+            output: room(operation, "outputs", elements(batch, value_dim))?,
+            state: room(operation, "states", elements(batch, dim))?,
+            steps: room(operation, "steps", batch)?,
+            change: room(operation, "changes", batch)?,
+            converged: room(operation, "convergence", batch)?,
+            status: room(operation, "statuses", batch)?,
+            clamped: options.clamp.is_some(),
+            energy: rows(operation, "energies", options.energy, batch)?,
+            energy_trace: rows(operation, "energies", options.trace, batch)?,
+            top,
+            statistics: rows(operation, "statistics", options.statistics, batch)?,
+            weights: weighed.map(|rows| zeros(operation, "weights", elements(rows, patterns))).transpose()?,
+            names: names.clone(),
+        })
+    }
+
+    /// The pattern that was at `position` when the retrieval saw the memory: whose weight is at `position` of each row of
+    /// [`Retrieval::weights`]. What is removed or added later does not change it. `None` where no pattern was.
+    pub fn id_at(&self, position: usize) -> Option<PatternId> {
+        self.names.id(position)
+    }
+
     /// The output of query `b`, `dv` long.
     ///
     /// # Panics

@@ -214,10 +214,10 @@ impl Attack {
                 say(format!("largest {} instead of {largest}", statistics[q].largest));
             }
             for rank in 0..top.k {
-                let (index, weight) = (top.index[q * top.k + rank], top.weight[q * top.k + rank]);
-                let full = weights.get(index as usize).copied().unwrap_or(0.0);
+                let (id, weight) = (top.ids[q * top.k + rank], top.weight[q * top.k + rank]);
+                let full = id.and_then(|id| weights.get(id.0 as usize)).copied().unwrap_or(0.0);
                 if (weight - full).abs() > 2e-5 || !weight.is_finite() {
-                    say(format!("top {rank} is {index} with {weight}, its weight is {full}"));
+                    say(format!("top {rank} is {id:?} with {weight}, its weight is {full}"));
                 }
             }
         }
@@ -565,7 +565,7 @@ fn bits(got: &Retrieval, q: usize) -> Vec<u32> {
     bits.extend([statistics.support, statistics.perplexity.to_bits(), statistics.largest.to_bits()]);
     let top = got.top.as_ref().unwrap();
     let row = q * top.k..(q + 1) * top.k;
-    bits.extend(&top.index[row.clone()]);
+    bits.extend(top.ids[row.clone()].iter().map(|id| id.map_or(u32::MAX, |id| id.0 as u32)));
     bits.extend(top.weight[row].iter().map(|w| w.to_bits()));
     bits
 }

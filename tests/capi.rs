@@ -282,7 +282,7 @@ impl Owned {
         let memory = Self::new(&memory_options(2));
         let keys = circle(count);
         // SAFETY: as many keys as there are.
-        unsafe { succeeds(attractor_memory_add(memory.0, keys.as_ptr(), null(), null(), count, null_mut())) };
+        unsafe { succeeds(add(memory.0, keys.as_ptr(), null(), null(), count, null_mut())) };
         memory
     }
 }
@@ -291,6 +291,73 @@ impl Drop for Owned {
     fn drop(&mut self) {
         // SAFETY: it is ours.
         unsafe { attractor_memory_free(self.0) };
+    }
+}
+
+/// `attractor_memory_add` of arrays as long as their shapes say.
+unsafe fn add(
+    memory: *mut attractor_memory,
+    keys: *const f32,
+    values: *const f32,
+    bias: *const f32,
+    count: usize,
+    first_id: *mut u64,
+) -> attractor_error {
+    // SAFETY: the caller's.
+    unsafe {
+        let (dim, value_dim) = (attractor_memory_dim(memory), attractor_memory_value_dim(memory));
+        let length = |array: *const f32, columns| if array.is_null() { 0 } else { count.saturating_mul(columns) };
+        let (values_length, bias_length) = (length(values, value_dim), length(bias, 1));
+        let keys_length = count.saturating_mul(dim);
+        attractor_memory_add(memory, keys, keys_length, values, values_length, bias, bias_length, count, first_id)
+    }
+}
+
+/// `attractor_memory_update`, likewise.
+unsafe fn update(
+    memory: *mut attractor_memory,
+    id: u64,
+    key: *const f32,
+    value: *const f32,
+    bias: *const f32,
+) -> attractor_error {
+    // SAFETY: the caller's.
+    unsafe {
+        let (dim, value_dim) = (attractor_memory_dim(memory), attractor_memory_value_dim(memory));
+        let length = |array: *const f32, columns| if array.is_null() { 0 } else { columns };
+        attractor_memory_update(memory, id, key, dim, value, length(value, value_dim), bias, length(bias, 1))
+    }
+}
+
+/// `attractor_memory_retrieve`, likewise.
+unsafe fn ask(
+    memory: *const attractor_memory,
+    queries: *const f32,
+    count: usize,
+    options: *const attractor_retrieve_options,
+    output: *mut f32,
+    output_length: usize,
+    retrieval: *mut *mut attractor_retrieval,
+) -> attractor_error {
+    // SAFETY: the caller's.
+    unsafe {
+        let length = count.saturating_mul(attractor_memory_dim(memory));
+        attractor_memory_retrieve(memory, queries, length, count, options, output, output_length, retrieval)
+    }
+}
+
+/// `attractor_memory_retrieve_begin`, likewise.
+unsafe fn begin(
+    memory: *const attractor_memory,
+    queries: *const f32,
+    count: usize,
+    options: *const attractor_retrieve_options,
+    pending: *mut *mut attractor_pending,
+) -> attractor_error {
+    // SAFETY: the caller's.
+    unsafe {
+        let length = count.saturating_mul(attractor_memory_dim(memory));
+        attractor_memory_retrieve_begin(memory, queries, length, count, options, pending)
     }
 }
 
@@ -325,10 +392,10 @@ fn null_is_refused_everywhere() {
         null_pointer(attractor_memory_load(device, path, 0, null_mut()), "memory");
         null_pointer(attractor_memory_id_at(none, 0, &raw mut id), "memory");
         null_pointer(attractor_memory_id_at(memory.0, 0, null_mut()), "id");
-        null_pointer(attractor_memory_add(none, query.as_ptr(), null(), null(), 1, null_mut()), "memory");
-        null_pointer(attractor_memory_add(memory.0, null(), null(), null(), 1, null_mut()), "keys");
-        null_pointer(attractor_memory_update(none, 0, query.as_ptr(), null(), null()), "memory");
-        null_pointer(attractor_memory_update(memory.0, 0, null(), null(), null()), "keys");
+        null_pointer(add(none, query.as_ptr(), null(), null(), 1, null_mut()), "memory");
+        null_pointer(add(memory.0, null(), null(), null(), 1, null_mut()), "keys");
+        null_pointer(update(none, 0, query.as_ptr(), null(), null()), "memory");
+        null_pointer(update(memory.0, 0, null(), null(), null()), "keys");
         null_pointer(attractor_memory_remove(none, 0), "memory");
         null_pointer(attractor_memory_clear(none), "memory");
         null_pointer(attractor_memory_reserve(none, 1), "memory");
@@ -337,15 +404,12 @@ fn null_is_refused_everywhere() {
         null_pointer(attractor_memory_save(none, path), "memory");
         null_pointer(attractor_memory_save(memory.0, null()), "path");
         let out = output.as_mut_ptr();
-        null_pointer(attractor_memory_retrieve(none, query.as_ptr(), 1, null(), out, 2, null_mut()), "memory");
-        null_pointer(attractor_memory_retrieve(memory.0, null(), 1, null(), out, 2, null_mut()), "queries");
-        null_pointer(
-            attractor_memory_retrieve(memory.0, query.as_ptr(), 1, null(), null_mut(), 2, null_mut()),
-            "output",
-        );
-        null_pointer(attractor_memory_retrieve_begin(none, query.as_ptr(), 1, null(), &raw mut a_pending), "memory");
-        null_pointer(attractor_memory_retrieve_begin(memory.0, null(), 1, null(), &raw mut a_pending), "queries");
-        null_pointer(attractor_memory_retrieve_begin(memory.0, query.as_ptr(), 1, null(), null_mut()), "pending");
+        null_pointer(ask(none, query.as_ptr(), 1, null(), out, 2, null_mut()), "memory");
+        null_pointer(ask(memory.0, null(), 1, null(), out, 2, null_mut()), "queries");
+        null_pointer(ask(memory.0, query.as_ptr(), 1, null(), null_mut(), 2, null_mut()), "output");
+        null_pointer(begin(none, query.as_ptr(), 1, null(), &raw mut a_pending), "memory");
+        null_pointer(begin(memory.0, null(), 1, null(), &raw mut a_pending), "queries");
+        null_pointer(begin(memory.0, query.as_ptr(), 1, null(), null_mut()), "pending");
         null_pointer(attractor_retrieve_options_init(null_mut(), 88), "options");
         null_pointer(attractor_pending_take(null_mut(), &raw mut a_retrieval), "pending");
         null_pointer(attractor_pending_wait(null_mut(), &raw mut a_retrieval), "pending");
@@ -373,6 +437,32 @@ fn null_is_refused_everywhere() {
     }
 }
 
+/// What `attractor_last_error_message` gave stays as it is, through calls that succeed, until a call fails.
+#[test]
+fn a_message_stays_until_the_next_failure() {
+    let memory = Owned::of_two(4);
+    // SAFETY: handles and arrays are as they should be but where that is refused.
+    unsafe {
+        refused(attractor_memory_remove(memory.0, 77), ATTRACTOR_ERROR_UNKNOWN_ID, &["attractor_memory_remove", "77"]);
+        let first = attractor_last_error_message();
+        assert_eq!(attractor_last_error_message(), first);
+        let before = CStr::from_ptr(first).to_owned();
+        let mut output = [0.0f32; 2];
+        succeeds(ask(memory.0, [1.0, 0.0].as_ptr(), 1, null(), output.as_mut_ptr(), 2, null_mut()));
+        assert_eq!((attractor_last_error_message(), CStr::from_ptr(first)), (first, before.as_c_str()));
+        // A message that is handed to the very call that fails.
+        let opened = {
+            let mut options = std::mem::MaybeUninit::<attractor_device_options>::uninit();
+            let size = size_of::<attractor_device_options>();
+            succeeds(attractor_device_options_init(options.as_mut_ptr(), size));
+            let mut options = options.assume_init();
+            options.name = first;
+            attractor_device_open(&raw const options, &mut null_mut())
+        };
+        refused(opened, ATTRACTOR_ERROR_NO_ADAPTER, &["no pattern with id 77"]);
+    }
+}
+
 #[test]
 fn counts_lengths_and_alignment() {
     let memory = Owned::of_two(4);
@@ -383,28 +473,27 @@ fn counts_lengths_and_alignment() {
     unsafe {
         for count in [usize::MAX, usize::MAX / 2, usize::MAX / 2 + 1, isize::MAX as usize / 4] {
             let limit = |code| refused(code, ATTRACTOR_ERROR_LIMIT, &["elements of one array"]);
-            limit(attractor_memory_add(memory.0, key, null(), null(), count, null_mut()));
-            let begin = |pending| attractor_memory_retrieve_begin(memory.0, key, count, null(), pending);
-            limit(begin(&mut null_mut()));
+            limit(add(memory.0, key, null(), null(), count, null_mut()));
+            limit(begin(memory.0, key, count, null(), &mut null_mut()));
         }
-        let retrieve = |length| attractor_memory_retrieve(memory.0, key, 1, null(), out, length, null_mut());
+        let into = |length| ask(memory.0, key, 1, null(), out, length, null_mut());
         for length in [0, 1, 3, usize::MAX] {
-            refused(retrieve(length), ATTRACTOR_ERROR_SHAPE, &["output of 2 elements"]);
+            refused(into(length), ATTRACTOR_ERROR_SHAPE, &["output of 2 elements"]);
         }
-        succeeds(retrieve(2));
+        succeeds(into(2));
 
         let odd = key.byte_add(1);
         refused(
-            attractor_memory_add(memory.0, odd, null(), null(), 1, null_mut()),
+            add(memory.0, odd, null(), null(), 1, null_mut()),
             ATTRACTOR_ERROR_ALIGNMENT,
             &["keys is not aligned to 4 bytes"],
         );
         assert_eq!(attractor_memory_len(memory.0), 4);
 
         // Nothing is nothing, wherever it is.
-        succeeds(attractor_memory_add(memory.0, null(), null(), null(), 0, &raw mut id));
+        succeeds(add(memory.0, null(), null(), null(), 0, &raw mut id));
         assert_eq!(id, 77);
-        let none = given(|none| attractor_memory_retrieve(memory.0, null(), 0, null(), null_mut(), 0, none));
+        let none = given(|none| ask(memory.0, null(), 0, null(), null_mut(), 0, none));
         let mut length = 7;
         assert!(!attractor_retrieval_output(none, &raw mut length).is_null());
         assert_eq!((length, attractor_retrieval_count(none), attractor_retrieval_patterns(none)), (0, 0, 4));
@@ -417,10 +506,38 @@ fn counts_lengths_and_alignment() {
         refused(get(2, out, 2), ATTRACTOR_ERROR_SHAPE, &["value of 0 elements"]);
         refused(attractor_memory_id_at(memory.0, 4, &raw mut id), ATTRACTOR_ERROR_PARAMETER, &["position", "4"]);
 
+        // Arrays of another length than their shape, such as rows of another width: nothing of them is read.
+        let dangling = std::ptr::without_provenance::<f32>(4 << 10);
+        let mut nothing = null_mut();
+        for length in [0, 1, 3, 4, 6, usize::MAX] {
+            let shape = |code, what: &str| refused(code, ATTRACTOR_ERROR_SHAPE, &[what, &length.to_string()]);
+            let query = attractor_memory_retrieve(memory.0, dangling, length, 1, null(), out, 2, null_mut());
+            shape(query, "attractor_memory_retrieve: expected queries of 1 x 2 = 2 elements");
+            let begun = attractor_memory_retrieve_begin(memory.0, dangling, length, 1, null(), &raw mut nothing);
+            shape(begun, "queries of 1 x 2 = 2 elements");
+            let added = attractor_memory_add(memory.0, dangling, length, null(), 0, null(), 0, 1, null_mut());
+            shape(added, "keys of 1 x 2 = 2 elements");
+            let updated = attractor_memory_update(memory.0, 0, dangling, length, null(), 0, null(), 0);
+            shape(updated, "keys of 1 x 2 = 2 elements");
+        }
+        let added = attractor_memory_add(memory.0, key, 2, null(), 2, null(), 0, 1, null_mut());
+        refused(added, ATTRACTOR_ERROR_SHAPE, &["keys alone"]);
+        let added = attractor_memory_add(memory.0, key, 2, null(), 0, dangling, 2, 1, null_mut());
+        refused(added, ATTRACTOR_ERROR_SHAPE, &["bias of 1 x 1"]);
+        let none = attractor_memory_add(memory.0, key, 2, null(), 0, null(), 0, 0, null_mut());
+        refused(none, ATTRACTOR_ERROR_SHAPE, &["keys of 0 x 2"]);
+        assert_eq!(attractor_memory_len(memory.0), 4);
+
         // Wider than the address space whatever the machine has.
         let wide = Owned::new(&memory_options(1 << 16));
-        succeeds(attractor_memory_add(wide.0, vec![1.0; 1 << 16].as_ptr(), null(), null(), 1, null_mut()));
-        refused(attractor_memory_reserve(wide.0, usize::MAX), ATTRACTOR_ERROR_LIMIT, &["host memory"]);
+        succeeds(add(wide.0, vec![1.0; 1 << 16].as_ptr(), null(), null(), 1, null_mut()));
+        refused(
+            attractor_memory_reserve(wide.0, usize::MAX),
+            ATTRACTOR_ERROR_LIMIT,
+            &["attractor_memory_reserve", "windows"],
+        );
+        let most = isize::MAX as usize >> 20;
+        refused(attractor_memory_reserve(wide.0, most), ATTRACTOR_ERROR_OUT_OF_MEMORY, &["host memory"]);
         assert_eq!(attractor_memory_len(wide.0), 1);
     }
 }
@@ -433,54 +550,46 @@ fn numbers_that_are_not_finite_and_options_that_are_not_options() {
     unsafe {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let pair = [0.0, bad];
-            let code = attractor_memory_add(memory.0, pair.as_ptr(), null(), null(), 1, null_mut());
+            let code = add(memory.0, pair.as_ptr(), null(), null(), 1, null_mut());
             refused(code, ATTRACTOR_ERROR_NOT_FINITE, &["keys row 0, column 1", &bad.to_string()]);
             let out = output.as_mut_ptr();
-            let code = attractor_memory_retrieve(memory.0, pair.as_ptr(), 1, null(), out, 2, null_mut());
+            let code = ask(memory.0, pair.as_ptr(), 1, null(), out, 2, null_mut());
             refused(code, ATTRACTOR_ERROR_NOT_FINITE, &["queries row 0, column 1"]);
-            let code = attractor_memory_update(memory.0, 0, pair.as_ptr(), null(), null());
+            let code = update(memory.0, 0, pair.as_ptr(), null(), null());
             refused(code, ATTRACTOR_ERROR_NOT_FINITE, &["keys row 0, column 1"]);
         }
 
         let query = [1.0f32, 0.0];
-        let mut retrieve = |change: &dyn Fn(&mut attractor_retrieve_options)| {
+        let mut asked = |change: &dyn Fn(&mut attractor_retrieve_options)| {
             let mut options = retrieve_options();
             change(&mut options);
-            attractor_memory_retrieve(
-                memory.0,
-                query.as_ptr(),
-                1,
-                &raw const options,
-                output.as_mut_ptr(),
-                2,
-                null_mut(),
-            )
+            ask(memory.0, query.as_ptr(), 1, &raw const options, output.as_mut_ptr(), 2, null_mut())
         };
         let parameter = |code, word: &str| refused(code, ATTRACTOR_ERROR_PARAMETER, &[word]);
         let flags = [1u8; 5];
-        parameter(retrieve(&|options| options.size = 3), "size");
-        parameter(retrieve(&|options| options.size = usize::MAX), "size");
-        parameter(retrieve(&|options| options.steps = 0), "steps");
-        parameter(retrieve(&|options| options.top = 2000), "top");
-        parameter(retrieve(&|options| (options.converge, options.tolerance) = (1, f32::NAN)), "tolerance");
-        parameter(retrieve(&|options| options.mask_layout = 5), "mask_layout");
-        parameter(retrieve(&|options| options.mask = flags.as_ptr()), "mask_layout");
+        parameter(asked(&|options| options.size = 3), "size");
+        parameter(asked(&|options| options.size = usize::MAX), "size");
+        parameter(asked(&|options| options.steps = 0), "steps");
+        parameter(asked(&|options| options.top = 2000), "top");
+        parameter(asked(&|options| (options.converge, options.tolerance) = (1, f32::NAN)), "tolerance");
+        parameter(asked(&|options| options.mask_layout = 5), "mask_layout");
+        parameter(asked(&|options| options.mask = flags.as_ptr()), "mask_layout");
         let mask = |options: &mut attractor_retrieve_options, length| {
             (options.mask, options.mask_length) = (flags.as_ptr(), length);
             options.mask_layout = attractor_mask::ATTRACTOR_MASK_KEEP as u32;
         };
-        refused(retrieve(&|options| mask(options, 5)), ATTRACTOR_ERROR_SHAPE, &["mask of 4 flags", "5"]);
-        let huge = retrieve(&|options| mask(options, usize::MAX));
+        refused(asked(&|options| mask(options, 5)), ATTRACTOR_ERROR_SHAPE, &["mask of 4 flags", "5"]);
+        let huge = asked(&|options| mask(options, usize::MAX));
         refused(huge, ATTRACTOR_ERROR_LIMIT, &["elements of one array"]);
-        let null_mask = retrieve(&|options| {
+        let null_mask = asked(&|options| {
             mask(options, 4);
             options.mask = null();
         });
         refused(null_mask, ATTRACTOR_ERROR_NULL_POINTER, &["mask"]);
-        let clamp = retrieve(&|options| (options.clamp, options.clamp_length) = (flags.as_ptr(), 5));
+        let clamp = asked(&|options| (options.clamp, options.clamp_length) = (flags.as_ptr(), 5));
         refused(clamp, ATTRACTOR_ERROR_SHAPE, &["clamp of 1 x 2"]);
-        refused(retrieve(&|options| options.clamp_length = 2), ATTRACTOR_ERROR_SHAPE, &["clamp"]);
-        succeeds(retrieve(&|options| mask(options, 4)));
+        refused(asked(&|options| options.clamp_length = 2), ATTRACTOR_ERROR_NULL_POINTER, &["clamp"]);
+        succeeds(asked(&|options| mask(options, 4)));
 
         let device = given(|device| attractor_device_cpu(device));
         let create = |change: &dyn Fn(&mut attractor_memory_options)| {
@@ -545,8 +654,8 @@ fn an_answer_is_taken_once_and_may_be_dropped() {
     let query = [1.0f32, 0.0];
     // SAFETY: handles that were just given.
     unsafe {
-        let begin = || given(|pending| attractor_memory_retrieve_begin(memory.0, query.as_ptr(), 1, null(), pending));
-        let pending = begin();
+        let begun = || given(|pending| begin(memory.0, query.as_ptr(), 1, null(), pending));
+        let pending = begun();
         while !attractor_pending_is_ready(pending) {
             std::thread::yield_now();
         }
@@ -557,17 +666,17 @@ fn an_answer_is_taken_once_and_may_be_dropped() {
         assert!(none.is_null() && attractor_pending_is_ready(pending));
         attractor_pending_free(pending);
 
-        let pending = begin();
+        let pending = begun();
         attractor_retrieval_free(given(|retrieval| attractor_pending_wait(pending, retrieval)));
         attractor_pending_free(pending);
 
         for _ in 0..100 {
-            attractor_pending_free(begin());
+            attractor_pending_free(begun());
         }
         // The memory goes first, and the answer still comes.
         let orphan = {
             let memory = Owned::of_two(1000);
-            given(|pending| attractor_memory_retrieve_begin(memory.0, query.as_ptr(), 1, null(), pending))
+            given(|pending| begin(memory.0, query.as_ptr(), 1, null(), pending))
         };
         let answer = given(|retrieval| attractor_pending_wait(orphan, retrieval));
         assert_eq!(attractor_retrieval_patterns(answer), 1000);
@@ -587,9 +696,7 @@ fn one_thread_gets_the_answer() {
     let query = [1.0f32, 0.0];
     for waits in [false, true] {
         // SAFETY: a handle that is freed when every thread is done with it.
-        let pending = Shared(unsafe {
-            given(|pending| attractor_memory_retrieve_begin(memory.0, query.as_ptr(), 1, null(), pending))
-        });
+        let pending = Shared(unsafe { given(|pending| begin(memory.0, query.as_ptr(), 1, null(), pending)) });
         let taken = AtomicU32::new(0);
         std::thread::scope(|scope| {
             for _ in 0..8 {
@@ -635,7 +742,7 @@ fn eight_threads_retrieve_while_another_changes_the_memory() {
     let memory = Owned::new(&options);
     let keys = circle(3);
     // SAFETY: three keys.
-    unsafe { succeeds(attractor_memory_add(memory.0, keys.as_ptr(), null(), null(), 3, null_mut())) };
+    unsafe { succeeds(add(memory.0, keys.as_ptr(), null(), null(), 3, null_mut())) };
     let done = AtomicBool::new(false);
     let running = AtomicU32::new(8);
     std::thread::scope(|scope| {
@@ -649,19 +756,9 @@ fn eight_threads_retrieve_while_another_changes_the_memory() {
                     unsafe {
                         if round % 2 == 0 {
                             let out = output.as_mut_ptr();
-                            succeeds(attractor_memory_retrieve(
-                                memory.0,
-                                query.as_ptr(),
-                                1,
-                                null(),
-                                out,
-                                2,
-                                null_mut(),
-                            ));
+                            succeeds(ask(memory.0, query.as_ptr(), 1, null(), out, 2, null_mut()));
                         } else {
-                            let pending = given(|pending| {
-                                attractor_memory_retrieve_begin(memory.0, query.as_ptr(), 1, null(), pending)
-                            });
+                            let pending = given(|pending| begin(memory.0, query.as_ptr(), 1, null(), pending));
                             let answer = given(|answer| attractor_pending_wait(pending, answer));
                             let read = attractor_retrieval_output(answer, null_mut());
                             output.copy_from_slice(std::slice::from_raw_parts(read, 2));
@@ -683,8 +780,8 @@ fn eight_threads_retrieve_while_another_changes_the_memory() {
                 let mut id = 0;
                 // SAFETY: one key.
                 unsafe {
-                    succeeds(attractor_memory_add(memory.0, far.as_ptr(), null(), null(), 1, &raw mut id));
-                    succeeds(attractor_memory_update(memory.0, id, far.as_ptr(), null(), null()));
+                    succeeds(add(memory.0, far.as_ptr(), null(), null(), 1, &raw mut id));
+                    succeeds(update(memory.0, id, far.as_ptr(), null(), null()));
                     succeeds(attractor_memory_remove(memory.0, id));
                     assert!(!attractor_memory_contains(memory.0, id));
                 }
@@ -710,18 +807,16 @@ fn everything_comes_through() {
     unsafe {
         assert_eq!((attractor_memory_dim(memory.0), attractor_memory_value_dim(memory.0)), (2, 3));
         let mut first = u64::MAX;
-        let mut add = |values: *const f32| {
-            attractor_memory_add(memory.0, keys.as_ptr(), values, bias.as_ptr(), 4, &raw mut first)
-        };
-        refused(add(null()), ATTRACTOR_ERROR_SHAPE, &["values of 3"]);
-        succeeds(add(values.as_ptr()));
+        let mut added = |values: *const f32| add(memory.0, keys.as_ptr(), values, bias.as_ptr(), 4, &raw mut first);
+        refused(added(null()), ATTRACTOR_ERROR_SHAPE, &["values of 3"]);
+        succeeds(added(values.as_ptr()));
         assert_eq!(first, 0);
 
         let (mut key, mut value, mut its_bias) = ([0.0f32; 2], [0.0f32; 3], 0.0);
         let out = (key.as_mut_ptr(), value.as_mut_ptr(), &raw mut its_bias);
         succeeds(attractor_memory_get(memory.0, 2, out.0, 2, out.1, 3, out.2));
         assert_eq!((key, value, its_bias), ([keys[4], keys[5]], [6.0, 7.0, 8.0], 0.5));
-        succeeds(attractor_memory_update(memory.0, 2, keys.as_ptr(), values.as_ptr(), null()));
+        succeeds(update(memory.0, 2, keys.as_ptr(), values.as_ptr(), null()));
         succeeds(attractor_memory_get(memory.0, 2, null_mut(), 0, value.as_mut_ptr(), 3, &raw mut its_bias));
         assert_eq!((value, its_bias), ([0.0, 1.0, 2.0], 0.0));
         succeeds(attractor_memory_remove(memory.0, 0));
@@ -740,9 +835,8 @@ fn everything_comes_through() {
         (retrieve.converge, retrieve.steps, retrieve.top, retrieve.statistics, retrieve.weights) = (1, 9, 2, 1, 1);
         retrieve.energy_trace = 1;
         let queries = [0.5f32, 0.25, 0.0, 1.0, 1.0, 1.0];
-        let retrieval = given(|retrieval| {
-            attractor_memory_retrieve(memory.0, queries.as_ptr(), 3, &raw const retrieve, null_mut(), 0, retrieval)
-        });
+        let retrieval =
+            given(|retrieval| ask(memory.0, queries.as_ptr(), 3, &raw const retrieve, null_mut(), 0, retrieval));
         let mut length = 0;
         let output = attractor_retrieval_output(retrieval, &raw mut length);
         let output = std::slice::from_raw_parts(output, length);
@@ -753,8 +847,14 @@ fn everything_comes_through() {
         let status = std::slice::from_raw_parts(attractor_retrieval_status(retrieval, null_mut()), 3);
         assert_eq!(status[0], attractor_status::ATTRACTOR_STATUS_ANSWERED);
         assert_eq!(status[2], attractor_status::ATTRACTOR_STATUS_NOTHING_LEFT);
-        let top = std::slice::from_raw_parts(attractor_retrieval_top_index(retrieval, null_mut()), 6);
-        assert_eq!(&top[..2], [3, u32::MAX]);
+        let top = std::slice::from_raw_parts(attractor_retrieval_top_ids(retrieval, null_mut()), 6);
+        assert_eq!(&top[..2], [3, ATTRACTOR_NO_PATTERN]);
+        for (position, expected) in [(0, ATTRACTOR_NO_PATTERN), (3, 3)] {
+            succeeds(attractor_retrieval_id_at(retrieval, position, &raw mut id));
+            assert_eq!(id, expected);
+        }
+        let beyond = attractor_retrieval_id_at(retrieval, 4, &raw mut id);
+        refused(beyond, ATTRACTOR_ERROR_PARAMETER, &["attractor_retrieval_id_at", "4 of 4"]);
         let statistics = std::slice::from_raw_parts(attractor_retrieval_statistics(retrieval, null_mut()), 3);
         assert_eq!((statistics[0].support, statistics[0].largest), (1, 1.0));
         assert_eq!(statistics[0].kind, attractor_fixed_point::ATTRACTOR_FIXED_POINT_SINGLE);
@@ -776,8 +876,8 @@ fn everything_comes_through() {
             assert_eq!((attractor_memory_len(again), attractor_memory_value_dim(again)), (3, 3));
             let (mut one, mut other) = ([0.0f32; 3], [0.0f32; 3]);
             let query = queries.as_ptr();
-            succeeds(attractor_memory_retrieve(memory.0, query, 1, null(), one.as_mut_ptr(), 3, null_mut()));
-            succeeds(attractor_memory_retrieve(again, query, 1, null(), other.as_mut_ptr(), 3, null_mut()));
+            succeeds(ask(memory.0, query, 1, null(), one.as_mut_ptr(), 3, null_mut()));
+            succeeds(ask(again, query, 1, null(), other.as_mut_ptr(), 3, null_mut()));
             assert_eq!(one, other);
             attractor_memory_free(again);
         } else {
@@ -790,7 +890,7 @@ fn everything_comes_through() {
         attractor_device_free(device);
 
         succeeds(attractor_memory_clear(memory.0));
-        let code = attractor_memory_retrieve(memory.0, queries.as_ptr(), 1, null(), value.as_mut_ptr(), 3, null_mut());
+        let code = ask(memory.0, queries.as_ptr(), 1, null(), value.as_mut_ptr(), 3, null_mut());
         refused(code, ATTRACTOR_ERROR_EMPTY, &["empty"]);
     }
 }

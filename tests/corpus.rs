@@ -267,7 +267,7 @@ fn saved_seeds() -> Seeds {
             let keys: Vec<f32> = (0..15).map(|i| i as f32 - 4.5).collect();
             let patterns =
                 Patterns { keys: &keys, values: (!whole).then_some(&keys[..10]), bias: (!whole).then_some(&keys[..5]) };
-            let ids: Vec<_> = memory.add_patterns(&patterns).unwrap().collect();
+            let ids: Vec<_> = memory.add_patterns(&patterns).unwrap().iter().collect();
             if !whole {
                 memory.remove(ids[1]).unwrap();
             }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use attractor::{Device, Retrieval};
+use attractor::{Device, PatternId, Retrieval};
 use common::trial::{self, Outcome, Trial, Way};
 
 const SEED: u64 = 1;
@@ -89,10 +89,10 @@ const DAMAGES: [Damage; 9] = [
         "another pattern on top",
         |trial| trial.top > 0 && trial.case.patterns() > 1,
         |got| {
-            let patterns = got.patterns as u32;
+            let patterns = got.patterns as u64;
             let top = got.top.as_mut().unwrap();
-            let at = top.index.len() - top.k;
-            top.index[at] = (top.index[at] + 1) % patterns;
+            let at = top.ids.len() - top.k;
+            top.ids[at] = top.ids[at].map(|id| PatternId((id.0 + 1) % patterns));
         },
     ),
     (

@@ -78,7 +78,8 @@ fn more_than_the_device_holds() {
         let mut memory = Memory::new(device, 4, Rule::softmax(1.0)).unwrap();
         memory.add(&[1.0; 4]).unwrap();
         if device.is_cpu() {
-            says(memory.reserve(usize::MAX / 64), &["host memory"]);
+            says(memory.reserve(usize::MAX / 64), &["Memory::reserve", "windows of one memory"]);
+            says(memory.reserve(1 << 44), &["Memory::reserve", "no host memory"]);
             assert_eq!(memory.len(), 1, "{name}");
         }
     }

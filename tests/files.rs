@@ -41,7 +41,7 @@ fn add(memory: &mut Memory, numbers: &mut Numbers, count: usize, values: bool, b
     let values = values.then(|| numbers.vector(count * memory.value_dim()));
     let bias = bias.then(|| numbers.vector(count));
     let patterns = Patterns { keys: &keys, values: values.as_deref(), bias: bias.as_deref() };
-    memory.add_patterns(&patterns).unwrap().collect()
+    memory.add_patterns(&patterns).unwrap().iter().collect()
 }
 
 /// The two have the same patterns in the same places.
@@ -856,7 +856,7 @@ fn doubles_and_bfloats_are_rounded() {
     let read = |address: Address| {
         let files = PatternFiles::open(&address)?;
         let mut memory = files.options(Rule::softmax(1.0)).build(&Device::cpu())?;
-        let ids: Vec<PatternId> = memory.import(&files)?.collect();
+        let ids: Vec<PatternId> = memory.import(&files)?.iter().collect();
         Ok::<Vec<f32>, Error>(ids.into_iter().flat_map(|id| memory.get(id).unwrap().key).collect())
     };
     let tensor = |name: &str| Address::safetensors(at("t.safetensors"), name);

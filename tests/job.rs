@@ -225,7 +225,7 @@ fn into_buffers_of_the_host() {
         let got: Vec<f32> = bytemuck::pod_collect_to_vec(&staging.get_mapped_range(..).unwrap());
         assert_eq!(got, expected.output, "{name}");
         let none = Recording { count: 0, ..recording };
-        assert!(matches!(memory.job_into(&none, &RetrieveOptions::default()), Err(Error::Parameter { .. })));
+        assert!(memory.job_into(&none, &RetrieveOptions::default()).unwrap().is_recorded());
         let short = Recording { count: 34, ..recording };
         let refused = memory.job_into(&short, &RetrieveOptions::default()).unwrap_err().to_string();
         assert!(refused.starts_with("Memory::job_into: expected queries: 34 rows"), "{refused}");

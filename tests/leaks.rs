@@ -93,7 +93,7 @@ fn stays_flat(what: &str, count: usize, slack: usize, alive: impl Fn() -> Alive,
 
 /// Adds, retrieves in one of the ways there are, and removes.
 fn come_and_go(memory: &mut Memory, numbers: &mut Numbers, round: usize) {
-    let ids: Vec<PatternId> = memory.add(&numbers.vector(3 * DIM)).unwrap().collect();
+    let ids: Vec<PatternId> = memory.add(&numbers.vector(3 * DIM)).unwrap().iter().collect();
     let queries = numbers.vector(2 * DIM);
     let options = RetrieveOptions::steps(1 + (round % 2) as u32);
     let options = if round.is_multiple_of(3) { options.top(2) } else { options };

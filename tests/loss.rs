@@ -39,7 +39,7 @@ fn same(name: &str, case: &Case, got: &Memory, expected: &Memory, bits: bool) {
     if bits {
         assert_eq!(got, expected, "{name}");
     }
-    assert_eq!(got.top.unwrap().index, expected.top.unwrap().index, "{name}");
+    assert_eq!(got.top.unwrap().ids, expected.top.unwrap().ids, "{name}");
     for (got, expected) in got.output.iter().zip(&expected.output) {
         assert!((got - expected).abs() < 1e-4, "{name}: {got} {expected}");
     }

@@ -49,11 +49,11 @@ fn judge(case: &Case, got: &Retrieval, what: &str) {
         let top = got.top.as_ref().unwrap();
         let expected_top = reference::top(&expected.weights, &expected.scores, top.k);
         for place in 0..top.k {
-            let (index, weight) = (top.index[b * top.k + place], top.weight[b * top.k + place]);
+            let (id, weight) = (top.ids[b * top.k + place], top.weight[b * top.k + place]);
             match expected_top.get(place) {
-                None => assert_eq!((index, weight), (u32::MAX, 0.0), "{what}"),
+                None => assert_eq!((id, weight), (None, 0.0), "{what}"),
                 Some(i) => {
-                    let index = index as usize;
+                    let index = id.expect("a pattern").0 as usize;
                     assert!((f64::from(weight) - expected.weights[*i]).abs() <= 2e-5, "{what} place {place}");
                     // After several steps states differ by a rounding, and so may the order of almost equal scores.
                     let gap = (expected.scores[index] - expected.scores[*i]).abs();
@@ -182,7 +182,7 @@ fn nothing_left_is_zero_and_said() {
             assert_eq!(got.status, [Status::Answered, Status::NothingLeft, Status::Answered], "{name} {rule:?}");
             assert_eq!((got.output(1), got.state(1)), (&[0.0; 2][..], &[0.0; 4][..]));
             assert!(got.output.iter().chain(&got.state).all(|v| v.is_finite()));
-            assert_eq!(got.top.unwrap().index[4..8], [u32::MAX; 4]);
+            assert_eq!(got.top.unwrap().ids[4..8], [None; 4]);
             let weights = got.weights.unwrap();
             assert_eq!((weights.len(), &weights[10..]), (20, &[0.0; 10][..]));
         }

@@ -82,15 +82,14 @@ static attractor_device *open_device(const char *name) {
 }
 
 /* Checks that query q has recalled pattern q, and that the reports say so. */
-static void check_answers(const attractor_memory *memory, const attractor_retrieval *retrieval, const float *patterns,
-                          uint64_t first_id) {
+static void check_answers(const attractor_retrieval *retrieval, const float *patterns, uint64_t first_id) {
     size_t length = 0, top_length = 0;
     const float *output = attractor_retrieval_output(retrieval, &length);
     const uint32_t *steps = attractor_retrieval_steps(retrieval, NULL);
     const bool *converged = attractor_retrieval_converged(retrieval, NULL);
     const attractor_status *status = attractor_retrieval_status(retrieval, NULL);
     const double *energy = attractor_retrieval_energy(retrieval, NULL);
-    const uint32_t *top = attractor_retrieval_top_index(retrieval, &top_length);
+    const uint64_t *top = attractor_retrieval_top_ids(retrieval, &top_length);
     const float *weight = attractor_retrieval_top_weight(retrieval, NULL);
     const attractor_statistics *statistics = attractor_retrieval_statistics(retrieval, NULL);
     check(output && steps && converged && status && energy && top && weight && statistics, "every report is there");
@@ -100,18 +99,16 @@ static void check_answers(const attractor_memory *memory, const attractor_retrie
 
     for (size_t q = 0; q < QUERIES; q++) {
         float worst = 0;
-        uint64_t id = 0;
         for (size_t i = 0; i < DIM; i++) {
             worst = fmaxf(worst, fabsf(output[q * DIM + i] - patterns[q * DIM + i]));
         }
-        must(attractor_memory_id_at(memory, top[q * 2], &id), "the id of the nearest pattern");
         check(worst < 1e-3f, "the pattern is recalled");
-        check(id == first_id + q && weight[q * 2] > 0.99f, "its id has the weight");
+        check(top[q * 2] == first_id + q && weight[q * 2] > 0.99f, "its id has the weight");
         check(converged[q] && status[q] == ATTRACTOR_STATUS_ANSWERED, "the query has come to rest");
         check(statistics[q].kind == ATTRACTOR_FIXED_POINT_SINGLE && isfinite(energy[q]), "at that pattern alone");
     }
-    printf("  %d of %d recalled; query 0: %u steps, energy %.3f, pattern %u with weight %.4f\n", QUERIES, QUERIES,
-           (unsigned)steps[0], energy[0], (unsigned)top[0], weight[0]);
+    printf("  %d of %d recalled; query 0: %u steps, energy %.3f, pattern %llu with weight %.4f\n", QUERIES, QUERIES,
+           (unsigned)steps[0], energy[0], (unsigned long long)top[0], weight[0]);
 }
 
 /* What a program does in each turn of its loop. */
@@ -143,20 +140,29 @@ static void check_errors(const attractor_device *device, const float *queries) {
 
     must(attractor_memory_options_init(&options, sizeof options, 2), "options");
     must(attractor_memory_create(device, &options, &memory), "memory");
-    must_fail(attractor_memory_retrieve(memory, queries, 1, NULL, output, 2, NULL), ATTRACTOR_ERROR_EMPTY, "empty");
-    must(attractor_memory_add(memory, NULL, NULL, NULL, 0, NULL), "nothing is added");
-    must_fail(attractor_memory_add(memory, NULL, NULL, NULL, 1, NULL), ATTRACTOR_ERROR_NULL_POINTER, "keys is NULL");
-    must_fail(attractor_memory_add(memory, queries, NULL, NULL, SIZE_MAX, NULL), ATTRACTOR_ERROR_LIMIT, "elements");
-    must_fail(attractor_memory_add(memory, queries, queries, NULL, 1, NULL), ATTRACTOR_ERROR_SHAPE, "keys alone");
-    must_fail(attractor_memory_add(memory, not_finite, NULL, NULL, 1, NULL), ATTRACTOR_ERROR_NOT_FINITE, "column 1");
-    must(attractor_memory_add(memory, queries, NULL, NULL, 3, NULL), "three patterns");
-    must_fail(attractor_memory_retrieve(memory, queries, 1, NULL, output, 3, NULL), ATTRACTOR_ERROR_SHAPE, "2 elements");
-    must_fail(attractor_memory_retrieve(memory, queries, 1, NULL, NULL, 0, NULL), ATTRACTOR_ERROR_NULL_POINTER, "output");
+    must_fail(attractor_memory_retrieve(memory, queries, 2, 1, NULL, output, 2, NULL), ATTRACTOR_ERROR_EMPTY, "empty");
+    must(attractor_memory_add(memory, NULL, 0, NULL, 0, NULL, 0, 0, NULL), "nothing is added");
+    must_fail(attractor_memory_add(memory, NULL, 2, NULL, 0, NULL, 0, 1, NULL), ATTRACTOR_ERROR_NULL_POINTER,
+              "keys is NULL");
+    must_fail(attractor_memory_add(memory, queries, 2, NULL, 0, NULL, 0, SIZE_MAX, NULL), ATTRACTOR_ERROR_LIMIT,
+              "elements");
+    must_fail(attractor_memory_add(memory, queries, 3, NULL, 0, NULL, 0, 1, NULL), ATTRACTOR_ERROR_SHAPE, "keys of 1 x 2");
+    must_fail(attractor_memory_add(memory, queries, 2, queries, 2, NULL, 0, 1, NULL), ATTRACTOR_ERROR_SHAPE,
+              "keys alone");
+    must_fail(attractor_memory_add(memory, not_finite, 2, NULL, 0, NULL, 0, 1, NULL), ATTRACTOR_ERROR_NOT_FINITE,
+              "column 1");
+    must(attractor_memory_add(memory, queries, 6, NULL, 0, NULL, 0, 3, NULL), "three patterns");
+    must_fail(attractor_memory_retrieve(memory, queries, 2, 1, NULL, output, 3, NULL), ATTRACTOR_ERROR_SHAPE,
+              "output of 2 elements");
+    must_fail(attractor_memory_retrieve(memory, queries, 1, 1, NULL, output, 2, NULL), ATTRACTOR_ERROR_SHAPE,
+              "queries of 1 x 2");
+    must_fail(attractor_memory_retrieve(memory, queries, 2, 1, NULL, NULL, 0, NULL), ATTRACTOR_ERROR_NULL_POINTER,
+              "output");
     must_fail(attractor_memory_remove(memory, 99), ATTRACTOR_ERROR_UNKNOWN_ID, "99");
     must(attractor_retrieve_options_init(&retrieve, sizeof retrieve), "retrieve options");
     retrieve.steps = 0;
-    must_fail(attractor_memory_retrieve(memory, queries, 1, &retrieve, output, 2, &retrieval), ATTRACTOR_ERROR_PARAMETER,
-              "steps");
+    must_fail(attractor_memory_retrieve(memory, queries, 2, 1, &retrieve, output, 2, &retrieval),
+              ATTRACTOR_ERROR_PARAMETER, "steps");
     check(retrieval == NULL, "there is no retrieval where there was an error");
     attractor_memory_free(memory);
 }
@@ -192,7 +198,7 @@ int main(int argc, char **argv) {
     options.beta = 1;
     must(attractor_memory_create(device, &options, &memory), "memory");
     must(attractor_memory_reserve(memory, PATTERNS), "room");
-    must(attractor_memory_add(memory, patterns, NULL, NULL, PATTERNS, &first_id), "patterns");
+    must(attractor_memory_add(memory, patterns, PATTERNS * DIM, NULL, 0, NULL, 0, PATTERNS, &first_id), "patterns");
     check(attractor_memory_len(memory) == PATTERNS && attractor_memory_contains(memory, first_id), "they are stored");
 
     must(attractor_retrieve_options_init(&retrieve, sizeof retrieve), "retrieve options");
@@ -203,17 +209,18 @@ int main(int argc, char **argv) {
     retrieve.statistics = 1;
 
     printf("waiting:\n");
-    must(attractor_memory_retrieve(memory, queries, QUERIES, &retrieve, output, QUERIES * DIM, &waited), "retrieval");
-    check_answers(memory, waited, patterns, first_id);
+    must(attractor_memory_retrieve(memory, queries, QUERIES * DIM, QUERIES, &retrieve, output, QUERIES * DIM, &waited),
+         "retrieval");
+    check_answers(waited, patterns, first_id);
 
     printf("polling:\n");
-    must(attractor_memory_retrieve_begin(memory, queries, QUERIES, &retrieve, &pending), "retrieval");
+    must(attractor_memory_retrieve_begin(memory, queries, QUERIES * DIM, QUERIES, &retrieve, &pending), "retrieval");
     while ((code = attractor_pending_take(pending, &polled)) == ATTRACTOR_NOT_READY) {
         drawn += draw_frame();
         frames++;
     }
     must(code, "the answer");
-    check_answers(memory, polled, patterns, first_id);
+    check_answers(polled, patterns, first_id);
     check(memcmp(output, attractor_retrieval_output(polled, NULL), sizeof output) == 0, "the same bits both times");
     check(attractor_pending_is_ready(pending), "nothing to wait for any more");
     printf("  %u frames drawn meanwhile, as %.0f harmonic numbers say\n", frames, drawn / 9.7875);
@@ -224,13 +231,13 @@ int main(int argc, char **argv) {
 
     printf("forgetting:\n");
     must(attractor_memory_remove(memory, first_id), "removal");
-    must(attractor_memory_retrieve(memory, queries, 1, NULL, output, DIM, NULL), "retrieval");
+    must(attractor_memory_retrieve(memory, queries, DIM, 1, NULL, output, DIM, NULL), "retrieval");
     check(!attractor_memory_contains(memory, first_id) && attractor_memory_len(memory) == PATTERNS - 1, "it is gone");
     check(memcmp(output, attractor_retrieval_output(waited, NULL), DIM * sizeof(float)) != 0, "and is not recalled");
     printf("  %u patterns are left\n", (unsigned)attractor_memory_len(memory));
 
     /* Dropped on its way, with the memory that it is from. */
-    must(attractor_memory_retrieve_begin(memory, queries, QUERIES, &retrieve, &pending), "retrieval");
+    must(attractor_memory_retrieve_begin(memory, queries, QUERIES * DIM, QUERIES, &retrieve, &pending), "retrieval");
     attractor_memory_free(memory);
     attractor_pending_free(pending);
     attractor_retrieval_free(waited);

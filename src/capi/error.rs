@@ -55,6 +55,10 @@ pub enum attractor_error {
     ATTRACTOR_ERROR_RANGE = 23,
     /// Host memory ran out.
     ATTRACTOR_ERROR_OUT_OF_MEMORY = 24,
+    /// Something was made from a memory that has changed since.
+    ATTRACTOR_ERROR_STALE = 40,
+    /// A buffer belongs to another device.
+    ATTRACTOR_ERROR_OTHER_DEVICE = 41,
     /// The process was forked after its first device was made; make the first device in the child.
     ATTRACTOR_ERROR_FORKED = 50,
 }
@@ -103,6 +107,8 @@ impl Failure {
                 Error::Cancelled { .. } => ATTRACTOR_ERROR_CANCELLED,
                 Error::Range { .. } => ATTRACTOR_ERROR_RANGE,
                 Error::OutOfMemory { .. } => ATTRACTOR_ERROR_OUT_OF_MEMORY,
+                Error::Stale { .. } => ATTRACTOR_ERROR_STALE,
+                Error::OtherDevice { .. } => ATTRACTOR_ERROR_OTHER_DEVICE,
                 Error::Forked { .. } => ATTRACTOR_ERROR_FORKED,
             },
         }
@@ -126,13 +132,18 @@ pub(super) fn guard<T>(operation: &'static str, body: impl FnOnce() -> Outcome<T
         Ok(Err(failure)) => failure,
         Err(payload) => Failure::Panic(words(payload.as_ref())),
     };
-    // The library's own errors name its own operation.
+    let code = failure.code();
+    // Whatever the library called it, the caller called this.
+    let failure = match failure {
+        Failure::Library(error) => Failure::Library(error.named(operation)),
+        failure => failure,
+    };
     let message = match &failure {
         Failure::Library(error) => error.to_string(),
         failure => format!("{operation}: {failure}"),
     };
     remember(&message);
-    Err(failure.code())
+    Err(code)
 }
 
 /// [`guard`] for calls that give nothing but a code.
@@ -153,7 +164,8 @@ fn words(payload: &(dyn Any + Send)) -> String {
 }
 
 /// What went wrong in the last call of this thread that failed: one line of UTF-8, empty where none has. A call that
-/// succeeds leaves it as it is. The string is this library's, and good until the next call of this thread fails.
+/// succeeds leaves the message as it is. The string is this library's, and stays valid until the next call of this thread
+/// begins; this function is not such a call.
 #[unsafe(no_mangle)]
 pub extern "C" fn attractor_last_error_message() -> *const c_char {
     let last = LAST.try_with(|last| last.borrow().as_ptr());

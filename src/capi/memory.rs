@@ -2,12 +2,13 @@
 
 use std::ffi::c_char;
 use std::fmt;
+use std::ptr;
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::device::attractor_device;
 use super::error::{Failure, Outcome, attractor_error, code, guard};
 use super::pending::attractor_pending;
-use super::pointer::{Out, OutRows, borrow, free, optional_rows, rows, text};
+use super::pointer::{Array, Out, OutRows, borrow, free, optional_rows, rows, text};
 use super::retrieval::{attractor_retrieval, attractor_retrieve_options, defaults as retrieve_defaults};
 use super::versioned::{choice, init, read, versioned};
 use crate::error::Error;
@@ -48,18 +49,20 @@ impl attractor_memory {
     unsafe fn patterns<'a>(
         &self,
         operation: &'static str,
-        keys: *const f32,
-        values: *const f32,
-        bias: *const f32,
+        keys: Array<f32>,
+        values: Array<f32>,
+        bias: Array<f32>,
         count: usize,
     ) -> Outcome<Patterns<'a>> {
-        // Where the memory has no values they are refused, whatever is behind the pointer.
-        let value_dim = self.value_dim.unwrap_or(0);
         // SAFETY: by this function's own contract.
         unsafe {
             Ok(Patterns {
                 keys: rows(operation, "keys", keys, count, self.dim)?,
-                values: optional_rows(operation, "values", values, count, value_dim)?,
+                values: match self.value_dim {
+                    Some(value_dim) => optional_rows(operation, "values", values, count, value_dim)?,
+                    // They are refused, whatever is behind the pointer.
+                    None => (values != (ptr::null(), 0)).then_some(&[]),
+                },
                 bias: optional_rows(operation, "bias", bias, count, 1)?,
             })
         }
@@ -297,7 +300,8 @@ pub unsafe extern "C" fn attractor_memory_positions(memory: *const attractor_mem
     positions.unwrap_or(0)
 }
 
-/// Gives the id of the pattern at `position`, as `attractor_retrieval_top_index` counts them.
+/// Gives the id of the pattern that is at `position` now. What was at a position of an answer is what
+/// `attractor_retrieval_id_at` says.
 ///
 /// Errors: `ATTRACTOR_ERROR_PARAMETER` where no pattern is there; `ATTRACTOR_ERROR_NULL_POINTER`.
 #[unsafe(no_mangle)]
@@ -318,21 +322,25 @@ pub unsafe extern "C" fn attractor_memory_id_at(
     })
 }
 
-/// Stores `count` patterns: `keys` (count x d), with `values` (count x dv) exactly where the memory has a value dimension
-/// and NULL otherwise, and with `bias` (count) or NULL for zeros, only where the memory has one. Everything is copied. The
-/// ids of the patterns count on from the one that `first_id` gets unless it is NULL; with a `count` of 0 nothing is
-/// stored, the pointers may be NULL, and `*first_id` stays as it is.
+/// Stores `count` patterns: `keys`, of `keys_length` = count x d floats, with `values`, of `values_length` = count x dv,
+/// exactly where the memory has a value dimension and NULL with length 0 otherwise, and with `bias`, of `bias_length` =
+/// count, or NULL with length 0 for zeros, only where the memory has one. Everything is copied. The ids of the patterns
+/// count on from the one that `first_id` gets unless it is NULL; with a `count` of 0 nothing is stored, the pointers may be
+/// NULL, and `*first_id` stays as it is.
 ///
-/// Errors: `ATTRACTOR_ERROR_SHAPE` for values or a bias that the memory has no use for or lacks;
-/// `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_RANGE` for a row that halves cannot hold, unless the memory
-/// saturates; `ATTRACTOR_ERROR_LIMIT` where there is no room; `ATTRACTOR_ERROR_LOST`; `ATTRACTOR_ERROR_NULL_POINTER`.
-/// The memory is then as it was.
+/// Errors: `ATTRACTOR_ERROR_SHAPE` for lengths that are not those of `count` patterns, and for values or a bias that the
+/// memory has no use for or lacks; `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_RANGE` for a row that halves cannot hold,
+/// unless the memory saturates; `ATTRACTOR_ERROR_LIMIT` or `ATTRACTOR_ERROR_OUT_OF_MEMORY` where there is no room;
+/// `ATTRACTOR_ERROR_LOST`; `ATTRACTOR_ERROR_NULL_POINTER`. The memory is then as it was.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_memory_add(
     memory: *mut attractor_memory,
     keys: *const f32,
+    keys_length: usize,
     values: *const f32,
+    values_length: usize,
     bias: *const f32,
+    bias_length: usize,
     count: usize,
     first_id: *mut u64,
 ) -> attractor_error {
@@ -340,11 +348,12 @@ pub unsafe extern "C" fn attractor_memory_add(
     code(OPERATION, || {
         // SAFETY: the module's contract.
         let (memory, out) = unsafe { (borrow("memory", memory)?, Out::optional("first_id", first_id)?) };
+        let (keys, values, bias) = ((keys, keys_length), (values, values_length), (bias, bias_length));
+        // SAFETY: the module's contract.
+        let patterns = unsafe { memory.patterns(OPERATION, keys, values, bias, count) }?;
         if count == 0 {
             return Ok(());
         }
-        // SAFETY: the module's contract.
-        let patterns = unsafe { memory.patterns(OPERATION, keys, values, bias, count) }?;
         let ids = memory.write()?.add_patterns(&patterns)?;
         if let (Some(out), Some(first)) = (out, ids.get(0)) {
             out.write(first.0);
@@ -353,8 +362,8 @@ pub unsafe extern "C" fn attractor_memory_add(
     })
 }
 
-/// Replaces the pattern `id` by `key` (d), `value` (dv, or NULL) and `bias` (1, or NULL for zero), as
-/// `attractor_memory_add` takes them; the id stays.
+/// Replaces the pattern `id` by `key`, of `key_length` = d floats, `value`, of `value_length` = dv, or NULL with length 0,
+/// and `bias`, of `bias_length` = 1, or NULL with length 0 for zero, as `attractor_memory_add` takes them; the id stays.
 ///
 /// Errors: `ATTRACTOR_ERROR_UNKNOWN_ID`, and those of `attractor_memory_add`. The memory is then as it was.
 #[unsafe(no_mangle)]
@@ -362,13 +371,17 @@ pub unsafe extern "C" fn attractor_memory_update(
     memory: *mut attractor_memory,
     id: u64,
     key: *const f32,
+    key_length: usize,
     value: *const f32,
+    value_length: usize,
     bias: *const f32,
+    bias_length: usize,
 ) -> attractor_error {
     const OPERATION: &str = "attractor_memory_update";
     code(OPERATION, || {
         // SAFETY: the module's contract.
         let memory = unsafe { borrow("memory", memory) }?;
+        let (key, value, bias) = ((key, key_length), (value, value_length), (bias, bias_length));
         // SAFETY: the module's contract.
         let pattern = unsafe { memory.patterns(OPERATION, key, value, bias, 1) }?;
         Ok(memory.write()?.update(PatternId(id), &pattern)?)
@@ -526,7 +539,7 @@ fn without_files<T>(operation: &'static str, _: T) -> Outcome<()> {
 unsafe fn asked<'a>(
     operation: &'static str,
     memory: &attractor_memory,
-    queries: *const f32,
+    queries: Array<f32>,
     count: usize,
     options: *const attractor_retrieve_options,
 ) -> Outcome<(&'a [f32], RetrieveOptions)> {
@@ -541,19 +554,20 @@ unsafe fn asked<'a>(
     }
 }
 
-/// Retrieves for `count` queries (count x d) as `options` say, or with one update where they are NULL, and waits for the
-/// answer on this thread. The outputs go to `output`, of `output_length` = count x dv floats, unless it is NULL with length
+/// Retrieves for `count` queries, of `queries_length` = count x d floats together, as `options` say, or with one update where
+/// they are NULL, and waits for the answer on this thread. The outputs go to `output`, of `output_length` = count x dv floats, unless it is NULL with length
 /// 0; everything there is goes to `*retrieval`, to be freed by `attractor_retrieval_free`, unless that is NULL. One of the
 /// two must be there.
 ///
-/// Errors: `ATTRACTOR_ERROR_EMPTY`; `ATTRACTOR_ERROR_SHAPE` for an output, a mask or a clamp of a wrong length;
+/// Errors: `ATTRACTOR_ERROR_EMPTY`; `ATTRACTOR_ERROR_SHAPE` for queries, an output, a mask or a clamp of a wrong length;
 /// `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_PARAMETER` for the options; `ATTRACTOR_ERROR_UNSUPPORTED` for an energy
-/// where the rule has none; `ATTRACTOR_ERROR_LOST`; `ATTRACTOR_ERROR_NULL_POINTER`. `*retrieval` is NULL then, and nothing
-/// is in `output`.
+/// where the rule has none; `ATTRACTOR_ERROR_OUT_OF_MEMORY` where there is no room for the answers; `ATTRACTOR_ERROR_LOST`;
+/// `ATTRACTOR_ERROR_NULL_POINTER`. `*retrieval` is NULL then, and nothing is in `output`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_memory_retrieve(
     memory: *const attractor_memory,
     queries: *const f32,
+    queries_length: usize,
     count: usize,
     options: *const attractor_retrieve_options,
     output: *mut f32,
@@ -576,11 +590,16 @@ pub unsafe extern "C" fn attractor_memory_retrieve(
             return Err(Failure::Null("output"));
         }
         // SAFETY: the module's contract.
-        let (queries, options) = unsafe { asked(OPERATION, memory, queries, count, options) }?;
+        let (queries, options) = unsafe { asked(OPERATION, memory, (queries, queries_length), count, options) }?;
         let answer = memory.read()?.retrieve_with_blocking(queries, &options)?;
-        output.write(&answer.output);
-        if let Some(out) = out {
-            out.give(answer.into());
+        // What may fail comes first.
+        match out {
+            None => output.write(&answer.output),
+            Some(out) => {
+                let retrieval = attractor_retrieval::new(OPERATION, answer)?;
+                output.write(retrieval.outputs());
+                out.give(retrieval);
+            }
         }
         Ok(())
     })
@@ -596,6 +615,7 @@ pub unsafe extern "C" fn attractor_memory_retrieve(
 pub unsafe extern "C" fn attractor_memory_retrieve_begin(
     memory: *const attractor_memory,
     queries: *const f32,
+    queries_length: usize,
     count: usize,
     options: *const attractor_retrieve_options,
     pending: *mut *mut attractor_pending,
@@ -605,7 +625,7 @@ pub unsafe extern "C" fn attractor_memory_retrieve_begin(
         // SAFETY: the module's contract.
         let (out, memory) = unsafe { (Out::handle("pending", pending)?, borrow("memory", memory)?) };
         // SAFETY: the module's contract.
-        let (queries, options) = unsafe { asked(OPERATION, memory, queries, count, options) }?;
+        let (queries, options) = unsafe { asked(OPERATION, memory, (queries, queries_length), count, options) }?;
         out.give(attractor_pending::new(memory.read()?.begin(queries, &options)?));
         Ok(())
     })
@@ -631,9 +651,9 @@ mod tests {
         unsafe {
             let (mut pending, keys) = (null_mut(), key.as_ptr());
             let calls = [
-                attractor_memory_add(handle, keys, null(), null(), 1, null_mut()),
+                attractor_memory_add(handle, keys, 2, null(), 0, null(), 0, 1, null_mut()),
                 attractor_memory_clear(handle),
-                attractor_memory_retrieve_begin(handle, keys, 1, null(), &raw mut pending),
+                attractor_memory_retrieve_begin(handle, keys, 2, 1, null(), &raw mut pending),
             ];
             assert_eq!(calls, [attractor_error::ATTRACTOR_ERROR_PANIC; 3]);
             assert_eq!((attractor_memory_len(handle), attractor_memory_dim(handle)), (0, 2));

@@ -71,8 +71,9 @@ pub unsafe extern "C" fn attractor_pending_take(
         // SAFETY: the module's contract.
         let out = unsafe { Out::handle("retrieval", retrieval) }?;
         // SAFETY: the module's contract.
-        let answer = unsafe { borrow("pending", pending) }?.try_take()?;
-        Ok(answer.map(|answer| out.give(answer.into())).is_some())
+        let Some(answer) = unsafe { borrow("pending", pending) }?.try_take()? else { return Ok(false) };
+        out.give(attractor_retrieval::new("attractor_pending_take", answer)?);
+        Ok(true)
     });
     match taken {
         Ok(true) => attractor_error::ATTRACTOR_OK,
@@ -97,7 +98,7 @@ pub unsafe extern "C" fn attractor_pending_wait(
         let pending = &unsafe { borrow("pending", pending) }?.pending;
         // Whoever asks meanwhile is told at once, so the lock is not held while this waits.
         let taken = pending.lock().map_err(|_: PoisonError<_>| Failure::Poisoned)?.take();
-        out.give(taken.ok_or(Failure::Taken)?.wait()?.into());
+        out.give(attractor_retrieval::new("attractor_pending_wait", taken.ok_or(Failure::Taken)?.wait()?)?);
         Ok(())
     })
 }

@@ -25,18 +25,27 @@ pub(super) unsafe fn borrow<'a, T>(what: &'static str, pointer: *const T) -> Out
     Ok(unsafe { pointer.as_ref() })
 }
 
-/// `count` rows of `columns` elements. Where there are none of them the pointer may be anything.
+/// An array as the caller has it: where it is, and its length.
+pub(super) type Array<T> = (*const T, usize);
+
+/// `count` rows of `columns` elements, as many as the array says that it has. Where there are none of them the pointer may
+/// be anything.
 ///
 /// # Safety
-/// The module's contract: where it is neither null nor misaligned there are so many, and nobody writes them meanwhile.
+/// The module's contract: where it is neither null nor misaligned there are as many as its length says, and nothing writes
+/// them meanwhile.
 pub(super) unsafe fn rows<'a, T>(
     operation: &'static str,
     what: &'static str,
-    pointer: *const T,
+    (pointer, length): Array<T>,
     count: usize,
     columns: usize,
 ) -> Outcome<&'a [T]> {
-    let length = elements::<T>(operation, count, columns)?;
+    let expected = elements::<T>(operation, count, columns)?;
+    if length != expected {
+        let expected = format!("{what} of {count} x {columns} = {expected} elements");
+        return Err(Error::Shape { operation, expected, got: length.to_string() }.into());
+    }
     if length == 0 {
         return Ok(&[]);
     }
@@ -45,22 +54,22 @@ pub(super) unsafe fn rows<'a, T>(
     Ok(unsafe { std::slice::from_raw_parts(pointer.as_ptr(), length) })
 }
 
-/// [`rows`] that are absent where the pointer is null.
+/// [`rows`] that are absent where the pointer is null and the length 0.
 ///
 /// # Safety
 /// As [`rows`].
 pub(super) unsafe fn optional_rows<'a, T>(
     operation: &'static str,
     what: &'static str,
-    pointer: *const T,
+    array: Array<T>,
     count: usize,
     columns: usize,
 ) -> Outcome<Option<&'a [T]>> {
-    if pointer.is_null() {
+    if array.0.is_null() && array.1 == 0 {
         return Ok(None);
     }
     // SAFETY: by this function's own contract.
-    unsafe { rows(operation, what, pointer, count, columns) }.map(Some)
+    unsafe { rows(operation, what, array, count, columns) }.map(Some)
 }
 
 /// `count * columns`, if a slice may be so long.

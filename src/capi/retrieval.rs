@@ -3,11 +3,15 @@
 use std::ptr;
 
 use super::error::{Outcome, attractor_error, code, guard};
-use super::pointer::{borrow, free, lend, optional_rows, rows};
+use super::pointer::{Out, borrow, free, lend, optional_rows, rows};
 use super::versioned::{choice, init, versioned};
 use crate::error::Error;
 use crate::mask::Mask;
-use crate::retrieval::{DEFAULT_TOLERANCE, FixedPoint, Retrieval, RetrieveOptions, Status, Stop, WeightsOf};
+use crate::retrieval::{
+    DEFAULT_TOLERANCE, FixedPoint, Retrieval, RetrieveOptions, Statistics, Status, Stop, WeightsOf,
+};
+use crate::room::room;
+use crate::store::PatternId;
 
 /// A finished retrieval: the answers to B queries against N patterns. It never changes, so any number of threads may read it
 /// at once. Everything that its functions point to lives until it is freed.
@@ -16,7 +20,11 @@ pub struct attractor_retrieval {
     retrieval: Retrieval,
     status: Vec<attractor_status>,
     statistics: Option<Vec<attractor_statistics>>,
+    top_ids: Option<Vec<u64>>,
 }
+
+/// What an array of ids has where there is no pattern.
+pub const ATTRACTOR_NO_PATTERN: u64 = u64::MAX;
 
 /// What the answer to a query is worth.
 #[repr(u32)]
@@ -143,11 +151,9 @@ impl attractor_retrieve_options {
             _ => Stop::Converge { max_steps: self.steps, tolerance: self.tolerance },
         };
         // SAFETY: by this function's own contract.
-        let clamp = unsafe { optional_rows(operation, "clamp", self.clamp, self.clamp_length, 1) }?;
-        if clamp.is_none() && self.clamp_length > 0 {
-            let (expected, got) = ("a clamp of its length".into(), "NULL".into());
-            return Err(Error::Shape { operation, expected, got }.into());
-        }
+        let clamp = (self.clamp, self.clamp_length);
+        // SAFETY: by this function's own contract.
+        let clamp = unsafe { optional_rows(operation, "clamp", clamp, self.clamp_length, 1) }?;
         Ok(RetrieveOptions {
             stop,
             energy: self.energy != 0,
@@ -178,7 +184,9 @@ impl attractor_retrieve_options {
         let expected = "one of attractor_mask";
         match choice(operation, "mask_layout", expected, self.mask_layout, &layouts)? {
             // SAFETY: by this function's own contract.
-            Some(mask) => Ok(Some(mask(&flags(unsafe { rows(operation, "mask", self.mask, self.mask_length, 1) }?)))),
+            Some(mask) => Ok(Some(mask(&flags(unsafe {
+                rows(operation, "mask", (self.mask, self.mask_length), self.mask_length, 1)
+            }?)))),
             None if self.mask.is_null() && self.mask_length == 0 => Ok(None),
             None => {
                 let (parameter, expected) = ("mask_layout", "that of the mask that is given");
@@ -188,13 +196,25 @@ impl attractor_retrieve_options {
     }
 }
 
+/// What `of` makes of each.
+fn each<T, U>(operation: &'static str, all: &[T], of: impl Fn(&T) -> U) -> Outcome<Vec<U>> {
+    let mut made = room(operation, "answers", all.len())?;
+    made.extend(all.iter().map(of));
+    Ok(made)
+}
+
 /// Bytes as flags; C may have any number for true.
 fn flags(bytes: &[u8]) -> Vec<bool> {
     bytes.iter().map(|byte| *byte != 0).collect()
 }
 
-impl From<Retrieval> for attractor_retrieval {
-    fn from(retrieval: Retrieval) -> Self {
+impl attractor_retrieval {
+    pub(super) fn outputs(&self) -> &[f32] {
+        &self.retrieval.output
+    }
+
+    /// What C reads of `retrieval`, or an error where the host has no room for it.
+    pub(super) fn new(operation: &'static str, retrieval: Retrieval) -> Outcome<Self> {
         let status = |status: &Status| match status {
             Status::Answered => attractor_status::ATTRACTOR_STATUS_ANSWERED,
             Status::NothingLeft => attractor_status::ATTRACTOR_STATUS_NOTHING_LEFT,
@@ -206,16 +226,19 @@ impl From<Retrieval> for attractor_retrieval {
             FixedPoint::Global => attractor_fixed_point::ATTRACTOR_FIXED_POINT_GLOBAL,
             FixedPoint::Metastable => attractor_fixed_point::ATTRACTOR_FIXED_POINT_METASTABLE,
         };
-        let statistics = retrieval.statistics.as_ref().map(|all| {
-            let each = all.iter().map(|of| attractor_statistics {
-                support: of.support,
-                perplexity: of.perplexity,
-                largest: of.largest,
-                kind: kind(of.kind),
-            });
-            each.collect()
-        });
-        Self { status: retrieval.status.iter().map(status).collect(), statistics, retrieval }
+        let statistics = |of: &Statistics| attractor_statistics {
+            support: of.support,
+            perplexity: of.perplexity,
+            largest: of.largest,
+            kind: kind(of.kind),
+        };
+        let id = |id: &Option<PatternId>| id.map_or(ATTRACTOR_NO_PATTERN, |id| id.0);
+        Ok(Self {
+            status: each(operation, &retrieval.status, status)?,
+            statistics: retrieval.statistics.as_deref().map(|all| each(operation, all, statistics)).transpose()?,
+            top_ids: retrieval.top.as_ref().map(|top| each(operation, &top.ids, id)).transpose()?,
+            retrieval,
+        })
     }
 }
 
@@ -361,16 +384,41 @@ pub unsafe extern "C" fn attractor_retrieval_energy_trace(
     }
 }
 
-/// The positions of the patterns of largest weight, in falling order of weight, B x `attractor_retrieval_top_count`, if
-/// `top` was asked for; `UINT32_MAX` where the mask leaves fewer. `attractor_memory_id_at` makes ids of them.
+/// The ids of the patterns of largest weight, in falling order of weight, B x `attractor_retrieval_top_count`, if `top` was
+/// asked for, as the retrieval saw the memory; `ATTRACTOR_NO_PATTERN` where fewer are stored or left by the mask.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn attractor_retrieval_top_index(
+pub unsafe extern "C" fn attractor_retrieval_top_ids(
     retrieval: *const attractor_retrieval,
     length: *mut usize,
-) -> *const u32 {
-    const OPERATION: &str = "attractor_retrieval_top_index";
+) -> *const u64 {
+    const OPERATION: &str = "attractor_retrieval_top_ids";
     // SAFETY: the module's contract.
-    unsafe { array(OPERATION, retrieval, length, |all| Some(&all.retrieval.top.as_ref()?.index)) }
+    unsafe { array(OPERATION, retrieval, length, |all| all.top_ids.as_deref()) }
+}
+
+/// Gives the id of the pattern that was at `position` when the retrieval saw the memory, whose weight is at that position of
+/// each row of `attractor_retrieval_weights`; `ATTRACTOR_NO_PATTERN` where none was.
+///
+/// Errors: `ATTRACTOR_ERROR_PARAMETER` for a position that is not below `attractor_retrieval_patterns`;
+/// `ATTRACTOR_ERROR_NULL_POINTER`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attractor_retrieval_id_at(
+    retrieval: *const attractor_retrieval,
+    position: usize,
+    id: *mut u64,
+) -> attractor_error {
+    const OPERATION: &str = "attractor_retrieval_id_at";
+    code(OPERATION, || {
+        // SAFETY: the module's contract.
+        let (retrieval, out) = unsafe { (&borrow("retrieval", retrieval)?.retrieval, Out::new("id", id)?) };
+        if position >= retrieval.patterns {
+            let expected = "a position that the memory had";
+            let got = format!("{position} of {}", retrieval.patterns);
+            return Err(Error::Parameter { operation: OPERATION, parameter: "position", expected, got }.into());
+        }
+        out.write(retrieval.id_at(position).map_or(ATTRACTOR_NO_PATTERN, |id| id.0));
+        Ok(())
+    })
 }
 
 /// The weights of the same patterns, if `top` was asked for.

@@ -7,22 +7,26 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
-use bytemuck::{AnyBitPattern, NoUninit, Pod, Zeroable};
+use bytemuck::{AnyBitPattern, NoUninit};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::room::{no_room, zeros};
 
 /// Bytes of a cache line, and of the widest vector.
 const LINE: usize = 64;
 /// Bytes from which huge pages are asked for: what is in the smallest caches needs none.
 const HUGE: usize = 4 << 20;
 
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C, align(64))]
-struct Line([u8; LINE]);
+/// What is allocated: the system gives zeros of this alignment as untouched pages, and clears those of a larger one by hand.
+type Word = u64;
+/// Words of a cache line.
+const WORDS: usize = LINE / size_of::<Word>();
 
 /// A fixed number of `T`, whose size divides that of a cache line.
 pub(super) struct Lines<T> {
-    lines: Vec<Line>,
+    /// Whole lines, from word `start` on.
+    words: Vec<Word>,
+    start: usize,
     length: usize,
     of: PhantomData<T>,
 }
@@ -30,34 +34,42 @@ pub(super) struct Lines<T> {
 impl<T: NoUninit + AnyBitPattern> Lines<T> {
     /// `length` zeros.
     pub fn zeros(length: usize) -> Self {
-        let count = Self::count(length);
-        let mut lines = Vec::with_capacity(count);
-        advise(&lines);
-        lines.resize(count, Line::zeroed());
-        Self { lines, length, of: PhantomData }
+        Self::of(vec![0; Self::words(length)], length)
     }
 
-    /// `length` zeros, or an error where the host has no room.
-    pub fn try_zeros(length: usize) -> Result<Self> {
-        let (count, mut lines) = (Self::count(length), Vec::new());
-        lines.try_reserve_exact(count).map_err(|_| no_room(length.saturating_mul(size_of::<T>())))?;
-        advise(&lines);
-        lines.resize(count, Line::zeroed());
-        Ok(Self { lines, length, of: PhantomData })
+    /// `length` zeros, or an error where the host has no room. Many take no room until they are written.
+    pub fn try_zeros(operation: &'static str, length: usize) -> Result<Self> {
+        let what = "patterns";
+        match zeros(operation, what, Self::words(length)) {
+            Ok(words) => Ok(Self::of(words, length)),
+            Err(_) => Err(no_room::<T>(operation, what, length)),
+        }
     }
 
-    fn count(length: usize) -> usize {
-        length.saturating_mul(size_of::<T>()).div_ceil(LINE)
+    /// As many in memory of their own, the first `used` of them copied and the others zero, or an error where the host has
+    /// no room.
+    pub fn try_clone(&self, operation: &'static str, used: usize) -> Result<Self> {
+        let mut copy = Self::try_zeros(operation, self.length)?;
+        copy[..used].copy_from_slice(&self[..used]);
+        Ok(copy)
     }
-}
 
-/// The error of an allocation of so many bytes.
-pub(super) fn no_room(bytes: usize) -> Error {
-    Error::Limit {
-        operation: "Memory::reserve",
-        limit: "host memory (bytes)",
-        need: bytes as u64,
-        allowed: isize::MAX as u64,
+    fn of(words: Vec<Word>, length: usize) -> Self {
+        advise(&words);
+        let start = words.as_ptr().addr().wrapping_neg() % LINE / size_of::<Word>();
+        Self { words, start, length, of: PhantomData }
+    }
+
+    /// Words of whole lines, wherever the first of them starts.
+    fn words(length: usize) -> usize {
+        let lines = length.saturating_mul(size_of::<T>()).div_ceil(LINE);
+        if lines == 0 { 0 } else { lines.saturating_mul(WORDS).saturating_add(WORDS - 1) }
+    }
+
+    /// The words that hold lines.
+    fn lines(&self) -> std::ops::Range<usize> {
+        let lines = (self.length * size_of::<T>()).div_ceil(LINE);
+        if lines == 0 { 0..0 } else { self.start..self.start + lines * WORDS }
     }
 }
 
@@ -65,23 +77,14 @@ impl<T: NoUninit + AnyBitPattern> Deref for Lines<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        &bytemuck::cast_slice(&self.lines)[..self.length]
+        &bytemuck::cast_slice(&self.words[self.lines()])[..self.length]
     }
 }
 
 impl<T: NoUninit + AnyBitPattern> DerefMut for Lines<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.length]
-    }
-}
-
-/// Into memory of its own, which has to be asked for in the same way.
-impl<T: NoUninit + AnyBitPattern> Clone for Lines<T> {
-    fn clone(&self) -> Self {
-        let mut lines = Vec::with_capacity(self.lines.len());
-        advise(&lines);
-        lines.extend_from_slice(&self.lines);
-        Self { lines, length: self.length, of: PhantomData }
+        let lines = self.lines();
+        &mut bytemuck::cast_slice_mut(&mut self.words[lines])[..self.length]
     }
 }
 
@@ -92,8 +95,8 @@ impl<T> fmt::Debug for Lines<T> {
 }
 
 /// Asks for huge pages behind what is allocated and not yet written: where the system has none to give, nothing changes.
-fn advise(lines: &Vec<Line>) {
-    let bytes = lines.capacity() * LINE;
+fn advise(words: &[Word]) {
+    let bytes = size_of_val(words);
     if bytes < HUGE {
         return;
     }
@@ -101,10 +104,10 @@ fn advise(lines: &Vec<Line>) {
     {
         /// Advice is for whole pages; no page of Linux is larger.
         const PAGE: usize = 64 << 10;
-        let start = lines.as_ptr().addr().next_multiple_of(PAGE);
-        let length = (lines.as_ptr().addr() + bytes).saturating_sub(start) / PAGE * PAGE;
-        let start = lines.as_ptr().with_addr(start).cast_mut();
-        // SAFETY: the pages lie within what the vector has allocated, and the advice changes nothing that can be read.
+        let start = words.as_ptr().addr().next_multiple_of(PAGE);
+        let length = (words.as_ptr().addr() + bytes).saturating_sub(start) / PAGE * PAGE;
+        let start = words.as_ptr().with_addr(start).cast_mut();
+        // SAFETY: the pages lie within what the vector has, and the advice changes nothing that can be read.
         unsafe { libc::madvise(start.cast(), length, libc::MADV_HUGEPAGE) };
     }
 }
@@ -112,28 +115,48 @@ fn advise(lines: &Vec<Line>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
 
     #[test]
     fn they_start_at_a_line_and_are_zero() {
         for length in [0, 1, 15, 16, 17, 1000, HUGE / 4 + 3] {
             let mut lines = Lines::<f32>::zeros(length);
-            assert_eq!(lines.as_ptr().addr() % LINE, 0);
+            assert!(length == 0 || lines.as_ptr().addr().is_multiple_of(LINE));
             assert!(lines.len() == length && lines.iter().all(|x| *x == 0.0));
             if let Some(last) = lines.last_mut() {
                 *last = 1.0;
             }
-            let same = Lines::<f32>::try_zeros(length).unwrap();
+            let same = Lines::<f32>::try_zeros("test", length).unwrap();
             assert_eq!(*same == *lines, length == 0);
-            assert!(*lines.clone() == *lines);
+            let copy = lines.try_clone("test", length).unwrap();
+            assert!(*copy == *lines && (length == 0 || copy.as_ptr().addr().is_multiple_of(LINE)));
         }
-        assert_eq!(Lines::<i8>::zeros(65).lines.len(), 2);
+        assert_eq!(Lines::<i8>::zeros(65).lines().len(), 2 * WORDS);
     }
 
     #[test]
     fn what_no_host_has_is_an_error() {
-        for length in [usize::MAX, usize::MAX / 4, isize::MAX as usize / 4 - 100] {
-            assert!(matches!(Lines::<f32>::try_zeros(length), Err(Error::Limit { .. })), "{length}");
+        for length in [usize::MAX, usize::MAX / 4, isize::MAX as usize / 4, isize::MAX as usize / 4 - 100] {
+            let refused = Lines::<f32>::try_zeros("test", length).err();
+            let bytes = (length as u64).saturating_mul(4);
+            let named = matches!(refused, Some(Error::OutOfMemory { bytes: asked, .. }) if asked == bytes);
+            assert!(named, "{length}: {refused:?}");
         }
+    }
+
+    /// Resident memory grows with what is written, not with what is reserved.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_not_written_takes_no_room() {
+        let resident = || {
+            let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+            pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+        };
+        let before = resident();
+        let lines = Lines::<f32>::try_zeros("test", 1 << 28).unwrap();
+        let grown = resident().saturating_sub(before);
+        assert!(grown < 256 << 20, "{grown} bytes of 1 GiB that nothing was written to");
+        assert_eq!((lines[0], lines[lines.len() - 1]), (0.0, 0.0));
     }
 
     /// What the kernel says of its own huge pages: none where they are switched off.

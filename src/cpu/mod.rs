@@ -21,6 +21,7 @@ mod scan;
 mod separation;
 mod simd;
 mod similarity;
+mod slots;
 mod stages;
 mod stored;
 mod transpose;
@@ -34,10 +35,11 @@ use futures::channel::oneshot;
 use crate::error::{Error, Result};
 use crate::pending::Pending;
 use crate::retrieval::{Retrieval, RetrieveOptions};
+use crate::room::{copy, copy_first, zeros};
 use crate::rule::Rule;
-use crate::store::{Growth, Layout, NewRows, Pattern, Windows, stride};
+use crate::store::{Growth, Layout, NewRows, Pattern, View, Windows, stride};
 pub(crate) use partial::{Scorer, weights};
-use rows::{Rows, zeros};
+use rows::Rows;
 
 /// What the project's benches reach for.
 pub mod internals {
@@ -46,7 +48,7 @@ pub mod internals {
 }
 
 /// What one window stores of its rows.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Block {
     keys: Rows,
     values: Option<Rows>,
@@ -56,6 +58,32 @@ struct Block {
 }
 
 impl Block {
+    fn allocate(operation: &'static str, rows: usize, layout: Layout) -> Result<Self> {
+        let values = |columns| Rows::allocate(operation, layout.precision, rows, columns);
+        Ok(Self {
+            keys: Rows::allocate(operation, layout.precision, rows, layout.dim)?,
+            values: layout.value_dim.map(values).transpose()?,
+            bias: zeros(operation, "bias", rows)?,
+            norms: zeros(operation, "norms", rows)?,
+        })
+    }
+
+    /// The block to be written to, of which the first `used` rows matter: a copy where a retrieval reads it.
+    fn own<'a>(operation: &'static str, of: &'a mut Arc<Self>, used: usize, layout: Layout) -> Result<&'a mut Self> {
+        if Arc::get_mut(of).is_none() {
+            *of = Arc::new(Self {
+                keys: of.keys.try_clone(operation, used, layout.dim)?,
+                values: match (&of.values, layout.value_dim) {
+                    (Some(values), Some(columns)) => Some(values.try_clone(operation, used, columns)?),
+                    _ => None,
+                },
+                bias: copy_first(operation, "bias", &of.bias, used)?,
+                norms: copy_first(operation, "norms", &of.norms, used)?,
+            });
+        }
+        Ok(Arc::get_mut(of).expect("it was just made"))
+    }
+
     /// Stores checked rows from row `at` on.
     fn store(&mut self, at: usize, rows: &NewRows<'_>, layout: Layout) {
         let count = rows.keys.len() / layout.dim;
@@ -104,14 +132,7 @@ impl Engine {
 
     pub fn reserve(&mut self, additional: usize, growth: Growth) -> Result<()> {
         let layout = self.layout;
-        self.windows.reserve(additional, growth, |rows| {
-            Ok(Arc::new(Block {
-                keys: Rows::allocate(layout.precision, rows, layout.dim)?,
-                values: layout.value_dim.map(|columns| Rows::allocate(layout.precision, rows, columns)).transpose()?,
-                bias: zeros(rows)?,
-                norms: zeros(rows)?,
-            }))
-        })
+        self.windows.reserve(additional, growth, |rows| Ok(Arc::new(Block::allocate("Memory::reserve", rows, layout)?)))
     }
 
     /// Stores rows whose shapes and finiteness have been checked and for which there is room.
@@ -119,28 +140,36 @@ impl Engine {
         let layout = self.layout;
         self.windows.fill(rows.keys.len() / layout.dim, |block, at, range| {
             let part = rows.slice(range, layout.dim, layout.value_dim);
-            Arc::make_mut(block).store(at, &part, layout);
+            Block::own("Memory::add", block, at, layout)?.store(at, &part, layout);
             Ok(())
         })
     }
 
-    /// Replaces the pattern at `position`, which is stored, by one checked row.
-    pub fn overwrite(&mut self, position: usize, row: &NewRows<'_>) {
+    /// Replaces the pattern at `position`, which is stored, by one checked row. On an error it is as it was.
+    pub fn overwrite(&mut self, position: usize, row: &NewRows<'_>) -> Result<()> {
         let layout = self.layout;
+        let end = self.windows.end(position);
         let (block, at) = self.windows.row_mut(position);
-        Arc::make_mut(block).store(at, row, layout);
+        Block::own("Memory::update", block, end - (position - at), layout)?.store(at, row, layout);
+        Ok(())
     }
 
-    /// [`Engine::retrieve`] on the threads of `rayon`. On one of these it is computed at once: were they all to wait, nobody
+    /// [`Engine::retrieve`] on the threads of `rayon`. On one of these it is computed at once: were they all to wait, none
     /// would be left to answer.
-    pub fn begin(&self, queries: &[f32], options: &RetrieveOptions, alive: Option<&[bool]>) -> Pending<Retrieval> {
+    pub fn begin(
+        &self,
+        operation: &'static str,
+        queries: &[f32],
+        options: &RetrieveOptions,
+        view: View,
+    ) -> Result<Pending<Retrieval>> {
         if rayon::current_thread_index().is_some() {
-            let answer = self.retrieve(queries, options, alive);
-            return Pending::native(Box::pin(std::future::ready(Ok(answer))));
+            let answer = self.retrieve(operation, queries, options, &view)?;
+            return Ok(Pending::native(Box::pin(std::future::ready(Ok(answer)))));
         }
         let (sender, receiver) = oneshot::channel();
-        let (engine, queries, options) = (self.clone(), queries.to_vec(), options.clone());
-        let alive = alive.map(<[bool]>::to_vec);
+        let (engine, queries) = (self.clone(), copy(operation, "queries", queries)?);
+        let options = options.try_clone(operation)?;
         rayon::spawn(move || {
             // Nobody listens any more where the answer was dropped; then it need not be computed either.
             if sender.is_canceled() {
@@ -148,13 +177,13 @@ impl Engine {
             }
             // A panic that leaves a spawned closure ends the process. Nothing that it leaves half-done is seen again, and
             // the sender that is dropped says that there is no answer.
-            let answer = catch_unwind(AssertUnwindSafe(|| engine.retrieve(&queries, &options, alive.as_deref())));
+            let answer = catch_unwind(AssertUnwindSafe(|| engine.retrieve(operation, &queries, &options, &view)));
             if let Ok(answer) = answer {
                 let _ = sender.send(answer);
             }
         });
-        let lost = |_| Error::Lost { operation: "Memory::retrieve", message: "its thread panicked".into() };
-        Pending::native(Box::pin(async move { receiver.await.map_err(lost) }))
+        let lost = move |_| Error::Lost { operation, message: "its thread panicked".into() };
+        Ok(Pending::native(Box::pin(async move { receiver.await.map_err(lost)? })))
     }
 
     /// The pattern at `position`, which is stored, as its precision has it.
@@ -188,7 +217,11 @@ mod tests {
             let row = engine.read(9);
             assert_eq!((row.bias, row.key[2]), (4.5, 29.0));
             assert!((row.value.unwrap()[0] + 18.0).abs() < 0.2);
-            engine.overwrite(5, &NewRows { keys: &[1.0, 0.0, -1.0], values: Some(&[2.0, 2.0]), bias: None });
+            let row = NewRows { keys: &[1.0, 0.0, -1.0], values: Some(&[2.0, 2.0]), bias: None };
+            // A clone sees what was there when it was made.
+            let (before, held) = (engine.read(5), engine.clone());
+            engine.overwrite(5, &row).unwrap();
+            assert_eq!(held.read(5), before, "{precision:?}");
             let expected = Pattern { key: vec![1.0, 0.0, -1.0], value: Some(vec![2.0, 2.0]), bias: 0.0 };
             assert_eq!(engine.read(5), expected, "{precision:?}");
             assert_eq!(engine.read(4).bias, 2.0, "its neighbour is as it was");

@@ -9,7 +9,7 @@ use super::similarity::{self, Query};
 use super::walk::{Usable, Walk};
 use crate::partial::{Body, Candidate, Mean, Partial, PartialOptions, prune};
 use crate::rule::{Rule, Separation};
-use crate::store::stride;
+use crate::store::{Alive, stride};
 
 /// The weights of a row of scores, each with its position in the row.
 pub(crate) fn weights(separation: Separation, row: &[Entry]) -> Vec<f64> {
@@ -77,7 +77,7 @@ impl Sums {
 
 impl Engine {
     /// The partial states of checked queries over the patterns that `options` name.
-    pub fn partials(&self, queries: &[f32], options: &PartialOptions, alive: Option<&[bool]>) -> Vec<Partial> {
+    pub fn partials(&self, queries: &[f32], options: &PartialOptions, alive: Option<&Alive>) -> Vec<Partial> {
         let usable = Usable { alive, mask: options.mask.as_ref(), patterns: self.windows.len() };
         let walk = Walk { engine: self, usable, range: options.range(usable.patterns) };
         let usable_by = |query: usize| walk.range.clone().filter(|index| usable.keeps(query, *index)).count() as u64;

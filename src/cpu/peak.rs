@@ -54,7 +54,10 @@ impl Reads {
     /// So many bytes, in whole MiB.
     pub fn of(bytes: usize) -> Self {
         const FLOATS: usize = (1 << 20) / size_of::<f32>();
-        Self(Lines::zeros((bytes >> 20) * FLOATS))
+        let mut numbers = Lines::zeros((bytes >> 20) * FLOATS);
+        // What was never written is one page of zeros, over and over.
+        numbers.fill(1.0);
+        Self(numbers)
     }
 
     /// Reads all of them once, with every thread, and nothing else; how many bytes they are.

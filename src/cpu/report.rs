@@ -2,20 +2,21 @@
 
 use super::separation::{Entry, Weigher, preferred};
 use super::similarity::Query;
-use super::walk::Walk;
+use super::slots::{ranges_of, taken};
+use super::walk::{TASKS, Walk, split};
 use crate::retrieval::Statistics;
 
 /// What is asked for.
-#[derive(Clone, Copy)]
-pub(super) struct Wanted {
+pub(super) struct Wanted<'a> {
     pub statistics: bool,
     pub top: usize,
-    pub weights: bool,
+    /// Where the weights of all patterns go; zeros so far.
+    pub weights: Option<&'a mut [f32]>,
 }
 
-impl Wanted {
+impl Wanted<'_> {
     pub fn anything(&self) -> bool {
-        self.statistics || self.top > 0 || self.weights
+        self.statistics || self.top > 0 || self.weights.is_some()
     }
 }
 
@@ -23,19 +24,19 @@ impl Wanted {
 #[derive(Default)]
 pub(super) struct Report {
     pub statistics: Option<Statistics>,
-    /// Positions and weights.
-    pub top: Vec<(u32, f32)>,
-    pub weights: Option<Vec<f32>>,
+    /// Positions and weights; no position where fewer patterns are left than were asked for.
+    pub top: Vec<(Option<usize>, f32)>,
 }
 
 /// What one split adds.
 #[derive(Default)]
-struct Part {
+struct Part<'a> {
     support: u32,
     entropy: f64,
     largest: f64,
     top: Vec<Entry>,
-    weights: Vec<(usize, f32)>,
+    /// The weights of its patterns.
+    weights: Option<&'a mut [f32]>,
 }
 
 /// Keeps the `k` most preferred entries, sorted.
@@ -45,12 +46,15 @@ fn keep_best(entries: &mut Vec<Entry>, k: usize) {
 }
 
 /// Reports on the scores of `query`, for which `weigher` has been solved; `stored` patterns are in the memory.
-pub(super) fn report(walk: &Walk<'_>, query: &Query, weigher: Weigher, wanted: Wanted, stored: usize) -> Report {
+pub(super) fn report(walk: &Walk<'_>, query: &Query, weigher: Weigher, wanted: Wanted<'_>, stored: usize) -> Report {
+    // Those of `pass`.
+    let splits = split(&walk.range, TASKS);
+    let rows = ranges_of(wanted.weights, &splits);
     let parts = walk.pass(
         query,
         false,
-        |_| Part::default(),
-        |part, pattern| {
+        |number| (splits[number].start, Part { weights: taken(&rows, number), ..Part::default() }),
+        |(first, part), pattern| {
             let entry = (pattern.score, pattern.index);
             let weight = weigher.weight(entry);
             part.support += u32::from(weigher.supports(entry));
@@ -64,28 +68,24 @@ pub(super) fn report(walk: &Walk<'_>, query: &Query, weigher: Weigher, wanted: W
                     keep_best(&mut part.top, wanted.top);
                 }
             }
-            if wanted.weights && weight > 0.0 {
-                part.weights.push((pattern.index, weight as f32));
+            if let Some(weights) = &mut part.weights {
+                weights[pattern.index - *first] = weight as f32;
             }
         },
     );
     let mut total = Part::default();
-    let mut weights = wanted.weights.then(|| vec![0.0; walk.usable.patterns]);
-    for part in parts {
+    for (_, part) in parts {
         total.support += part.support;
         total.entropy += part.entropy;
         total.largest = total.largest.max(part.largest);
         total.top.extend(part.top);
-        if let Some(weights) = &mut weights {
-            part.weights.into_iter().for_each(|(index, weight)| weights[index] = weight);
-        }
     }
     keep_best(&mut total.top, wanted.top);
-    let mut top: Vec<(u32, f32)> =
-        total.top.iter().map(|entry| (entry.1 as u32, weigher.weight(*entry) as f32)).collect();
-    top.resize(wanted.top, (u32::MAX, 0.0));
+    let mut top: Vec<(Option<usize>, f32)> =
+        total.top.iter().map(|entry| (Some(entry.1), weigher.weight(*entry) as f32)).collect();
+    top.resize(wanted.top, (None, 0.0));
     let perplexity = if weigher.is_nothing() { 0.0 } else { total.entropy.exp() as f32 };
     let statistics =
         wanted.statistics.then(|| Statistics::new(total.support, perplexity, total.largest as f32, stored));
-    Report { statistics, top, weights }
+    Report { statistics, top }
 }

@@ -1,6 +1,8 @@
 //! One batch from queries to answers: queries in blocks, patterns in splits, both in parallel; splits merge in order.
 //! Blocks are made anew at each step, of the queries that have not stopped.
 
+use std::sync::PoisonError;
+
 use rayon::prelude::*;
 
 use super::fresh::Fresh;
@@ -10,14 +12,15 @@ use super::scan::{self, Into};
 use super::separation::{Entry, Weigher, entmax, passes, softmax};
 use super::simd::{Level, wide};
 use super::similarity::{self, Block, Form, Query};
+use super::slots::{Slots, WeightRows};
 use super::walk::{Extent, TASKS, TILE, Usable, Walk, split};
 use super::{Engine, projection, report};
 use crate::device::DeviceInfo;
-use crate::error::all_finite;
+use crate::error::{Result, all_finite};
 use crate::explanation::Explanation;
-use crate::retrieval::{Retrieval, RetrieveOptions, Status, Top};
+use crate::retrieval::{Retrieval, RetrieveOptions, Status, Weighed};
 use crate::rule::Separation;
-use crate::store::stride;
+use crate::store::{Alive, View, stride};
 
 /// Queries that go from step to step together, those that have stopped left out: many blocks, so that every core is busy.
 const WAVE: usize = 4096;
@@ -53,6 +56,8 @@ pub(super) struct Plan<'a> {
     pub(super) splits: usize,
     /// The most entries of one query's list in one split.
     limit: usize,
+    /// Where weights are reported in full.
+    weights: Option<&'a WeightRows<'a>>,
 }
 
 /// One separation of the scores of one query.
@@ -97,28 +102,47 @@ pub(super) struct Answer {
     pub steps: u32,
     pub change: f32,
     pub status: Status,
-    trace: Vec<f64>,
-    energy: Option<f64>,
-    report: report::Report,
+    pub trace: Vec<f64>,
+    pub energy: Option<f64>,
+    pub report: report::Report,
 }
 
 impl Engine {
     /// All patterns, as a retrieval with these restrictions sees them.
-    pub(super) fn walk<'a>(&'a self, options: &'a RetrieveOptions, alive: Option<&'a [bool]>) -> Walk<'a> {
+    pub(super) fn walk<'a>(&'a self, options: &'a RetrieveOptions, alive: Option<&'a Alive>) -> Walk<'a> {
         let patterns = self.windows.len();
         let usable = Usable { alive, mask: options.mask.as_ref(), patterns };
         Walk { engine: self, usable, range: 0..patterns }
     }
 
-    /// Retrieves for checked queries (`batch x dim`, tight) from a memory that is not empty; `alive` is false where a
-    /// pattern has been removed.
-    pub fn retrieve(&self, queries: &[f32], options: &RetrieveOptions, alive: Option<&[bool]>) -> Retrieval {
+    /// Retrieves for checked queries (`batch x dim`, tight) from the patterns of `view`, of which there is one at least.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), before any work is done.
+    pub fn retrieve(
+        &self,
+        operation: &'static str,
+        queries: &[f32],
+        options: &RetrieveOptions,
+        view: &View,
+    ) -> Result<Retrieval> {
         let layout = self.layout;
         let batch = queries.len() / layout.dim;
+        let (alive, names) = (view.alive(), &view.names);
         let walk = self.walk(options, alive);
         let patterns = walk.usable.patterns;
-        let plan = Plan::new(walk, options.plan_for.unwrap_or(batch));
-        let stored = alive.map_or(patterns, |alive| alive.iter().filter(|alive| **alive).count());
+        let mut retrieval = Retrieval::with_room(operation, &layout, batch, patterns, names, options)?;
+        if batch == 0 {
+            return Ok(retrieval);
+        }
+        let weighed = Weighed::new(operation, &options.weights)?;
+        let mut weights = retrieval.weights.take();
+        let weight_rows = match &mut weights {
+            Some(weights) => Some(WeightRows::new(operation, &weighed, weights, patterns)?),
+            None => None,
+        };
+        let plan = Plan { weights: weight_rows.as_ref(), ..Plan::new(walk, options.plan_for.unwrap_or(batch)) };
+        let stored = alive.map_or(patterns, Alive::count);
         let plain = plan.is_plain(options);
         // Blocks that need not be made anew go their own way, in little memory.
         let wave = match options.stops_early() {
@@ -127,58 +151,27 @@ impl Engine {
             false => plan.block,
         };
         let (columns, output_columns) = (layout.dim, layout.output_dim());
-        let (mut state, mut output) = (Fresh::new(batch * columns), Fresh::new(batch * output_columns));
-        let answers: Vec<Vec<Answer>> = queries
+        let mut state = Fresh::new(std::mem::take(&mut retrieval.state), batch * columns);
+        let mut output = Fresh::new(std::mem::take(&mut retrieval.output), batch * output_columns);
+        queries
             .par_chunks(wave * columns)
             .zip(state.parts(wave * columns))
             .zip(output.parts(wave * output_columns))
+            .zip(Slots::of(operation, &mut retrieval, wave)?)
             .enumerate()
-            .map(|(number, ((rows, state), output))| {
+            .for_each(|(number, (((rows, state), output), slots))| {
                 let plain = if plain { plan.plain(rows, state, output) } else { None };
-                plain.unwrap_or_else(|| plan.wave(number * wave, rows, (state, output), options, stored))
-            })
-            .collect();
-        let (state, output) = (state.whole(), output.whole());
-
-        let top = options.top.min(patterns);
-        let mut retrieval = Retrieval {
-            batch,
-            dim: layout.dim,
-            value_dim: output_columns,
-            patterns,
-            state,
-            output,
-            clamped: options.clamp.is_some(),
-            energy: options.energy.then(Vec::new),
-            energy_trace: options.trace.then(Vec::new),
-            top: (options.top > 0).then(|| Top { k: top, ..Top::default() }),
-            statistics: options.statistics.then(Vec::new),
-            ..Retrieval::default()
-        };
-        let mut rows: Vec<Option<Vec<f32>>> = Vec::with_capacity(batch);
-        for answer in answers.into_iter().flatten() {
-            let Answer { energy, report, trace, .. } = answer;
-            retrieval.steps.push(answer.steps);
-            retrieval.change.push(answer.change);
-            retrieval.converged.push(answer.change <= options.tolerance());
-            retrieval.status.push(answer.status);
-            retrieval.energy.iter_mut().zip(energy).for_each(|(all, energy)| all.push(energy));
-            if let Some(traces) = &mut retrieval.energy_trace {
-                traces.push(trace);
+                let answers = plain.unwrap_or_else(|| plan.wave(number * wave, rows, (state, output), options, stored));
+                slots.take(answers, options.tolerance(), names);
+            });
+        (retrieval.state, retrieval.output) = (state.whole(), output.whole());
+        if let Some(weights) = &mut weights {
+            for (first, again) in weighed.repeated() {
+                weights.copy_within(first * patterns..(first + 1) * patterns, again * patterns);
             }
-            if let Some(top) = &mut retrieval.top {
-                top.index.extend(report.top.iter().map(|(index, _)| *index));
-                top.weight.extend(report.top.iter().map(|(_, weight)| *weight));
-            }
-            retrieval.statistics.iter_mut().zip(report.statistics).for_each(|(all, one)| all.push(one));
-            rows.push(report.weights);
         }
-        let asked = options.weight_queries(batch);
-        if !matches!(options.weights, crate::retrieval::WeightsOf::None) {
-            retrieval.weights =
-                Some(asked.iter().flat_map(|b| rows[*b].as_deref().unwrap_or_default()).copied().collect());
-        }
-        retrieval
+        retrieval.weights = weights;
+        Ok(retrieval)
     }
 }
 
@@ -234,7 +227,7 @@ impl<'a> Plan<'a> {
             Some(alive) => walk.extent_of(|index| alive[index]),
         };
         let limit = (ENTRIES / (batch.clamp(1, LISTS) * splits)).min(LIST);
-        Self { walk, separation, extent, level, form, block, splits, limit }
+        Self { walk, separation, extent, level, form, block, splits, limit, weights: None }
     }
 
     /// Twice the most by which the rough scores of a query may be off, so that it bounds how far they may be out of order;
@@ -562,10 +555,12 @@ impl<'a> Plan<'a> {
             Some(energy) => *energy,
             None => self.energy(&recall.query, stored),
         });
+        let row = self.weights.and_then(|rows| rows.row(recall.query.position));
+        let mut row = row.map(|row| row.lock().unwrap_or_else(PoisonError::into_inner));
         let wanted = report::Wanted {
             statistics: options.statistics,
             top: options.top.min(self.walk.usable.patterns),
-            weights: options.weighs(recall.query.position),
+            weights: row.as_mut().map(|row| &mut row[..]),
         };
         let report = match &recall.before {
             Some(before) if wanted.anything() => {
@@ -724,7 +719,7 @@ mod tests {
                         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                         pool.install(|| {
                             blocks.push(Plan::new(engine.walk(&options, None), batch).block);
-                            engine.retrieve(&queries, &options, None)
+                            engine.retrieve("test", &queries, &options, &View::default()).unwrap()
                         })
                     });
                     let [first, others @ ..] = &all;

@@ -4,35 +4,43 @@
 
 use half::f16;
 
-use super::lines::{Lines, no_room};
+use super::lines::Lines;
 use super::simd::{Level, Simd, Work};
 use crate::error::Result;
+use crate::room::{copy_first, zeros};
 use crate::store::Encoded;
 use crate::store::{Precision, half_of, quantize, stride};
 
 /// Rows of `stride(columns)` elements, the padding zero.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum Rows {
     F32(Lines<f32>),
     F16(Lines<f16>),
     I8 { levels: Lines<i8>, scales: Vec<f32> },
 }
 
-/// `length` zeros, or an error where the host has no room.
-pub(super) fn zeros<T: Clone + Default>(length: usize) -> Result<Vec<T>> {
-    let mut storage = Vec::new();
-    storage.try_reserve_exact(length).map_err(|_| no_room(length.saturating_mul(size_of::<T>())))?;
-    storage.resize(length, T::default());
-    Ok(storage)
-}
-
 impl Rows {
-    pub fn allocate(precision: Precision, rows: usize, columns: usize) -> Result<Self> {
+    pub fn allocate(operation: &'static str, precision: Precision, rows: usize, columns: usize) -> Result<Self> {
         let length = rows.saturating_mul(stride(columns));
         Ok(match precision {
-            Precision::F32 => Self::F32(Lines::try_zeros(length)?),
-            Precision::F16 => Self::F16(Lines::try_zeros(length)?),
-            Precision::I8 => Self::I8 { levels: Lines::try_zeros(length)?, scales: zeros(rows)? },
+            Precision::F32 => Self::F32(Lines::try_zeros(operation, length)?),
+            Precision::F16 => Self::F16(Lines::try_zeros(operation, length)?),
+            Precision::I8 => {
+                Self::I8 { levels: Lines::try_zeros(operation, length)?, scales: zeros(operation, "scales", rows)? }
+            }
+        })
+    }
+
+    /// As many rows in memory of their own, the first `used` of them copied.
+    pub fn try_clone(&self, operation: &'static str, used: usize, columns: usize) -> Result<Self> {
+        let elements = used * stride(columns);
+        Ok(match self {
+            Self::F32(rows) => Self::F32(rows.try_clone(operation, elements)?),
+            Self::F16(rows) => Self::F16(rows.try_clone(operation, elements)?),
+            Self::I8 { levels, scales } => Self::I8 {
+                levels: levels.try_clone(operation, elements)?,
+                scales: copy_first(operation, "scales", scales, used)?,
+            },
         })
     }
 
@@ -160,7 +168,7 @@ mod tests {
     use super::*;
 
     fn stored(precision: Precision, row: &[f32]) -> Vec<f32> {
-        let mut rows = Rows::allocate(precision, 3, row.len()).unwrap();
+        let mut rows = Rows::allocate("test", precision, 3, row.len()).unwrap();
         rows.store(1, row, row.len());
         let mut scratch = Vec::new();
         let loaded = rows.load(1, 1, stride(row.len()), &mut scratch);

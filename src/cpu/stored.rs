@@ -1,7 +1,6 @@
 //! Stored rows as they lie in the windows, in and out, without passing through `f32`: what is loaded and saved.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::{Block, Engine};
 use crate::error::Result;
@@ -27,7 +26,7 @@ impl Engine {
     pub fn add_encoded(&mut self, rows: &EncodedRows<'_>) -> Result<()> {
         let layout = self.layout;
         self.windows.fill(rows.count, |block, at, range| {
-            Arc::make_mut(block).store_encoded(at, &rows.slice(range, &layout), layout);
+            Block::own("Memory::load", block, at, layout)?.store_encoded(at, &rows.slice(range, &layout), layout);
             Ok(())
         })
     }

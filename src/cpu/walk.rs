@@ -8,6 +8,7 @@ use super::Engine;
 use super::simd::Level;
 use super::similarity::{Exact, Query};
 use crate::mask::Mask;
+use crate::store::Alive;
 
 /// Patterns whose scores are held at once, at the most.
 pub(super) const TILE: usize = 128;
@@ -17,7 +18,7 @@ pub(super) const TASKS: usize = 64;
 /// Which patterns which query may use.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Usable<'a> {
-    pub alive: Option<&'a [bool]>,
+    pub alive: Option<&'a Alive>,
     pub mask: Option<&'a Mask>,
     pub patterns: usize,
 }

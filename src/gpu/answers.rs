@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::partial::Mean;
 use crate::retrieval::{Retrieval, RetrieveOptions, Statistics, Status, Top};
 use crate::rule::{Rule, Separation, Similarity};
-use crate::store::Layout;
+use crate::store::{Layout, Names};
 
 /// What of the memory the answers are judged by.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +51,8 @@ impl Answers {
         let mut size = 0;
         let mut section = |words: u64| {
             let at = size;
-            size += count as u64 * words * 4;
+            // What is longer than any buffer stays so.
+            size = (count as u64).saturating_mul(words).saturating_mul(4).saturating_add(size);
             at
         };
         let layout = facts.layout;
@@ -72,7 +73,7 @@ impl Answers {
                 Some((first, length, _)) if query == (*first + *length) as usize => *length += 1,
                 _ => runs.push((query as u32, 1, size)),
             }
-            size += 4 * facts.patterns as u64;
+            size = size.saturating_add(4 * facts.patterns as u64);
         }
         let statistics = options.statistics;
         Self { facts, count, report, output, state, weighed, statistics, energy, trace, top, k, weights: runs, size }
@@ -170,8 +171,9 @@ impl Answers {
         patterns.iter().enumerate().map(mean).collect()
     }
 
-    /// Appends the answers in `bytes` to a retrieval, refusing any query whose report does not carry the stamp.
-    pub fn take(&self, to: &mut Retrieval, bytes: &[u8], stamp: u32, tolerance: f32) -> Result<()> {
+    /// Appends the answers in `bytes` to a retrieval that has room for them, refusing any query whose report does not carry
+    /// the stamp. Weights go to their places: `places` has one for each row.
+    pub fn take(&self, to: &mut Retrieval, bytes: &[u8], stamp: u32, tolerance: f32, places: &[usize]) -> Result<()> {
         let words: Vec<u32> = bytemuck::pod_collect_to_vec(bytes);
         let row = |at: u64, query: usize, width: usize| &words[at as usize / 4 + query * width..][..width];
         let floats = |words: &[u32]| -> Vec<f32> { words.iter().map(|&word| f32::from_bits(word)).collect() };
@@ -206,14 +208,15 @@ impl Answers {
                 if let Some([heads, entries]) = self.top {
                     let count = row(heads, query, 4)[0];
                     let entries = &row(entries, query, 2 * self.k as usize)[..2 * count.min(self.k) as usize];
-                    weights.rank(entries, self.k, to.top.get_or_insert_default());
+                    weights.rank(entries, self.k, to.top.get_or_insert_default(), &to.names);
                 }
             }
             to.output.extend(output);
             to.state.extend(state);
         }
+        let mut places = places.iter();
         for &(first, length, at) in &self.weights {
-            for i in 0..length {
+            for (i, place) in (0..length).zip(&mut places) {
                 let query = (first + i) as usize;
                 let [records, tallies] = self.weighed.expect("weights are weighed");
                 let weights =
@@ -221,7 +224,10 @@ impl Answers {
                 let raw = row(at, i as usize, self.facts.patterns);
                 let scale = if weights.total > 0.0 { 1.0 / weights.total } else { 0.0 };
                 let full = raw.iter().map(|&word| (f64::from(f32::from_bits(word)) * scale) as f32);
-                to.weights.get_or_insert_default().extend(full);
+                if let Some(weights) = &mut to.weights {
+                    let row = &mut weights[place * self.facts.patterns..][..self.facts.patterns];
+                    row.iter_mut().zip(full).for_each(|(to, weight)| *to = weight);
+                }
             }
         }
         Ok(())
@@ -316,17 +322,16 @@ impl Weights {
     }
 
     /// Sorts the entries of a list and appends them as a row of `top`.
-    fn rank(&self, entries: &[u32], k: u32, top: &mut Top) {
-        top.k = k as usize;
+    fn rank(&self, entries: &[u32], k: u32, top: &mut Top, names: &Names) {
         let mut entries: Vec<(u32, f32)> =
             entries.as_chunks::<2>().0.iter().map(|entry| (entry[0], f32::from_bits(entry[1]))).collect();
         entries.sort_by(|a, b| b.1.partial_cmp(&a.1).unwrap_or(std::cmp::Ordering::Equal).then(a.0.cmp(&b.0)));
         for rank in 0..k as usize {
-            let (index, weight) = match entries.get(rank) {
-                Some(&(index, score)) => (index, self.of(f64::from(score), rank) as f32),
-                None => (u32::MAX, 0.0),
+            let (id, weight) = match entries.get(rank) {
+                Some(&(position, score)) => (names.id(position as usize), self.of(f64::from(score), rank) as f32),
+                None => (None, 0.0),
             };
-            top.index.push(index);
+            top.ids.push(id);
             top.weight.push(weight);
         }
     }
@@ -370,7 +375,7 @@ mod tests {
         let facts = Facts { layout, rule: Rule::softmax(1.0), patterns: 5, stored: 5, largest_square: 1.0 };
         let answers = Answers::new(facts, &RetrieveOptions::default(), 2, &[]);
         let mut words = vec![0u32; answers.size as usize / 4];
-        let take = |words: &[u32]| answers.take(&mut Retrieval::default(), bytemuck::cast_slice(words), 77, 0.0);
+        let take = |words: &[u32]| answers.take(&mut Retrieval::default(), bytemuck::cast_slice(words), 77, 0.0, &[]);
         assert!(matches!(take(&words), Err(Error::Lost { .. })), "nothing ran");
         words[0] = 77;
         let half = take(&words).unwrap_err().to_string();

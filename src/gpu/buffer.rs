@@ -26,6 +26,45 @@ pub(crate) fn scoped<T>(device: &wgpu::Device, operation: &'static str, make: im
     }
 }
 
+/// Whether `buffer`, of `STORAGE` usage, is of `device`, for which `layout` has one storage buffer. One that the device
+/// refuses for another reason is.
+pub(crate) fn is_of(device: &wgpu::Device, layout: &wgpu::BindGroupLayout, buffer: &wgpu::Buffer) -> bool {
+    let resource = wgpu::BufferBinding { buffer, offset: 0, size: std::num::NonZeroU64::new(4) };
+    let entries = [wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(resource) }];
+    let descriptor = wgpu::BindGroupDescriptor { label: Some("attractor.owner"), layout, entries: &entries };
+    let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    // A buffer of another instance may not be in the tables of this one, which panics. Where another buffer has its place
+    // there, nothing tells the two apart.
+    let bind = || drop(device.create_bind_group(&descriptor));
+    let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(bind)).is_ok();
+    match scope.pop().now_or_never() {
+        Some(Some(error)) => found && !is_mismatch(&error),
+        _ => found,
+    }
+}
+
+/// Whether a validation error is that of resources of different devices.
+#[cfg(not(target_arch = "wasm32"))]
+fn is_mismatch(error: &wgpu::Error) -> bool {
+    use wgpu::wgc::binding_model::CreateBindGroupError;
+    use wgpu::wgc::device::DeviceError;
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let refused = error.downcast_ref::<CreateBindGroupError>();
+        if let Some(CreateBindGroupError::Device(DeviceError::DeviceMismatch(_))) = refused {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// Browsers say so in words of their own.
+#[cfg(target_arch = "wasm32")]
+fn is_mismatch(_: &wgpu::Error) -> bool {
+    false
+}
+
 /// A buffer of at least `size` bytes.
 pub(crate) fn create(
     device: &wgpu::Device,

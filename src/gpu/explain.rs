@@ -1,23 +1,32 @@
 //! What a retrieval would do on a device, counted from the dispatches that it would record.
 
+use std::ops::Range;
+
 use super::plan::Regime;
 use super::{Answers, Engine, Place, buffer};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::explanation::{Explanation, KernelWork};
-use crate::retrieval::RetrieveOptions;
+use crate::retrieval::{RetrieveOptions, Weighed};
+use crate::store::View;
 use crate::tuning::Told;
+
+/// Dispatches that are counted, at the most.
+const MOST_COUNTED: u64 = 1 << 22;
 
 impl Engine {
     /// Compiles what a retrieval of `batch` queries, at least one, would run.
-    pub fn prepare(&self, batch: usize, options: &RetrieveOptions, alive: Option<&[bool]>) -> Result<()> {
+    pub fn prepare(&self, operation: &'static str, batch: usize, options: &RetrieveOptions, view: &View) -> Result<()> {
+        Self::check_steps(operation, options)?;
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(batch), options), options);
         let workspace = self.workspace(&sizing)?;
         let stand_in = buffer::create(self.context.device(), "attractor.answers", 16, buffer::STORAGE)?;
-        // One block of queries has every kernel.
+        // One block of queries has every kernel, and so have the first, another and the last of its updates.
         let block = batch.min(sizing.plan.query_block as usize);
-        let task = self.task(&sizing, workspace.clone(), options, alive, 0..block, 0)?;
-        let weights: Vec<usize> = options.weight_queries(batch).into_iter().filter(|query| *query < block).collect();
-        let answers = Answers::new(self.facts(alive), options, block, &weights);
+        let mut task = self.task(&sizing, workspace.clone(), options, view.alive(), 0..block, 0)?;
+        task.max_steps = task.max_steps.min(3);
+        let weights: Vec<usize> =
+            Weighed::new(operation, &options.weights)?.of(0..block).map(|(query, _)| query).collect();
+        let answers = Answers::new(self.facts(view.alive()), options, block, &weights);
         let mut program = task.program(answers.targets(&stand_in, Place::at(&stand_in, 0)));
         while !program.is_done() {
             drop(program.next(f64::INFINITY)?);
@@ -27,26 +36,37 @@ impl Engine {
     }
 
     /// Explains a retrieval of `batch` queries, at least one.
-    pub fn explain(&self, batch: usize, options: &RetrieveOptions, alive: Option<&[bool]>) -> Result<Explanation> {
+    pub fn explain(
+        &self,
+        operation: &'static str,
+        batch: usize,
+        options: &RetrieveOptions,
+        view: &View,
+    ) -> Result<Explanation> {
+        Self::check_steps(operation, options)?;
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(batch), options), options);
         self.context.present()?;
         let workspace = self.workspace(&sizing)?;
         let usage = buffer::STORAGE;
         // Nothing is run, so one small buffer stands in for queries and answers of any size.
         let stand_in = buffer::create(self.context.device(), "attractor.answers", 16, usage)?;
-        let weights = options.weight_queries(batch);
+        let weighed = Weighed::new(operation, &options.weights)?;
+        let (facts, mut left) = (self.facts(view.alive()), MOST_COUNTED);
         let mut kernels: Vec<KernelWork> = Vec::new();
-        let mut submissions = 0;
-        for part in self.parts(batch, &sizing, options) {
-            let task = self.task(&sizing, workspace.clone(), options, alive, part.clone(), 0)?;
-            let positions: Vec<usize> =
-                weights.iter().filter(|query| part.contains(query)).map(|query| query - part.start).collect();
-            let answers = Answers::new(self.facts(alive), options, part.len(), &positions);
+        let mut submissions = 0usize;
+        for (part, times) in alike(batch, self.part_size(&sizing, options), &weighed) {
+            let task = self.task(&sizing, workspace.clone(), options, view.alive(), part.clone(), 0)?;
+            let positions: Vec<usize> = weighed.of(part.clone()).map(|(query, _)| query - part.start).collect();
+            let answers = Answers::new(facts, options, part.len(), &positions);
             let program = task.program(answers.targets(&stand_in, Place::at(&stand_in, 0)));
-            let (counted, pieces) = program.count(self.context.submission())?;
-            submissions += pieces;
+            let Some((counted, pieces)) = program.count(self.context.submission(), left)? else {
+                let (need, allowed) = (MOST_COUNTED + 1, MOST_COUNTED);
+                return Err(Error::Limit { operation, limit: "dispatches of an explanation", need, allowed });
+            };
+            submissions = submissions.saturating_add(pieces.saturating_mul(times));
             for one in counted {
-                one.add_to(&mut kernels);
+                left = left.saturating_sub(one.dispatches);
+                one.times(times as u64).add_to(&mut kernels);
             }
         }
         let plan = &sizing.plan;
@@ -72,5 +92,52 @@ impl Engine {
         };
         self.give_back(workspace);
         Ok(explanation)
+    }
+}
+
+/// A batch in parts of `size`, those that are dispatched alike together: one of them, and how many there are.
+fn alike(batch: usize, size: usize, weighed: &Weighed) -> Vec<(Range<usize>, usize)> {
+    let (full, rest) = (batch / size, batch % size);
+    let part = |number: usize| number * size..(number + 1) * size;
+    let mut parts = Vec::new();
+    // Parts of which some weights are reported are each as they are; the others are alike, and so are all under `All`.
+    let mut others = full;
+    if let Weighed::Some(places) = weighed {
+        let mut numbers: Vec<usize> = places.iter().map(|(query, _)| query / size).filter(|n| *n < full).collect();
+        numbers.dedup();
+        others -= numbers.len();
+        let first = (0..full).find(|number| numbers.binary_search(number).is_err());
+        parts.extend(first.map(|number| (part(number), others)));
+        parts.extend(numbers.into_iter().map(|number| (part(number), 1)));
+    } else if full > 0 {
+        parts.push((part(0), others));
+    }
+    if rest > 0 {
+        parts.push((full * size..batch, 1));
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::retrieval::WeightsOf;
+
+    #[test]
+    fn parts_that_are_alike_are_counted_once() {
+        let parts = |batch, size, weights| alike(batch, size, &Weighed::new("test", &weights).unwrap());
+        assert_eq!(parts(7, 10, WeightsOf::None), [(0..7, 1)]);
+        assert_eq!(parts(20, 10, WeightsOf::All), [(0..10, 2)]);
+        let all = parts(usize::MAX, 1 << 20, WeightsOf::None);
+        assert_eq!(all, [(0..1 << 20, (1 << 44) - 1), (((1 << 44) - 1) << 20..usize::MAX, 1)]);
+        let some = parts(45, 10, WeightsOf::Queries(vec![44, 31, 3, 3, 0]));
+        assert_eq!(some, [(10..20, 2), (0..10, 1), (30..40, 1), (40..45, 1)]);
+        assert_eq!(parts(20, 10, WeightsOf::Queries(vec![1, 11])), [(0..10, 1), (10..20, 1)]);
+        for (batch, size) in [(1, 1), (7, 3), (64, 8), (65, 8)] {
+            for weights in [WeightsOf::None, WeightsOf::Queries(vec![0]), WeightsOf::Queries(vec![batch - 1, 0])] {
+                let all = parts(batch, size, weights);
+                assert_eq!(all.iter().map(|(part, times)| part.len() * times).sum::<usize>(), batch);
+            }
+        }
     }
 }

@@ -13,8 +13,8 @@ use super::{Asked, Collected, Context, Engine, Part, Recording, buffer};
 use crate::error::{Error, Result};
 use crate::job::Slice;
 use crate::pending::Pending;
-use crate::retrieval::{Retrieval, RetrieveOptions};
-use crate::store::Snapshot;
+use crate::retrieval::{Retrieval, RetrieveOptions, Weighed};
+use crate::store::{Snapshot, View};
 
 /// A retrieval that is recorded slice by slice.
 pub(crate) struct Job {
@@ -115,17 +115,25 @@ impl Engine {
     /// A job that answers checked queries, and its answer.
     pub fn job(
         &self,
+        operation: &'static str,
         queries: &[f32],
         options: &RetrieveOptions,
-        alive: Option<&[bool]>,
+        view: &View,
         snapshot: Snapshot,
     ) -> Result<(Job, Pending<Retrieval>)> {
         let context = &self.context;
         let batch = queries.len() / self.layout.dim;
-        let facts = self.facts(alive);
-        let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(batch).max(1), options), options);
+        let (facts, alive) = (self.facts(view.alive()), view.alive());
+        let mut collected = Collected::new(operation, &facts, view, batch, options)?;
+        if batch == 0 {
+            let answer = std::future::ready(Ok(collected.finish()));
+            return Ok((self.no_job(), Pending::native(Box::pin(answer))));
+        }
+        Self::check_steps(operation, options)?;
+        let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(batch), options), options);
         let workspace = self.workspace(&sizing)?;
-        let asked = Asked { queries, options, alive, facts, sizing: &sizing, workspace: &workspace };
+        let weighed = Weighed::new(operation, &options.weights)?;
+        let asked = Asked { queries, options, weighed: &weighed, alive, facts, sizing: &sizing, workspace: &workspace };
         let (mut tasks, mut all, mut answers) = (Vec::new(), Vec::new(), Vec::new());
         for part in self.parts(batch, &sizing, options) {
             let Part { task, targets, target, staging, laid } = self.part(&asked, part)?;
@@ -140,7 +148,6 @@ impl Engine {
             Ok(())
         });
         let (to, from) = oneshot::channel::<Result<Vec<Staged>>>();
-        let mut collected = Collected::new(&facts, batch, options);
         let spare = self.spare.clone();
         let coming = async move {
             let staged = from.await.map_err(|_| Error::Cancelled { operation: "Memory::job" })??;
@@ -163,18 +170,23 @@ impl Engine {
     /// A job from and to buffers of the caller's.
     pub fn job_into(
         &self,
+        operation: &'static str,
         recording: &Recording<'_>,
         options: &RetrieveOptions,
-        alive: Option<&[bool]>,
+        view: &View,
         snapshot: Snapshot,
     ) -> Result<Job> {
         let context = &self.context;
         let count = recording.count;
-        let targets = self.targets("Memory::job_into", recording)?;
+        if count == 0 {
+            return Ok(self.no_job());
+        }
+        let targets = self.targets(operation, recording)?;
+        Self::check_steps(operation, options)?;
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(count), options), options);
         // Its own, as long as it lasts: others are answered between its slices.
         let workspace = self.workspace(&sizing)?;
-        let task = self.task(&sizing, workspace, options, alive, 0..count, context.next_stamp())?;
+        let task = self.task(&sizing, workspace, options, view.alive(), 0..count, context.next_stamp())?;
         Ok(Job {
             context: context.clone(),
             program: task.program(targets),
@@ -182,6 +194,12 @@ impl Engine {
             snapshot: Some(snapshot),
             broken: Arc::default(),
         })
+    }
+
+    /// The job of no queries: nothing is left to record.
+    fn no_job(&self) -> Job {
+        let context = self.context.clone();
+        Job { program: Program::nothing(&context), context, read_back: None, snapshot: None, broken: Arc::default() }
     }
 }
 

@@ -50,9 +50,9 @@ use crate::error::{Error, Result};
 use crate::fork;
 use crate::mask::Mask;
 use crate::pending::Pending;
-use crate::retrieval::{Retrieval, RetrieveOptions};
+use crate::retrieval::{Retrieval, RetrieveOptions, Weighed};
 use crate::rule::{Rule, Similarity};
-use crate::store::{EncodedRows, Growth, Layout, NewRows, Precision, Snapshot, Windows, decode};
+use crate::store::{Alive, EncodedRows, Growth, Layout, NewRows, Precision, Snapshot, View, Windows, decode};
 use crate::tuning::Tuning;
 use answers::{Answers, Facts};
 use buffer::Binding;
@@ -113,6 +113,10 @@ const SMALLEST_BINDING: u64 = 32 << 20;
 const UPLOAD: usize = 32 << 20;
 /// Bytes of queries, of masks, and of answers that one submission of ours takes, as far as queries can be cut apart.
 const PART: u64 = 64 << 20;
+/// Updates of one retrieval, at the most: each is recorded, whether or not queries stop before it.
+const MOST_STEPS: u32 = (1 << 20) - 1;
+/// Dispatches that one encoder of the caller's takes, at the most.
+const MOST_RECORDED: usize = 1 << 20;
 
 /// A wgpu device and everything of ours that lives as long as it.
 #[derive(Debug)]
@@ -132,6 +136,8 @@ pub(crate) struct Context {
     /// Whether shaders keep wgpu's checks.
     checked: bool,
     watch: OnceLock<kernel::Watch>,
+    /// A layout of one storage buffer, to learn whether a caller's is of this device.
+    owner: OnceLock<wgpu::BindGroupLayout>,
     stamp: AtomicU32,
     /// What plans go by.
     tuning: Mutex<Tuning>,
@@ -257,6 +263,7 @@ impl Context {
             pipeline_cache: OnceLock::new(),
             checked: checked || std::env::var_os(CHECKED).is_some_and(|value| !value.is_empty() && value != "0"),
             watch: OnceLock::new(),
+            owner: OnceLock::new(),
             poller: readback::Poller::default(),
             stamp: AtomicU32::new(1),
             dispatch_bound: AtomicU64::new(pace::DISPATCH_BOUND.as_nanos() as u64),
@@ -385,6 +392,7 @@ impl<'a> Rows<'a> {
         self.stride.map_or(columns as u64, u64::from)
     }
 
+    /// Refuses rows that do not fit the buffer; `count` is at least 1.
     fn check(&self, operation: &'static str, what: &'static str, count: usize, columns: usize) -> Result<()> {
         let refuse = |expected: String, got: String| {
             Err(Error::Shape { operation, expected: format!("{what}: {expected}"), got })
@@ -399,7 +407,9 @@ impl<'a> Rows<'a> {
         if stride < columns as u64 {
             return refuse(format!("a stride of at least {columns} words"), stride.to_string());
         }
-        let words = (count as u64 - 1).checked_mul(stride).map(|words| words + columns as u64);
+        // Rows are counted in 32 bits where they are read and written.
+        let before = u32::try_from(count).ok().and_then(|count| u64::from(count).checked_sub(1)?.checked_mul(stride));
+        let words = before.and_then(|before| before.checked_add(columns as u64));
         let end = words.and_then(|words| words.checked_mul(4)).and_then(|bytes| bytes.checked_add(self.offset));
         match end {
             Some(end) if end <= self.buffer.size() => Ok(()),
@@ -537,6 +547,7 @@ impl Engine {
     /// Stores rows whose shapes and finiteness have been checked and for which there is room.
     pub fn add(&mut self, rows: &NewRows<'_>) -> Result<()> {
         let Self { context, layout, rule, windows, magnitudes, .. } = self;
+        magnitudes.try_reserve("Memory::add", rows.keys.len() / layout.dim, layout)?;
         let piece = (UPLOAD / (4 * layout.key_stride().max(layout.value_stride()))).max(1);
         let filled = windows.fill(rows.keys.len() / layout.dim, |window, at, range| {
             for start in range.clone().step_by(piece) {
@@ -602,13 +613,13 @@ impl Engine {
         Sizing { shape, tuning, plan, staged, searching, sizes }
     }
 
-    fn facts(&self, alive: Option<&[bool]>) -> Facts {
+    fn facts(&self, alive: Option<&Alive>) -> Facts {
         let patterns = self.windows.len();
         Facts {
             layout: self.layout,
             rule: self.rule,
             patterns,
-            stored: alive.map_or(patterns, |alive| alive.iter().filter(|alive| **alive).count()),
+            stored: alive.map_or(patterns, Alive::count),
             largest_square: self
                 .magnitudes
                 .squares
@@ -619,32 +630,54 @@ impl Engine {
         }
     }
 
+    /// Refuses more updates than a device is given.
+    fn check_steps(operation: &'static str, options: &RetrieveOptions) -> Result<()> {
+        let (need, allowed) = (options.max_steps().into(), MOST_STEPS.into());
+        match need <= allowed {
+            true => Ok(()),
+            false => Err(Error::Limit { operation, limit: "updates of one retrieval on a GPU", need, allowed }),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what a recording is made of")]
     pub fn record(
         &self,
+        operation: &'static str,
         encoder: &mut wgpu::CommandEncoder,
         job: &Recording<'_>,
         options: &RetrieveOptions,
         timestamps: Option<wgpu::ComputePassTimestampWrites<'_>>,
-        alive: Option<&[bool]>,
+        view: &View,
         snapshot: Snapshot,
     ) -> Result<()> {
         if job.count == 0 {
             return Ok(());
         }
-        let targets = self.targets("Memory::record", job)?;
-        self.record_targets(encoder, targets, options, timestamps, alive, snapshot).map(|_| ())
+        let targets = self.targets(operation, job)?;
+        self.record_targets(operation, encoder, targets, options, timestamps, view, snapshot).map(|_| ())
     }
 
     /// A caller's buffers, if they fit.
     fn targets(&self, operation: &'static str, recording: &Recording<'_>) -> Result<Targets> {
         let Recording { count, queries, output, state, report } = recording;
-        queries.check(operation, "queries", *count, self.layout.dim)?;
-        output.check(operation, "output", *count, self.layout.output_dim())?;
-        if let Some(state) = state {
-            state.check(operation, "state", *count, self.layout.dim)?;
+        let (dim, output_dim) = (self.layout.dim, self.layout.output_dim());
+        let all = [
+            ("queries", Some(queries), dim),
+            ("output", Some(output), output_dim),
+            ("state", state.as_ref(), dim),
+            ("report", report.as_ref(), finish::REPORT_WORDS as usize),
+        ];
+        for (what, rows, columns) in all {
+            if let Some(rows) = rows {
+                rows.check(operation, what, *count, columns)?;
+            }
         }
-        if let Some(report) = report {
-            report.check(operation, "report", *count, finish::REPORT_WORDS as usize)?;
+        for (i, (what, rows, _)) in all.iter().enumerate() {
+            let Some(rows) = rows else { continue };
+            let seen = |(_, other, _): &(_, Option<&Rows<'_>>, _)| other.is_some_and(|o| o.buffer == rows.buffer);
+            if !all[..i].iter().any(seen) {
+                self.context.check_owner(operation, what, rows.buffer)?;
+            }
         }
         Ok(Targets {
             count: *count,
@@ -662,29 +695,36 @@ impl Engine {
 
     /// Records a retrieval for `count` queries in a buffer of the caller's, and what brings the answers to the host once
     /// the caller has submitted it.
+    #[expect(clippy::too_many_arguments, reason = "what a recording is made of")]
     pub fn record_answers(
         &self,
+        operation: &'static str,
         encoder: &mut wgpu::CommandEncoder,
         count: usize,
         queries: Rows<'_>,
         options: &RetrieveOptions,
-        alive: Option<&[bool]>,
+        view: &View,
         snapshot: Snapshot,
     ) -> Result<Pending<Retrieval>> {
-        let facts = self.facts(alive);
-        let mut collected = Collected::new(&facts, count, options);
+        let facts = self.facts(view.alive());
+        if count > 0 {
+            queries.check(operation, "queries", count, self.layout.dim)?;
+            self.context.check_owner(operation, "queries", queries.buffer)?;
+            Self::check_steps(operation, options)?;
+        }
+        let mut collected = Collected::new(operation, &facts, view, count, options)?;
         if count == 0 {
             return Ok(Pending::native(Box::pin(std::future::ready(Ok(collected.finish())))));
         }
-        queries.check("Memory::record_answers", "queries", count, self.layout.dim)?;
-        let wanted = options.weight_queries(count);
-        let answers = Answers::new(facts, options, count, &wanted);
+        let (positions, places): (Vec<usize>, Vec<usize>) =
+            Weighed::new(operation, &options.weights)?.of(0..count).unzip();
+        let answers = Answers::new(facts, options, count, &positions);
         let (target, staging) = self.context.answers(answers.size)?;
         let targets = answers.targets(&target, queries.into());
-        let stamp = self.record_targets(encoder, targets, options, None, alive, snapshot)?;
+        let stamp = self.record_targets(operation, encoder, targets, options, None, view, snapshot)?;
         encoder.copy_buffer_to_buffer(&target, 0, &staging, 0, staging.size());
         let staged = Staged::on_submit(self.context.clone(), staging, encoder);
-        let laid = Laid { stamp, answers, places: (0..wanted.len()).collect() };
+        let laid = Laid { stamp, answers, places };
         let coming = async move {
             collected.take(&laid, &staged.come().await?)?;
             Ok(collected.finish())
@@ -693,15 +733,18 @@ impl Engine {
     }
 
     /// Records what answers `targets`, and returns the stamp that the answers carry.
+    #[expect(clippy::too_many_arguments, reason = "what a recording is made of")]
     fn record_targets(
         &self,
+        operation: &'static str,
         encoder: &mut wgpu::CommandEncoder,
         targets: Targets,
         options: &RetrieveOptions,
         timestamps: Option<wgpu::ComputePassTimestampWrites<'_>>,
-        alive: Option<&[bool]>,
+        view: &View,
         snapshot: Snapshot,
     ) -> Result<u32> {
+        Self::check_steps(operation, options)?;
         let (count, stamp) = (targets.count, self.context.next_stamp());
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(count), options), options);
         let workspace = {
@@ -714,9 +757,17 @@ impl Engine {
                 }
             }
         };
-        let task = self.task(&sizing, workspace, options, alive, 0..count, stamp)?;
+        let task = self.task(&sizing, workspace, options, view.alive(), 0..count, stamp)?;
         // Whole before anything is recorded: an error leaves the encoder as it was.
-        let calls = task.program(targets).all()?;
+        let mut program = task.program(targets);
+        let mut calls = Vec::new();
+        while !program.is_done() {
+            calls.append(&mut program.next(f64::INFINITY)?);
+            if calls.len() > MOST_RECORDED {
+                let (need, allowed) = (calls.len() as u64, MOST_RECORDED as u64);
+                return Err(Error::Limit { operation, limit: "dispatches in one encoder", need, allowed });
+            }
+        }
         let encode = || record::encode(&self.context, encoder, &calls, timestamps);
         buffer::scoped(&self.context.device, "record", encode)??;
         // Until the host has run it, what it reads stays.
@@ -730,7 +781,7 @@ impl Engine {
         sizing: &Sizing,
         workspace: Arc<Workspace>,
         options: &RetrieveOptions,
-        alive: Option<&[bool]>,
+        alive: Option<&Alive>,
         part: impl Iterator<Item = usize> + Clone,
         stamp: u32,
     ) -> Result<Task> {
@@ -760,7 +811,7 @@ impl Engine {
     fn keep(
         &self,
         mask: Option<&Mask>,
-        alive: Option<&[bool]>,
+        alive: Option<&Alive>,
         part: impl Iterator<Item = usize>,
     ) -> Result<Option<Bits>> {
         if mask.is_none() && alive.is_none() {
@@ -772,9 +823,8 @@ impl Engine {
             let words = match &*left {
                 Some(words) => words.clone(),
                 None => {
-                    let bits = pack([alive.iter().copied()].into_iter());
-                    left.insert(Binding::from(&self.context.upload("attractor.left", bytemuck::cast_slice(&bits))?))
-                        .clone()
+                    let bits = bytemuck::cast_slice(alive.words());
+                    left.insert(Binding::from(&self.context.upload("attractor.left", bits)?)).clone()
                 }
             };
             return Ok(Some(Bits { words, stride: 0 }));
@@ -805,24 +855,28 @@ impl Engine {
     /// Submits a retrieval of checked queries.
     pub fn retrieve(
         &self,
+        operation: &'static str,
         queries: &[f32],
         options: &RetrieveOptions,
-        alive: Option<&[bool]>,
+        view: &View,
         waiting: Waiting,
     ) -> Result<Pending<Retrieval>> {
         let layout = self.layout;
         let batch = queries.len() / layout.dim;
-        let facts = self.facts(alive);
-        let mut collected = Collected::new(&facts, batch, options);
+        let facts = self.facts(view.alive());
+        let mut collected = Collected::new(operation, &facts, view, batch, options)?;
         if batch == 0 {
             return Ok(Pending::native(Box::pin(std::future::ready(Ok(collected.finish())))));
         }
+        Self::check_steps(operation, options)?;
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(batch), options), options);
         let workspace = match options.hints.garbage {
             false => self.workspace(&sizing)?,
             true => Arc::new(Workspace::new(&self.context.device, sizing.sizes, true)?),
         };
-        let asked = Asked { queries, options, alive, facts, sizing: &sizing, workspace: &workspace };
+        let weighed = Weighed::new(operation, &options.weights)?;
+        let alive = view.alive();
+        let asked = Asked { queries, options, weighed: &weighed, alive, facts, sizing: &sizing, workspace: &workspace };
         let mut parts: Vec<(Staged, Laid)> = Vec::new();
         for part in self.parts(batch, &sizing, options) {
             let Part { task, targets, target, staging, laid } = self.part(&asked, part)?;
@@ -841,16 +895,11 @@ impl Engine {
 
     /// Queries `part` of what is asked: uploaded, with somewhere for their answers, and ready to be recorded.
     fn part(&self, asked: &Asked<'_>, part: std::ops::Range<usize>) -> Result<Part> {
-        let Asked { queries, options, alive, facts, sizing, workspace } = *asked;
+        let Asked { queries, options, weighed, alive, facts, sizing, workspace } = *asked;
         let (context, dim) = (&self.context, self.layout.dim);
-        let wanted = options.weight_queries(queries.len() / dim);
         // Positions within the part, each with its place in the order that was asked for.
-        let (positions, places): (Vec<usize>, Vec<usize>) = wanted
-            .iter()
-            .enumerate()
-            .filter(|(_, query)| part.contains(query))
-            .map(|(place, query)| (query - part.start, place))
-            .unzip();
+        let (positions, places): (Vec<usize>, Vec<usize>) =
+            weighed.of(part.clone()).map(|(query, place)| (query - part.start, place)).unzip();
         let stamp = context.next_stamp();
         let task = self.task(sizing, workspace.clone(), options, alive, part.clone(), stamp)?;
         let answers = Answers::new(facts, options, part.len(), &positions);
@@ -874,14 +923,19 @@ impl Engine {
         sizing: &Sizing,
         options: &RetrieveOptions,
     ) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+        let part = self.part_size(sizing, options);
+        (0..batch).step_by(part).map(move |start| start..batch.min(start + part))
+    }
+
+    /// Queries of one part.
+    fn part_size(&self, sizing: &Sizing, options: &RetrieveOptions) -> usize {
         let weights = options.weights != crate::WeightsOf::None;
         let answers = Answers::bytes_per_query(self.facts(None), options, weights);
         let mask = if options.mask.as_ref().is_some_and(Mask::is_per_query) { self.windows.len() / 8 } else { 0 };
         let bytes = answers.max(4 * self.layout.dim as u64).max(mask as u64);
         let block = sizing.plan.query_block as usize;
         let fits = ((PART / bytes) as usize).max(1);
-        let part = if fits > block { fits / block * block } else { fits };
-        (0..batch).step_by(part).map(move |start| start..batch.min(start + part))
+        if fits > block { fits / block * block } else { fits }
     }
 
     /// A workspace that serves `sizing`, to be given back once everything that uses it has been submitted.
@@ -998,6 +1052,29 @@ impl Context {
         Ok(Written { squares, values, biases })
     }
 
+    /// Refuses a buffer of another device.
+    fn check_owner(&self, operation: &'static str, what: &'static str, buffer: &wgpu::Buffer) -> Result<()> {
+        let layout = self.owner.get_or_init(|| {
+            self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+                label: Some("attractor.owner"),
+                entries: &[wgpu::BindGroupLayoutEntry {
+                    binding: 0,
+                    visibility: wgpu::ShaderStages::COMPUTE,
+                    ty: wgpu::BindingType::Buffer {
+                        ty: wgpu::BufferBindingType::Storage { read_only: true },
+                        has_dynamic_offset: false,
+                        min_binding_size: None,
+                    },
+                    count: None,
+                }],
+            })
+        });
+        match buffer::is_of(&self.device, layout, buffer) {
+            true => Ok(()),
+            false => Err(Error::OtherDevice { operation, what }),
+        }
+    }
+
     /// Refuses a device that is gone: it makes buffers without a word, and only their mapping fails.
     fn present(&self) -> Result<()> {
         self.upload("attractor.probe", &[]).map(|_| ())
@@ -1028,7 +1105,8 @@ impl Context {
 struct Asked<'a> {
     queries: &'a [f32],
     options: &'a RetrieveOptions,
-    alive: Option<&'a [bool]>,
+    weighed: &'a Weighed,
+    alive: Option<&'a Alive>,
     facts: Facts,
     sizing: &'a Sizing,
     workspace: &'a Arc<Workspace>,
@@ -1056,37 +1134,25 @@ struct Laid {
 struct Collected {
     retrieval: Retrieval,
     tolerance: f32,
-    /// Places of the rows of weights that have come, in the order of their coming.
-    places: Vec<usize>,
 }
 
 impl Collected {
-    fn new(facts: &Facts, batch: usize, options: &RetrieveOptions) -> Self {
-        let retrieval = Retrieval {
-            batch,
-            dim: facts.layout.dim,
-            value_dim: facts.layout.output_dim(),
-            patterns: facts.patterns,
-            clamped: options.clamp.is_some(),
-            ..Retrieval::default()
-        };
-        Self { retrieval, tolerance: options.tolerance(), places: Vec::new() }
+    fn new(
+        operation: &'static str,
+        facts: &Facts,
+        view: &View,
+        batch: usize,
+        options: &RetrieveOptions,
+    ) -> Result<Self> {
+        let retrieval = Retrieval::with_room(operation, &facts.layout, batch, facts.patterns, &view.names, options)?;
+        Ok(Self { retrieval, tolerance: options.tolerance() })
     }
 
     fn take(&mut self, laid: &Laid, bytes: &[u8]) -> Result<()> {
-        self.places.extend(&laid.places);
-        laid.answers.take(&mut self.retrieval, bytes, laid.stamp, self.tolerance)
+        laid.answers.take(&mut self.retrieval, bytes, laid.stamp, self.tolerance, &laid.places)
     }
 
-    fn finish(mut self) -> Retrieval {
-        let patterns = self.retrieval.patterns;
-        if let Some(came) = &mut self.retrieval.weights {
-            let mut ordered = vec![0.0; came.len()];
-            for (row, place) in came.chunks_exact(patterns).zip(self.places) {
-                ordered[place * patterns..(place + 1) * patterns].copy_from_slice(row);
-            }
-            *came = ordered;
-        }
+    fn finish(self) -> Retrieval {
         self.retrieval
     }
 }

@@ -12,8 +12,9 @@ use super::{Engine, PART, Part, Place, Waiting};
 use crate::cpu;
 use crate::error::{Error, Result};
 use crate::partial::{Body, Candidate, Partial, PartialOptions, prune};
-use crate::retrieval::RetrieveOptions;
+use crate::retrieval::{RetrieveOptions, Weighed};
 use crate::rule::{Rule, Separation};
+use crate::store::{Alive, View};
 
 /// The score of a pattern that does not count, and the smallest of one that does: `shaders/lib/score.wgsl`.
 const NO_SCORE: f32 = -2.0e38;
@@ -23,7 +24,7 @@ const SMALLEST_SCORE: f32 = -1.0e38;
 struct Asked<'a> {
     queries: &'a [f32],
     options: &'a PartialOptions,
-    alive: Option<&'a [bool]>,
+    alive: Option<&'a Alive>,
     subset: Range<usize>,
     /// All patterns, inside the subset or not.
     stored: usize,
@@ -54,9 +55,10 @@ impl Engine {
         &self,
         queries: &[f32],
         options: &PartialOptions,
-        alive: Option<&[bool]>,
+        view: &View,
         waiting: Waiting,
     ) -> Result<Vec<Partial>> {
+        let alive = view.alive();
         let stored = self.windows.len();
         let subset = options.range(stored);
         let batch = queries.len() / self.layout.dim;
@@ -93,6 +95,7 @@ impl Engine {
             let whole = super::Asked {
                 queries: asked.queries,
                 options: &options,
+                weighed: &Weighed::None,
                 alive: asked.alive,
                 facts,
                 sizing: &sizing,

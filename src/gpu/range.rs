@@ -14,7 +14,9 @@
 use super::Engine;
 use crate::error::{Error, Result};
 use crate::retrieval::RetrieveOptions;
+use crate::room::no_room;
 use crate::rule::{Rule, Separation, Similarity};
+use crate::store::{Alive, Layout};
 
 /// The largest sum behind a similarity, and the largest score.
 const ROOM: f64 = 1e37;
@@ -87,6 +89,17 @@ impl Largest {
 }
 
 impl Magnitudes {
+    /// Makes room for `rows` more.
+    pub fn try_reserve(&mut self, operation: &'static str, rows: usize, layout: &Layout) -> Result<()> {
+        self.squares.try_reserve(rows).map_err(|_| no_room::<f64>(operation, "norms", rows))?;
+        for (numbers, present) in [(&mut self.values, layout.value_dim.is_some()), (&mut self.biases, layout.bias)] {
+            if present {
+                numbers.try_reserve(rows).map_err(|_| no_room::<f32>(operation, "norms", rows))?;
+            }
+        }
+        Ok(())
+    }
+
     pub fn add(&mut self, written: Written) {
         self.bound.include(Largest::of(&written));
         self.squares.extend(written.squares);
@@ -115,7 +128,7 @@ impl Magnitudes {
     }
 
     /// The position of the row for which `number` is the largest, among those that are `alive`.
-    fn position(&self, alive: Option<&[bool]>, number: impl Fn(usize) -> f64) -> Option<usize> {
+    fn position(&self, alive: Option<&Alive>, number: impl Fn(usize) -> f64) -> Option<usize> {
         let stored = (0..self.squares.len()).filter(|position| alive.is_none_or(|alive| alive[*position]));
         stored.reduce(|best, position| if number(position) > number(best) { position } else { best })
     }
@@ -173,7 +186,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Range`] where the stored rows leave no room for any, naming the position of the largest;
     /// [`Error::Parameter`] where beta does.
-    pub(super) fn query_limit(&self, operation: &'static str, states: States, alive: Option<&[bool]>) -> Result<f32> {
+    pub(super) fn query_limit(&self, operation: &'static str, states: States, alive: Option<&Alive>) -> Result<f32> {
         let (rule, dim) = (self.rule, self.layout.dim);
         // No weight is above 1; those of entmax sum to 1, with room for rounding.
         let patterns = self.magnitudes.squares.len();
@@ -231,7 +244,7 @@ impl Engine {
         operation: &'static str,
         queries: &[f32],
         options: &RetrieveOptions,
-        alive: Option<&[bool]>,
+        alive: Option<&Alive>,
     ) -> Result<()> {
         let limit = self.query_limit(operation, States::of(options), alive)?;
         let over = |row: &[f32]| row.iter().fold(0.0f32, |most, x| most.max(x.abs())) > limit;

@@ -217,6 +217,12 @@ impl Program {
         Self { rest: Some(Box::pin(write(calls.clone()))), calls }
     }
 
+    /// The program that is done.
+    pub fn nothing(context: &Arc<Context>) -> Self {
+        let calls = Arc::new(Calls { context: context.clone(), damage: None, piece: Mutex::default() });
+        Self { rest: None, calls }
+    }
+
     /// Whether nothing is left.
     pub fn is_done(&self) -> bool {
         self.rest.is_none()
@@ -228,25 +234,21 @@ impl Program {
         Ok(std::mem::take(&mut self.calls.piece().calls))
     }
 
-    /// All of them.
-    pub fn all(&mut self) -> Result<Vec<Call>> {
-        let mut all = Vec::new();
-        while !self.is_done() {
-            all.append(&mut self.next(f64::INFINITY)?);
-        }
-        Ok(all)
-    }
-
-    /// Counts instead: the work by kernel and setting, and the pieces of `budget` seconds. Nothing is compiled.
-    pub fn count(mut self, budget: f64) -> Result<(Vec<KernelWork>, usize)> {
+    /// Counts instead: the work by kernel and setting, and the pieces of `budget` seconds. Nothing is compiled. `None` where
+    /// there are more than `most` dispatches.
+    pub fn count(mut self, budget: f64, most: u64) -> Result<Option<(Vec<KernelWork>, usize)>> {
         self.calls.piece().counted = Some(Vec::new());
         let mut pieces = 0;
         while !self.is_done() {
             self.go_on(budget)?;
             pieces += 1;
+            let so_far = |kernels: &Vec<KernelWork>| kernels.iter().map(|work| work.dispatches).sum::<u64>();
+            if self.calls.piece().counted.as_ref().map_or(0, so_far) > most {
+                return Ok(None);
+            }
         }
         let counted = self.calls.piece().counted.take();
-        Ok((counted.unwrap_or_default(), pieces))
+        Ok(Some((counted.unwrap_or_default(), pieces)))
     }
 
     fn go_on(&mut self, budget: f64) -> Result<()> {

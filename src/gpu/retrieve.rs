@@ -379,12 +379,13 @@ impl Task {
         for (i, chunk) in self.chunks(&self.staged).enumerate() {
             self.similarity(calls, block, cue, everyone, &chunk).await?;
             self.weigh(calls, block, everyone, &chunk, self.kind(), i == 0).await?;
-            for (first, count, rows) in &targets.weights {
+            // They rise.
+            let before = targets.weights.partition_point(|(first, count, _)| first + count <= block.first);
+            let end = block.first + block.count;
+            for (first, count, rows) in targets.weights[before..].iter().take_while(|(first, ..)| *first < end) {
                 let from = block.first.max(*first);
-                let to = (block.first + block.count).min(first + count);
-                if from < to {
-                    self.export_weights(calls, &chunk, rows, from - first, from - block.first, to - from).await?;
-                }
+                let to = end.min(first + count);
+                self.export_weights(calls, &chunk, rows, from - first, from - block.first, to - from).await?;
             }
         }
         Ok(())

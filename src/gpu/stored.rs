@@ -12,6 +12,7 @@ impl Engine {
     /// Stores encoded rows for which there is room.
     pub fn add_encoded(&mut self, rows: &EncodedRows<'_>) -> Result<()> {
         let Self { context, layout, rule, windows, magnitudes, .. } = self;
+        magnitudes.try_reserve("Memory::load", rows.count, layout)?;
         let filled = windows.fill(rows.count, |window, at, range| {
             magnitudes.add(context.write_encoded(window, at, &rows.slice(range, layout), layout, *rule)?);
             Ok(())

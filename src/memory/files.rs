@@ -49,7 +49,8 @@ impl LoadOptions {
 impl Memory {
     /// Saves this memory to `path`, a safetensors file ([`files`](crate::files) says what it holds): the rule, and every
     /// pattern with its id, in the precision in which it is stored. Patterns that were removed are not in the file; their
-    /// positions are, so that [`Retrieval::top`](crate::Retrieval::top) and masks mean the same after loading.
+    /// positions are, so that [`Retrieval::weights`](crate::Retrieval::weights) and masks of flags mean the same after
+    /// loading.
     ///
     /// The file is written to a temporary file beside it, synced and renamed: whatever happens, there is the old file
     /// or the whole new one at `path`. Symbolic links are followed, and mode and owner are kept. Temporary files of

@@ -7,7 +7,9 @@ mod precision;
 mod snapshots;
 mod windows;
 
-pub(crate) use ids::Ids;
+use std::ops::Range;
+
+pub(crate) use ids::{Alive, Ids, Names, View};
 pub(crate) use precision::{Encoded, EncodedRows, check_halves, decode, half_of, quantize};
 pub(crate) use snapshots::{Snapshot, Snapshots};
 pub(crate) use windows::{Growth, Window, Windows};
@@ -16,13 +18,28 @@ pub(crate) use windows::{Growth, Window, Windows};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PatternId(pub u64);
 
-/// The ids of the patterns of one `add`, in the order in which they were given.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The ids of the patterns of one `add`, in the order in which they were given: consecutive numbers.
+///
+/// ```
+/// use attractor::{Device, Memory, PatternId, Rule};
+/// let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(1.0))?;
+/// let ids = memory.add(&[1.0, 0.0, 0.0, 1.0])?;
+/// assert_eq!((ids.len(), ids.get(1)), (2, Some(PatternId(1))));
+/// for id in &ids {
+///     assert!(memory.contains(id));
+/// }
+/// # Ok::<(), attractor::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PatternIds {
-    pub(crate) range: std::ops::Range<u64>,
+    range: Range<u64>,
 }
 
 impl PatternIds {
+    pub(crate) fn new(range: Range<u64>) -> Self {
+        Self { range }
+    }
+
     /// How many patterns were added.
     pub fn len(&self) -> usize {
         (self.range.end - self.range.start) as usize
@@ -35,17 +52,34 @@ impl PatternIds {
 
     /// The id of the `i`-th pattern of the `add`.
     pub fn get(&self, i: usize) -> Option<PatternId> {
-        self.range.clone().nth(i).map(PatternId)
+        let id = self.range.start.checked_add(i as u64)?;
+        (id < self.range.end).then_some(PatternId(id))
+    }
+
+    /// The ids, in order.
+    pub fn iter(&self) -> PatternIdsIter {
+        self.range.clone().map(PatternId as fn(u64) -> PatternId)
     }
 }
 
-impl Iterator for PatternIds {
+/// The iterator over [`PatternIds`].
+pub type PatternIdsIter = std::iter::Map<Range<u64>, fn(u64) -> PatternId>;
+
+impl IntoIterator for PatternIds {
     type Item = PatternId;
-    fn next(&mut self) -> Option<PatternId> {
-        self.range.next().map(PatternId)
+    type IntoIter = PatternIdsIter;
+
+    fn into_iter(self) -> PatternIdsIter {
+        self.iter()
     }
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.range.size_hint()
+}
+
+impl IntoIterator for &PatternIds {
+    type Item = PatternId;
+    type IntoIter = PatternIdsIter;
+
+    fn into_iter(self) -> PatternIdsIter {
+        self.iter()
     }
 }
 
@@ -82,7 +116,7 @@ pub(crate) struct NewRows<'a> {
 
 impl<'a> NewRows<'a> {
     /// Rows `range` of these.
-    pub fn slice(&self, range: std::ops::Range<usize>, dim: usize, value_dim: Option<usize>) -> NewRows<'a> {
+    pub fn slice(&self, range: Range<usize>, dim: usize, value_dim: Option<usize>) -> NewRows<'a> {
         let rows = |of: &'a [f32], columns: usize| &of[range.start * columns..range.end * columns];
         NewRows {
             keys: rows(self.keys, dim),
@@ -145,8 +179,10 @@ mod tests {
 
     #[test]
     fn ids_of_one_add_are_consecutive() {
-        let ids = PatternIds { range: 5..8 };
-        assert_eq!((ids.len(), ids.get(2), ids.get(3)), (3, Some(PatternId(7)), None));
-        assert_eq!(ids.map(|id| id.0).collect::<Vec<_>>(), [5, 6, 7]);
+        let ids = PatternIds::new(5..8);
+        assert_eq!(ids.iter().next(), Some(PatternId(5)));
+        assert_eq!((ids.len(), ids.get(0), ids.get(2), ids.get(3)), (3, Some(PatternId(5)), Some(PatternId(7)), None));
+        assert_eq!(ids.get(usize::MAX), None);
+        assert_eq!((&ids).into_iter().rev().map(|id| id.0).collect::<Vec<_>>(), [7, 6, 5]);
     }
 }

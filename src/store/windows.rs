@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Rows `first .. first + rows` of a memory, in storage `B` (a vector, or a pair of device buffers).
 #[derive(Clone, Debug)]
@@ -20,11 +20,12 @@ pub(crate) struct Window<B> {
 pub(crate) struct Windows<B> {
     windows: Vec<Window<B>>,
     max_rows: usize,
-    /// Rows of all windows.
     rows: usize,
-    /// Rows that there is room for in all windows.
     capacity: usize,
 }
+
+/// The most windows of one memory: each costs buffers, and dispatches of every retrieval.
+const MOST: usize = 1 << 16;
 
 /// Rows of the first window when nothing larger is asked for.
 const SMALLEST: usize = 64;
@@ -53,7 +54,7 @@ impl<B> Windows<B> {
 
     /// The windows that hold rows.
     pub fn filled(&self) -> impl Iterator<Item = &Window<B>> {
-        self.windows.iter().filter(|w| w.rows > 0)
+        self.windows.iter().take_while(|w| w.rows > 0)
     }
 
     /// The storage of the row at `position`, which is filled, and the row within it.
@@ -81,10 +82,7 @@ impl<B> Windows<B> {
 
     /// Forgets all rows and keeps the storage.
     pub fn clear(&mut self) {
-        for window in &mut self.windows {
-            window.rows = 0;
-        }
-        self.rows = 0;
+        self.truncate(0);
     }
 
     /// Forgets all rows and the storage.
@@ -95,21 +93,37 @@ impl<B> Windows<B> {
 
     /// Forgets all rows but the first `rows`, and keeps the storage.
     pub fn truncate(&mut self, rows: usize) {
-        for window in &mut self.windows {
+        for window in self.windows.iter_mut().rev() {
+            if window.first + window.rows <= rows && window.rows > 0 {
+                break;
+            }
             window.rows = window.rows.min(rows.saturating_sub(window.first));
         }
         self.rows = self.rows.min(rows);
     }
 
     /// Makes room for `additional` rows with `make(capacity)`. On an error nothing has changed.
+    ///
+    /// # Errors
+    /// [`Error::Limit`], before anything is made, for more windows than a memory may have; those of `make`.
     pub fn reserve(
         &mut self,
         additional: usize,
         growth: Growth,
         mut make: impl FnMut(usize) -> Result<B>,
     ) -> Result<()> {
-        let (before, room) = (self.windows.len(), self.capacity);
+        let (before, capacity_before) = (self.windows.len(), self.capacity);
         let mut missing = self.len().saturating_add(additional).saturating_sub(self.capacity());
+        // However a memory grows, no window that is missing is smaller than it may be but the last.
+        let need = before.saturating_add(missing.div_ceil(self.max_rows));
+        if missing > 0 && need > MOST {
+            return Err(Error::Limit {
+                operation: "Memory::reserve",
+                limit: "windows of one memory",
+                need: need as u64,
+                allowed: MOST as u64,
+            });
+        }
         while missing > 0 {
             let wanted = match growth {
                 Growth::Doubling => missing.max(self.capacity()).max(SMALLEST),
@@ -123,7 +137,7 @@ impl<B> Windows<B> {
                 }
                 Err(error) => {
                     self.windows.truncate(before);
-                    self.capacity = room;
+                    self.capacity = capacity_before;
                     return Err(error);
                 }
             }
@@ -139,24 +153,21 @@ impl<B> Windows<B> {
         rows: usize,
         mut write: impl FnMut(&mut B, usize, Range<usize>) -> Result<()>,
     ) -> Result<()> {
-        let before = self.rows;
+        let before = self.len();
         let mut done = 0;
-        // Those before the one that the next row goes to are full.
-        let begin = self.windows.partition_point(|window| window.first + window.capacity <= before);
-        for window in &mut self.windows[begin..] {
-            if done == rows {
+        let room = self.windows.partition_point(|window| window.rows == window.capacity);
+        for window in &mut self.windows[room..] {
+            let take = (window.capacity - window.rows).min(rows - done);
+            if take == 0 {
                 break;
             }
-            let take = (window.capacity - window.rows).min(rows - done);
-            if take > 0 {
-                if let Err(error) = write(&mut window.storage, window.rows, done..done + take) {
-                    self.truncate(before);
-                    return Err(error);
-                }
-                window.rows += take;
-                self.rows += take;
-                done += take;
+            if let Err(error) = write(&mut window.storage, window.rows, done..done + take) {
+                self.truncate(before);
+                return Err(error);
             }
+            window.rows += take;
+            self.rows += take;
+            done += take;
         }
         debug_assert_eq!(done, rows, "fill takes rows that were reserved");
         Ok(())
@@ -213,7 +224,7 @@ mod tests {
         let mut left = 2;
         let refused = windows.fill(6, |(), _, _| {
             left -= 1;
-            if left < 0 { Err(crate::Error::Empty { operation: "test" }) } else { Ok(()) }
+            if left < 0 { Err(Error::Empty { operation: "test" }) } else { Ok(()) }
         });
         assert!(refused.is_err());
         assert_eq!(shapes(&windows), before);
@@ -227,7 +238,7 @@ mod tests {
         let mut left = 2;
         let refused = windows.reserve(100, Growth::Doubling, |_| {
             left -= 1;
-            if left < 0 { Err(crate::Error::Empty { operation: "test" }) } else { Ok(()) }
+            if left < 0 { Err(Error::Empty { operation: "test" }) } else { Ok(()) }
         });
         assert!(refused.is_err());
         assert_eq!(shapes(&windows), before);

@@ -24,7 +24,7 @@
 //! `eps (16 + N / 2) sum_i p_i |v_ij|`, and what falls below the normal numbers may be flushed to zero.
 
 use attractor::reference::{separate, similarity};
-use attractor::{FixedPoint, Pattern, Precision, Rule, Separation, Similarity, Statistics, Status};
+use attractor::{FixedPoint, Pattern, PatternId, Precision, Rule, Separation, Similarity, Statistics, Status};
 
 use super::case::Case;
 use super::trial::Trial;
@@ -445,24 +445,24 @@ impl<'a> Expected<'a> {
         ))
     }
 
-    /// The patterns of largest weight, of which `asked` were asked for.
-    pub fn top(&self, asked: usize, positions: &[u32], weights: &[f32]) -> Result<(), String> {
+    /// The patterns of largest weight, of which `asked` were asked for. The id of a pattern is its position.
+    pub fn top(&self, asked: usize, ids: &[Option<PatternId>], weights: &[f32]) -> Result<(), String> {
         let count = asked.min(self.trial.case.patterns());
         let there = count.min(self.usable.len());
-        if positions.len() != count || weights.len() != count {
-            return Err(format!("{} top patterns instead of {count}", positions.len()));
+        if ids.len() != count || weights.len() != count {
+            return Err(format!("{} top patterns instead of {count}", ids.len()));
         }
         let mut places = Vec::new();
-        for (rank, (position, weight)) in positions.iter().zip(weights).enumerate() {
+        for (rank, (id, weight)) in ids.iter().zip(weights).enumerate() {
             if rank >= there {
-                if *position != u32::MAX || *weight != 0.0 {
-                    return Err(format!("rank {rank} of {there} is pattern {position} with {weight:e}"));
+                if id.is_some() || *weight != 0.0 {
+                    return Err(format!("rank {rank} of {there} is pattern {id:?} with {weight:e}"));
                 }
                 continue;
             }
-            let place = self.usable.iter().position(|i| *i == *position as usize);
+            let place = self.usable.iter().position(|i| *id == Some(PatternId(*i as u64)));
             let Some(place) = place.filter(|place| !places.contains(place)) else {
-                return Err(format!("rank {rank} is pattern {position}, which is not usable or comes twice"));
+                return Err(format!("rank {rank} is pattern {id:?}, which is not usable or comes twice"));
             };
             self.weight(place, *weight)?;
             if rank > 0 && *weight > weights[rank - 1] {

@@ -482,7 +482,7 @@ fn append(to: &mut Retrieval, more: Retrieval) {
     if let Some(more) = more.top {
         let top = to.top.get_or_insert_default();
         top.k = more.k;
-        top.index.extend(more.index);
+        top.ids.extend(more.ids);
         top.weight.extend(more.weight);
     }
 }
@@ -509,7 +509,10 @@ fn tensors(answers: &Retrieval) -> Vec<NewTensor<'_>> {
         tensors.push(NewTensor::f32("largest", &[batch], statistics.iter().map(|s| s.largest).collect::<Vec<_>>()));
     }
     if let Some(top) = &answers.top {
-        tensors.push(NewTensor::u32("top_index", &[batch, top.k], &top.index));
+        // Patterns of a key file have their rows as ids.
+        let rows: Vec<u32> =
+            top.ids.iter().map(|id| id.and_then(|id| u32::try_from(id.0).ok()).unwrap_or(u32::MAX)).collect();
+        tensors.push(NewTensor::u32("top_index", &[batch, top.k], rows));
         tensors.push(NewTensor::f32("top_weight", &[batch, top.k], &top.weight));
     }
     if let Some(weights) = &answers.weights {

@@ -438,7 +438,7 @@ impl Trial {
         if self.top > 0 {
             let top = got.top.as_ref().ok_or("no top")?;
             let ranks = b * top.k..(b + 1) * top.k;
-            expected.top(self.top, &top.index[ranks.clone()], &top.weight[ranks])?;
+            expected.top(self.top, &top.ids[ranks.clone()], &top.weight[ranks])?;
         }
         if self.statistics {
             expected.statistics(&got.statistics.as_ref().ok_or("no statistics")?[b])?;

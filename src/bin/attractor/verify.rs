@@ -208,9 +208,9 @@ fn reported(case: &Case, got: &Retrieval, b: usize) -> f64 {
     let Statistics { largest, .. } = statistics[b];
     let most = expected.iter().copied().fold(0.0, f64::max);
     let mut error = worst(weights, &expected).max(worst(&[largest], &[most]));
-    for (index, weight) in (0..top.k).map(|rank| (top.index[b * top.k + rank], top.weight[b * top.k + rank])) {
+    for (id, weight) in (0..top.k).map(|rank| (top.ids[b * top.k + rank], top.weight[b * top.k + rank])) {
         // A pattern that is not there has no weight.
-        let full = expected.get(index as usize).copied().unwrap_or(0.0);
+        let full = id.and_then(|id| expected.get(id.0 as usize)).copied().unwrap_or(0.0);
         error = error.max(worst(&[weight], &[full]));
     }
     error / WEIGHT_BOUND

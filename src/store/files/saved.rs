@@ -212,7 +212,9 @@ pub(crate) fn write<'a>(
     let places = head(&vec![0; tensors.len()]).places;
     let mut outs: Vec<Out> =
         tensors.iter().zip(&places).map(|((part, ..), place)| Out::new(*part, place.start)).collect();
-    let alive = |rows: &Range<usize>| ids.alive().map(|alive| &alive[rows.clone()]);
+    let alive = |rows: &Range<usize>| -> Option<Vec<bool>> {
+        (ids.len() < positions).then(|| rows.clone().map(|position| ids.id(position).is_some()).collect())
+    };
     replace(SAVE, path, |file| {
         let mut put = |part: Part, bytes: &[u8]| match outs.iter_mut().find(|out| out.part == part) {
             Some(out) => out.put(file, bytes).map_err(refused(SAVE, path, "write")),
@@ -228,6 +230,7 @@ pub(crate) fn write<'a>(
         while first < positions {
             let rows = stored(first..positions.min(first + piece))?;
             let alive = alive(&(first..first + rows.count));
+            let alive = alive.as_deref();
             let element = contents.precision.bytes();
             let mut put_rows = |part, encoded: &Encoded<'_>, columns: usize| {
                 put(part, &tight(&encoded.rows, columns * element, stride(columns) * element, alive))

@@ -153,7 +153,7 @@ fn deliver(
     while let Some(batch) = in_flight.0.front_mut() {
         let Some(answer) = batch.pending.get().try_take() else { break };
         match (answer, &memory) {
-            (Ok(retrieval), Some(memory)) => batch.deliver(&retrieval, memory, &mut main),
+            (Ok(retrieval), Some(_)) => batch.deliver(&retrieval, &mut main),
             (Ok(_), None) => {}
             (Err(why), _) => outbox.failed.push(why),
         }
@@ -164,7 +164,7 @@ fn deliver(
 }
 
 impl Batch {
-    fn deliver(&self, retrieval: &Retrieval, memory: &Memory, main: &mut World) {
+    fn deliver(&self, retrieval: &Retrieval, main: &mut World) {
         for (b, asked) in self.asked.iter().enumerate() {
             // Whoever was despawned or asks no more is not told. Entities have generations: an index that is used again
             // is another entity.
@@ -172,19 +172,21 @@ impl Batch {
             if !entity.contains::<Cue>() {
                 continue;
             }
-            entity.insert(asked.recall(retrieval, b, memory, self.frame));
+            entity.insert(asked.recall(retrieval, b, self.frame));
         }
     }
 }
 
 impl Asked {
-    fn recall(&self, retrieval: &Retrieval, b: usize, memory: &Memory, frame: u32) -> Recall {
+    fn recall(&self, retrieval: &Retrieval, b: usize, frame: u32) -> Recall {
         let statistics = retrieval.statistics.as_ref().expect("statistics are always asked for")[b];
         let top = retrieval.top.as_ref().map_or_else(Vec::new, |top| {
             let row = b * top.k..(b + 1) * top.k;
-            // Patterns are never removed here, so a position still means what it meant when this was recorded.
-            let ids = top.index[row.clone()].iter().map(|position| memory.id_at(*position as usize));
-            ids.zip(&top.weight[row]).filter_map(|(id, weight)| Some((id?, *weight))).collect()
+            top.ids[row.clone()]
+                .iter()
+                .zip(&top.weight[row])
+                .filter_map(|(id, weight)| Some(((*id)?, *weight)))
+                .collect()
         });
         Recall {
             output: retrieval.output(b).to_vec(),

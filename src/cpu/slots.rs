@@ -1,0 +1,142 @@
+//! Where answers go: the arrays of a retrieval, made before the work begins and cut into parts that threads fill side by
+//! side.
+
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use super::retrieve::Answer;
+use crate::error::Result;
+use crate::retrieval::{Retrieval, Statistics, Status, Weighed};
+use crate::room::room;
+use crate::store::{Names, PatternId};
+
+/// The places of some queries side by side; empty where something was not asked for.
+pub(super) struct Slots<'a> {
+    steps: &'a mut [u32],
+    change: &'a mut [f32],
+    converged: &'a mut [bool],
+    status: &'a mut [Status],
+    energy: &'a mut [f64],
+    traces: &'a mut [Vec<f64>],
+    statistics: &'a mut [Statistics],
+    ids: &'a mut [Option<PatternId>],
+    weights: &'a mut [f32],
+    /// Patterns of a top list.
+    k: usize,
+}
+
+/// Cuts the first `length` elements off, or all where there are fewer.
+#[expect(clippy::mut_mut, reason = "the slice that is left gets shorter")]
+fn cut<'a, T>(from: &mut &'a mut [T], length: usize) -> &'a mut [T] {
+    let length = length.min(from.len());
+    from.split_off_mut(..length).expect("no more than there are")
+}
+
+impl<'a> Slots<'a> {
+    /// The places of every `wave` queries of `retrieval`, in order. Its arrays have room for all.
+    pub fn of(operation: &'static str, retrieval: &'a mut Retrieval, wave: usize) -> Result<Vec<Self>> {
+        let batch = retrieval.batch;
+        retrieval.steps.resize(batch, 0);
+        retrieval.change.resize(batch, 0.0);
+        retrieval.converged.resize(batch, false);
+        retrieval.status.resize(batch, Status::Answered);
+        let mut all = Self {
+            steps: &mut retrieval.steps,
+            change: &mut retrieval.change,
+            converged: &mut retrieval.converged,
+            status: &mut retrieval.status,
+            energy: &mut [],
+            traces: &mut [],
+            statistics: &mut [],
+            ids: &mut [],
+            weights: &mut [],
+            k: 0,
+        };
+        if let Some(energy) = &mut retrieval.energy {
+            energy.resize(batch, 0.0);
+            all.energy = energy;
+        }
+        if let Some(traces) = &mut retrieval.energy_trace {
+            traces.resize_with(batch, Vec::new);
+            all.traces = traces;
+        }
+        if let Some(statistics) = &mut retrieval.statistics {
+            statistics.resize(batch, Statistics::new(0, 0.0, 0.0, retrieval.patterns));
+            all.statistics = statistics;
+        }
+        if let Some(top) = &mut retrieval.top {
+            top.ids.resize(batch * top.k, None);
+            top.weight.resize(batch * top.k, 0.0);
+            (all.ids, all.weights, all.k) = (&mut top.ids, &mut top.weight, top.k);
+        }
+        let mut slots = room(operation, "parts of a batch", batch.div_ceil(wave))?;
+        while !all.steps.is_empty() {
+            slots.push(all.part(wave));
+        }
+        Ok(slots)
+    }
+
+    fn part(&mut self, queries: usize) -> Self {
+        let k = self.k;
+        Self {
+            steps: cut(&mut self.steps, queries),
+            change: cut(&mut self.change, queries),
+            converged: cut(&mut self.converged, queries),
+            status: cut(&mut self.status, queries),
+            energy: cut(&mut self.energy, queries),
+            traces: cut(&mut self.traces, queries),
+            statistics: cut(&mut self.statistics, queries),
+            ids: cut(&mut self.ids, queries.saturating_mul(k)),
+            weights: cut(&mut self.weights, queries.saturating_mul(k)),
+            k,
+        }
+    }
+
+    /// Puts the answers to its queries in their places.
+    pub fn take(mut self, answers: Vec<Answer>, tolerance: f32, names: &Names) {
+        for answer in answers {
+            let one = self.part(1);
+            one.steps[0] = answer.steps;
+            one.change[0] = answer.change;
+            one.converged[0] = answer.change <= tolerance;
+            one.status[0] = answer.status;
+            one.energy.iter_mut().zip(answer.energy).for_each(|(to, energy)| *to = energy);
+            one.statistics.iter_mut().zip(answer.report.statistics).for_each(|(to, statistics)| *to = statistics);
+            for ((id, weight), (position, of)) in one.ids.iter_mut().zip(&mut *one.weights).zip(answer.report.top) {
+                (*id, *weight) = (position.and_then(|position| names.id(position)), of);
+            }
+            one.traces.iter_mut().zip([answer.trace]).for_each(|(to, trace)| *to = trace);
+        }
+    }
+}
+
+/// The rows of weights that are asked for, each to be written by the thread that answers its query.
+pub(super) struct WeightRows<'a> {
+    weighed: &'a Weighed,
+    rows: Vec<Mutex<&'a mut [f32]>>,
+}
+
+impl<'a> WeightRows<'a> {
+    /// Rows of `patterns` zeros side by side, in the order in which they were asked for.
+    pub fn new(operation: &'static str, weighed: &'a Weighed, weights: &'a mut [f32], patterns: usize) -> Result<Self> {
+        let mut rows = room(operation, "rows of weights", weights.len() / patterns)?;
+        rows.extend(weights.chunks_exact_mut(patterns).map(Mutex::new));
+        Ok(Self { weighed, rows })
+    }
+
+    /// The row of `query`, if it is asked for: the first, where it is asked for again.
+    pub fn row(&self, query: usize) -> Option<&Mutex<&'a mut [f32]>> {
+        self.weighed.place(query).map(|place| &self.rows[place])
+    }
+}
+
+/// One row cut into `ranges`, which are side by side from its start, each to be taken once.
+pub(super) fn ranges_of<'a>(row: Option<&'a mut [f32]>, ranges: &[Range<usize>]) -> Vec<Mutex<Option<&'a mut [f32]>>> {
+    let Some(mut row) = row else { return Vec::new() };
+    ranges.iter().map(|range| Mutex::new(Some(cut(&mut row, range.len())))).collect()
+}
+
+/// The part that was cut for `number`, if there is one.
+pub(super) fn taken<'a>(parts: &[Mutex<Option<&'a mut [f32]>>], number: usize) -> Option<&'a mut [f32]> {
+    parts.get(number)?.lock().unwrap_or_else(PoisonError::into_inner).take()
+}

@@ -11,11 +11,11 @@ use crate::store::{Layout, Names, PatternId};
 /// When the iteration `x <- x'` stops.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Stop {
-    /// After exactly this many updates, at least 1.
+    /// After exactly this many updates, at least 1; on a GPU at most 1,048,575.
     Steps(u32),
     /// As soon as `max |x' - x| <= tolerance`, or after `max_steps` updates. Each query stops by itself.
     Converge {
-        /// The cap on updates, at least 1.
+        /// The cap on updates, at least 1; on a GPU at most 1,048,575.
         max_steps: u32,
         /// The largest change of a coordinate that counts as none, above 0.
         tolerance: f32,

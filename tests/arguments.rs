@@ -72,6 +72,30 @@ fn rows_whose_end_does_not_fit_64_bits() {
     }
 }
 
+/// Rows that fit their buffer, and of which a block fits no binding.
+#[test]
+fn rows_too_far_apart_for_a_binding() {
+    for (name, host, queue) in common::hosts() {
+        let memory = memory(&Device::from_wgpu(&host, &queue).unwrap(), 4, 3);
+        let (stride, count) = (1 << 20, 40);
+        let far = buffer(&host, 4 * (u64::from(stride) * 39 + 4));
+        let near = buffer(&host, 4096);
+        let mut encoder = host.create_command_encoder(&Default::default());
+        let (far, near) = (Rows { stride: Some(stride), ..Rows::new(&far) }, Rows::new(&near));
+        let options = RetrieveOptions::default();
+        let words = ["max_storage_buffer_binding_size"];
+        for (queries, output) in [(far, near), (near, far)] {
+            let recording = Recording { count, queries, output, state: None, report: None };
+            refused(memory.record(&mut encoder, &recording, &options), "Memory::record", &words);
+            refused(memory.job_into(&recording, &options), "Memory::job_into", &words);
+        }
+        refused(memory.record_answers(&mut encoder, count, far, &options), "Memory::record_answers", &words);
+        // Fewer at a time fit.
+        let few = Recording { count: 20, queries: far, output: near, state: None, report: None };
+        memory.record(&mut encoder, &few, &options).unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+}
+
 #[test]
 fn batches_that_no_slice_holds_and_long_ones() {
     for (name, device) in common::devices() {

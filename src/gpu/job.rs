@@ -184,6 +184,7 @@ impl Engine {
         let targets = self.targets(operation, recording)?;
         Self::check_steps(operation, options)?;
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(count), options), options);
+        self.check_spans(operation, &targets, &sizing)?;
         // Its own, as long as it lasts: others are answered between its slices.
         let workspace = self.workspace(&sizing)?;
         let task = self.task(&sizing, workspace, options, view.alive(), 0..count, context.next_stamp())?;

@@ -693,6 +693,31 @@ impl Engine {
         })
     }
 
+    /// Refuses rows so far apart that no binding spans those of a block.
+    fn check_spans(&self, operation: &'static str, targets: &Targets, sizing: &Sizing) -> Result<()> {
+        let (dim, output_dim) = (self.layout.dim, self.layout.output_dim());
+        let limits = &self.context.limits;
+        let allowed = limits.max_storage_buffer_binding_size;
+        let between = (targets.count.min(sizing.plan.query_block as usize) as u64).saturating_sub(1);
+        let all = [
+            (Some(&targets.queries), dim),
+            (Some(&targets.output), output_dim),
+            (targets.state.as_ref(), dim),
+            (targets.report.as_ref(), finish::REPORT_WORDS as usize),
+        ];
+        for (place, columns) in all {
+            let Some(place) = place else { continue };
+            let words = between.saturating_mul(place.stride(columns)).saturating_add(columns as u64);
+            // A binding starts where the device allows, before the first of them.
+            let need = words.saturating_mul(4).saturating_add(limits.min_storage_buffer_offset_alignment.into());
+            if need > allowed {
+                let limit = "max_storage_buffer_binding_size, for rows of one block";
+                return Err(Error::Limit { operation, limit, need, allowed });
+            }
+        }
+        Ok(())
+    }
+
     /// Records a retrieval for `count` queries in a buffer of the caller's, and what brings the answers to the host once
     /// the caller has submitted it.
     #[expect(clippy::too_many_arguments, reason = "what a recording is made of")]
@@ -747,6 +772,7 @@ impl Engine {
         Self::check_steps(operation, options)?;
         let (count, stamp) = (targets.count, self.context.next_stamp());
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(count), options), options);
+        self.check_spans(operation, &targets, &sizing)?;
         let workspace = {
             let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
             match &*recorded {

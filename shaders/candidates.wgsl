@@ -96,18 +96,22 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     }
 
     var most = head.maximum;
-    for (var span = local; span < params.spans; span += LANES) {
-        most = max(most, picked[first_span + span].maximum);
+    for (var base = 0u; base < params.spans; base += LANES) {
+        if (base + local < params.spans) {
+            most = max(most, picked[first_span + base + local].maximum);
+        }
     }
     most = maximum_of(local, most);
-    for (var span = local; span < params.spans; span += LANES) {
-        atomicMax(&dropped, picked[first_span + span].dropped);
+    for (var base = 0u; base < params.spans; base += LANES) {
+        if (base + local < params.spans) {
+            atomicMax(&dropped, picked[first_span + base + local].dropped);
+        }
     }
     var count = uniform_of(local, min(head.count, params.capacity));
     if (TOP == 0u && uniform_of(local, u32(most > head.maximum)) == 1u) {
-        count = prune(local, first, count, most);
+        count = uniform_of(local, prune(local, first, count, most));
     }
-    var floor = head.floor;
+    var floor = uniform_of(local, head.floor);
 
     for (var span = 0u; span < params.spans; span += 1u) {
         let held = uniform_of(local, min(picked[first_span + span].count, params.room));
@@ -128,7 +132,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
             var start = count;
             if (TOP == 1u && uniform_of(local, u32(count + place.total > params.capacity)) == 1u) {
                 storageBarrier();
-                floor = kth_key(local, first, count);
+                floor = uniform_of(local, kth_key(local, first, count));
                 select_top(local, first, count, floor);
                 start = params.k;
             }
@@ -146,7 +150,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     }
     // A floor spares the next chunk most of its entries.
     if (TOP == 1u && (count >= 2u * params.k || (floor == 0u && count > params.k))) {
-        floor = kth_key(local, first, count);
+        floor = uniform_of(local, kth_key(local, first, count));
         select_top(local, first, count, floor);
         count = params.k;
     }

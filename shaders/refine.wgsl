@@ -91,54 +91,54 @@ fn open(query: u32) {
     brackets[query].above = 0u;
 }
 
-fn narrow(query: u32) {
-    let low = brackets[query].low;
-    let high = brackets[query].high;
-    var new_low = low;
-    var new_high = high;
-    var above = brackets[query].above;
-    // Counts, and sums from a pivot, fall from trial to trial, sums by a weight rise; in any case one step of the ladder holds the
-    // threshold.
-    var settled = false;
-    for (var j = 0u; j < STEPS; j += 1u) {
-        let total = totals[j];
-        if (RULE == TOP) {
-            let trial = trial_key(low, high - low, j);
-            if (total >= params.k) {
-                new_low = max(new_low, trial);
-            } else if (!settled && trial > new_low) {
-                settled = true;
-                new_high = trial;
-                above = total;
-            }
-        } else if (params.pivot == 1u) {
-            let trial = trial_key(low, high - low, j);
-            if (bitcast<f32>(total) >= 1.0) {
-                new_low = max(new_low, trial);
-            } else if (!settled && trial > new_low) {
-                settled = true;
-                new_high = trial;
-            }
-        } else {
-            let trial = bitcast<u32>(trial_log(bitcast<f32>(low), bitcast<f32>(high), j));
-            if (bitcast<f32>(total) < 1.0) {
-                new_low = trial;
-            } else if (!settled) {
-                settled = true;
-                new_high = trial;
-            }
-        }
+// Trial `j` of a bracket, as the bracket holds its ends.
+fn trial_of(low: u32, high: u32, j: u32) -> u32 {
+    if (RULE == TOP || params.pivot == 1u) {
+        return trial_key(low, high - low, j);
     }
-    brackets[query].low = new_low;
-    brackets[query].high = new_high;
-    brackets[query].above = above;
+    return bitcast<u32>(trial_log(bitcast<f32>(low), bitcast<f32>(high), j));
+}
+
+// Whether the threshold is at a trial or above it. Counts, and sums from a pivot, fall from trial to trial, sums by a
+// weight rise.
+fn is_below(total: u32) -> bool {
     if (RULE == TOP) {
-        var most = NO_SCORE;
-        for (var i = 0u; i < WORKGROUP; i += STEPS) {
-            most = max(most, largest[i]);
-        }
-        brackets[query].maximum = most;
+        return total >= params.k;
     }
+    return (bitcast<f32>(total) >= 1.0) == (params.pivot == 1u);
+}
+
+fn is_after(trial: u32, low: u32) -> bool {
+    if (RULE == TOP || params.pivot == 1u) {
+        return trial > low;
+    }
+    return bitcast<f32>(trial) > bitcast<f32>(low);
+}
+
+// A bracket, narrowed by what the trials gave.
+fn narrow(before: Bracket) -> Bracket {
+    var bracket = before;
+    // One step of the ladder holds the threshold: from the last trial below it to the first after that.
+    for (var j = 0u; j < STEPS; j += 1u) {
+        if (is_below(totals[j])) {
+            bracket.low = trial_of(before.low, before.high, j);
+        }
+    }
+    for (var j = 0u; j < STEPS; j += 1u) {
+        let total = totals[STEPS - 1u - j];
+        let trial = trial_of(before.low, before.high, STEPS - 1u - j);
+        if (!is_below(total) && is_after(trial, bracket.low)) {
+            bracket.high = trial;
+            bracket.above = total;
+        }
+    }
+    if (RULE == TOP) {
+        bracket.maximum = NO_SCORE;
+        for (var i = 0u; i < WORKGROUP; i += STEPS) {
+            bracket.maximum = max(bracket.maximum, largest[i]);
+        }
+    }
+    return bracket;
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -170,14 +170,14 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         open(query);
         return;
     }
-    narrow(query);
-    if (params.stage == TURN) {
-        brackets[query].maximum = score_of(brackets[query].high);
-        brackets[query].low = bitcast<u32>(params.lowest);
-        brackets[query].high = bitcast<u32>(0.0);
+    var bracket = narrow(brackets[query]);
+    if (RULE == ENTMAX && params.stage == TURN) {
+        bracket.maximum = score_of(bracket.high);
+        bracket.low = bitcast<u32>(params.lowest);
+        bracket.high = bitcast<u32>(0.0);
     }
+    brackets[query] = bracket;
     if (params.stage == CLOSE) {
-        let bracket = brackets[query];
         if (RULE == TOP) {
             // `low` is the k-th largest key: so many of those that equal it have weight.
             let ties = params.k - min(params.k, bracket.above);

@@ -237,9 +237,9 @@ fn given_at(slot: u32, split: u32) -> u32 {
 }
 
 fn forget_trials(index: u32, first_slot: u32, split: u32) {
-    for (var i = index; i < SIDE * EACH * STEPS; i += SIDE * SIDE) {
-        let slot = first_slot + i / STEPS;
-        let j = i % STEPS;
+    for (var base = 0u; base < SIDE * EACH * STEPS; base += SIDE * SIDE) {
+        let slot = first_slot + (base + index) / STEPS;
+        let j = index % STEPS;
         if (slot < listed()) {
             given[given_at(slot, split) + j] = 0u;
             if (j == 0u) {
@@ -251,11 +251,11 @@ fn forget_trials(index: u32, first_slot: u32, split: u32) {
 
 // Adds what each trial gives of the `rows` scores from `place`. An invocation has trials of its own, always the same.
 fn try_tile(index: u32, first_slot: u32, split: u32, place: u32, rows: u32) {
-    for (var i = index; i < SIDE * EACH * STEPS; i += SIDE * SIDE) {
-        let slot = first_slot + i / STEPS;
-        let j = i % STEPS;
+    for (var base = 0u; base < SIDE * EACH * STEPS; base += SIDE * SIDE) {
+        let slot = first_slot + (base + index) / STEPS;
+        let j = index % STEPS;
         if (slot >= listed()) {
-            break;
+            continue;
         }
         let at = given_at(slot, split);
         let first = (slot * params.score_stride + place) / 4u;

@@ -2,7 +2,7 @@
 """Has RADV, Mesa's driver for AMD, compile the kernels for chips that are not there, and prints what it made of each:
 registers, spills, scratch, shared memory, code and how many waves fit.
 
-    mkdir -p target/spirv && cargo run --example spirv -- target/spirv
+    cargo run --example kernels -- spv target/spirv
     benches/peers/radv.py --family gfx1100 target/spirv/*.spv
 
 Mesa does this with its null winsys (RADV_FORCE_FAMILY; 22.3 has it, 26.2 no longer). Only pipelines are made: the null winsys has no fences, so

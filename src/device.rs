@@ -11,9 +11,9 @@ use crate::tuning::Tuning;
 
 /// Handle to a device; clones share it. See [`Device::new`].
 ///
-/// A process may end while an answer is awaited, by returning from `main` or by `std::process::exit`: the thread that polls
-/// for it is outside of the driver by then. Threads of the program that call this library themselves should be joined
-/// before.
+/// A process may end while an answer is awaited, by returning from `main` or by `std::process::exit`: the thread that
+/// polls for it is outside of the driver by then. Threads of the program that call this library themselves should be
+/// joined before.
 ///
 /// Threads and drivers do not survive a `fork`. In the child of a process that has made a device, every call that would
 /// compute gives [`Error::Forked`]; make the first device after forking, or start a new program. A child should end by
@@ -64,13 +64,14 @@ pub struct DeviceOptions {
     pub without_f16: bool,
     /// Keep `SUBGROUP` off even where the adapter has it.
     pub without_subgroups: bool,
-    /// Keep the checks that wgpu writes into shaders that it does not know (indices clamped, loops counted), to look for a
-    /// fault in ours, which go without. `ATTRACTOR_CHECKED=1` in the environment does it for every device, a host's too.
+    /// Keep the checks that wgpu writes into shaders that it does not know (indices clamped, loops counted), to look
+    /// for a fault in ours, which go without. `ATTRACTOR_CHECKED=1` in the environment does it for every device, a
+    /// host's too.
     pub checked_shaders: bool,
     /// A folder in which compiled kernels are kept from one run to the next, such as [`user_cache_folder`], where the
-    /// backend lets them out (Vulkan; Metal, DX12 and many drivers keep their own). They are written when the last handle
-    /// of the device and the last memory on it go, and by [`Device::save_pipeline_cache`]; a file that is damaged, or not
-    /// this adapter's, driver's and crate version's, is ignored. Nothing is kept when absent.
+    /// backend lets them out (Vulkan; Metal, DX12 and many drivers keep their own). They are written when the last
+    /// handle of the device and the last memory on it go, and by [`Device::save_pipeline_cache`]; a file that is
+    /// damaged, or not this adapter's, driver's and crate version's, is ignored. Nothing is kept when absent.
     ///
     /// [`user_cache_folder`]: crate::user_cache_folder
     pub pipeline_cache: Option<PathBuf>,
@@ -180,9 +181,10 @@ impl Device {
         gpu::Context::WISHES & adapter.features()
     }
 
-    /// The limits that a host does well to ask for: what must be, which is no more than WebGPU's defaults, with buffers and
-    /// bindings as large as `adapter` allows, so that memories need few windows. [`Device::from_wgpu`] takes a device with
-    /// the defaults as well, and one with less as long as it is no less than [`Device::least_limits`].
+    /// The limits that a host does well to ask for: what must be, which is no more than WebGPU's defaults, with
+    /// buffers and bindings as large as `adapter` allows, so that memories need few windows. [`Device::from_wgpu`]
+    /// takes a device with the defaults as well, and one with less as long as it is no less than
+    /// [`Device::least_limits`].
     pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
         let allowed = adapter.limits();
         wgpu::Limits {
@@ -197,16 +199,16 @@ impl Device {
         gpu::Context::least_limits()
     }
 
-    /// Bounds what one dispatch is expected to take on the GPU, 50 ms unless set: longer ones are recorded in parts, with
-    /// the same bits. All handles of this device share the bound; the CPU engine has no use for it.
+    /// Bounds what one dispatch is expected to take on the GPU, 50 ms unless set: longer ones are recorded in parts,
+    /// with the same bits. All handles of this device share the bound; the CPU engine has no use for it.
     pub fn bound_dispatches(&self, bound: std::time::Duration) {
         if let Kind::Gpu(context) = &self.kind {
             context.set_dispatch_bound(bound);
         }
     }
 
-    /// Compiles kernels through `cache` from here on, whose data stays the host's to load and to save. Says whether it does:
-    /// a device has one cache, from here or from [`DeviceOptions::pipeline_cache`], and the CPU engine none.
+    /// Compiles kernels through `cache` from here on, whose data stays the host's to load and to save. Says whether
+    /// it does: a device has one cache, from here or from [`DeviceOptions::pipeline_cache`], and the CPU engine none.
     pub fn use_pipeline_cache(&self, cache: wgpu::PipelineCache) -> bool {
         match &self.kind {
             Kind::Cpu => false,
@@ -214,8 +216,8 @@ impl Device {
         }
     }
 
-    /// Writes what has been compiled so far to the folder of [`DeviceOptions::pipeline_cache`], for a program that does not
-    /// end by dropping its devices. Where that fails the log says so.
+    /// Writes what has been compiled so far to the folder of [`DeviceOptions::pipeline_cache`], for a program that
+    /// does not end by dropping its devices. Where that fails the log says so.
     pub fn save_pipeline_cache(&self) {
         if let Kind::Gpu(context) = &self.kind {
             context.save_pipeline_cache();
@@ -253,9 +255,9 @@ impl Device {
         Ok(Self { kind: Kind::Gpu(Arc::new(context)) })
     }
 
-    /// The same of a device that the host has opened on `adapter`. Only an adapter tells which cooperative matrices it has:
-    /// with it they are used, as far as the host has asked for `EXPERIMENTAL_COOPERATIVE_MATRIX`, `SHADER_F16` and
-    /// `SUBGROUP`. The first is not among [`Device::required_features`], as it takes wgpu's
+    /// The same of a device that the host has opened on `adapter`. Only an adapter tells which cooperative matrices
+    /// it has: with it they are used, as far as the host has asked for `EXPERIMENTAL_COOPERATIVE_MATRIX`,
+    /// `SHADER_F16` and `SUBGROUP`. The first is not among [`Device::required_features`], as it takes wgpu's
     /// [`ExperimentalFeatures::enabled`](wgpu::ExperimentalFeatures::enabled), which is for the host to decide.
     ///
     /// # Errors

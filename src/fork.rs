@@ -16,7 +16,8 @@ mod child {
             extern "C" fn forked() {
                 CHILD.store(true, Ordering::Relaxed);
             }
-            // SAFETY: the handler is a function of this program or library, and stores one flag, which is safe after a fork.
+            // SAFETY: the handler is a function of this program or library, and stores one flag, which is safe after
+            // a fork.
             #[allow(unsafe_code, reason = "there is no other way to hear of a fork")]
             let refused = unsafe { libc::pthread_atfork(None, None, Some(forked)) };
             if refused != 0 {

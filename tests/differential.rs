@@ -1,5 +1,6 @@
-//! Random trials of every engine against the reference, whatever the numbers are: an answer is within its bound, or it is
-//! refused. `attractor verify --random COUNT --seed SEED` runs the same. `ATTRACTOR_SLOW=1` runs the full counts.
+//! Random trials of every engine against the reference, whatever the numbers are: an answer is within its bound, or
+//! it is refused. `attractor verify --random COUNT --seed SEED` runs the same. `ATTRACTOR_SLOW=1` runs the full
+//! counts.
 
 mod common;
 
@@ -16,7 +17,8 @@ fn count(device: &Device) -> usize {
     (if slow { FULL } else { USUAL })[usize::from(!device.is_cpu())]
 }
 
-/// Runs the trials whose number `takes`, and fails with what is wrong. Of all of them, no more than `refused` may be refused.
+/// Runs the trials whose number `takes`, and fails with what is wrong. Of all of them, no more than `refused` may be
+/// refused.
 fn all_hold(takes: impl Fn(usize) -> bool, refused: f64) {
     let mut failures = Vec::new();
     for (name, device) in common::quick_devices() {
@@ -120,8 +122,8 @@ const DAMAGES: [Damage; 9] = [
     ),
 ];
 
-/// The judge is no judge where it lets damage pass. Some damage does nothing (an output of zeros, equal weights, all of a
-/// memory in the support), so that most of it has to be found, not all.
+/// The judge is no judge where it lets damage pass. Some damage does nothing (an output of zeros, equal weights, all
+/// of a memory in the support), so that most of it has to be found, not all.
 #[test]
 fn damage_is_found() {
     let device = Device::cpu();

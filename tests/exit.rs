@@ -76,8 +76,8 @@ fn child(scenario: &str, backend: &str) {
             pollster::block_on(memory.retrieve(&query)).unwrap();
         }
         "pending" | "exits" => {
-            // An answer that never comes: its encoder is not submitted. So the polling thread polls until the end, and no
-            // other thread uses the device.
+            // An answer that never comes: its encoder is not submitted. So the polling thread polls until the end,
+            // and no other thread uses the device.
             let (wgpu_device, wgpu_queue) = device.wgpu().expect("it is no CPU engine");
             let shared = Device::from_wgpu(wgpu_device, wgpu_queue).unwrap();
             let memory = memory(&shared, 100);

@@ -215,8 +215,8 @@ fn a_hundred_thousand_patterns() {
     }
 }
 
-/// Queries that invocations hold: widths around each multiple of the columns that are unrolled, values beside keys, more
-/// and fewer queries than an invocation holds, rules, masks and stores.
+/// Queries that invocations hold: widths around each multiple of the columns that are unrolled, values beside keys,
+/// more and fewer queries than an invocation holds, rules, masks and stores.
 #[test]
 fn held_queries() {
     let hold = Hints { regime: Some(Regime::Hold), ..Hints::default() };
@@ -253,7 +253,8 @@ fn held_queries() {
     }
 }
 
-/// The tiles that hardware takes for large batches: rules, masks, stores, terms, edges, and the search over all patterns.
+/// The tiles that hardware takes for large batches: rules, masks, stores, terms, edges, and the search over all
+/// patterns.
 #[test]
 fn large_tiles() {
     // SwiftShader compiles them for minutes.
@@ -296,8 +297,8 @@ fn more_workgroups_than_one_dimension_holds() {
     }
 }
 
-/// The widths around which tiles of few rows are cut, keys or values or both, in each store and on each path: few queries
-/// and many, online and listed scores, reports, partial states.
+/// The widths around which tiles of few rows are cut, keys or values or both, in each store and on each path: few
+/// queries and many, online and listed scores, reports, partial states.
 #[test]
 fn wide_rows() {
     let separations = [

@@ -1,8 +1,8 @@
-//! Long use of one device: patterns come, go and change, memories are saved and loaded, everything is asked for, and the
-//! process must not grow.
+//! Long use of one device: patterns come, go and change, memories are saved and loaded, everything is asked for, and
+//! the process must not grow.
 //!
-//! `ATTRACTOR_SOAK_MINUTES=30` runs for so long instead of some seconds, on the device that `ATTRACTOR_SOAK_DEVICE` names
-//! (`lavapipe` unless set; `cpu`, `llvmpipe`).
+//! `ATTRACTOR_SOAK_MINUTES=30` runs for so long instead of some seconds, on the device that `ATTRACTOR_SOAK_DEVICE`
+//! names (`lavapipe` unless set; `cpu`, `llvmpipe`).
 #![cfg(feature = "files")]
 
 mod common;

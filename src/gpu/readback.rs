@@ -140,13 +140,14 @@ fn expect() -> (impl FnOnce(Mapped) + Send, oneshot::Receiver<Mapped>) {
     (call_back, mapped)
 }
 
-/// Polls the device while a read-back is awaited: wgpu maps buffers only while somebody polls. Its thread starts with the
-/// first await, sleeps while nothing is awaited, and never waits inside the device.
+/// Polls the device while a read-back is awaited: wgpu maps buffers only while somebody polls. Its thread starts with
+/// the first await, sleeps while nothing is awaited, and never waits inside the device.
 ///
 /// The thread must not be inside a driver while the driver is torn down: neither while the context drops its device nor
-/// while the process ends, when the drivers' libraries run their destructors. So it holds the device during a poll alone,
-/// dropping the poller joins it, and `thread::at_exit` puts all threads to sleep before the drivers' own exit handlers run.
-/// Futures are woken after the poll, outside of the device: whatever a waker drops, the thread is not inside then.
+/// while the process ends, when the drivers' libraries run their destructors. So it holds the device during a poll
+/// alone, dropping the poller joins it, and `thread::at_exit` puts all threads to sleep before the drivers' own exit
+/// handlers run. Futures are woken after the poll, outside of the device: whatever a waker drops, the thread is not
+/// inside then.
 #[derive(Debug, Default)]
 pub(crate) struct Poller {
     shared: Arc<Shared>,
@@ -277,8 +278,8 @@ mod thread {
     use super::{Mapped, Phase, Shared};
     use crate::fork;
 
-    /// How long a device that is dropped, or a process that ends, waits for a poll, at the most. A poll takes microseconds,
-    /// or milliseconds where another thread has the device.
+    /// How long a device that is dropped, or a process that ends, waits for a poll, at the most. A poll takes
+    /// microseconds, or milliseconds where another thread has the device.
     const PATIENCE: Duration = Duration::from_secs(10);
 
     /// Who is told of a mapping, and what.
@@ -350,16 +351,16 @@ mod thread {
     /// Polls once, without waiting. Returns what has been mapped.
     fn poll(device: wgpu::Device) -> Vec<News> {
         MAPPED.set(Some(Vec::new()));
-        // A lost device answers with an error and fails its mappings, which then resolve with theirs. On GL a poll panics
-        // where another thread has the device for seconds; the next poll may be better off.
+        // A lost device answers with an error and fails its mappings, which then resolve with theirs. On GL a poll
+        // panics where another thread has the device for seconds; the next poll may be better off.
         let _ = catch_unwind(AssertUnwindSafe(|| device.poll(wgpu::PollType::Poll)));
         // Call-backs of the poll may have dropped every other owner of the device, whose tear-down this is then.
         drop(device);
         MAPPED.take().unwrap_or_default()
     }
 
-    /// Ends the thread and gives its device up. Afterwards the thread is outside of the device and stays there. Waits for
-    /// the thread, unless it is this one, or wakes futures, whose wakers may wait for what the caller holds.
+    /// Ends the thread and gives its device up. Afterwards the thread is outside of the device and stays there. Waits
+    /// for the thread, unless it is this one, or wakes futures, whose wakers may wait for what the caller holds.
     pub fn stop(shared: &Arc<Shared>) {
         let mut state = shared.lock();
         state.stopped = true;
@@ -415,9 +416,10 @@ mod thread {
         }
     }
 
-    /// Puts all polling threads to sleep, for good, once they are outside of their devices. They must not end now: drivers
-    /// keep data of each thread, which they free when the thread ends, and when the process does. Threads that are about to
-    /// end are joined. No lock is waited for without end: a thread that the system has ended may hold it.
+    /// Puts all polling threads to sleep, for good, once they are outside of their devices. They must not end now:
+    /// drivers keep data of each thread, which they free when the thread ends, and when the process does. Threads
+    /// that are about to end are joined. No lock is waited for without end: a thread that the system has ended may
+    /// hold it.
     extern "C" fn at_exit() {
         if fork::is_child() {
             return;

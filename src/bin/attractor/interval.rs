@@ -6,18 +6,19 @@
 //! e_i = u (d + 16) |beta| S_i  +  4 u (|beta s_i| + |b_i|),   u = 2^-24
 //! ```
 //!
-//! where `S_i` sums the magnitudes of the terms of the similarity `s_i` (Higham, Accuracy and Stability, section 3.1). A weight rises
-//! with its own score and falls with all others, under every separation. So it lies between the weight for
-//! `z_i - e_i` beside `z_j + e_j`, and that for `z_i + e_i` beside `z_j - e_j`: no first order is needed, ties and edges of
-//! supports included. For top-k, the patterns that may and those that must be among the k follow from the same intervals;
-//! of equal rows the one of smaller index comes first. What stands between scores and weights adds
+//! where `S_i` sums the magnitudes of the terms of the similarity `s_i` (Higham, Accuracy and Stability, section
+//! 3.1). A weight rises with its own score and falls with all others, under every separation. So it lies between the
+//! weight for `z_i - e_i` beside `z_j + e_j`, and that for `z_i + e_i` beside `z_j - e_j`: no first order is needed,
+//! ties and edges of supports included. For top-k, the patterns that may and those that must be among the k follow
+//! from the same intervals; of equal rows the one of smaller index comes first. What stands between scores and
+//! weights adds
 //!
 //! ```text
 //! r_i = eps (32 + 3 |z_i - max z| + N / 2) relative to the weight,   eps = 2 u,
 //! ```
 //!
-//! for an exponential as WGSL allows it (3 + 2 |argument| ulps), a power, and a sum of N. For entmax up to alpha = 2, the score
-//! of a pattern may be off by another `16 eps (1 + |z_i - max z|)` from the subtraction of the threshold.
+//! for an exponential as WGSL allows it (3 + 2 |argument| ulps), a power, and a sum of N. For entmax up to alpha = 2,
+//! the score of a pattern may be off by another `16 eps (1 + |z_i - max z|)` from the subtraction of the threshold.
 //!
 //! An output is a sum of rows by weights in these intervals that add up to one (for softmax1 to one at the most):
 //! its least and its largest value are those of a linear program that takes the rows in order. The sum itself rounds by
@@ -35,8 +36,8 @@ const EPSILON: f64 = f32::EPSILON as f64;
 /// The least normal number.
 const TINY: f64 = f32::MIN_POSITIVE as f64;
 
-/// A weight that is less than this share of the heaviest may be taken for zero: it is far below the rounding of any sum of
-/// weights. (In the sum of rows, this is as much below the largest entry.)
+/// A weight that is less than this share of the heaviest may be taken for zero: it is far below the rounding of any
+/// sum of weights. (In the sum of rows, this is as much below the largest entry.)
 const LOST: f64 = f64::EPSILON * 16.0;
 
 /// Rows as a memory stores them.
@@ -289,7 +290,8 @@ impl<'a> Expected<'a> {
         let floor = (0..count).map(|i| self.scores[i] - self.errors[i]).fold(f64::NEG_INFINITY, f64::max) - 1.0 / gain;
         let near: Vec<usize> = (0..count).filter(|i| self.scores[*i] + self.errors[*i] >= floor).collect();
         if alpha <= 2.0 {
-            // A weight moves with its score less than its score does, and the threshold by no more than the largest error.
+            // A weight moves with its score less than its score does, and the threshold by no more than the largest
+            // error.
             let error = near.iter().map(|i| self.errors[*i]).fold(0.0, f64::max);
             let heaviest = largest(&self.weights);
             for &i in &near {

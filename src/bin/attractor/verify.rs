@@ -1,8 +1,9 @@
 //! `attractor verify`: whether a device computes what the mathematics says, case by case.
 //!
-//! The cases are those on which an implementation goes wrong: every similarity under every separation, each regime of the
-//! kernels at sizes that no tile divides, whether the plan would choose it there or not, stores in fewer bits, masks, biases, clamps, windows, steps, lists that overflow.
-//! The tests run many more of them on software adapters; here they meet the hardware and the driver of whoever asks.
+//! The cases are those on which an implementation goes wrong: every similarity under every separation, each regime of
+//! the kernels at sizes that no tile divides, whether the plan would choose it there or not, stores in fewer bits,
+//! masks, biases, clamps, windows, steps, lists that overflow. The tests run many more of them on software adapters;
+//! here they meet the hardware and the driver of whoever asks.
 
 use std::fmt::Write;
 
@@ -27,7 +28,8 @@ its bound, epsilon max|v| (32 + sqrt N + 8 kappa) for each step, kappa being |be
 pub struct VerifyArgs {
     #[command(flatten)]
     device: TunedArgs,
-    /// Hold this many random trials against the reference instead: rules, numbers of every size, masks, biases, reports.
+    /// Hold this many random trials against the reference instead: rules, numbers of every size, masks, biases,
+    /// reports.
     #[arg(long, value_name = "COUNT")]
     random: Option<usize>,
     /// The seed of the random trials: the same seed gives the same trials everywhere.
@@ -306,7 +308,8 @@ fn stored(precision: Precision, keys: &[f32], dim: usize) -> Vec<f32> {
         Precision::F32 => keys.to_vec(),
         Precision::F16 => keys.iter().map(|k| half::f16::from_f32(*k).to_f32()).collect(),
         Precision::I8 => {
-            // Whole numbers of a power of two, with the largest in each row: the scale is exact, and so is every product.
+            // Whole numbers of a power of two, with the largest in each row: the scale is exact, and so is every
+            // product.
             let row = |key: &[f32]| {
                 let whole = |(c, k): (usize, &f32)| if c == 0 { 127.0 } else { (k * 127.0).round() };
                 key.iter().enumerate().map(move |one| whole(one) / 128.0).collect::<Vec<f32>>()

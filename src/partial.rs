@@ -332,6 +332,10 @@ impl Partial {
             }
             Body::Candidates(candidates) => {
                 bytes.extend((candidates.len() as u64).to_le_bytes());
+                if candidates.is_empty() {
+                    // So that no reader allocates for widths that the bytes do not fill.
+                    bytes.resize(bytes.len() + self.columns(), 0);
+                }
                 for candidate in candidates {
                     bytes.extend(candidate.score.to_le_bytes());
                     bytes.extend(candidate.id.to_le_bytes());
@@ -493,6 +497,13 @@ impl Reader<'_> {
         };
         if count > most || (count == 0) != (patterns == 0) {
             return self.refuse(&format!("at most {most} candidates of {patterns} patterns"), &count.to_string());
+        }
+        if count == 0 {
+            let padding = std::mem::take(&mut self.bytes);
+            return match padding.len() == columns && padding.iter().all(|byte| *byte == 0) {
+                true => Ok(Vec::new()),
+                false => self.refuse(&format!("{columns} zeros and no more"), &format!("{} bytes", padding.len())),
+            };
         }
         self.holds(count, 16 + 4 * columns as u64)?;
         let mut candidates: Vec<Candidate> = room(FROM_BYTES, "candidates", count as usize)?;

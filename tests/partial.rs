@@ -4,8 +4,8 @@
 mod common;
 
 use attractor::{
-    Device, Error, Finished, Mask, Memory, Partial, PartialOptions, PatternId, Precision, Retrieval, RetrieveOptions,
-    Rule, Separation, Similarity, Status,
+    Device, Error, Finished, Mask, Memory, MemoryOptions, Partial, PartialOptions, PatternId, Precision, Retrieval,
+    RetrieveOptions, Rule, Separation, Similarity, Status,
 };
 use common::{Case, Numbers};
 
@@ -306,6 +306,24 @@ fn hostile_bytes() {
             if let Ok(read) = Partial::from_bytes(&bad) {
                 let _ = read.finish();
             }
+        }
+    }
+}
+
+/// A part without patterns is sent as any other, however wide its rows are.
+#[test]
+fn empty_parts_are_sent() {
+    for separation in [Separation::Softmax, Separation::Sparsemax, Separation::TopK { k: 2 }] {
+        for (dim, value_dim) in [(1, None), (300, None), (5, Some(700))] {
+            let rule = Rule::new(Similarity::Dot, separation, 1.0);
+            let options = MemoryOptions::new(dim, rule);
+            let options = value_dim.map_or(options.clone(), |columns| options.value_dim(columns));
+            let memory = options.build(&Device::cpu()).unwrap();
+            let part = memory.retrieve_partial_blocking(&vec![0.5; dim], &PartialOptions::default()).unwrap().remove(0);
+            let bytes = part.to_bytes();
+            assert_eq!(Partial::from_bytes(&bytes).unwrap(), part, "{separation:?} {dim} {value_dim:?}");
+            assert!(Partial::from_bytes(&bytes[..bytes.len() - 1]).is_err());
+            assert!(Partial::from_bytes(&[&bytes[..], &[0]].concat()).is_err());
         }
     }
 }

@@ -15,8 +15,8 @@ struct Params {
     source_first: u32,
     source_stride: u32,
     width: u32,
-    limit: f32,
-    padding_0: u32,
+    smallest: f32,
+    largest: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -25,6 +25,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> flags: array<u32>;
 
 var<workgroup> found_by: array<u32, WORKGROUP>;
+var<workgroup> largest_by: array<u32, WORKGROUP>;
 
 // The exponent bits of the raw load: float comparisons cannot be trusted to see NaN.
 fn load(query: u32, column: u32) -> u32 {
@@ -40,7 +41,7 @@ fn flag_of(bits: u32) -> u32 {
     if (magnitude >= 0x7f800000u) {
         return NOT_FINITE;
     }
-    return select(0u, OUT_OF_RANGE, magnitude > bitcast<u32>(params.limit));
+    return select(0u, OUT_OF_RANGE, magnitude > bitcast<u32>(params.largest));
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -54,6 +55,7 @@ fn main(
         return;
     }
     var found = 0u;
+    var most = 0u;
     for (var v = local; v < params.vectors; v += WORKGROUP) {
         let bits = vec4<u32>(
             load(query, 4u * v),
@@ -64,13 +66,20 @@ fn main(
         let flags_of = flag_of(bits.x) | flag_of(bits.y) | flag_of(bits.z) | flag_of(bits.w);
         state[query * params.vectors + v] = select(vec4<f32>(0.0), bitcast<vec4<f32>>(bits), flags_of == 0u);
         found |= flags_of;
+        let magnitudes = bits & vec4<u32>(0x7fffffffu);
+        most = max(most, max(max(magnitudes.x, magnitudes.y), max(magnitudes.z, magnitudes.w)));
     }
     found_by[local] = found;
+    largest_by[local] = most;
     workgroupBarrier();
     if (local == 0u) {
         var any = 0u;
         for (var i = 0u; i < WORKGROUP; i += 1u) {
             any |= found_by[i];
+            most = max(most, largest_by[i]);
+        }
+        if (most > 0u && most < bitcast<u32>(params.smallest)) {
+            any |= OUT_OF_RANGE;
         }
         flags[query] = any;
     }

@@ -190,10 +190,10 @@ impl MemoryOptions {
 /// sums        X K (dot), X and K (cosine), (X + K)^2 (euclidean), sqrt(d) (X + K) (manhattan)   at most 1e37
 /// scores      |beta| similarity + B                                                            at most 1e37
 /// n V         all N patterns (softmax), k (top-k), 2 (sparsemax, entmax)                       at most 1e38
-/// |beta|      at most 8e32 / (d + sqrt(d) (X + K)), 8e20 / (d + sqrt(d)) (cosine)
+/// |beta|      at most 8e32 / (d + sqrt(d) (X + K)); 4e32 k / (d + sqrt(d)) and 4e32 x / sqrt(d) (cosine)
 /// ```
 ///
-/// Numbers below 1.2e-38 may count as zero on a GPU. Queries that only the device sees ([`Memory::record`]) get the status
+/// where `k` and `x` are the smallest norms of keys and queries that are not zero, and at least 1e-12. Numbers below 1.2e-38 may count as zero on a GPU. Queries that only the device sees ([`Memory::record`]) get the status
 /// [`OutOfRange`](crate::Status::OutOfRange) instead.
 pub struct Memory {
     device: Device,

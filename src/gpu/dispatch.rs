@@ -58,8 +58,8 @@ impl Task {
             source_first,
             source_stride,
             width: grid[0],
-            limit: self.query_limit,
-            padding: 0,
+            smallest: self.query_range.smallest,
+            largest: self.query_range.largest,
         };
         let storage = [&binding, &self.workspace.state, &self.workspace.flags];
         let words = u64::from(block.count) * u64::from(columns + 4 * self.shape.key_vectors);

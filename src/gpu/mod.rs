@@ -829,7 +829,7 @@ impl Engine {
             stops_early: options.stops_early(),
             stamp,
             damage: options.hints.damage,
-            query_limit: self.query_limit("Memory::retrieve", States::of(options), alive)?,
+            query_range: self.query_range("Memory::retrieve", States::of(options), alive)?,
         })
     }
 

@@ -9,8 +9,8 @@ params! {
     source_first: u32,
     source_stride: u32,
     width: u32,
-    limit: f32,
-    padding: u32,
+    smallest: f32,
+    largest: f32,
 }
 
 pub const KERNEL: Kernel = Kernel {

@@ -8,8 +8,11 @@
 //! sums of a similarity   dot X K    cosine X, K    euclidean (X + K)^2    manhattan sqrt(d) (X + K)    at most 1e37
 //! scores                 |beta| similarity + B                                                         at most 1e37
 //! sums of rows           n V                                                                           at most 1e38
-//! flushed                |beta| m (d + sqrt(d) (X + K)), under cosine 1e12 |beta| m (d + sqrt(d))      at most 1e-5
+//! flushed                |beta| m (d + sqrt(d) (X + K))                                                at most 1e-5
+//!                        under cosine |beta| m (d + sqrt(d)) / k and |beta| m sqrt(d) / x              at most 5e-6
 //! ```
+//!
+//! `k` and `x` being the smallest norms of keys and queries that are not zero, and at least 1e-12, as cosine clamps them.
 
 use super::Engine;
 use crate::error::{Error, Result};
@@ -37,7 +40,7 @@ pub(super) struct Magnitudes {
     /// The magnitude of every bias; empty where there is none.
     biases: Vec<f32>,
     /// No row that is or was stored is larger.
-    bound: Largest,
+    bound: Extent,
 }
 
 /// How large some rows are, in their written order.
@@ -48,12 +51,23 @@ pub(super) struct Written {
     pub biases: Vec<f32>,
 }
 
-/// The largest of some rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Largest {
+/// How large some rows are at most, and at least.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Extent {
     norm: f64,
     value: f64,
     bias: f64,
+    /// The smallest norm that is not zero.
+    shortest: f64,
+}
+
+/// Magnitudes of coordinates of queries.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct QueryRange {
+    /// The largest coordinate of a query is zero or at least this.
+    pub smallest: f32,
+    /// No coordinate of a query is larger.
+    pub largest: f32,
 }
 
 /// Which states a retrieval compares with keys.
@@ -71,13 +85,20 @@ impl States {
     }
 }
 
-impl Largest {
+impl Default for Extent {
+    fn default() -> Self {
+        Self { norm: 0.0, value: 0.0, bias: 0.0, shortest: f64::INFINITY }
+    }
+}
+
+impl Extent {
     fn of(written: &Written) -> Self {
         let largest = |numbers: &[f32]| numbers.iter().fold(0.0f32, |most, number| most.max(*number));
         Self {
             norm: written.squares.iter().fold(0.0f64, |most, square| most.max(*square)).sqrt(),
             value: largest(&written.values).into(),
             bias: largest(&written.biases).into(),
+            shortest: shortest(&written.squares),
         }
     }
 
@@ -85,6 +106,7 @@ impl Largest {
         self.norm = self.norm.max(other.norm);
         self.value = self.value.max(other.value);
         self.bias = self.bias.max(other.bias);
+        self.shortest = self.shortest.min(other.shortest);
     }
 }
 
@@ -101,14 +123,14 @@ impl Magnitudes {
     }
 
     pub fn add(&mut self, written: Written) {
-        self.bound.include(Largest::of(&written));
+        self.bound.include(Extent::of(&written));
         self.squares.extend(written.squares);
         self.values.extend(written.values);
         self.biases.extend(written.biases);
     }
 
     pub fn overwrite(&mut self, position: usize, written: &Written) {
-        self.bound.include(Largest::of(written));
+        self.bound.include(Extent::of(written));
         self.squares[position..=position].copy_from_slice(&written.squares);
         for (all, one) in [(&mut self.values, &written.values), (&mut self.biases, &written.biases)] {
             if let (Some(all), Some(one)) = (all.get_mut(position), one.first()) {
@@ -148,14 +170,20 @@ impl Magnitudes {
     }
 }
 
+/// The smallest norm that is not zero, by squares.
+fn shortest(squares: &[f64]) -> f64 {
+    let positive = squares.iter().filter(|square| **square > 0.0);
+    positive.fold(f64::INFINITY, |least, square| square.min(least)).sqrt()
+}
+
 /// Whether states of norm `x` can be compared with keys of norms up to `largest.norm` under biases up to `largest.bias`.
-fn fits(rule: Rule, dim: usize, largest: Largest, x: f64) -> bool {
+fn fits(rule: Rule, dim: usize, largest: Extent, x: f64) -> bool {
     let (k, beta, smallest) = (largest.norm, f64::from(rule.beta.abs()), f64::from(f32::MIN_POSITIVE));
     let (d, root) = (dim as f64, (dim as f64).sqrt());
     let both = x + k;
     let (sum, similarity, flushed) = match rule.similarity {
         Similarity::Dot => (x * k, x * k, d + root * both),
-        Similarity::Cosine => (x.max(k), 1.0, (d + root) / SMALLEST_NORM),
+        Similarity::Cosine => (x.max(k), 1.0, 2.0 * (d + root) / largest.shortest.max(SMALLEST_NORM)),
         Similarity::Euclidean => (both * both, 0.5 * both * both, d + 2.0 * root * both),
         Similarity::Manhattan => (root * both, root * both, d),
     };
@@ -166,7 +194,7 @@ fn fits(rule: Rule, dim: usize, largest: Largest, x: f64) -> bool {
 }
 
 /// The largest magnitude of a coordinate of a query, a power of two; `None` where there is none.
-fn largest_coordinate(rule: Rule, dim: usize, largest: Largest, states: States) -> Option<f32> {
+fn largest_coordinate(rule: Rule, dim: usize, largest: Extent, states: States) -> Option<f32> {
     let root = (dim as f64).sqrt();
     let fits_all = |x: f64| {
         // A later state is a mean of keys, but for coordinates of the query.
@@ -180,14 +208,32 @@ fn largest_coordinate(rule: Rule, dim: usize, largest: Largest, states: States) 
         .map(|limit| limit as f32)
 }
 
+/// The smallest magnitude of the largest coordinate of a query that is not zero: below it, what is flushed of the query
+/// could be seen under cosine similarity, which divides by its norm.
+fn smallest_coordinate(rule: Rule, dim: usize) -> f32 {
+    if rule.similarity != Similarity::Cosine {
+        return 0.0;
+    }
+    let norm = f64::from(rule.beta.abs()) * f64::from(f32::MIN_POSITIVE) * (dim as f64).sqrt() / (0.5 * FLUSHED);
+    // Norms below the clamp are divided by the clamp.
+    if norm <= SMALLEST_NORM { 0.0 } else { norm as f32 }
+}
+
 impl Engine {
-    /// The largest magnitude that a coordinate of a query may have.
+    /// The magnitudes that coordinates of a query may have.
     ///
     /// # Errors
     /// [`Error::Range`] where the stored rows leave no room for any, naming the position of the largest;
     /// [`Error::Parameter`] where beta does.
-    pub(super) fn query_limit(&self, operation: &'static str, states: States, alive: Option<&Alive>) -> Result<f32> {
+    pub(super) fn query_range(
+        &self,
+        operation: &'static str,
+        states: States,
+        alive: Option<&Alive>,
+    ) -> Result<QueryRange> {
         let (rule, dim) = (self.rule, self.layout.dim);
+        let smallest = smallest_coordinate(rule, dim);
+        let range = |largest| Ok(QueryRange { smallest, largest });
         // No weight is above 1; those of entmax sum to 1, with room for rounding.
         let patterns = self.magnitudes.squares.len();
         let summed = match rule.separation {
@@ -200,7 +246,7 @@ impl Engine {
         if sums_fit(bound.value.max(bound.norm))
             && let Some(limit) = largest_coordinate(rule, dim, bound, states)
         {
-            return Ok(limit);
+            return range(limit);
         }
         // The bound may be that of a row that is not stored any more.
         let magnitudes = &self.magnitudes;
@@ -208,7 +254,7 @@ impl Engine {
             Err(Error::Range { operation, what, row, expected, got })
         };
         let Some(row) = magnitudes.position(alive, |position| magnitudes.value(position)) else {
-            return Ok(f32::MAX);
+            return range(f32::MAX);
         };
         if !sums_fit(magnitudes.value(row)) {
             let what = if magnitudes.values.is_empty() { "keys" } else { "keys or values" };
@@ -218,18 +264,28 @@ impl Engine {
         }
         let position = |number: &dyn Fn(usize) -> f64| magnitudes.position(alive, number).unwrap_or(row);
         let (longest, biased) = (position(&|row| magnitudes.norm(row)), position(&|row| magnitudes.bias(row)));
-        let largest = Largest { norm: magnitudes.norm(longest), value: 0.0, bias: magnitudes.bias(biased) };
+        let small = |row: usize| match magnitudes.norm(row) {
+            0.0 => f64::NEG_INFINITY,
+            norm => -norm,
+        };
+        let smallest_key = position(&small);
+        let (norm, bias) = (magnitudes.norm(longest), magnitudes.bias(biased));
+        let largest = Extent { norm, value: 0.0, bias, shortest: -small(smallest_key) };
         if let Some(limit) = largest_coordinate(rule, dim, largest, states) {
-            return Ok(limit);
+            return range(limit);
         }
-        let none = Largest::default();
+        let none = Extent::default();
         if largest_coordinate(rule, dim, none, states).is_none() {
             let expected = "a magnitude at which no score is lost below the numbers of f32 on this device";
             return Err(Error::Parameter { operation, parameter: "beta", expected, got: rule.beta.to_string() });
         }
-        if largest_coordinate(rule, dim, Largest { norm: 0.0, ..largest }, states).is_none() {
+        if largest_coordinate(rule, dim, Extent { norm: 0.0, ..largest }, states).is_none() {
             let expected = format!("magnitudes of at most {ROOM:e} on this device");
             return refuse("bias", biased, expected, format!("a magnitude of {:e}", largest.bias));
+        }
+        if largest_coordinate(rule, dim, Extent { shortest: f64::INFINITY, ..largest }, states).is_some() {
+            let expected = format!("norms of which nothing is lost below the numbers of f32 (beta is {})", rule.beta);
+            return refuse("keys", smallest_key, expected, format!("a norm of {:e}", largest.shortest));
         }
         let expected = format!("scores of at most {ROOM:e} on this device (beta is {})", rule.beta);
         refuse("keys", longest, expected, format!("a norm of {:e}", largest.norm))
@@ -238,7 +294,7 @@ impl Engine {
     /// Refuses queries (`n x d`, finite) that this device may not answer right.
     ///
     /// # Errors
-    /// [`Error::Range`], naming the row; the errors of [`Engine::query_limit`].
+    /// [`Error::Range`], naming the row; the errors of [`Engine::query_range`].
     pub fn check_range(
         &self,
         operation: &'static str,
@@ -246,24 +302,19 @@ impl Engine {
         options: &RetrieveOptions,
         alive: Option<&Alive>,
     ) -> Result<()> {
-        let limit = self.query_limit(operation, States::of(options), alive)?;
-        let over = |row: &[f32]| row.iter().fold(0.0f32, |most, x| most.max(x.abs())) > limit;
-        match queries.chunks_exact(self.layout.dim).position(over) {
-            None => Ok(()),
-            Some(row) => {
-                let largest =
-                    queries[row * self.layout.dim..][..self.layout.dim].iter().fold(0.0f32, |m, x| m.max(x.abs()));
-                let expected =
-                    format!("magnitudes of at most {limit:e} on this device, beside keys and beta as they are");
-                Err(Error::Range {
-                    operation,
-                    what: "queries",
-                    row,
-                    expected,
-                    got: format!("a coordinate of {largest:e}"),
-                })
+        let QueryRange { smallest, largest } = self.query_range(operation, States::of(options), alive)?;
+        let magnitude = |row: &[f32]| row.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+        for (row, query) in queries.chunks_exact(self.layout.dim).enumerate() {
+            let most = magnitude(query);
+            if most > largest || (most > 0.0 && most < smallest) {
+                let expected = format!(
+                    "magnitudes from {smallest:e} to {largest:e} on this device, beside keys and beta as they are"
+                );
+                let got = format!("a largest coordinate of {most:e}");
+                return Err(Error::Range { operation, what: "queries", row, expected, got });
             }
         }
+        Ok(())
     }
 }
 
@@ -272,7 +323,7 @@ mod tests {
     use super::*;
 
     fn limit(similarity: Similarity, beta: f32, norm: f64, bias: f64, later: bool) -> Option<f32> {
-        let largest = Largest { norm, value: norm, bias };
+        let largest = Extent { norm, value: norm, bias, shortest: norm };
         let rule = Rule::new(similarity, Separation::Softmax, beta);
         largest_coordinate(rule, 16, largest, States { later, clamped: false })
     }
@@ -303,6 +354,10 @@ mod tests {
         assert!(!fits(Similarity::Dot, 1.0, 1.0, 1e38, 0.0), "a bias");
         assert!(!fits(Similarity::Dot, 1e38, 1e-19, 0.0, 0.0), "a beta under which flushed products would be seen");
         assert!(!fits(Similarity::Dot, 1e-40, 1e20, 0.0, 1e17), "a beta that may be flushed");
+        assert!(fits(Similarity::Cosine, 1e30, 1.0, 0.0, 1.0), "keys that are large enough");
+        assert!(!fits(Similarity::Cosine, 1e30, 1e-6, 0.0, 1.0), "keys of which something is lost");
+        let smallest = |beta| smallest_coordinate(Rule::new(Similarity::Cosine, Separation::Softmax, beta), 16);
+        assert!(smallest(1e12) == 0.0 && smallest(1e30) > 1e-3 && smallest(1e30) < 0.1);
         // The first step fits, the second compares keys with keys.
         assert!(limit(Similarity::Dot, 1.0, 1e25, 0.0, false).is_some());
         assert!(limit(Similarity::Dot, 1.0, 1e25, 0.0, true).is_none());

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::buffer::Binding;
 use super::dispatch::Chunk;
 use super::plan::{LIST_CAPACITY, LIST_TOP, Plan, Regime, Shape};
+use super::range::QueryRange;
 use super::record::{Calls, Program};
 use super::shader::Constant;
 use super::similarity::{STEPS, Trial};
@@ -43,8 +44,8 @@ pub(crate) struct Task {
     pub stops_early: bool,
     pub stamp: u32,
     pub damage: Option<(&'static str, Constant)>,
-    /// The largest magnitude of a coordinate of a query that is in range.
-    pub query_limit: f32,
+    /// Queries beyond it are not answered.
+    pub query_range: QueryRange,
 }
 
 /// Flags packed to bits, `stride` words from one query's to the next's (0 where all queries share them).

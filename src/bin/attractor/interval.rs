@@ -6,6 +6,7 @@
 //! e_i = u (d + 16) |beta| S_i  +  4 u (|beta s_i| + |b_i|),   u = 2^-24
 //! ```
 //!
+//! (on a device that flushes numbers below the normal ones to zero, by the product of `|beta|` and what is flushed more),
 //! where `S_i` sums the magnitudes of the terms of the similarity `s_i` (Higham, Accuracy and Stability, section
 //! 3.1). A weight rises with its own score and falls with all others, under every separation. So it lies between the
 //! weight for `z_i - e_i` beside `z_j + e_j`, and that for `z_i + e_i` beside `z_j - e_j`: no first order is needed,
@@ -48,13 +49,15 @@ pub struct Store {
     bias: Option<Vec<f32>>,
     dim: usize,
     value_dim: Option<usize>,
+    /// Whether the device may take numbers below the normal ones for zero, as GPUs may.
+    pub flushes: bool,
 }
 
 impl Store {
     /// The rows as they are given.
     pub fn new(case: &Case) -> Self {
         let Case { keys, values, bias, dim, value_dim, .. } = case.clone();
-        Self { keys, values, bias, dim, value_dim }
+        Self { keys, values, bias, dim, value_dim, flushes: false }
     }
 
     /// Pattern `i` is stored as `pattern`.
@@ -181,7 +184,17 @@ impl<'a> Expected<'a> {
         let error = U * (x.len() as f64 + 16.0) * beta.abs() * terms
             + 4.0 * U * ((beta * s).abs() + bias.abs())
             + beta.abs() * moved;
-        (beta * s + bias + 0.0, error)
+        // Elements, products, and the score itself.
+        let sum = |row: &[f64]| row.iter().map(|x| x.abs()).sum::<f64>();
+        let d = x.len() as f64;
+        let flushed = match rule.similarity {
+            Similarity::Dot => d + sum(x) + sum(&key),
+            Similarity::Cosine => (d + sum(x) / norm(x) + sum(&key)) / norm(&key) + d / norm(x),
+            Similarity::Euclidean => d + 2.0 * pairs().map(|(x, k)| (x - k).abs()).sum::<f64>(),
+            Similarity::Manhattan => 2.0 * d,
+        };
+        let flushed = if store.flushes { TINY * (1.0 + beta.abs() * flushed) } else { 0.0 };
+        (beta * s + bias + 0.0, error + flushed)
     }
 
     /// Relative rounding of the weight of the pattern at place `i`, beside that of its score.

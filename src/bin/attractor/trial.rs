@@ -305,6 +305,7 @@ impl Trial {
     /// What the memory stores of its rows.
     fn stored(&self, memory: &Memory) -> attractor::Result<Store> {
         let mut store = Store::new(&self.case);
+        store.flushes = !memory.device().is_cpu();
         if self.case.precision != Precision::F32 {
             for i in (0..self.case.patterns()).filter(|i| !self.removed.contains(i)) {
                 store.set(i, &memory.get(PatternId(i as u64))?);

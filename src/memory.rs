@@ -801,9 +801,9 @@ impl Memory {
 
     /// Refuses what could not be retrieved.
     fn foreseen(&self, operation: &'static str, batch: usize, options: &RetrieveOptions) -> Result<()> {
-        fork::check(operation)?;
         // Floats of a slice.
         const MOST: usize = isize::MAX as usize / size_of::<f32>();
+        fork::check(operation)?;
         options.validate(operation, batch, &self.facing())?;
         self.defined(operation, options)?;
         if self.is_empty() {

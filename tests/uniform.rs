@@ -98,11 +98,15 @@ impl<'a> Walk<'a> {
     fn varies(&self, expression: Handle<Expression>) -> bool {
         let of = |handle: &Handle<Expression>| self.varies(*handle);
         match &self.function.expressions[expression] {
-            Expression::Literal(_) | Expression::Constant(_) | Expression::Override(_) | Expression::ZeroValue(_) => {
-                false
-            }
-            Expression::WorkGroupUniformLoadResult { .. } | Expression::ArrayLength(_) => false,
-            Expression::GlobalVariable(_) | Expression::LocalVariable(_) => false,
+            // Constants, what all agree on, and addresses.
+            Expression::Literal(_)
+            | Expression::Constant(_)
+            | Expression::Override(_)
+            | Expression::ZeroValue(_)
+            | Expression::WorkGroupUniformLoadResult { .. }
+            | Expression::ArrayLength(_)
+            | Expression::GlobalVariable(_)
+            | Expression::LocalVariable(_) => false,
             Expression::FunctionArgument(index) => self.arguments[*index as usize],
             Expression::CallResult(_) => self.results.contains(&expression),
             Expression::Compose { components, .. } => components.iter().any(of),

@@ -34,7 +34,7 @@ pub fn bound(rule: Rule, dim: usize, keys: &[f32], values: &[f32], query: &[f32]
     let largest = |of: &[f32]| of.iter().fold(0.0f32, |most, v| most.max(v.abs()));
     let kappa = keys
         .chunks_exact(dim)
-        .map(|key| key.iter().zip(query).map(|(k, x)| f64::from((k * x).abs())).sum::<f64>())
+        .map(|key| key.iter().zip(query).map(|(k, x)| (f64::from(*k) * f64::from(*x)).abs()).sum::<f64>())
         .fold(0.0, f64::max)
         * f64::from(rule.beta.abs());
     let patterns = (keys.len() / dim) as f64;

@@ -56,9 +56,12 @@ impl Threshold {
             let (high, low) = (log.max(self.log), log.min(self.log));
             return (high + (self.gain * (low - high)).exp().ln_1p() / self.gain).exp();
         }
-        let share = above / self.s;
-        // Zero over a zero is a score that equals `from`.
-        if share <= -1.0 { 0.0 } else { (self.log + if above < 0.0 { share.ln_1p() / self.gain } else { 0.0 }).exp() }
+        if above == 0.0 {
+            return self.log.exp();
+        }
+        // Where `from` is the smallest score that has weight, those below it have none, whatever weight is tried for it.
+        let share = if self.gain > 1.0 { -1.0 } else { above / self.s };
+        if share <= -1.0 { 0.0 } else { (self.log + share.ln_1p() / self.gain).exp() }
     }
 
     /// The weight of a score, and how fast it changes with that of `from`.

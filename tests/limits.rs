@@ -149,7 +149,7 @@ fn iteration_counts_know_every_loop() {
         ("merge", 4),
         ("prepare", 2),
         ("projection", 2),
-        ("refine", 4),
+        ("refine", 5),
         ("separation", 4),
         ("sift", 9),
         ("similarity", 7),

@@ -35,5 +35,5 @@ pub const APPROACH: u32 = 4;
 
 /// Loop iterations of one invocation over the trials of `splits`.
 pub fn iterations(splits: u64) -> u64 {
-    splits.div_ceil(8) + 8 + 8 + 8
+    splits.div_ceil(8) + 8 + 2 * 8 + 8
 }

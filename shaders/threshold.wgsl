@@ -58,7 +58,7 @@ fn slope_at(local: u32, first: u32, count: u32, maximum: f32, s: f32) -> f32 {
     for (var i = local; i < count; i += LANES) {
         let root = params.gain * (score_at(first + i) - maximum) + s;
         if (root > 0.0) {
-            slope += select(2.0 * root, 1.0, params.exponent == 1.0);
+            slope += select(2.0 * root, 1.0, FORM == LINEAR);
         }
     }
     return sum_of(local, slope);
@@ -93,7 +93,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         ties = ties_for(local, first, count, floor);
     } else if (count > 1u) {
         var low = -log(f32(count));
-        if (params.exponent < 1.0) {
+        if (FORM == STEEP) {
             low = LOWEST;
             var below = key_of(maximum - params.margin);
             var above = key_of(maximum);
@@ -118,7 +118,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         }
         log_weight = high;
         s = exp(params.gain * high);
-        if (params.exponent == 1.0 || params.exponent == 2.0) {
+        if (FORM == LINEAR || FORM == SQUARE) {
             let slope = slope_at(local, first, count, pivot, s);
             let excess = total_at(local, first, count, pivot, s, log_weight) - 1.0;
             s = max(s - excess / slope, 0.5 * s);

@@ -48,10 +48,10 @@ struct Tally {
 
 // (1 - w^gain) / gain, which is -log w at alpha = 1.
 fn loss_of(weight: f32, difference: f32, record: Record) -> f32 {
-    if (params.exponent == 1.0) {
+    if (FORM == LINEAR) {
         return 1.0 - weight;
     }
-    if (params.exponent == 2.0) {
+    if (FORM == SQUARE) {
         return 2.0 * (1.0 - sqrt(weight));
     }
     let log_power = params.gain * entmax_log(difference, record.s, record.log_weight);

@@ -4,6 +4,13 @@
 // base would lose the scores, beyond alpha = 2 it would lose the weights. For kernels whose params have gain = alpha - 1,
 // margin = 1 / gain and exponent = 1 / gain.
 
+// How a weight is made: by a polynomial at alpha = 2 and 1.5, by logarithms below 2, and by logarithms above. The host sets
+// it: which of these runs must be known when a kernel is compiled, for some drivers run all that a uniform value leaves out.
+const FORM: u32 = 1u;
+const LINEAR: u32 = 1u;
+const SQUARE: u32 = 2u;
+const SHALLOW: u32 = 3u;
+const STEEP: u32 = 4u;
 // The logarithm of no weight.
 const NO_LOG: f32 = -1.0e30;
 
@@ -13,10 +20,10 @@ fn entmax_weight(difference: f32, s: f32, log_weight: f32) -> f32 {
     if (difference <= -params.margin) {
         return 0.0;
     }
-    if (params.exponent == 1.0) {
+    if (FORM == LINEAR) {
         return max(difference + s, 0.0);
     }
-    if (params.exponent == 2.0) {
+    if (FORM == SQUARE) {
         let root = max(params.gain * difference + s, 0.0);
         return root * root;
     }
@@ -26,7 +33,7 @@ fn entmax_weight(difference: f32, s: f32, log_weight: f32) -> f32 {
 // The logarithm of the weight, for rules other than the two polynomials.
 fn entmax_log(difference: f32, s: f32, log_weight: f32) -> f32 {
     let above = params.gain * difference;
-    if (params.exponent > 1.0) {
+    if (FORM == SHALLOW) {
         let share = above / s;
         if (share <= -1.0) {
             return NO_LOG;

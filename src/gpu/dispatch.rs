@@ -36,6 +36,20 @@ fn entmax(kind: Kind) -> (f32, f32, f32) {
     }
 }
 
+/// `constants`, with how entmax weights are made, as `shaders/lib/entmax.wgsl` numbers it.
+fn with_form(kind: Kind, constants: &[Constant]) -> Vec<Constant> {
+    let mut constants = constants.to_vec();
+    let form = match kind {
+        Kind::Entmax { gain } if gain > 1.0 => 4,
+        Kind::Entmax { gain: 0.5 } => 2,
+        Kind::Entmax { gain } if gain < 1.0 => 3,
+        // As the shader has it.
+        _ => return constants,
+    };
+    constants.push(("FORM", form));
+    constants
+}
+
 fn rule(kind: Kind) -> u32 {
     match kind {
         Kind::Softmax { .. } => 0,
@@ -265,7 +279,8 @@ impl Task {
                 + rows.div_ceil(similarity::ROWS.into()) * count * 16 * u64::from(vectors)
                 + more.bytes,
         };
-        let mut constants = vec![("EACH", self.staged.each)];
+        // One kernel for scores that are kept and those that are tried, or their bits might differ.
+        let mut constants = with_form(self.kind(), &[("EACH", self.staged.each)]);
         constants.extend(self.compared_constants(chunk));
         let setting = (&constants[..], &self.compared_fragments()[..]);
         calls.push(&similarity::KERNEL, setting, params, &storage, grid, work).await
@@ -359,7 +374,7 @@ impl Task {
         let params = threshold::Params { capacity: LIST_CAPACITY, k, margin, gain, exponent, padding: [0; 3] };
         let workspace = &self.workspace;
         let storage = [queries, &workspace.flags, &workspace.heads, &workspace.list, &workspace.records];
-        let constants = [("TOP", top), ("SCORES", scores.into())];
+        let constants = with_form(kind, &[("TOP", top), ("SCORES", scores.into())]);
         let entries = u64::from(block.count) * u64::from(LIKELY);
         let work = Work { flops: 34 * 4 * entries, bytes: 16 * entries };
         calls.push(&threshold::KERNEL, (&constants, &[]), params, &storage, [block.count, 1, 1], work).await
@@ -428,7 +443,8 @@ impl Task {
         };
         let workspace = &self.workspace;
         let storage = [queries, &workspace.records, &workspace.scores, &workspace.tallies, &workspace.stats];
-        let setting = (&[("RULE", rule(kind))][..], &[][..]);
+        let constants = with_form(kind, &[("RULE", rule(kind))]);
+        let setting = (&constants[..], &[][..]);
         calls.push(&weigh::KERNEL, setting, params, &storage, [block.count, 1, 1], scanned(block, chunk, 10, 8)).await
     }
 

@@ -45,6 +45,9 @@ pub const KERNEL: Kernel = Kernel {
         Variant::COMPARED[3],
         Variant::COMPARED[4],
         Variant { constants: &[("EACH", 4)], ..Variant::PLAIN },
+        Variant { constants: &[("FORM", 2)], ..Variant::PLAIN },
+        Variant { constants: &[("FORM", 3)], ..Variant::PLAIN },
+        Variant { constants: &[("FORM", 4)], ..Variant::PLAIN },
     ],
 };
 

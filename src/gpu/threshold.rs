@@ -19,6 +19,9 @@ pub const KERNEL: Kernel = Kernel {
     fields: Params::FIELDS,
     variants: &[
         Variant::PLAIN,
+        Variant { constants: &[("FORM", 2)], ..Variant::PLAIN },
+        Variant { constants: &[("FORM", 3)], ..Variant::PLAIN },
+        Variant { constants: &[("FORM", 4)], ..Variant::PLAIN },
         Variant { constants: &[("TOP", 1)], ..Variant::PLAIN },
         Variant { constants: &[("TOP", 1), ("SCORES", 1)], ..Variant::PLAIN },
     ],

@@ -19,7 +19,14 @@ pub const KERNEL: Kernel = Kernel {
     storage: &[Access::Read, Access::Read, Access::Write, Access::Write, Access::Write],
     params: Params::SIZE,
     fields: Params::FIELDS,
-    variants: &[Variant::RULES[0], Variant::RULES[1], Variant::RULES[2]],
+    variants: &[
+        Variant::RULES[0],
+        Variant::RULES[1],
+        Variant::RULES[2],
+        Variant { constants: &[("RULE", 1), ("FORM", 2)], ..Variant::PLAIN },
+        Variant { constants: &[("RULE", 1), ("FORM", 3)], ..Variant::PLAIN },
+        Variant { constants: &[("RULE", 1), ("FORM", 4)], ..Variant::PLAIN },
+    ],
 };
 
 /// Loop iterations of one invocation over `rows` patterns.

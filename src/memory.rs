@@ -183,8 +183,8 @@ impl MemoryOptions {
 ///
 /// The CPU engine gives right answers for all finite patterns and queries. A GPU computes in `f32`, and a retrieval that
 /// could leave it is refused with [`Error::Range`], which names the row and the limit. With `X` the largest norm of a query
-/// or a later state, `K` that of a key, `B` the largest bias and `V` the largest coordinate of `n` rows that are summed, a
-/// GPU answers where
+/// or a later state, `K` that of a key, `B` the largest bias and `V` the largest norm of a key or coordinate of a value, of
+/// which `n` are summed, a GPU answers where
 ///
 /// ```text
 /// sums        X K (dot), X and K (cosine), (X + K)^2 (euclidean), sqrt(d) (X + K) (manhattan)   at most 1e37

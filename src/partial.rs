@@ -290,7 +290,7 @@ impl Partial {
             }
         };
         let narrow = |rows: &[f64]| -> Vec<f32> { rows.iter().map(|v| *v as f32).collect() };
-        let perplexity = if nothing { 0.0 } else { entropy.exp() as f32 };
+        let perplexity = if nothing || largest as f32 == 0.0 { 0.0 } else { entropy.exp() as f32 };
         let (state, value) = rows.split_at(self.dim);
         Finished {
             output: narrow(if self.value_dim.is_some() { value } else { state }),

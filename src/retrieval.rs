@@ -356,7 +356,7 @@ pub enum FixedPoint {
 pub struct Statistics {
     /// Patterns whose weight is above zero (in `f32`: for softmax, those within 103 of the largest score).
     pub support: u32,
-    /// `exp(-sum_i p_i ln p_i)`: how many patterns the weights are spread over.
+    /// `exp(-sum_i p_i ln p_i)`: how many patterns the weights are spread over; 0 where none has weight.
     pub perplexity: f32,
     /// The largest weight.
     pub largest: f32,

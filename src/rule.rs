@@ -91,8 +91,15 @@ impl Rule {
         let what = match defined {
             true => "the energy at beta = 0, which is not defined,".into(),
             false => {
-                let (similarity, separation) = (self.similarity, self.separation);
-                format!("the energy of {similarity:?} similarity with {separation:?}, for which none is defined,")
+                let similarity = format!("{:?}", self.similarity).to_lowercase();
+                let separation = match self.separation {
+                    Separation::Softmax => "softmax",
+                    Separation::Softmax1 => "softmax1",
+                    Separation::Sparsemax => "sparsemax",
+                    Separation::Entmax { .. } => "entmax",
+                    Separation::TopK { .. } => "topk",
+                };
+                format!("the energy of {similarity} similarity with {separation}, for which none is defined,")
             }
         };
         Err(Error::Unsupported { operation, what })

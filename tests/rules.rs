@@ -5,7 +5,7 @@ mod common;
 
 use attractor::reference;
 use attractor::{
-    FixedPoint, Mask, Precision, Retrieval, RetrieveOptions, Rule, Separation, Similarity, Status, WeightsOf,
+    FixedPoint, Mask, Memory, Precision, Retrieval, RetrieveOptions, Rule, Separation, Similarity, Status, WeightsOf,
 };
 use common::{Case, Numbers};
 
@@ -300,5 +300,20 @@ fn every_device_stores_the_same_narrow_rows() {
         for (name, device) in &common::devices()[1..] {
             assert_eq!(rows(name, device), expected, "{name} {precision:?}");
         }
+    }
+}
+
+/// Softmax1 so far below zero that no weight is above zero in `f32`: there is no support on any engine.
+#[test]
+fn weights_that_vanish_are_no_support() {
+    let rule = Rule::new(Similarity::Euclidean, Separation::Softmax1, 1.0);
+    for (name, device) in common::quick_devices() {
+        let mut memory = Memory::new(device, 1, rule).unwrap();
+        memory.add(&[0.0, 1.0, 2.0]).unwrap();
+        let options = RetrieveOptions::default().statistics().weights(WeightsOf::All);
+        let got = memory.retrieve_with_blocking(&[200.0], &options).unwrap();
+        let told = got.statistics.unwrap()[0];
+        assert_eq!((got.weights.unwrap(), told.support), (vec![0.0; 3], 0), "{name}");
+        assert_eq!((told.perplexity, told.largest), (0.0, 0.0), "{name}");
     }
 }

@@ -15,9 +15,9 @@ impl Plan<'_> {
         let pooled = match (solved.weigher, rule.separation) {
             (Weigher::Nothing, Separation::Softmax) => return f64::INFINITY,
             // log(e^max sum), where the sum of softmax1 has its one in it.
-            (Weigher::Softmax { max, sum }, _) if sum.is_finite() => max + sum.ln(),
+            (Weigher::Softmax { max, sum, .. }, _) => max + sum.ln(),
             // Nothing left, or a softmax1 so far below zero that the one is all there is.
-            (Weigher::Nothing | Weigher::Softmax { .. }, _) => 0.0,
+            (Weigher::Nothing, _) => 0.0,
             (weigher @ Weigher::Entmax { threshold, .. }, _) => {
                 let alpha = threshold.alpha();
                 // <p, z> + H(p), H(p) = sum (p - p^alpha) / (alpha (alpha-1)).

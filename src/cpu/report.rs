@@ -84,7 +84,7 @@ pub(super) fn report(walk: &Walk<'_>, query: &Query, weigher: Weigher, wanted: W
     let mut top: Vec<(Option<usize>, f32)> =
         total.top.iter().map(|entry| (Some(entry.1), weigher.weight(*entry) as f32)).collect();
     top.resize(wanted.top, (None, 0.0));
-    let perplexity = if weigher.is_nothing() { 0.0 } else { total.entropy.exp() as f32 };
+    let perplexity = if total.support == 0 { 0.0 } else { total.entropy.exp() as f32 };
     let statistics =
         wanted.statistics.then(|| Statistics::new(total.support, perplexity, total.largest as f32, stored));
     Report { statistics, top }

@@ -1,8 +1,8 @@
 //! The numbers that a device computes right answers for. Within this range no sum or product of a retrieval leaves `f32`,
 //! and what a device may flush to zero, below the smallest normal number, changes no score by more than [`FLUSHED`].
 //!
-//! With `X` the largest norm of a state, `K` that of a key, `B` the largest bias, `V` the largest coordinate that is
-//! summed, `n` the patterns that it is summed over and `m` the smallest normal number:
+//! With `X` the largest norm of a state, `K` that of a key, `B` the largest bias, `V` the largest norm of a key or
+//! coordinate of a value, `n` the patterns that it is summed over and `m` the smallest normal number:
 //!
 //! ```text
 //! sums of a similarity   dot X K    cosine X, K    euclidean (X + K)^2    manhattan sqrt(d) (X + K)    at most 1e37
@@ -260,7 +260,7 @@ impl Engine {
             let what = if magnitudes.values.is_empty() { "keys" } else { "keys or values" };
             let expected =
                 format!("at most {:e}, of which {summed} may be summed on this device", LARGEST_SUM / summed as f64);
-            return refuse(what, row, expected, format!("a magnitude of {:e}", magnitudes.value(row)));
+            return refuse(what, row, expected, format!("a norm or coordinate of {:e}", magnitudes.value(row)));
         }
         let position = |number: &dyn Fn(usize) -> f64| magnitudes.position(alive, number).unwrap_or(row);
         let (longest, biased) = (position(&|row| magnitudes.norm(row)), position(&|row| magnitudes.bias(row)));

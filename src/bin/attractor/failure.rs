@@ -39,9 +39,14 @@ impl Failure {
     }
 }
 
-/// Messages of drivers and parsers may span lines; ours never do.
+/// Messages of drivers and parsers may span lines; ours never do. Names from files may hold what a terminal would act on,
+/// which is escaped.
 pub fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let acts = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    joined.chars().map(|c| if acts(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 /// Writes to standard output. A reader that has gone away (`attractor devices | head -1`) is no failure, and `println!`

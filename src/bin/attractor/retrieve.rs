@@ -109,7 +109,7 @@ pub struct RetrieveArgs {
     /// How scores become weights [default: softmax, or that of --memory].
     #[arg(long, value_enum)]
     separation: Option<SeparationArg>,
-    /// The exponent of entmax, above 1 [default: 1.5, or that of --memory].
+    /// The exponent of entmax, above 1 and at most 1e6 [default: 1.5, or that of --memory].
     #[arg(long, value_name = "A", value_parser = finite, allow_negative_numbers = true)]
     alpha: Option<f32>,
     /// How many scores topk keeps; required by it, unless --memory has it.

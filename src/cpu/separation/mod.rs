@@ -22,8 +22,8 @@ pub(super) fn preferred(a: &Entry, b: &Entry) -> std::cmp::Ordering {
 pub(super) enum Weigher {
     /// No pattern is usable.
     Nothing,
-    /// `exp(z - max) / sum`.
-    Softmax { max: f64, sum: f64 },
+    /// `exp(z - max) / sum`; what sums of rows below the row's own largest score are multiplied by is `share`.
+    Softmax { max: f64, sum: f64, share: f64 },
     /// The weight that the threshold leaves of a score, over `sum`.
     Entmax { threshold: Threshold, sum: f64 },
     /// Softmax over the entries up to `last` in order of preference.
@@ -52,7 +52,7 @@ impl Weigher {
     /// What sums of rows by softmax weights that are not normalised are multiplied by.
     pub fn share(&self) -> f64 {
         match self {
-            Self::Softmax { sum, .. } => 1.0 / sum,
+            Self::Softmax { share, .. } => *share,
             // The sums are zeros.
             _ => 1.0,
         }
@@ -62,7 +62,7 @@ impl Weigher {
     pub fn weight(&self, entry: Entry) -> f64 {
         match *self {
             Self::Nothing => 0.0,
-            Self::Softmax { max, sum } => (entry.0 - max).exp() / sum,
+            Self::Softmax { max, sum, .. } => (entry.0 - max).exp() / sum,
             Self::Entmax { threshold, sum } => threshold.weight(entry.0) / sum,
             Self::TopK { last, max, sum } => {
                 if preferred(&entry, &last).is_le() {

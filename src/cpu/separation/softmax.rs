@@ -144,12 +144,18 @@ pub fn shrink(before: f64, max: f64) -> f64 {
 }
 
 /// The weigher of a row whose largest score is `max` and whose `exp(z - max)` sum to `sum`. Softmax1 has one more score,
-/// zero, whose weight is nobody's; far below it the sum is infinite and all weights are zero, as they should be.
+/// zero, which takes part in the maximum and in the sum and belongs to no pattern.
 pub fn weigher(max: f64, sum: f64, plus_one: bool) -> Weigher {
     if max == f64::NEG_INFINITY {
         return Weigher::Nothing;
     }
-    Weigher::Softmax { max, sum: if plus_one { sum + (-max).exp() } else { sum } }
+    if !plus_one {
+        return Weigher::Softmax { max, sum, share: 1.0 / sum };
+    }
+    let high = max.max(0.0);
+    let shrink = (max - high).exp();
+    let sum = sum * shrink + (-high).exp();
+    Weigher::Softmax { max: high, sum, share: shrink / sum }
 }
 
 /// Solves a row of at least one entry.

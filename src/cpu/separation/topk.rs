@@ -10,7 +10,7 @@ pub fn solve(entries: &mut [Entry], k: usize) -> Weigher {
     // Summed in one order whatever the selection left.
     before.sort_unstable_by(preferred);
     match softmax::solve(&entries[..k], false) {
-        Weigher::Softmax { max, sum } => Weigher::TopK { last, max, sum },
+        Weigher::Softmax { max, sum, .. } => Weigher::TopK { last, max, sum },
         other => other,
     }
 }

@@ -650,8 +650,8 @@ extern "C" {
 
 /**
  * What went wrong in the last call of this thread that failed: one line of UTF-8, empty where none has. A call that
- * succeeds leaves the message as it is. The string is this library's, and stays valid until the next call of this thread
- * begins; this function is not such a call.
+ * succeeds leaves the message as it is. The string is this library's, and stays valid until the next call of this
+ * thread begins; this function is not such a call.
  */
 const char *attractor_last_error_message(void);
 
@@ -808,15 +808,16 @@ size_t attractor_memory_positions(const struct attractor_memory *memory);
 attractor_error attractor_memory_id_at(const struct attractor_memory *memory, size_t position, uint64_t *id);
 
 /**
- * Stores `count` patterns: `keys`, of `keys_length` = count x d floats, with `values`, of `values_length` = count x dv,
- * exactly where the memory has a value dimension and NULL with length 0 otherwise, and with `bias`, of `bias_length` =
- * count, or NULL with length 0 for zeros, only where the memory has one. Everything is copied. The ids of the patterns
- * count on from the one that `first_id` gets unless it is NULL; with a `count` of 0 nothing is stored, the pointers may be
- * NULL, and `*first_id` stays as it is.
+ * Stores `count` patterns: `keys`, of `keys_length` = count x d floats, with `values`, of `values_length` = count x
+ * dv, exactly where the memory has a value dimension and NULL with length 0 otherwise, and with `bias`, of
+ * `bias_length` = count, or NULL with length 0 for zeros, only where the memory has one. Everything is copied. The ids
+ * of the patterns count on from the one that `first_id` gets unless it is NULL; with a `count` of 0 nothing is stored,
+ * the pointers may be NULL, and `*first_id` stays as it is.
  *
- * Errors: `ATTRACTOR_ERROR_SHAPE` for lengths that are not those of `count` patterns, and for values or a bias that the
- * memory has no use for or lacks; `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_RANGE` for a row that halves cannot hold,
- * unless the memory saturates; `ATTRACTOR_ERROR_LIMIT` or `ATTRACTOR_ERROR_OUT_OF_MEMORY` where there is no room;
+ * Errors: `ATTRACTOR_ERROR_SHAPE` for lengths that are not those of `count` patterns, and for values or a bias that
+ * the memory has no use for or lacks; `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_RANGE` for a row that halves
+ * cannot hold, unless the memory saturates; `ATTRACTOR_ERROR_LIMIT` or `ATTRACTOR_ERROR_OUT_OF_MEMORY` where there is
+ * no room;
  * `ATTRACTOR_ERROR_LOST`; `ATTRACTOR_ERROR_NULL_POINTER`. The memory is then as it was.
  */
 attractor_error attractor_memory_add(struct attractor_memory *memory,
@@ -830,8 +831,9 @@ attractor_error attractor_memory_add(struct attractor_memory *memory,
                                      uint64_t *first_id);
 
 /**
- * Replaces the pattern `id` by `key`, of `key_length` = d floats, `value`, of `value_length` = dv, or NULL with length 0,
- * and `bias`, of `bias_length` = 1, or NULL with length 0 for zero, as `attractor_memory_add` takes them; the id stays.
+ * Replaces the pattern `id` by `key`, of `key_length` = d floats, `value`, of `value_length` = dv, or NULL with length
+ * 0, and `bias`, of `bias_length` = 1, or NULL with length 0 for zero, as `attractor_memory_add` takes them; the id
+ * stays.
  *
  * Errors: `ATTRACTOR_ERROR_UNKNOWN_ID`, and those of `attractor_memory_add`. The memory is then as it was.
  */
@@ -911,14 +913,16 @@ attractor_error attractor_memory_load(const struct attractor_device *device,
                                       struct attractor_memory **memory);
 
 /**
- * Retrieves for `count` queries, of `queries_length` = count x d floats together, as `options` say, or with one update where
- * they are NULL, and waits for the answer on this thread. The outputs go to `output`, of `output_length` = count x dv floats, unless it is NULL with length
- * 0; everything there is goes to `*retrieval`, to be freed by `attractor_retrieval_free`, unless that is NULL. One of the
- * two must be there.
+ * Retrieves for `count` queries, of `queries_length` = count x d floats together, as `options` say, or with one update
+ * where they are NULL, and waits for the answer on this thread. The outputs go to `output`, of `output_length` = count
+ * x dv floats, unless it is NULL with length 0; everything there is goes to `*retrieval`, to be freed by
+ * `attractor_retrieval_free`, unless that is NULL. One of the two must be there.
  *
- * Errors: `ATTRACTOR_ERROR_EMPTY`; `ATTRACTOR_ERROR_SHAPE` for queries, an output, a mask or a clamp of a wrong length;
+ * Errors: `ATTRACTOR_ERROR_EMPTY`; `ATTRACTOR_ERROR_SHAPE` for queries, an output, a mask or a clamp of a wrong
+ * length;
  * `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_PARAMETER` for the options; `ATTRACTOR_ERROR_UNSUPPORTED` for an energy
- * where the rule has none; `ATTRACTOR_ERROR_OUT_OF_MEMORY` where there is no room for the answers; `ATTRACTOR_ERROR_LOST`;
+ * where the rule has none; `ATTRACTOR_ERROR_OUT_OF_MEMORY` where there is no room for the answers;
+ * `ATTRACTOR_ERROR_LOST`;
  * `ATTRACTOR_ERROR_NULL_POINTER`. `*retrieval` is NULL then, and nothing is in `output`.
  */
 attractor_error attractor_memory_retrieve(const struct attractor_memory *memory,
@@ -1021,22 +1025,19 @@ const double *attractor_retrieval_energy_trace(const struct attractor_retrieval 
                                                size_t *length);
 
 /**
- * The ids of the patterns of largest weight, in falling order of weight, B x `attractor_retrieval_top_count`, if `top` was
- * asked for, as the retrieval saw the memory; `ATTRACTOR_NO_PATTERN` where fewer are stored or left by the mask.
+ * The ids of the patterns of largest weight, in falling order of weight, B x `attractor_retrieval_top_count`, if `top`
+ * was asked for, as the retrieval saw the memory; `ATTRACTOR_NO_PATTERN` where fewer are stored or left by the mask.
  */
-const uint64_t *attractor_retrieval_top_ids(const struct attractor_retrieval *retrieval,
-                                            size_t *length);
+const uint64_t *attractor_retrieval_top_ids(const struct attractor_retrieval *retrieval, size_t *length);
 
 /**
- * Gives the id of the pattern that was at `position` when the retrieval saw the memory, whose weight is at that position of
- * each row of `attractor_retrieval_weights`; `ATTRACTOR_NO_PATTERN` where none was.
+ * Gives the id of the pattern that was at `position` when the retrieval saw the memory, whose weight is at that
+ * position of each row of `attractor_retrieval_weights`; `ATTRACTOR_NO_PATTERN` where none was.
  *
  * Errors: `ATTRACTOR_ERROR_PARAMETER` for a position that is not below `attractor_retrieval_patterns`;
  * `ATTRACTOR_ERROR_NULL_POINTER`.
  */
-attractor_error attractor_retrieval_id_at(const struct attractor_retrieval *retrieval,
-                                          size_t position,
-                                          uint64_t *id);
+attractor_error attractor_retrieval_id_at(const struct attractor_retrieval *retrieval, size_t position, uint64_t *id);
 
 /**
  * The weights of the same patterns, if `top` was asked for.

@@ -1,6 +1,6 @@
 //! use lib/grid
-// Brings a caller's query rows into the padded rows of the workspace, with zeros for values that are not finite or beyond
-// the range of right answers, and flags their queries.
+// Brings a caller's query rows into the padded rows of the workspace, with zeros for values that are not finite or
+// beyond the range of right answers, and flags their queries.
 // One workgroup handles one query; one invocation handles every WORKGROUP-th vector of four columns.
 
 const WORKGROUP: u32 = 64u;

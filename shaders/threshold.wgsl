@@ -10,12 +10,12 @@
 // patterns instead. One workgroup handles one query.
 //
 // entmax: the sum of weights rises with the weight of the largest score, from at most 1 at 1/count to at least 1 at 1
-// (Peters et al. 2019): halvings of its logarithm, and where weights are polynomials (alpha 1.5 and 2) one step of Newton,
-// which ends on the exact threshold of the support that was found. Where weights are steep (alpha > 2) one at the edge of
-// the support is a root of 1e-10 or less, which a sum with the s of the largest score cannot hold: scores are then counted
-// from a pivot next to the edge instead, the smallest score such that those above it, if it weighs nothing, sum to less
-// than 1. top-k: the k-th largest score, bit by bit, then softmax over what is left; with SCORES the k entries keep their
-// scores.
+// (Peters et al. 2019): halvings of its logarithm, and where weights are polynomials (alpha 1.5 and 2) one step of
+// Newton, which ends on the exact threshold of the support that was found. Where weights are steep (alpha > 2) one at
+// the edge of the support is a root of 1e-10 or less, which a sum with the s of the largest score cannot hold: scores
+// are then counted from a pivot next to the edge instead, the smallest score such that those above it, if it weighs
+// nothing, sum to less than 1. top-k: the k-th largest score, bit by bit, then softmax over what is left; with SCORES
+// the k entries keep their scores.
 
 const LANES: u32 = 256u;
 const TOP: u32 = 0u;

@@ -181,10 +181,10 @@ impl MemoryOptions {
 ///
 /// # Range
 ///
-/// The CPU engine gives right answers for all finite patterns and queries. A GPU computes in `f32`, and a retrieval that
-/// could leave it is refused with [`Error::Range`], which names the row and the limit. With `X` the largest norm of a query
-/// or a later state, `K` that of a key, `B` the largest bias and `V` the largest norm of a key or coordinate of a value, of
-/// which `n` are summed, a GPU answers where
+/// The CPU engine gives right answers for all finite patterns and queries. A GPU computes in `f32`, and a retrieval
+/// that could leave it is refused with [`Error::Range`], which names the row and the limit. With `X` the largest norm
+/// of a query or a later state, `K` that of a key, `B` the largest bias and `V` the largest norm of a key or coordinate
+/// of a value, of which `n` are summed, a GPU answers where
 ///
 /// ```text
 /// sums        X K (dot), X and K (cosine), (X + K)^2 (euclidean), sqrt(d) (X + K) (manhattan)   at most 1e37
@@ -193,7 +193,8 @@ impl MemoryOptions {
 /// |beta|      at most 8e32 / (d + sqrt(d) (X + K)); 4e32 k / (d + sqrt(d)) and 4e32 x / sqrt(d) (cosine)
 /// ```
 ///
-/// where `k` and `x` are the smallest norms of keys and queries that are not zero, and at least 1e-12. Numbers below 1.2e-38 may count as zero on a GPU. Queries that only the device sees ([`Memory::record`]) get the status
+/// where `k` and `x` are the smallest norms of keys and queries that are not zero, and at least 1e-12. Numbers below
+/// 1.2e-38 may count as zero on a GPU. Queries that only the device sees ([`Memory::record`]) get the status
 /// [`OutOfRange`](crate::Status::OutOfRange) instead.
 pub struct Memory {
     device: Device,
@@ -305,8 +306,8 @@ impl Memory {
     /// Makes room for `additional` patterns, in as few windows as the limits allow.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] where the host has no room, [`Error::Limit`] or [`Error::Lost`] where the device has none;
-    /// nothing has changed then. On the CPU engine room takes no memory until patterns are stored in it.
+    /// [`Error::OutOfMemory`] where the host has no room, [`Error::Limit`] or [`Error::Lost`] where the device has
+    /// none; nothing has changed then. On the CPU engine room takes no memory until patterns are stored in it.
     pub fn reserve(&mut self, additional: usize) -> Result<()> {
         let fresh = self.ids.fresh(additional, &self.snapshots);
         self.reserve_fresh(fresh).map_err(|error| error.named("Memory::reserve"))
@@ -526,15 +527,15 @@ impl Memory {
         self.ids.positions()
     }
 
-    /// The pattern that is at `position` now. Positions of an answer are those of [`Retrieval::id_at`]: what is removed and
-    /// added between may have changed what is where.
+    /// The pattern that is at `position` now. Positions of an answer are those of [`Retrieval::id_at`]: what is removed
+    /// and added between may have changed what is where.
     pub fn id_at(&self, position: usize) -> Option<PatternId> {
         self.ids.id(position)
     }
 
-    /// A mask that keeps the patterns for which `keep` holds: a filter by id. It is for this memory as it is now: once a
-    /// position means another pattern, or patterns were added behind, retrievals refuse it with [`Error::Stale`]. Patterns
-    /// that were removed since are left out as always.
+    /// A mask that keeps the patterns for which `keep` holds: a filter by id. It is for this memory as it is now: once
+    /// a position means another pattern, or patterns were added behind, retrievals refuse it with [`Error::Stale`].
+    /// Patterns that were removed since are left out as always.
     ///
     /// ```
     /// use attractor::{Device, Memory, PatternId, RetrieveOptions, Rule};
@@ -570,21 +571,21 @@ impl Memory {
         self.answer("Memory::retrieve_blocking", queries, &RetrieveOptions::default())
     }
 
-    /// Retrieves for each row of `queries` (`B x d`) as `options` say; no row gives an answer of no row. On a GPU: uploads,
-    /// records, submits and reads back in the same submission; the future completes under any executor.
+    /// Retrieves for each row of `queries` (`B x d`) as `options` say; no row gives an answer of no row. On a GPU:
+    /// uploads, records, submits and reads back in the same submission; the future completes under any executor.
     ///
     /// # Errors
     /// [`Error::Shape`] and [`Error::NotFinite`] for the queries, [`Error::Empty`], [`Error::Parameter`] for the
-    /// options, [`Error::Stale`] for a mask that this memory has outlived, [`Error::Unsupported`] for an energy where the
-    /// rule has none, [`Error::OutOfMemory`] where the host has no room for the answers, [`Error::Lost`] where the device
-    /// fails.
+    /// options, [`Error::Stale`] for a mask that this memory has outlived, [`Error::Unsupported`] for an energy where
+    /// the rule has none, [`Error::OutOfMemory`] where the host has no room for the answers, [`Error::Lost`] where the
+    /// device fails.
     pub async fn retrieve_with(&self, queries: &[f32], options: &RetrieveOptions) -> Result<Retrieval> {
         self.submit("Memory::retrieve_with", queries, options)?.await
     }
 
     /// [`Memory::retrieve_with`] for callers that neither await nor wait: the answer is on its way, and this memory may
-    /// change meanwhile. On a GPU everything has been submitted when this returns; the CPU engine computes on the threads
-    /// of `rayon`.
+    /// change meanwhile. On a GPU everything has been submitted when this returns; the CPU engine computes on the
+    /// threads of `rayon`.
     ///
     /// # Errors
     /// As [`Memory::retrieve_with`]; the [`Error::Lost`] of a device that fails meanwhile, and on the CPU engine
@@ -699,10 +700,10 @@ impl Memory {
     /// stored now, even if the caller submits later.
     ///
     /// # Errors
-    /// [`Error::Device`] on the CPU engine, [`Error::Empty`], [`Error::Parameter`] for the options, [`Error::Unsupported`]
-    /// for reports, which the buffers have no place for ([`Memory::record_answers`] brings them), [`Error::Shape`] where a
-    /// buffer is too small or lacks `STORAGE` usage, [`Error::OtherDevice`] where it is of another device, [`Error::Limit`]
-    /// for more dispatches than one encoder takes. Nothing has been recorded then.
+    /// [`Error::Device`] on the CPU engine, [`Error::Empty`], [`Error::Parameter`] for the options,
+    /// [`Error::Unsupported`] for reports, which the buffers have no place for ([`Memory::record_answers`] brings
+    /// them), [`Error::Shape`] where a buffer is too small or lacks `STORAGE` usage, [`Error::OtherDevice`] where it is
+    /// of another device, [`Error::Limit`] for more dispatches than one encoder takes. Nothing has been recorded then.
     pub fn record(
         &self,
         encoder: &mut wgpu::CommandEncoder,

@@ -401,8 +401,8 @@ impl Partial {
     }
 }
 
-/// No score of finite keys and queries of `dim` dimensions is larger in magnitude: beta times d products, or d squares of
-/// differences, and a bias.
+/// No score of finite keys and queries of `dim` dimensions is larger in magnitude: beta times d products, or d squares
+/// of differences, and a bias.
 fn largest_score(dim: usize) -> f64 {
     let most = f64::from(f32::MAX);
     most * (2.0 * most * most * dim as f64) + most
@@ -456,8 +456,8 @@ impl Reader<'_> {
         let score = self.finite()?;
         let largest = f64::from_le_bytes(self.take()?);
         let most = (patterns as f64).ln();
-        // Over patterns, the log-sum-exp is between the largest score and that of as many equal ones; what it is above the
-        // mean score is the entropy, which is that of as many equal weights at the most. Devices sum in `f32`.
+        // Over patterns, the log-sum-exp is between the largest score and that of as many equal ones; what it is above
+        // the mean score is the entropy, which is that of as many equal weights at the most. Devices sum in `f32`.
         let rounding = 1e-9 * (1.0 + largest.abs());
         let likely = match patterns {
             0 => [log_sum, score, largest] == [f64::NEG_INFINITY, 0.0, f64::NEG_INFINITY],

@@ -53,7 +53,8 @@ pub struct RetrieveOptions {
     pub stop: Stop,
     /// Report the energy of the last state ([`Retrieval::energy`]).
     pub energy: bool,
-    /// Report the energy of every state from the query on ([`Retrieval::energy_trace`]); on a GPU of at most 2^20 states.
+    /// Report the energy of every state from the query on ([`Retrieval::energy_trace`]); on a GPU of at most 2^20
+    /// states.
     pub trace: bool,
     /// Report this many patterns of largest weight ([`Retrieval::top`]), at most [`MAX_TOP`]; none at 0.
     pub top: usize,
@@ -334,9 +335,10 @@ pub enum Status {
     /// state are zero, and reports of weights say nothing. Only of queries in a caller's buffer
     /// ([`Memory::record_answers`](crate::Memory::record_answers)).
     NotFinite,
-    /// The query has a coordinate beyond the range in which the device computes right answers, which depends on the keys,
-    /// the biases and beta: the output and the state are zero, and reports of weights mean nothing. Only of queries in a
-    /// caller's buffer; others are refused with [`Error::Range`](crate::Error::Range), which names the range.
+    /// The query has a coordinate beyond the range in which the device computes right answers, which depends on the
+    /// keys, the biases and beta: the output and the state are zero, and reports of weights mean nothing. Only of
+    /// queries in a caller's buffer; others are refused with [`Error::Range`](crate::Error::Range), which names the
+    /// range.
     OutOfRange,
 }
 
@@ -394,8 +396,8 @@ impl Statistics {
 pub struct Top {
     /// Patterns per query: what was asked for, or `N` where there are fewer.
     pub k: usize,
-    /// `B x k` patterns, as the retrieval saw the memory: what is removed or added later changes none of them. `None` where
-    /// fewer than `k` patterns are stored or left by the mask.
+    /// `B x k` patterns, as the retrieval saw the memory: what is removed or added later changes none of them. `None`
+    /// where fewer than `k` patterns are stored or left by the mask.
     pub ids: Vec<Option<PatternId>>,
     /// `B x k` weights.
     pub weight: Vec<f32>,
@@ -434,8 +436,8 @@ pub struct Retrieval {
     pub top: Option<Top>,
     /// What the weights of the last step look like, per query, if asked for.
     pub statistics: Option<Vec<Statistics>>,
-    /// The weights of the last step, `N` for each query asked for, in that order. [`Retrieval::id_at`] tells which pattern
-    /// the weight at a position is of.
+    /// The weights of the last step, `N` for each query asked for, in that order. [`Retrieval::id_at`] tells which
+    /// pattern the weight at a position is of.
     pub weights: Option<Vec<f32>>,
     /// The pattern at each position, as the retrieval saw the memory.
     pub(crate) names: Names,
@@ -490,7 +492,8 @@ impl Retrieval {
         })
     }
 
-    /// The pattern that was at `position` when the retrieval saw the memory: whose weight is at `position` of each row of
+    /// The pattern that was at `position` when the retrieval saw the memory: whose weight is at `position` of each row
+    /// of
     /// [`Retrieval::weights`]. What is removed or added later does not change it. `None` where no pattern was.
     pub fn id_at(&self, position: usize) -> Option<PatternId> {
         self.names.id(position)

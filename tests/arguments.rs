@@ -1,5 +1,5 @@
-//! Numbers, options and buffers that do not fit: each is refused by an error that names the call, before any work is done,
-//! and by the same error on every engine.
+//! Numbers, options and buffers that do not fit: each is refused by an error that names the call, before any work is
+//! done, and by the same error on every engine.
 
 mod common;
 

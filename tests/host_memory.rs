@@ -1,5 +1,5 @@
-//! What the host has no memory for is an error, and the memory answers on. Each case runs in a process of its own, whose
-//! address space is limited: the system would promise more than it has.
+//! What the host has no memory for is an error, and the memory answers on. Each case runs in a process of its own,
+//! whose address space is limited: the system would promise more than it has.
 #![cfg(target_os = "linux")]
 
 mod common;

@@ -1,4 +1,4 @@
-//! The command on the CPU engine under a memory checker with its default options: no read of what nobody wrote.
+//! The command on the CPU engine under a memory checker with its default options: no read of uninitialised memory.
 //!
 //! Needs valgrind; where it is missing the test is skipped, unless `ATTRACTOR_REQUIRE_TOOLS` lists it.
 #![cfg(feature = "cli")]

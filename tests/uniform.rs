@@ -1,7 +1,7 @@
 //! Barriers and subgroup operations stand in uniform control flow in every kernel and variant: WebGPU requires it (Tint
-//! refuses a kernel otherwise), FXC requires it in its own way, and Metal leaves the rest undefined. naga does not check it,
-//! so this does, by the rules of WGSL (section 15.2) made a little stricter: a local variable is uniform only if all that is
-//! ever stored in it is.
+//! refuses a kernel otherwise), FXC requires it in its own way, and Metal leaves the rest undefined. naga does not
+//! check it, so this does, by the rules of WGSL (section 15.2) made a little stricter: a local variable is uniform only
+//! if all that is ever stored in it is.
 
 use std::collections::BTreeSet;
 

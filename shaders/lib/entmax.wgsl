@@ -1,11 +1,12 @@
-// Unnormalised entmax weights. A score z weighs (gain (z - from) + s)^exponent where that base is above 0. `from` is the
-// largest score, or for steep entmax (alpha > 2) the pivot of `threshold`; a score that equals it weighs e^log_weight, and
-// s = e^(gain log_weight). All but the two rules whose weights are polynomials work with the logarithm: near alpha = 1 the
-// base would lose the scores, beyond alpha = 2 it would lose the weights. For kernels whose params have gain = alpha - 1,
-// margin = 1 / gain and exponent = 1 / gain.
+// Unnormalised entmax weights. A score z weighs (gain (z - from) + s)^exponent where that base is above 0. `from` is
+// the largest score, or for steep entmax (alpha > 2) the pivot of `threshold`; a score that equals it weighs
+// e^log_weight, and s = e^(gain log_weight). All but the two rules whose weights are polynomials work with the
+// logarithm: near alpha = 1 the base would lose the scores, beyond alpha = 2 it would lose the weights. For kernels
+// whose params have gain = alpha - 1, margin = 1 / gain and exponent = 1 / gain.
 
-// How a weight is made: by a polynomial at alpha = 2 and 1.5, by logarithms below 2, and by logarithms above. The host sets
-// it: which of these runs must be known when a kernel is compiled, for some drivers run all that a uniform value leaves out.
+// How a weight is made: by a polynomial at alpha = 2 and 1.5, by logarithms below 2, and by logarithms above. The host
+// sets it: which of these runs must be known when a kernel is compiled, for some drivers run all that a uniform value
+// leaves out.
 const FORM: u32 = 1u;
 const LINEAR: u32 = 1u;
 const SQUARE: u32 = 2u;

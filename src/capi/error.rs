@@ -164,8 +164,8 @@ fn words(payload: &(dyn Any + Send)) -> String {
 }
 
 /// What went wrong in the last call of this thread that failed: one line of UTF-8, empty where none has. A call that
-/// succeeds leaves the message as it is. The string is this library's, and stays valid until the next call of this thread
-/// begins; this function is not such a call.
+/// succeeds leaves the message as it is. The string is this library's, and stays valid until the next call of this
+/// thread begins; this function is not such a call.
 #[unsafe(no_mangle)]
 pub extern "C" fn attractor_last_error_message() -> *const c_char {
     let last = LAST.try_with(|last| last.borrow().as_ptr());

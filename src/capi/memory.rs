@@ -322,15 +322,16 @@ pub unsafe extern "C" fn attractor_memory_id_at(
     })
 }
 
-/// Stores `count` patterns: `keys`, of `keys_length` = count x d floats, with `values`, of `values_length` = count x dv,
-/// exactly where the memory has a value dimension and NULL with length 0 otherwise, and with `bias`, of `bias_length` =
-/// count, or NULL with length 0 for zeros, only where the memory has one. Everything is copied. The ids of the patterns
-/// count on from the one that `first_id` gets unless it is NULL; with a `count` of 0 nothing is stored, the pointers may be
-/// NULL, and `*first_id` stays as it is.
+/// Stores `count` patterns: `keys`, of `keys_length` = count x d floats, with `values`, of `values_length` = count x
+/// dv, exactly where the memory has a value dimension and NULL with length 0 otherwise, and with `bias`, of
+/// `bias_length` = count, or NULL with length 0 for zeros, only where the memory has one. Everything is copied. The ids
+/// of the patterns count on from the one that `first_id` gets unless it is NULL; with a `count` of 0 nothing is stored,
+/// the pointers may be NULL, and `*first_id` stays as it is.
 ///
-/// Errors: `ATTRACTOR_ERROR_SHAPE` for lengths that are not those of `count` patterns, and for values or a bias that the
-/// memory has no use for or lacks; `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_RANGE` for a row that halves cannot hold,
-/// unless the memory saturates; `ATTRACTOR_ERROR_LIMIT` or `ATTRACTOR_ERROR_OUT_OF_MEMORY` where there is no room;
+/// Errors: `ATTRACTOR_ERROR_SHAPE` for lengths that are not those of `count` patterns, and for values or a bias that
+/// the memory has no use for or lacks; `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_RANGE` for a row that halves
+/// cannot hold, unless the memory saturates; `ATTRACTOR_ERROR_LIMIT` or `ATTRACTOR_ERROR_OUT_OF_MEMORY` where there is
+/// no room;
 /// `ATTRACTOR_ERROR_LOST`; `ATTRACTOR_ERROR_NULL_POINTER`. The memory is then as it was.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_memory_add(
@@ -362,8 +363,9 @@ pub unsafe extern "C" fn attractor_memory_add(
     })
 }
 
-/// Replaces the pattern `id` by `key`, of `key_length` = d floats, `value`, of `value_length` = dv, or NULL with length 0,
-/// and `bias`, of `bias_length` = 1, or NULL with length 0 for zero, as `attractor_memory_add` takes them; the id stays.
+/// Replaces the pattern `id` by `key`, of `key_length` = d floats, `value`, of `value_length` = dv, or NULL with length
+/// 0, and `bias`, of `bias_length` = 1, or NULL with length 0 for zero, as `attractor_memory_add` takes them; the id
+/// stays.
 ///
 /// Errors: `ATTRACTOR_ERROR_UNKNOWN_ID`, and those of `attractor_memory_add`. The memory is then as it was.
 #[unsafe(no_mangle)]
@@ -554,14 +556,16 @@ unsafe fn asked<'a>(
     }
 }
 
-/// Retrieves for `count` queries, of `queries_length` = count x d floats together, as `options` say, or with one update where
-/// they are NULL, and waits for the answer on this thread. The outputs go to `output`, of `output_length` = count x dv floats, unless it is NULL with length
-/// 0; everything there is goes to `*retrieval`, to be freed by `attractor_retrieval_free`, unless that is NULL. One of the
-/// two must be there.
+/// Retrieves for `count` queries, of `queries_length` = count x d floats together, as `options` say, or with one update
+/// where they are NULL, and waits for the answer on this thread. The outputs go to `output`, of `output_length` = count
+/// x dv floats, unless it is NULL with length 0; everything there is goes to `*retrieval`, to be freed by
+/// `attractor_retrieval_free`, unless that is NULL. One of the two must be there.
 ///
-/// Errors: `ATTRACTOR_ERROR_EMPTY`; `ATTRACTOR_ERROR_SHAPE` for queries, an output, a mask or a clamp of a wrong length;
+/// Errors: `ATTRACTOR_ERROR_EMPTY`; `ATTRACTOR_ERROR_SHAPE` for queries, an output, a mask or a clamp of a wrong
+/// length;
 /// `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_PARAMETER` for the options; `ATTRACTOR_ERROR_UNSUPPORTED` for an energy
-/// where the rule has none; `ATTRACTOR_ERROR_OUT_OF_MEMORY` where there is no room for the answers; `ATTRACTOR_ERROR_LOST`;
+/// where the rule has none; `ATTRACTOR_ERROR_OUT_OF_MEMORY` where there is no room for the answers;
+/// `ATTRACTOR_ERROR_LOST`;
 /// `ATTRACTOR_ERROR_NULL_POINTER`. `*retrieval` is NULL then, and nothing is in `output`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_memory_retrieve(

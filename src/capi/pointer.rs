@@ -28,12 +28,12 @@ pub(super) unsafe fn borrow<'a, T>(what: &'static str, pointer: *const T) -> Out
 /// An array as the caller has it: where it is, and its length.
 pub(super) type Array<T> = (*const T, usize);
 
-/// `count` rows of `columns` elements, as many as the array says that it has. Where there are none of them the pointer may
-/// be anything.
+/// `count` rows of `columns` elements, as many as the array says that it has. Where there are none of them the pointer
+/// may be anything.
 ///
 /// # Safety
-/// The module's contract: where it is neither null nor misaligned there are as many as its length says, and nothing writes
-/// them meanwhile.
+/// The module's contract: where it is neither null nor misaligned there are as many as its length says, and nothing
+/// writes them meanwhile.
 pub(super) unsafe fn rows<'a, T>(
     operation: &'static str,
     what: &'static str,

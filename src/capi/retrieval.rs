@@ -384,8 +384,8 @@ pub unsafe extern "C" fn attractor_retrieval_energy_trace(
     }
 }
 
-/// The ids of the patterns of largest weight, in falling order of weight, B x `attractor_retrieval_top_count`, if `top` was
-/// asked for, as the retrieval saw the memory; `ATTRACTOR_NO_PATTERN` where fewer are stored or left by the mask.
+/// The ids of the patterns of largest weight, in falling order of weight, B x `attractor_retrieval_top_count`, if `top`
+/// was asked for, as the retrieval saw the memory; `ATTRACTOR_NO_PATTERN` where fewer are stored or left by the mask.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_retrieval_top_ids(
     retrieval: *const attractor_retrieval,
@@ -396,8 +396,8 @@ pub unsafe extern "C" fn attractor_retrieval_top_ids(
     unsafe { array(OPERATION, retrieval, length, |all| all.top_ids.as_deref()) }
 }
 
-/// Gives the id of the pattern that was at `position` when the retrieval saw the memory, whose weight is at that position of
-/// each row of `attractor_retrieval_weights`; `ATTRACTOR_NO_PATTERN` where none was.
+/// Gives the id of the pattern that was at `position` when the retrieval saw the memory, whose weight is at that
+/// position of each row of `attractor_retrieval_weights`; `ATTRACTOR_NO_PATTERN` where none was.
 ///
 /// Errors: `ATTRACTOR_ERROR_PARAMETER` for a position that is not below `attractor_retrieval_patterns`;
 /// `ATTRACTOR_ERROR_NULL_POINTER`.

@@ -17,7 +17,8 @@ const LINE: usize = 64;
 /// Bytes from which huge pages are asked for: what is in the smallest caches needs none.
 const HUGE: usize = 4 << 20;
 
-/// What is allocated: the system gives zeros of this alignment as untouched pages, and clears those of a larger one by hand.
+/// What is allocated: the system gives zeros of this alignment as untouched pages, and clears those of a larger one by
+/// hand.
 type Word = u64;
 /// Words of a cache line.
 const WORDS: usize = LINE / size_of::<Word>();
@@ -46,8 +47,8 @@ impl<T: NoUninit + AnyBitPattern> Lines<T> {
         }
     }
 
-    /// As many in memory of their own, the first `used` of them copied and the others zero, or an error where the host has
-    /// no room.
+    /// As many in memory of their own, the first `used` of them copied and the others zero, or an error where the host
+    /// has no room.
     pub fn try_clone(&self, operation: &'static str, used: usize) -> Result<Self> {
         let mut copy = Self::try_zeros(operation, self.length)?;
         copy[..used].copy_from_slice(&self[..used]);

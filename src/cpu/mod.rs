@@ -154,8 +154,8 @@ impl Engine {
         Ok(())
     }
 
-    /// [`Engine::retrieve`] on the threads of `rayon`. On one of these it is computed at once: were they all to wait, none
-    /// would be left to answer.
+    /// [`Engine::retrieve`] on the threads of `rayon`. On one of these it is computed at once: were they all to wait,
+    /// none would be left to answer.
     pub fn begin(
         &self,
         operation: &'static str,

@@ -115,7 +115,8 @@ impl Engine {
         Walk { engine: self, usable, range: 0..patterns }
     }
 
-    /// Retrieves for checked queries (`batch x dim`, tight) from the patterns of `view`, of which there is one at least.
+    /// Retrieves for checked queries (`batch x dim`, tight) from the patterns of `view`, of which there is one at
+    /// least.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), before any work is done.

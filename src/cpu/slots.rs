@@ -1,5 +1,5 @@
-//! Where answers go: the arrays of a retrieval, made before the work begins and cut into parts that threads fill side by
-//! side.
+//! Where answers go: the arrays of a retrieval, made before the work begins and cut into parts that threads fill side
+//! by side.
 
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};

@@ -171,8 +171,8 @@ impl Answers {
         patterns.iter().enumerate().map(mean).collect()
     }
 
-    /// Appends the answers in `bytes` to a retrieval that has room for them, refusing any query whose report does not carry
-    /// the stamp. Weights go to their places: `places` has one for each row.
+    /// Appends the answers in `bytes` to a retrieval that has room for them, refusing any query whose report does not
+    /// carry the stamp. Weights go to their places: `places` has one for each row.
     pub fn take(&self, to: &mut Retrieval, bytes: &[u8], stamp: u32, tolerance: f32, places: &[usize]) -> Result<()> {
         let words: Vec<u32> = bytemuck::pod_collect_to_vec(bytes);
         let row = |at: u64, query: usize, width: usize| &words[at as usize / 4 + query * width..][..width];

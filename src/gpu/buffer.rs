@@ -33,8 +33,8 @@ pub(crate) fn is_of(device: &wgpu::Device, layout: &wgpu::BindGroupLayout, buffe
     let entries = [wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(resource) }];
     let descriptor = wgpu::BindGroupDescriptor { label: Some("attractor.owner"), layout, entries: &entries };
     let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
-    // A buffer of another instance may not be in the tables of this one, which panics. Where another buffer has its place
-    // there, nothing tells the two apart.
+    // A buffer of another instance may not be in the tables of this one, which panics. Where another buffer has its
+    // place there, nothing tells the two apart.
     let bind = || drop(device.create_bind_group(&descriptor));
     let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(bind)).is_ok();
     match scope.pop().now_or_never() {

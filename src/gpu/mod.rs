@@ -448,8 +448,9 @@ impl From<Rows<'_>> for Place {
 
 /// Where [`Memory::record`](crate::Memory::record) reads `count` queries from and writes their answers to.
 ///
-/// Queries that are NaN, infinite or out of [range](crate::Memory#range) cannot be refused here: such a query gets a row of
-/// zeros, and its report's status has bit 0 (not finite) or bit 4 (out of range) set. Bit 1 is set where no pattern is left.
+/// Queries that are NaN, infinite or out of [range](crate::Memory#range) cannot be refused here: such a query gets a
+/// row of zeros, and its report's status has bit 0 (not finite) or bit 4 (out of range) set. Bit 1 is set where no
+/// pattern is left.
 #[derive(Clone, Copy, Debug)]
 pub struct Recording<'a> {
     /// `B`, the number of queries.

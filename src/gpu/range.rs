@@ -1,5 +1,6 @@
-//! The numbers that a device computes right answers for. Within this range no sum or product of a retrieval leaves `f32`,
-//! and what a device may flush to zero, below the smallest normal number, changes no score by more than [`FLUSHED`].
+//! The numbers that a device computes right answers for. Within this range no sum or product of a retrieval leaves
+//! `f32`, and what a device may flush to zero, below the smallest normal number, changes no score by more than
+//! [`FLUSHED`].
 //!
 //! With `X` the largest norm of a state, `K` that of a key, `B` the largest bias, `V` the largest norm of a key or
 //! coordinate of a value, `n` the patterns that it is summed over and `m` the smallest normal number:
@@ -12,7 +13,8 @@
 //!                        under cosine |beta| m (d + sqrt(d)) / k and |beta| m sqrt(d) / x              at most 5e-6
 //! ```
 //!
-//! `k` and `x` being the smallest norms of keys and queries that are not zero, and at least 1e-12, as cosine clamps them.
+//! `k` and `x` being the smallest norms of keys and queries that are not zero, and at least 1e-12, as cosine clamps
+//! them.
 
 use super::Engine;
 use crate::error::{Error, Result};
@@ -176,7 +178,8 @@ fn shortest(squares: &[f64]) -> f64 {
     positive.fold(f64::INFINITY, |least, square| square.min(least)).sqrt()
 }
 
-/// Whether states of norm `x` can be compared with keys of norms up to `largest.norm` under biases up to `largest.bias`.
+/// Whether states of norm `x` can be compared with keys of norms up to `largest.norm` under biases up to
+/// `largest.bias`.
 fn fits(rule: Rule, dim: usize, largest: Extent, x: f64) -> bool {
     let (k, beta, smallest) = (largest.norm, f64::from(rule.beta.abs()), f64::from(f32::MIN_POSITIVE));
     let (d, root) = (dim as f64, (dim as f64).sqrt());

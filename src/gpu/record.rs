@@ -234,8 +234,8 @@ impl Program {
         Ok(std::mem::take(&mut self.calls.piece().calls))
     }
 
-    /// Counts instead: the work by kernel and setting, and the pieces of `budget` seconds. Nothing is compiled. `None` where
-    /// there are more than `most` dispatches.
+    /// Counts instead: the work by kernel and setting, and the pieces of `budget` seconds. Nothing is compiled. `None`
+    /// where there are more than `most` dispatches.
     pub fn count(mut self, budget: f64, most: u64) -> Result<Option<(Vec<KernelWork>, usize)>> {
         self.calls.piece().counted = Some(Vec::new());
         let mut pieces = 0;

@@ -3,8 +3,8 @@
 //!
 //! New positions get consecutive ids, so that both directions are arithmetic over few runs. What differs from that,
 //! removed patterns and positions that were filled again, is kept in pages that are made when they are first needed. A
-//! change therefore costs a page at most, however many patterns there are, and a retrieval that still needs the ids as they
-//! were shares the pages instead of copying them.
+//! change therefore costs a page at most, however many patterns there are, and a retrieval that still needs the ids as
+//! they were shares the pages instead of copying them.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -278,8 +278,8 @@ impl Ids {
         Alive { words, positions, count: self.len() }
     }
 
-    /// What positions mean: two that are equal are of one memory, and no position of it has come to mean another pattern
-    /// in between.
+    /// What positions mean: two that are equal are of one memory, and no position of it has come to mean another
+    /// pattern in between.
     pub fn generation(&self) -> u64 {
         self.generation
     }

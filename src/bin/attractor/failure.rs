@@ -39,8 +39,8 @@ impl Failure {
     }
 }
 
-/// Messages of drivers and parsers may span lines; ours never do. Names from files may hold what a terminal would act on,
-/// which is escaped.
+/// Messages of drivers and parsers may span lines; ours never do. Names from files may hold what a terminal would act
+/// on, which is escaped.
 pub fn one_line(text: &str) -> String {
     let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let acts = |c: char| {

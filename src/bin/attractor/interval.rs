@@ -6,8 +6,8 @@
 //! e_i = u (d + 16) |beta| S_i  +  4 u (|beta s_i| + |b_i|),   u = 2^-24
 //! ```
 //!
-//! (on a device that flushes numbers below the normal ones to zero, by the product of `|beta|` and what is flushed more),
-//! where `S_i` sums the magnitudes of the terms of the similarity `s_i` (Higham, Accuracy and Stability, section
+//! (on a device that flushes numbers below the normal ones to zero, by the product of `|beta|` and what is flushed
+//! more), where `S_i` sums the magnitudes of the terms of the similarity `s_i` (Higham, Accuracy and Stability, section
 //! 3.1). A weight rises with its own score and falls with all others, under every separation. So it lies between the
 //! weight for `z_i - e_i` beside `z_j + e_j`, and that for `z_i + e_i` beside `z_j - e_j`: no first order is needed,
 //! ties and edges of supports included. For top-k, the patterns that may and those that must be among the k follow

@@ -2,8 +2,8 @@
 //!
 //! `args` holds the flags that commands share; each command has a file of its own (`devices`, `recall`, `retrieve`,
 //! `tune`, `verify`) or a folder (`bench`).
-//! `digits`, `idx`, `damage`, `judge` and `picture` serve `recall`; `case`, `trial` and `interval` serve `verify`, and the
-//! tests.
+//! `digits`, `idx`, `damage`, `judge` and `picture` serve `recall`; `case`, `trial` and `interval` serve `verify`, and
+//! the tests.
 
 mod args;
 mod bench;

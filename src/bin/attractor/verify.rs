@@ -3,7 +3,7 @@
 //! The cases are those on which an implementation goes wrong: every similarity under every separation, each regime of
 //! the kernels at sizes that no tile divides, whether the plan would choose it there or not, stores in fewer bits,
 //! masks, biases, clamps, windows, steps, lists that overflow. The tests run many more of them on software adapters;
-//! here they meet the hardware and the driver of whoever asks.
+//! here they meet the hardware and the driver of the user.
 
 use std::fmt::Write;
 

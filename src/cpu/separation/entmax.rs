@@ -59,7 +59,8 @@ impl Threshold {
         if above == 0.0 {
             return self.log.exp();
         }
-        // Where `from` is the smallest score that has weight, those below it have none, whatever weight is tried for it.
+        // Where `from` is the smallest score that has weight, those below it have none, whatever weight is tried for
+        // it.
         let share = if self.gain > 1.0 { -1.0 } else { above / self.s };
         if share <= -1.0 { 0.0 } else { (self.log + share.ln_1p() / self.gain).exp() }
     }

@@ -1,0 +1,72 @@
+# What the stages of platforms.sh share; sourced from the repository's root.
+#
+# A stage prints whatever it likes. Its last line says how it went, and its exit status what that was: 0 passed, 77 not
+# run for want of a tool, anything else failed.
+
+target="${CARGO_TARGET_DIR:-$PWD/target}"
+work="$target/platforms"
+mkdir -p "$work"
+
+passed() { echo "$*"; exit 0; }
+failed() { echo "$*"; exit 1; }
+not_run() { echo "$*"; exit 77; }
+
+# need TEST PACKAGE...: where the command TEST fails, installs Debian's packages if that was asked for; otherwise the
+# stage is not run.
+need() {
+    local test="$1"
+    shift
+    if eval "$test" >/dev/null 2>&1; then return; fi
+    if [ -z "${ATTRACTOR_INSTALL-}" ] || ! command -v apt-get >/dev/null; then
+        not_run "needs apt-get install --no-install-recommends $*, or --install"
+    fi
+    local as_root=()
+    [ "$(id -u)" -eq 0 ] || as_root=(sudo)
+    { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" ||
+        { "${as_root[@]}" apt-get update &&
+            "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; }; } ||
+        failed "apt-get install $* failed"
+    eval "$test" >/dev/null 2>&1 || failed "apt-get install $* did not bring what \"$test\" asks for"
+}
+
+# for_target TARGET COMMAND...: runs a cargo command that builds for TARGET: with the toolchain's own library for that
+# target where rustup has installed it, and with a library built from the sources of Debian's rustc-web otherwise.
+for_target() {
+    local triple="$1" own
+    shift
+    own="$(rustc --print sysroot)/lib/rustlib/$triple/lib"
+    if compgen -G "$own/libstd-*.rlib" >/dev/null; then
+        "$@" --target "$triple"
+        return
+    fi
+    need '/usr/bin/rustc --print sysroot && test -d /usr/lib/rustlib/src/rust/library -o -d "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library"' \
+        rustc-web rust-web-src lld-22
+    RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 "$@" --target "$triple" -Zbuild-std=std,panic_abort,panic_unwind
+}
+
+# Dawn for Node, and with it Microsoft's two HLSL compilers: $node_modules/webgpu/dist.
+node_modules="$work/node/node_modules"
+dawn() {
+    need 'command -v node && command -v npm' nodejs npm
+    [ -d "$node_modules/webgpu" ] && return
+    mkdir -p "$work/node"
+    npm install --prefix "$work/node" --no-audit --no-fund webgpu@0.6.2 || failed "npm install webgpu failed"
+}
+
+# SwiftShader's description, from Debian's chromium-common: in $swiftshader.
+swiftshader() {
+    for swiftshader in "$target/swiftshader/vk_swiftshader_icd.json" /usr/lib/chromium/vk_swiftshader_icd.json; do
+        [ -f "$swiftshader" ] && return
+    done
+    need 'test -f /usr/lib/chromium/vk_swiftshader_icd.json' chromium-common
+}
+
+# Wine with a display and a folder of its own: defines `wine PROGRAM ARGUMENTS...`, with Microsoft's own HLSL compiler.
+wine_ready() {
+    need 'test -x /usr/lib/wine/wine64 || command -v wine64' wine64 wine
+    need 'command -v Xvfb' xvfb xauth
+    wine_program=/usr/lib/wine/wine64
+    [ -x "$wine_program" ] || wine_program=$(command -v wine64)
+    export WINEPREFIX="$work/wine" WINEDEBUG=-all WINEDLLOVERRIDES='d3dcompiler_47=n;mscoree,mshtml='
+}
+wine() { xvfb-run -a "$wine_program" "$@"; }

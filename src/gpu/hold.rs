@@ -1,6 +1,7 @@
 //! Host side of `shaders/hold.wgsl`: many queries, every stage fused over a split of the patterns.
 
 use super::kernel::{Access, Kernel, Variant};
+use super::plan;
 use super::shader::{Constant, Substitution};
 pub use super::stream::Params;
 use crate::tuning::Tuning;
@@ -22,12 +23,13 @@ pub const KERNEL: Kernel = Kernel {
     fields: Params::FIELDS,
     variants: &[
         Variant::COMPARED[0],
-        Variant { constants: &[("QUERIES", 2), ("KEYS", 4), ("OUT", 16), ("SAME", 0)], ..Variant::PLAIN },
+        Variant { constants: &[("QUERIES", 2), ("KEYS", 8), ("OUT", 16), ("SAME", 0)], ..Variant::PLAIN },
         Variant { constants: &[("KEYS", 32), ("OUT", 16), ("SAME", 0), ("TERMS", 1)], ..Variant::COMPARED[1] },
         Variant {
-            constants: &[("QUERIES", 4), ("KEYS", 8), ("OUT", 8), ("TERMS", 1), ("KEEP", 1)],
+            constants: &[("QUERIES", 4), ("KEYS", 4), ("OUT", 8), ("SAME", 0), ("TERMS", 1), ("KEEP", 1)],
             ..Variant::COMPARED[4]
         },
+        Variant { constants: &[("SAME", 0), ("TERMS", 1), ("KEEP", 1)], ..Variant::COMPARED[4] },
         Variant { constants: &[("QUERIES", 4)], fragments: &[SUBGROUP] },
         Variant {
             constants: &[("QUERIES", 2), ("KEYS", 32), ("OUT", 16), ("SAME", 0), ("TERMS", 1), ("KEEP", 1)],
@@ -41,6 +43,10 @@ const SUBGROUP: Substitution = ("lib/spread_shared", "lib/spread_subgroup");
 const WORKGROUP: u32 = 64;
 /// Column vectors of the sums that an invocation holds at the most, unless they are those of the keys.
 const OUT: u32 = 16;
+/// Column vectors of all keys that an invocation holds where compilers are slow to unroll, and those of its sums unless they
+/// are the keys': FXC compiles each such kernel in less than three seconds.
+pub const UNROLLED_KEYS: u32 = 16;
+const UNROLLED_SUMS: u32 = 32;
 /// The least common multiple of the spans of patterns that a workgroup goes through at once.
 pub const SPAN: u64 = 64;
 
@@ -57,22 +63,27 @@ pub struct Shape {
     pub same: bool,
     /// Whether subgroups hand on what they fetch.
     pub subgroups: bool,
+    /// Vectors of the sums that it may hold where they are not over the keys alone.
+    most_out: u32,
 }
 
 impl Shape {
-    /// The shape for a block of `queries` with keys of `key_vectors`, on a device with `subgroups` or without.
-    pub fn new(tuning: &Tuning, subgroups: bool, queries: u64, key_vectors: u32) -> Self {
-        let keys = key_vectors.next_multiple_of(4);
-        let most = (tuning.hold_floats / (4 * u64::from(keys))).clamp(1, 4);
+    /// How a block of `queries` of a retrieval is served.
+    pub fn new(tuning: &Tuning, shape: &plan::Shape, queries: u64) -> Self {
+        let keys = shape.key_vectors.next_multiple_of(4);
+        let unrolled = if shape.unrolls_slowly { UNROLLED_KEYS / keys } else { u32::MAX };
+        let most = (tuning.hold_floats / (4 * u64::from(keys))).min(unrolled.into()).clamp(1, 4);
         let each = queries.div_ceil(WORKGROUP.into()).clamp(1, most) as u32;
         let queries = if each >= 4 { 4 } else { each.min(2) };
-        Self { queries, keys, out: keys, same: true, subgroups: subgroups && tuning.hold_subgroups > 0 }
+        let most_out = if shape.unrolls_slowly { OUT.min(UNROLLED_SUMS / queries) } else { OUT };
+        let subgroups = shape.subgroups && tuning.hold_subgroups > 0;
+        Self { queries, keys, out: keys, same: true, subgroups, most_out }
     }
 
     /// This shape where `columns` vectors are summed, of which `key_columns` are the key's.
     pub fn summing(self, columns: u32, key_columns: u32) -> Self {
         let same = columns == key_columns;
-        let out = if same { self.keys } else { columns.next_multiple_of(4).min(OUT) };
+        let out = if same { self.keys } else { columns.next_multiple_of(4).min(self.most_out) };
         Self { out, same, ..self }
     }
 
@@ -101,5 +112,31 @@ impl Shape {
             false => (16, 16 * u64::from(self.keys + OUT) / u64::from(WORKGROUP)),
         };
         rows.div_ceil(span) * (1 + bring + span / 4)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What FXC was seen to compile in less than three seconds is what it is given, however the device is tuned.
+    #[test]
+    fn little_is_unrolled_where_that_is_slow() {
+        let mut tuning = Tuning::of(wgpu::DeviceType::Cpu);
+        (tuning.hold_dim, tuning.hold_floats) = (128, 256);
+        for key_vectors in 1..=32 {
+            for queries in [1, 64, 65, 128, 129, 1000] {
+                let shape = plan::Shape { key_vectors, unrolls_slowly: true, ..plan::Shape::default() };
+                for value_vectors in [0, 1, 5, 16, 40] {
+                    let columns = key_vectors + value_vectors;
+                    let held = Shape::new(&tuning, &shape, queries).summing(columns, key_vectors);
+                    assert!(held.keys > UNROLLED_KEYS || held.queries * held.keys <= UNROLLED_KEYS, "{held:?}");
+                    assert!(held.same || held.queries * held.out <= UNROLLED_SUMS, "{held:?}");
+                    assert!(held.blocks(columns) * held.out >= columns, "{held:?}");
+                }
+                let fast = plan::Shape { unrolls_slowly: false, ..shape };
+                assert_eq!(Shape::new(&tuning, &fast, queries).summing(key_vectors + 40, key_vectors).out, OUT);
+            }
+        }
     }
 }

@@ -584,12 +584,14 @@ impl Engine {
         // Euclidean scores would lose by cancellation what their products keep.
         let products = matches!(rule.similarity, Similarity::Dot | Similarity::Cosine);
         let weighs = options.statistics || options.top > 0 || options.weights != crate::WeightsOf::None;
+        let features = self.context.device.features();
         Shape {
             batch: batch as u64,
             patterns,
             key_vectors: (self.layout.key_stride() / 4) as u32,
             value_vectors: (self.layout.value_stride() / 4) as u32,
-            subgroups: self.context.device.features().contains(wgpu::Features::SUBGROUP),
+            subgroups: features.contains(wgpu::Features::SUBGROUP),
+            unrolls_slowly: quirks::unrolls_slowly(self.context.adapter.backend, features),
             cooperate: self.context.cooperate.filter(|_| products && self.layout.precision == Precision::F16),
             parts: if options.round_to_half { 1 } else { 2 },
             fused: softmax,

@@ -74,6 +74,8 @@ pub struct Shape {
     pub value_vectors: u32,
     /// Whether the device has subgroups.
     pub subgroups: bool,
+    /// Whether kernels with much that is unrolled take its compiler seconds: an invocation then holds less.
+    pub unrolls_slowly: bool,
     /// What cooperative matrices the device has, where they serve the rule and how patterns are stored.
     pub cooperate: Option<cooperate::Ability>,
     /// Halves that make up an element of a query and a weight where those multiply.
@@ -139,7 +141,7 @@ impl Plan {
             Some(0..8) => 4,
             Some(_) => 8,
         };
-        let hold = hold::Shape::new(tuning, shape.subgroups, query_block, shape.key_vectors);
+        let hold = hold::Shape::new(tuning, shape, query_block);
         let (rows_per_split, splits, stream) = match regime {
             Regime::Stream => stream_sizes(shape, tuning, hints, query_block, columns),
             Regime::Hold | Regime::Cooperate => {
@@ -277,7 +279,8 @@ impl Shape {
 
     /// Whether an invocation can hold a query.
     fn holdable(&self, tuning: &Tuning) -> bool {
-        4 * u64::from(self.key_vectors) <= tuning.hold_dim
+        let most = if self.unrolls_slowly { 4 * u64::from(hold::UNROLLED_KEYS) } else { u64::MAX };
+        4 * u64::from(self.key_vectors) <= tuning.hold_dim.min(most)
     }
 
     /// How cooperative matrices serve, if they do.
@@ -523,6 +526,7 @@ mod tests {
             patterns.into_iter().flat_map(move |patterns| {
                 widths.into_iter().flat_map(move |(key_vectors, value_vectors)| {
                     [(true, false), (true, true), (false, true)].map(|(fused, all)| Shape {
+                        unrolls_slowly: !all && batch % 2 == 0,
                         batch,
                         patterns,
                         key_vectors,

@@ -6,6 +6,8 @@
 target="${CARGO_TARGET_DIR:-$PWD/target}"
 work="$target/platforms"
 mkdir -p "$work"
+# Mesa's EGL complains where there is none.
+export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-${TMPDIR:-/tmp}}"
 
 passed() { echo "$*"; exit 0; }
 failed() { echo "$*"; exit 1; }
@@ -70,3 +72,16 @@ wine_ready() {
     export WINEPREFIX="$work/wine" WINEDEBUG=-all WINEDLLOVERRIDES='d3dcompiler_47=n;mscoree,mshtml='
 }
 wine() { xvfb-run -a "$wine_program" "$@"; }
+
+# All kernels in HLSL beside Microsoft's compilers and platforms/hlsl.c, in $hlsl. File names are relative to it.
+hlsl_ready() {
+    dawn
+    wine_ready
+    need 'command -v x86_64-w64-mingw32-gcc' gcc-mingw-w64-x86-64-win32 binutils-mingw-w64-x86-64
+    hlsl="$work/hlsl"
+    rm -rf "$hlsl"
+    cargo build --locked --example kernels
+    "$target/debug/examples/kernels" hlsl "$hlsl"
+    cp "$node_modules"/webgpu/dist/win32-x64/{d3dcompiler_47,dxcompiler}.dll "$hlsl/"
+    x86_64-w64-mingw32-gcc -O1 -Wall -Werror -o "$hlsl/hlsl.exe" platforms/hlsl.c
+}

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use attractor::wgpu::{Adapter, CooperativeMatrixProperties, DownlevelFlags, Features};
+use attractor::wgpu::{Adapter, Backend, CooperativeMatrixProperties, DownlevelFlags, Features};
 use attractor::{Device, DeviceInfo};
 
 use crate::failure::{Failure, emit};
@@ -63,6 +63,9 @@ fn limits(text: &mut String, adapter: &Adapter) {
         let _ = write!(text, " {}{name}", if features.contains(feature) { "+" } else { "-" });
     }
     text.push('\n');
+    if let Some(compiler) = hlsl_compiler(info.backend, features) {
+        let _ = writeln!(text, "    kernels are compiled by {compiler}");
+    }
     let matrices = adapter.cooperative_matrix_properties();
     if !matrices.is_empty() {
         let matrices: Vec<String> = matrices.iter().map(matrix).collect();
@@ -73,8 +76,32 @@ fn limits(text: &mut String, adapter: &Adapter) {
     }
 }
 
+/// What compiles kernels for a DX12 adapter. wgpu does not tell, but with FXC it offers nothing of shader model 6, and with
+/// DXC all that the adapter has: every adapter of shader model 6 has one of these.
+fn hlsl_compiler(backend: Backend, features: Features) -> Option<&'static str> {
+    let of_model_6 = Features::SUBGROUP | Features::SHADER_INT64 | Features::SHADER_F16;
+    (backend == Backend::Dx12).then(|| match features.intersects(of_model_6) {
+        true => "DXC, shader model 6",
+        false => "FXC, shader model 5.1: without subgroups; dxcompiler.dll beside the program brings DXC",
+    })
+}
+
 /// Rows by columns by what is summed over, and the types of what is multiplied and of sums.
 fn matrix(of: &CooperativeMatrixProperties) -> String {
     let CooperativeMatrixProperties { m_size, n_size, k_size, ab_type, cr_type, .. } = of;
     format!("{m_size}x{n_size}x{k_size} {ab_type:?} to {cr_type:?}").to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hlsl_compiler_is_named_where_there_is_one() {
+        assert_eq!(hlsl_compiler(Backend::Vulkan, Features::SUBGROUP), None);
+        let compiler = |features| hlsl_compiler(Backend::Dx12, features).unwrap_or_default();
+        assert!(compiler(Features::empty()).starts_with("FXC, shader model 5.1"));
+        assert!(compiler(Features::TIMESTAMP_QUERY).starts_with("FXC"));
+        assert!(compiler(Features::SUBGROUP | Features::TIMESTAMP_QUERY).starts_with("DXC"));
+    }
 }

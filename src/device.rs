@@ -94,7 +94,9 @@ pub struct DeviceInfo {
 
 impl fmt::Display for DeviceInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}, {})", self.name, self.backend, self.kind)
+        // Browsers may keep the name to themselves.
+        let name = if self.name.is_empty() { "unnamed adapter" } else { &self.name };
+        write!(f, "{name} ({}, {})", self.backend, self.kind)
     }
 }
 
@@ -270,8 +272,14 @@ impl Device {
         Ok(Self { kind: Kind::Gpu(Arc::new(context)) })
     }
 
-    /// Every adapter of this machine, hardware and software, in the order that [`AdapterChoice::Index`] counts.
+    /// Every adapter of this machine, hardware and software, in the order that [`AdapterChoice::Index`] counts. A browser
+    /// tells of one at the most, which it prefers.
     pub async fn adapters() -> Vec<wgpu::Adapter> {
+        // Without WebGPU, or on a thread that has none, wgpu panics.
+        #[cfg(target_arch = "wasm32")]
+        if !wgpu::util::is_browser_webgpu_supported().await {
+            return Vec::new();
+        }
         gpu::Context::instance().enumerate_adapters(wgpu::Backends::all()).await
     }
 

@@ -27,6 +27,9 @@
 
 #![deny(missing_docs)]
 
+#[cfg(all(feature = "capi", target_arch = "wasm32"))]
+compile_error!("feature `capi`: the C ABI is of native programs");
+
 mod atomic_file;
 mod cache;
 #[cfg(feature = "capi")]
@@ -49,6 +52,7 @@ mod room;
 mod rule;
 mod store;
 mod tuning;
+mod wait;
 
 pub use cache::user_cache_folder;
 pub use device::{AdapterChoice, Device, DeviceInfo, DeviceOptions, Software};

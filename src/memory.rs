@@ -24,6 +24,7 @@ use crate::rule::Rule;
 use crate::store::{
     Growth, Ids, Layout, NewRows, Pattern, PatternId, PatternIds, Precision, Snapshots, check_halves, stride,
 };
+use crate::wait;
 
 /// The shape of a memory, and how it is laid out.
 ///
@@ -509,15 +510,21 @@ impl Memory {
         self.ids.position(id).is_some()
     }
 
-    /// The pattern `id` as it is stored, in the memory's precision. On a GPU it is read back, which waits.
+    /// The pattern `id` as it is stored, in the memory's precision. On a GPU it is read back, which waits, unless there is
+    /// a [host copy](MemoryOptions::host_copy).
     ///
     /// # Errors
-    /// [`Error::UnknownId`], or [`Error::Lost`] where the device fails.
+    /// [`Error::UnknownId`], [`Error::Lost`] where the device fails, or [`Error::Unsupported`] where a browser would have
+    /// to wait.
     pub fn get(&self, id: PatternId) -> Result<Pattern> {
-        let position = self.position("Memory::get", id)?;
-        match &self.engine {
-            Engine::Cpu(engine) => Ok(engine.read(position)),
-            Engine::Gpu(engine) => engine.read_one(position),
+        const OPERATION: &str = "Memory::get";
+        let position = self.position(OPERATION, id)?;
+        match (&self.copy, &self.engine) {
+            (Some(engine), _) | (None, Engine::Cpu(engine)) => Ok(engine.read(position)),
+            (None, Engine::Gpu(engine)) => {
+                wait::check(OPERATION)?;
+                engine.read_one(position)
+            }
         }
     }
 
@@ -566,7 +573,7 @@ impl Memory {
     /// [`Memory::retrieve`], waiting for the answer on this thread.
     ///
     /// # Errors
-    /// As [`Memory::retrieve_with`].
+    /// As [`Memory::retrieve_with_blocking`].
     pub fn retrieve_blocking(&self, queries: &[f32]) -> Result<Retrieval> {
         self.answer("Memory::retrieve_blocking", queries, &RetrieveOptions::default())
     }
@@ -611,7 +618,7 @@ impl Memory {
     /// [`Memory::retrieve_with`], waiting for the answer on this thread.
     ///
     /// # Errors
-    /// As [`Memory::retrieve_with`].
+    /// As [`Memory::retrieve_with`], and [`Error::Unsupported`] on a GPU in a browser, where nothing can wait.
     pub fn retrieve_with_blocking(&self, queries: &[f32], options: &RetrieveOptions) -> Result<Retrieval> {
         self.answer("Memory::retrieve_with_blocking", queries, options)
     }
@@ -621,7 +628,10 @@ impl Memory {
         let view = self.ids.view();
         match &self.engine {
             Engine::Cpu(engine) => engine.retrieve(operation, queries, options, &view),
-            Engine::Gpu(engine) => engine.retrieve(operation, queries, options, &view, gpu::Waiting::Allowed)?.wait(),
+            Engine::Gpu(engine) => {
+                wait::check(operation)?;
+                engine.retrieve(operation, queries, options, &view, gpu::Waiting::Allowed)?.wait()
+            }
         }
     }
 
@@ -638,9 +648,13 @@ impl Memory {
     /// [`Memory::retrieve_partial`], waiting for the answer on this thread.
     ///
     /// # Errors
-    /// As [`Memory::retrieve_partial`].
+    /// As [`Memory::retrieve_partial`], and [`Error::Unsupported`] on a GPU in a browser, where nothing can wait.
     pub fn retrieve_partial_blocking(&self, queries: &[f32], options: &PartialOptions) -> Result<Vec<Partial>> {
-        pollster::block_on(self.partials(queries, options, gpu::Waiting::Allowed))
+        const OPERATION: &str = "Memory::retrieve_partial_blocking";
+        if let Engine::Gpu(_) = self.engine {
+            wait::check(OPERATION)?;
+        }
+        wait::block_on(OPERATION, self.partials(queries, options, gpu::Waiting::Allowed))
     }
 
     async fn partials(&self, queries: &[f32], options: &PartialOptions, waiting: gpu::Waiting) -> Result<Vec<Partial>> {

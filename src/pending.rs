@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use crate::error::Result;
 use crate::fork;
 use crate::gpu;
+use crate::wait;
 
 /// What comes later. Nothing of it borrows the memory that was asked.
 pub(crate) type Coming<T> = Pin<Box<dyn Future<Output = Result<T>> + Send + Sync>>;
@@ -90,13 +91,15 @@ impl<T> Pending<T> {
     /// The answer, waiting for it on this thread; on a host's device without waiting inside the device.
     ///
     /// # Errors
-    /// Those of what was asked, and [`Error::Lost`](crate::Error::Lost) where the device failed.
+    /// Those of what was asked, and [`Error::Lost`](crate::Error::Lost) where the device failed. In a browser
+    /// [`Error::Unsupported`](crate::Error::Unsupported) where the answer is not there yet.
     pub fn wait(mut self) -> Result<T> {
-        fork::check("Pending::wait")?;
+        const OPERATION: &str = "Pending::wait";
+        fork::check(OPERATION)?;
         if let (Some(device), Some(submission)) = (&self.device, self.submission.take()) {
             device.wait(&submission)?;
         }
-        pollster::block_on(self)
+        wait::block_on(OPERATION, self)
     }
 }
 

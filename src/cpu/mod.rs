@@ -155,7 +155,8 @@ impl Engine {
     }
 
     /// [`Engine::retrieve`] on the threads of `rayon`. On one of these it is computed at once: were they all to wait,
-    /// none would be left to answer.
+    /// none would be left to answer. Where there are no threads, as in a browser, `rayon` makes do with the one that
+    /// first asks for its pool.
     pub fn begin(
         &self,
         operation: &'static str,
@@ -163,6 +164,8 @@ impl Engine {
         options: &RetrieveOptions,
         view: View,
     ) -> Result<Pending<Retrieval>> {
+        // Makes the pool, which tells whether this thread is of it.
+        let _ = rayon::current_num_threads();
         if rayon::current_thread_index().is_some() {
             let answer = self.retrieve(operation, queries, options, &view)?;
             return Ok(Pending::native(Box::pin(std::future::ready(Ok(answer)))));

@@ -1,33 +1,25 @@
 //! Device buffers: created so that a refusal becomes an error of ours, labelled, and bound by range.
 
-use futures::FutureExt;
-
+use super::Context;
 use crate::error::{Error, Result};
 
 /// Storage that kernels read and write.
 pub(crate) const STORAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE;
 
 /// Runs `make` and turns what the device complains about meanwhile into an error, leaving a host's own handlers out of
-/// it. Error scopes belong to this thread; `make` must not await.
-pub(crate) fn scoped<T>(device: &wgpu::Device, operation: &'static str, make: impl FnOnce() -> T) -> Result<T> {
+/// it: at once, or in a browser with the next answer ([`Complaints`](super::Complaints)). Error scopes belong to this
+/// thread; `make` must not await.
+pub(crate) fn scoped<T>(context: &Context, operation: &'static str, make: impl FnOnce() -> T) -> Result<T> {
     let scopes = [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation]
-        .map(|filter| device.push_error_scope(filter));
+        .map(|filter| context.device.push_error_scope(filter));
     let made = make();
-    let mut refused = None;
-    for scope in scopes.into_iter().rev() {
-        // Natively the answer is there at once; in a browser it comes later, and the browser's console has it.
-        if let Some(Some(error)) = scope.pop().now_or_never() {
-            refused = Some(error);
-        }
-    }
-    match refused {
-        None => Ok(made),
-        Some(error) => Err(Error::Lost { operation, message: error.to_string().replace('\n', " ") }),
-    }
+    context.complaints.gather(operation, scopes.into_iter().rev().map(wgpu::ErrorScopeGuard::pop))?;
+    Ok(made)
 }
 
 /// Whether `buffer`, of `STORAGE` usage, is of `device`, for which `layout` has one storage buffer. One that the device
 /// refuses for another reason is.
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn is_of(device: &wgpu::Device, layout: &wgpu::BindGroupLayout, buffer: &wgpu::Buffer) -> bool {
     let resource = wgpu::BufferBinding { buffer, offset: 0, size: std::num::NonZeroU64::new(4) };
     let entries = [wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(resource) }];
@@ -37,10 +29,16 @@ pub(crate) fn is_of(device: &wgpu::Device, layout: &wgpu::BindGroupLayout, buffe
     // place there, nothing tells the two apart.
     let bind = || drop(device.create_bind_group(&descriptor));
     let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(bind)).is_ok();
-    match scope.pop().now_or_never() {
+    match futures::FutureExt::now_or_never(scope.pop()) {
         Some(Some(error)) => found && !is_mismatch(&error),
         _ => found,
     }
+}
+
+/// A browser cannot tell at once. What is recorded with a buffer of another device fails when it is submitted.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn is_of(_: &wgpu::Device, _: &wgpu::BindGroupLayout, _: &wgpu::Buffer) -> bool {
+    true
 }
 
 /// Whether a validation error is that of resources of different devices.
@@ -59,25 +57,19 @@ fn is_mismatch(error: &wgpu::Error) -> bool {
     false
 }
 
-/// Browsers say so in words of their own.
-#[cfg(target_arch = "wasm32")]
-fn is_mismatch(_: &wgpu::Error) -> bool {
-    false
-}
-
 /// A buffer of at least `size` bytes.
 pub(crate) fn create(
-    device: &wgpu::Device,
+    context: &Context,
     label: &'static str,
     size: u64,
     usage: wgpu::BufferUsages,
 ) -> Result<wgpu::Buffer> {
-    create_with(device, label, size, usage, None::<fn(&mut wgpu::BufferViewMut)>)
+    create_with(context, label, size, usage, None::<fn(&mut wgpu::BufferViewMut)>)
 }
 
 /// A buffer of at least `size` bytes that `fill`, if given, fills before the device sees it.
 pub(crate) fn create_with(
-    device: &wgpu::Device,
+    context: &Context,
     label: &'static str,
     size: u64,
     usage: wgpu::BufferUsages,
@@ -85,12 +77,12 @@ pub(crate) fn create_with(
 ) -> Result<wgpu::Buffer> {
     // Whole vectors of four words, so that any binding of the whole buffer suits any kernel.
     let size = size.max(16).next_multiple_of(16);
-    let allowed = device.limits().max_buffer_size;
+    let allowed = context.limits.max_buffer_size;
     if size > allowed {
         return Err(Error::Limit { operation: label, limit: "max_buffer_size", need: size, allowed });
     }
     let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: fill.is_some() };
-    let buffer = scoped(device, label, || device.create_buffer(&descriptor))?;
+    let buffer = scoped(context, label, || context.device.create_buffer(&descriptor))?;
     if let Some(fill) = fill {
         let lost = |error: wgpu::MapRangeError| Error::Lost { operation: label, message: error.to_string() };
         fill(&mut buffer.slice(..).get_mapped_range_mut().map_err(lost)?);

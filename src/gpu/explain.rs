@@ -19,7 +19,7 @@ impl Engine {
         Self::check_steps(operation, options)?;
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(batch), options), options);
         let workspace = self.workspace(&sizing)?;
-        let stand_in = buffer::create(self.context.device(), "attractor.answers", 16, buffer::STORAGE)?;
+        let stand_in = buffer::create(&self.context, "attractor.answers", 16, buffer::STORAGE)?;
         // One block of queries has every kernel, and so have the first, another and the last of its updates.
         let block = batch.min(sizing.plan.query_block as usize);
         let mut task = self.task(&sizing, workspace.clone(), options, view.alive(), 0..block, 0)?;
@@ -49,7 +49,7 @@ impl Engine {
         let workspace = self.workspace(&sizing)?;
         let usage = buffer::STORAGE;
         // Nothing is run, so one small buffer stands in for queries and answers of any size.
-        let stand_in = buffer::create(self.context.device(), "attractor.answers", 16, usage)?;
+        let stand_in = buffer::create(&self.context, "attractor.answers", 16, usage)?;
         let weighed = Weighed::new(operation, &options.weights)?;
         let (facts, mut left) = (self.facts(view.alive()), MOST_COUNTED);
         let mut kernels: Vec<KernelWork> = Vec::new();

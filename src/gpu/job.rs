@@ -84,7 +84,7 @@ impl Job {
         let expected = Expected::new(context, &calls);
         let estimate = Duration::try_from_secs_f64(expected.seconds()).unwrap_or(Duration::MAX);
         let probe = context.probe()?;
-        let recorded = buffer::scoped(&context.device, "Job::advance", || {
+        let recorded = buffer::scoped(context, "Job::advance", || {
             encode(context, encoder, &calls, probe.as_ref().map(Probe::writes))?;
             if let Some(probe) = probe {
                 probe.read_after(context, encoder, expected);
@@ -226,11 +226,11 @@ impl Context {
         }
         let descriptor =
             wgpu::QuerySetDescriptor { label: Some("attractor.times"), ty: wgpu::QueryType::Timestamp, count: 2 };
-        let set = buffer::scoped(&self.device, "Job::advance", || self.device.create_query_set(&descriptor))?;
+        let set = buffer::scoped(self, "Job::advance", || self.device.create_query_set(&descriptor))?;
         let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
-        let resolved = buffer::create(&self.device, "attractor.times", TIMESTAMPS, usage)?;
+        let resolved = buffer::create(self, "attractor.times", TIMESTAMPS, usage)?;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = buffer::create(&self.device, "attractor.times", TIMESTAMPS, usage)?;
+        let staging = buffer::create(self, "attractor.times", TIMESTAMPS, usage)?;
         Ok(Some(Probe { set, resolved, staging }))
     }
 }

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use super::pace::Pace;
 use super::shader::{self, Constant, Substitution};
@@ -177,10 +176,10 @@ impl Pipelines {
             return Ok(pipeline.clone());
         }
         let text = shader::link(kernel.stem, kernel.source, constants, fragments)?;
-        let begun = Instant::now();
+        let took = stopwatch();
         let make = || compile(context, kernel, &text, checked);
-        let pipeline = Arc::new(buffer::scoped(context.device(), "compile kernel", make)?);
-        log::debug!("attractor: compiled {} in {:.1?} {constants:?} {fragments:?}", kernel.stem, begun.elapsed());
+        let pipeline = Arc::new(buffer::scoped(context, "compile kernel", make)?);
+        log::debug!("attractor: compiled {}{} {constants:?} {fragments:?}", kernel.stem, took());
         compiled.insert(key, pipeline.clone());
         Ok(pipeline)
     }
@@ -202,6 +201,19 @@ impl Pipelines {
         let compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         compiled.get(&key).and_then(|pipeline| pipeline.pace.get())
     }
+}
+
+/// Tells what has passed since, in words.
+#[cfg(not(target_arch = "wasm32"))]
+fn stopwatch() -> impl FnOnce() -> String {
+    let begun = std::time::Instant::now();
+    move || format!(" in {:.1?}", begun.elapsed())
+}
+
+/// A browser compiles after the call has returned.
+#[cfg(target_arch = "wasm32")]
+fn stopwatch() -> impl FnOnce() -> &'static str {
+    || ""
 }
 
 fn compile(context: &Context, kernel: &Kernel, text: &str, checked: bool) -> Pipeline {

@@ -6,6 +6,7 @@ mod answers;
 mod buffer;
 mod candidates;
 mod compact;
+mod complaints;
 mod cooperate;
 mod cue;
 mod dispatch;
@@ -56,6 +57,7 @@ use crate::store::{Alive, EncodedRows, Growth, Layout, NewRows, Precision, Snaps
 use crate::tuning::Tuning;
 use answers::{Answers, Facts};
 use buffer::Binding;
+use complaints::Complaints;
 pub(crate) use job::Job;
 use pipeline_cache::PipelineCache;
 use plan::{Plan, Shape, Sizes};
@@ -150,6 +152,8 @@ pub(crate) struct Context {
     waits: AtomicU64,
     /// Held by whoever submits on GL.
     submitting: Mutex<()>,
+    /// What the device has to say against calls that have returned.
+    complaints: Complaints,
 }
 
 impl Context {
@@ -211,7 +215,7 @@ impl Context {
         })?;
         let context = Self::new(device, queue, info, &configurations, true, options.checked_shaders)?;
         if let Some(folder) = &options.pipeline_cache
-            && let Some(cache) = PipelineCache::open(&context.device, &context.adapter, folder)
+            && let Some(cache) = PipelineCache::open(&context, folder)
         {
             context.keep_pipelines(cache);
         }
@@ -271,6 +275,7 @@ impl Context {
             submissions: AtomicU64::new(0),
             waits: AtomicU64::new(0),
             submitting: Mutex::default(),
+            complaints: Complaints::default(),
         })
     }
 
@@ -526,12 +531,11 @@ impl Engine {
     pub fn reserve(&mut self, additional: usize, growth: Growth) -> Result<()> {
         let (layout, terms) = (self.layout, self.has_terms());
         let context = self.context.clone();
-        let device = context.device();
         let usage = buffer::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         self.windows.reserve(additional, growth, |rows| {
             context.present()?;
             let create = |label, row: usize| -> Result<Binding> {
-                Ok(Binding::from(&buffer::create(device, label, (rows * row) as u64, usage)?))
+                Ok(Binding::from(&buffer::create(&context, label, (rows * row) as u64, usage)?))
             };
             let element = layout.precision.bytes();
             Ok(StoredRows {
@@ -781,7 +785,7 @@ impl Engine {
             match &*recorded {
                 Some(workspace) if workspace.sizes.hold(&sizing.sizes) && !options.hints.garbage => workspace.clone(),
                 _ => {
-                    let workspace = Workspace::new(&self.context.device, sizing.sizes, options.hints.garbage)?;
+                    let workspace = Workspace::new(&self.context, sizing.sizes, options.hints.garbage)?;
                     recorded.insert(Arc::new(workspace)).clone()
                 }
             }
@@ -798,7 +802,7 @@ impl Engine {
             }
         }
         let encode = || record::encode(&self.context, encoder, &calls, timestamps);
-        buffer::scoped(&self.context.device, "record", encode)??;
+        buffer::scoped(&self.context, "record", encode)??;
         // Until the host has run it, what it reads stays.
         encoder.on_submitted_work_done(move || drop(snapshot));
         Ok(stamp)
@@ -901,7 +905,7 @@ impl Engine {
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(batch), options), options);
         let workspace = match options.hints.garbage {
             false => self.workspace(&sizing)?,
-            true => Arc::new(Workspace::new(&self.context.device, sizing.sizes, true)?),
+            true => Arc::new(Workspace::new(&self.context, sizing.sizes, true)?),
         };
         let weighed = Weighed::new(operation, &options.weights)?;
         let alive = view.alive();
@@ -938,7 +942,7 @@ impl Engine {
         if options.hints.garbage {
             let poison = vec![0xa5; answers.size as usize];
             let (usage, filled) = (target.usage(), Some(fill(&poison)));
-            target = buffer::create_with(&context.device, "attractor.answers", answers.size, usage, filled)?;
+            target = buffer::create_with(context, "attractor.answers", answers.size, usage, filled)?;
         }
         let targets = answers.targets(&target, Place::at(&source, 0));
         Ok(Part { task, targets, target, staging, laid: Laid { stamp, answers, places } })
@@ -972,7 +976,7 @@ impl Engine {
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match spare.filter(|workspace| workspace.sizes.hold(&sizing.sizes)) {
             Some(workspace) => Ok(workspace),
-            None => Ok(Arc::new(Workspace::new(self.context.device(), sizing.sizes, false)?)),
+            None => Ok(Arc::new(Workspace::new(&self.context, sizing.sizes, false)?)),
         }
     }
 
@@ -1015,15 +1019,15 @@ impl Context {
     /// A buffer for `size` bytes of answers, and the one in which the host reads them.
     fn answers(&self, size: u64) -> Result<(wgpu::Buffer, wgpu::Buffer)> {
         let usage = buffer::STORAGE | wgpu::BufferUsages::COPY_SRC;
-        let answers = buffer::create(&self.device, "attractor.answers", size, usage)?;
+        let answers = buffer::create(self, "attractor.answers", size, usage)?;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = buffer::create(&self.device, "attractor.staging", answers.size(), usage)?;
+        let staging = buffer::create(self, "attractor.staging", answers.size(), usage)?;
         Ok((answers, staging))
     }
 
     /// A storage buffer that starts with `bytes`.
     fn upload(&self, label: &'static str, bytes: &[u8]) -> Result<wgpu::Buffer> {
-        buffer::create_with(&self.device, label, bytes.len() as u64, buffer::STORAGE, Some(fill(bytes)))
+        buffer::create_with(self, label, bytes.len() as u64, buffer::STORAGE, Some(fill(bytes)))
     }
 
     /// Writes checked rows from row `at` of a window. Returns how large they are, as they are stored.
@@ -1113,7 +1117,7 @@ impl Context {
     fn write(&self, to: &wgpu::Buffer, offset: u64, bytes: &[u8]) -> Result<()> {
         let Some(size) = wgpu::BufferSize::new(bytes.len() as u64) else { return Ok(()) };
         // `Queue::write_buffer` says nothing of a device that is gone.
-        let staged = buffer::scoped(&self.device, "write", || {
+        let staged = buffer::scoped(self, "write", || {
             let view = self.queue.write_buffer_with(to, offset, size);
             view.map(|mut view| view.copy_from_slice(bytes))
         })?;
@@ -1123,7 +1127,7 @@ impl Context {
     /// Has a device of ours begin what has been scheduled; a host's does so when the host submits.
     fn flush(&self) -> Result<()> {
         match self.owned {
-            true => buffer::scoped(&self.device, "write", || self.hand_in(None)).map(|_| ()),
+            true => buffer::scoped(self, "write", || self.hand_in(None)).map(|_| ()),
             false => Ok(()),
         }
     }

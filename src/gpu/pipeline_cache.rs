@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::buffer;
+use super::{Context, buffer};
 use crate::cache;
 
 /// What a file starts with.
@@ -28,12 +28,13 @@ struct File {
 }
 
 impl PipelineCache {
-    /// The cache of `device` with what `folder` has for it; `None` where the backend has none.
-    pub fn open(device: &wgpu::Device, adapter: &wgpu::AdapterInfo, folder: &Path) -> Option<Self> {
+    /// The cache of the device of `context` with what `folder` has for it; `None` where the backend has none.
+    pub fn open(context: &Context, folder: &Path) -> Option<Self> {
+        let device = context.device();
         if !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
             return None;
         }
-        let path = folder.join(format!("{}.pipelines", cache::key(adapter)));
+        let path = folder.join(format!("{}.pipelines", cache::key(context.adapter())));
         let bytes = cache::read(&path);
         let data = bytes.as_deref().and_then(unseal);
         if bytes.is_some() && data.is_none() {
@@ -45,7 +46,7 @@ impl PipelineCache {
         // compare ids and versions once more, and start with an empty cache where they differ. It does not guard against
         // someone who forges the file, but who writes to this folder can change the user's programs as well.
         let cache =
-            buffer::scoped(device, "open pipeline cache", || unsafe { device.create_pipeline_cache(&descriptor) })
+            buffer::scoped(context, "open pipeline cache", || unsafe { device.create_pipeline_cache(&descriptor) })
                 .inspect_err(|error| log::warn!("attractor: no pipeline cache: {error}"))
                 .ok()?;
         let kept = Mutex::new(data.map_or(0, cache::hash));

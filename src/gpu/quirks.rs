@@ -9,9 +9,11 @@ pub(super) fn compiles_uniforms_in(adapter: &wgpu::AdapterInfo) -> bool {
     adapter.backend == wgpu::Backend::Vulkan && adapter.driver == "llvmpipe"
 }
 
-/// SwiftShader compiles a tile of 8 by 8 an invocation for minutes and in gigabytes.
+/// SwiftShader compiles a tile of 8 by 8 an invocation for minutes and in gigabytes. Browsers keep names of adapters to
+/// themselves; a fallback adapter of theirs is SwiftShader.
 pub(super) fn needs_small_tiles(adapter: &wgpu::AdapterInfo) -> bool {
-    adapter.name.contains("SwiftShader")
+    let fallback = adapter.backend == wgpu::Backend::BrowserWebGpu && adapter.device_type == wgpu::DeviceType::Cpu;
+    fallback || adapter.name.contains("SwiftShader")
 }
 
 /// FXC, the HLSL compiler of every Windows, takes longer than linearly over what is unrolled: four seconds for queries of 128

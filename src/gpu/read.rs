@@ -66,16 +66,17 @@ impl Engine {
     /// Asks for the rows at `positions`: all keys, then all values, then all terms.
     pub(super) fn stage(&self, positions: &[usize]) -> Result<Piece> {
         let sizes = self.row_sizes();
-        let device = self.context.device();
+        let context = &self.context;
         let size = positions.len() * sizes.iter().sum::<usize>();
         let mark = self.context.next_stamp();
         let fill = fill(bytemuck::bytes_of(&mark));
         let stamp =
-            buffer::create_with(device, "attractor.stamp", STAMP as u64, wgpu::BufferUsages::COPY_SRC, Some(fill))?;
+            buffer::create_with(context, "attractor.stamp", STAMP as u64, wgpu::BufferUsages::COPY_SRC, Some(fill))?;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let padded = size.next_multiple_of(STAMP);
-        let staging = buffer::create(device, "attractor.staging", (padded + STAMP) as u64, usage)?;
-        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("attractor") });
+        let staging = buffer::create(context, "attractor.staging", (padded + STAMP) as u64, usage)?;
+        let mut encoder =
+            context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("attractor") });
         let starts = [0, positions.len() * sizes[0], positions.len() * (sizes[0] + sizes[1])];
         for run in self.runs(positions) {
             let (rows, at) = self.windows.row(positions[run.start]);
@@ -88,7 +89,7 @@ impl Engine {
             }
         }
         encoder.copy_buffer_to_buffer(&stamp, 0, &staging, padded as u64, STAMP as u64);
-        let submission = buffer::scoped(device, "read", || self.context.hand_in(Some(encoder.finish())))?;
+        let submission = buffer::scoped(context, "read", || context.hand_in(Some(encoder.finish())))?;
         Ok(Piece { staged: Staged::new(self.context.clone(), staging, submission), stamp: mark })
     }
 

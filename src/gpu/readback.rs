@@ -1,15 +1,19 @@
 //! Answers on their way back: a staging buffer that is mapped once the device is done, awaited by whatever executor, or
 //! waited for.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+#[cfg(not(target_arch = "wasm32"))]
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::channel::oneshot;
 
-use super::{Context, Waiting};
+use super::{Complaints, Context, Waiting};
 use crate::error::{Error, Result};
+#[cfg(not(target_arch = "wasm32"))]
 use crate::fork;
+use crate::wait;
 
 /// A staging buffer whose mapping has been asked for.
 pub(crate) struct Staged {
@@ -18,6 +22,8 @@ pub(crate) struct Staged {
     mapped: oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>,
     /// What brings it, where that is known.
     submission: Option<wgpu::SubmissionIndex>,
+    /// What the device may have to say against the calls before.
+    complaints: Complaints,
 }
 
 impl Staged {
@@ -25,14 +31,16 @@ impl Staged {
     pub fn new(context: Arc<Context>, buffer: wgpu::Buffer, submission: wgpu::SubmissionIndex) -> Self {
         let (call_back, mapped) = expect();
         buffer.map_async(wgpu::MapMode::Read, .., call_back);
-        Self { context, buffer, mapped, submission: Some(submission) }
+        let complaints = context.complaints.take();
+        Self { context, buffer, mapped, submission: Some(submission), complaints }
     }
 
     /// Asks for the mapping of `buffer` once what `encoder` has recorded is done; whoever owns the encoder submits it.
     pub fn on_submit(context: Arc<Context>, buffer: wgpu::Buffer, encoder: &wgpu::CommandEncoder) -> Self {
         let (call_back, mapped) = expect();
         encoder.map_buffer_on_submit(&buffer, wgpu::MapMode::Read, .., call_back);
-        Self { context, buffer, mapped, submission: None }
+        let complaints = context.complaints.take();
+        Self { context, buffer, mapped, submission: None, complaints }
     }
 
     /// The submission that brings the bytes.
@@ -43,18 +51,22 @@ impl Staged {
     /// The bytes, when they are there. Somebody else polls the device: see [`Context::bring`].
     pub async fn come(self) -> Result<Vec<u8>> {
         let result = self.mapped.await;
+        self.complaints.hear().await?;
         Self::read(&self.buffer, result)
     }
 
     /// The bytes, when they are there. Nothing waits on the device meanwhile; a thread of ours looks now and then.
     pub async fn bytes(mut self) -> Result<Vec<u8>> {
-        match self.mapped.try_recv() {
-            Ok(None) => {}
-            Ok(Some(result)) => return Self::read(&self.buffer, Ok(result)),
-            Err(dropped) => return Self::read(&self.buffer, Err(dropped)),
-        }
-        let _awaited = self.context.bring();
-        self.come().await
+        let result = match self.mapped.try_recv() {
+            Ok(Some(result)) => Ok(result),
+            Err(dropped) => Err(dropped),
+            Ok(None) => {
+                let _awaited = self.context.bring();
+                self.mapped.await
+            }
+        };
+        self.complaints.hear().await?;
+        Self::read(&self.buffer, result)
     }
 
     /// The bytes, waiting for them on this thread.
@@ -62,7 +74,7 @@ impl Staged {
         if let Some(submission) = self.submission() {
             self.context.wait(&submission)?;
         }
-        pollster::block_on(self.bytes())
+        wait::block_on("read back", self.bytes())
     }
 
     /// The bytes, waiting as the caller may.
@@ -91,9 +103,7 @@ impl Staged {
 impl Context {
     /// Sees to it that what is awaited comes, as long as the result is kept.
     pub fn bring(&self) -> Awaited {
-        let awaited = self.poller.awaited();
-        self.poller.start(&self.device);
-        awaited
+        self.poller.bring(&self.device)
     }
 
     /// Looks whether something has come, without waiting. A host's device is the host's to poll.
@@ -148,11 +158,13 @@ fn expect() -> (impl FnOnce(Mapped) + Send, oneshot::Receiver<Mapped>) {
 /// alone, dropping the poller joins it, and `thread::at_exit` puts all threads to sleep before the drivers' own exit
 /// handlers run. Futures are woken after the poll, outside of the device: whatever a waker drops, the thread is not
 /// inside then.
+#[cfg(not(target_arch = "wasm32"))]
 #[derive(Debug, Default)]
 pub(crate) struct Poller {
     shared: Arc<Shared>,
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
@@ -160,6 +172,7 @@ struct Shared {
     changed: Condvar,
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 #[derive(Debug, Default)]
 struct State {
     /// Read-backs that are awaited.
@@ -172,18 +185,15 @@ struct State {
     ending: bool,
     phase: Phase,
     /// The device to poll, until the thread is stopped.
-    #[cfg(not(target_arch = "wasm32"))]
     device: Option<wgpu::Device>,
-    #[cfg(not(target_arch = "wasm32"))]
     thread: Option<std::thread::JoinHandle<()>>,
     /// Of the thread, also once it is being joined.
-    #[cfg(not(target_arch = "wasm32"))]
     id: Option<std::thread::ThreadId>,
 }
 
 /// What the thread is doing.
+#[cfg(not(target_arch = "wasm32"))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "there is no thread"))]
 enum Phase {
     /// There is none, or it has ended.
     #[default]
@@ -197,15 +207,16 @@ enum Phase {
 }
 
 /// One read-back that is awaited.
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) struct Awaited(Arc<Shared>);
 
+#[cfg(not(target_arch = "wasm32"))]
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The thread enters `phase`, which only who has stopped it waits for.
-    #[cfg(not(target_arch = "wasm32"))]
     fn enter(&self, state: &mut State, phase: Phase) {
         state.phase = phase;
         if state.stopped {
@@ -214,7 +225,15 @@ impl Shared {
     }
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 impl Poller {
+    /// Polls `device` as long as the result is kept.
+    fn bring(&self, device: &wgpu::Device) -> Awaited {
+        let awaited = self.awaited();
+        self.start(device);
+        awaited
+    }
+
     fn awaited(&self) -> Awaited {
         {
             let mut state = self.shared.lock();
@@ -225,10 +244,6 @@ impl Poller {
         Awaited(self.shared.clone())
     }
 
-    #[cfg(target_arch = "wasm32")]
-    fn start(&self, _: &wgpu::Device) {}
-
-    #[cfg(not(target_arch = "wasm32"))]
     fn start(&self, device: &wgpu::Device) {
         let mut state = self.shared.lock();
         if state.thread.is_none() && !state.stopped {
@@ -242,6 +257,7 @@ impl Poller {
     }
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 impl Drop for Awaited {
     fn drop(&mut self) {
         if fork::is_child() {
@@ -262,6 +278,26 @@ impl Drop for Poller {
         }
     }
 }
+
+#[cfg(target_arch = "wasm32")]
+mod browser {
+    //! A browser calls back by itself: nobody polls.
+
+    #[derive(Debug, Default)]
+    pub struct Poller;
+
+    /// One read-back that is awaited.
+    pub struct Awaited;
+
+    impl Poller {
+        pub fn bring(&self, _: &wgpu::Device) -> Awaited {
+            Awaited
+        }
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+pub(crate) use browser::{Awaited, Poller};
 
 #[cfg(not(target_arch = "wasm32"))]
 mod thread {

@@ -284,9 +284,9 @@ pub(crate) fn encode(
     if calls.is_empty() {
         return Ok(());
     }
-    let (device, timed) = (context.device(), timestamps.is_some());
+    let timed = timestamps.is_some();
     let params = buffer::create_with(
-        device,
+        context,
         "attractor.params",
         calls.len() as u64 * PARAMS_STRIDE,
         wgpu::BufferUsages::UNIFORM,

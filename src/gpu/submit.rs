@@ -72,12 +72,11 @@ impl Context {
         calls: &[Call],
         then: impl FnOnce(&mut wgpu::CommandEncoder),
     ) -> Result<wgpu::SubmissionIndex> {
-        let device = &self.device;
         // On GL one at a time: what else waits for the context then waits for one piece, however many threads submit.
         let _turn = self.gl().then(|| self.submitting.lock().unwrap_or_else(PoisonError::into_inner));
-        buffer::scoped(device, "submit", || {
+        buffer::scoped(self, "submit", || {
             let descriptor = wgpu::CommandEncoderDescriptor { label: Some("attractor") };
-            let mut encoder = device.create_command_encoder(&descriptor);
+            let mut encoder = self.device.create_command_encoder(&descriptor);
             encode(self, &mut encoder, calls, None)?;
             then(&mut encoder);
             Ok(self.hand_in(Some(encoder.finish())))

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::rule::Rule;
 use crate::store::files::{Buffers, Contents, PatternFiles, SavedMemory, write_saved};
 use crate::store::{Layout, NewRows, PatternIds};
+use crate::wait;
 
 /// Floats that are imported at a time.
 const CHUNK: usize = 1 << 22;
@@ -81,7 +82,10 @@ impl Memory {
             Engine::Cpu(engine) => {
                 write_saved(path, &contents, ids, cpu::Engine::PIECE, |rows| Ok(engine.stored(rows)))
             }
-            Engine::Gpu(engine) => write_saved(path, &contents, ids, engine.piece(), |rows| engine.stored(rows)),
+            Engine::Gpu(engine) => {
+                wait::check("Memory::save")?;
+                write_saved(path, &contents, ids, engine.piece(), |rows| engine.stored(rows))
+            }
         }
     }
 

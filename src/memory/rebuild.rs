@@ -7,6 +7,7 @@ use crate::cpu;
 use crate::device::Device;
 use crate::error::Result;
 use crate::store::{EncodedRows, Growth};
+use crate::wait;
 
 impl Memory {
     /// The same patterns under the same ids at the same positions, on `device`: after a device was lost, or to move. Rows
@@ -27,6 +28,7 @@ impl Memory {
     ///
     /// # Errors
     /// [`Error::Lost`](crate::Error::Lost) where there is no host copy and the device is lost, or where the new one fails;
+    /// [`Error::Unsupported`](crate::Error::Unsupported) where a browser would have to wait for rows of a GPU;
     /// the errors of [`MemoryOptions::build`](crate::MemoryOptions::build) and [`Memory::reserve`].
     pub fn rebuild(&self, device: &Device) -> Result<Self> {
         let mut memory = self.options.build(device)?;
@@ -54,7 +56,10 @@ impl Memory {
         let piece = |most: usize| positions.start..positions.end.min(positions.start + most);
         match (&self.copy, &self.engine) {
             (Some(engine), _) | (None, Engine::Cpu(engine)) => Ok(engine.stored(piece(cpu::Engine::PIECE))),
-            (None, Engine::Gpu(engine)) => engine.stored(piece(engine.piece())),
+            (None, Engine::Gpu(engine)) => {
+                wait::check("Memory::rebuild")?;
+                engine.stored(piece(engine.piece()))
+            }
         }
     }
 

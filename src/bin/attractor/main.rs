@@ -8,6 +8,7 @@
 mod args;
 mod bench;
 mod case;
+mod checks;
 mod damage;
 mod devices;
 mod digits;

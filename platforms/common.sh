@@ -43,7 +43,19 @@ for_target() {
     fi
     need '/usr/bin/rustc --print sysroot && test -d /usr/lib/rustlib/src/rust/library -o -d "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library"' \
         rustc-web rust-web-src lld-22
-    RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 "$@" --target "$triple" -Zbuild-std=std,panic_abort,panic_unwind
+    RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-ld-22 "$@" --target "$triple" -Zbuild-std=std,panic_abort,panic_unwind
+}
+
+# The test page of platforms/browser with the library in it: in $page.
+page="$work/page"
+browser_page() {
+    local project=(--locked --manifest-path platforms/browser/Cargo.toml --target-dir "$work/browser")
+    RUSTFLAGS='-D warnings' for_target wasm32-unknown-unknown cargo build --release "${project[@]}" ||
+        failed "the test page does not build for wasm32"
+    mkdir -p "$page"
+    cargo run "${project[@]}" --package bindgen -- \
+        "$work/browser/wasm32-unknown-unknown/release/attractor_browser.wasm" "$page" || failed "bindgen failed"
+    cp platforms/browser/index.html platforms/browser/run.mjs "$page/"
 }
 
 # Dawn for Node, and with it Microsoft's two HLSL compilers: $node_modules/webgpu/dist.

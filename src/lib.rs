@@ -25,6 +25,39 @@
 //! file. `cli`, on by default and with `files`: the command `attractor`. `capi`: the C ABI of `include/attractor.h`, with the
 //! module `capi`, which says how it is built. The library alone is `default-features = false`.
 
+//! # In a browser
+//!
+//! The library builds for `wasm32-unknown-unknown`, with and without `files`. Memories live on WebGPU, or on the CPU
+//! engine, which computes on the calling thread.
+//!
+//! ```no_run
+//! use attractor::{Device, Memory, Rule};
+//!
+//! /// From JavaScript by way of `wasm_bindgen`, or from Rust by `wasm_bindgen_futures::spawn_local`.
+//! pub async fn recall(patterns: &[f32], query: &[f32]) -> attractor::Result<Vec<f32>> {
+//!     let device = Device::new().await?; // the CPU engine where there is no WebGPU, or only in software
+//!     let mut memory = Memory::new(&device, 64, Rule::attention(64))?;
+//!     memory.add(patterns)?;
+//!     Ok(memory.retrieve(query).await?.output)
+//! }
+//! ```
+//!
+//! What differs from native programs:
+//!
+//! - No call waits for a GPU: the answer would come on the very thread that waits for it. Answers are awaited
+//!   ([`Memory::retrieve`]) or asked for once a frame ([`Pending::is_ready`]). [`Memory::retrieve_blocking`],
+//!   [`Memory::retrieve_with_blocking`] and [`Memory::retrieve_partial_blocking`] give [`Error::Unsupported`] on a GPU,
+//!   and so do [`Pending::wait`] before the answer is there, and [`Memory::get`] and [`Memory::rebuild`] without a
+//!   [host copy](MemoryOptions::host_copy). On the CPU engine all of them answer.
+//! - A browser tells of what it refuses, such as an allocation, only after the call has returned. The next answer of the
+//!   same device is then [`Error::Lost`], with the call and what the browser said. A buffer of another device is no
+//!   [`Error::OtherDevice`]: what was recorded with it fails when it is submitted.
+//! - wgpu offers neither subgroups nor cooperative matrices nor pipeline caches on WebGPU; kernels that need them are not
+//!   planned. [`Device::adapters`] lists one adapter at the most, mostly without a name.
+//! - There are no files: [`Memory::save`] and [`Memory::load`] give [`Error::File`].
+//! - There are no threads. Types are `Send` and `Sync` as elsewhere, by wgpu's feature
+//!   `fragile-send-sync-non-atomic-wasm`, which is for modules without the target feature `atomics`.
+
 #![deny(missing_docs)]
 
 #[cfg(all(feature = "capi", target_arch = "wasm32"))]

@@ -592,7 +592,7 @@ impl Memory {
 
     /// [`Memory::retrieve_with`] for callers that neither await nor wait: the answer is on its way, and this memory may
     /// change meanwhile. On a GPU everything has been submitted when this returns; the CPU engine computes on the
-    /// threads of `rayon`.
+    /// threads of `rayon`, or in a browser, which has none, before this returns.
     ///
     /// # Errors
     /// As [`Memory::retrieve_with`]; the [`Error::Lost`] of a device that fails meanwhile, and on the CPU engine

@@ -6,12 +6,21 @@ use crate::error::{Error, Result};
 /// Storage that kernels read and write.
 pub(crate) const STORAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE;
 
+/// What is caught, the last first.
+#[cfg(not(target_arch = "wasm32"))]
+const CAUGHT: [wgpu::ErrorFilter; 3] =
+    [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation];
+
+/// On an internal error that a browser tells of, wgpu 30 panics. A pipeline with one is invalid, and is refused when it is
+/// submitted.
+#[cfg(target_arch = "wasm32")]
+const CAUGHT: [wgpu::ErrorFilter; 2] = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation];
+
 /// Runs `make` and turns what the device complains about meanwhile into an error, leaving a host's own handlers out of
 /// it: at once, or in a browser with the next answer ([`Complaints`](super::Complaints)). Error scopes belong to this
 /// thread; `make` must not await.
 pub(crate) fn scoped<T>(context: &Context, operation: &'static str, make: impl FnOnce() -> T) -> Result<T> {
-    let scopes = [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation]
-        .map(|filter| context.device.push_error_scope(filter));
+    let scopes = CAUGHT.map(|filter| context.device.push_error_scope(filter));
     let made = make();
     context.complaints.gather(operation, scopes.into_iter().rev().map(wgpu::ErrorScopeGuard::pop))?;
     Ok(made)

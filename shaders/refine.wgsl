@@ -172,7 +172,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     }
     var bracket = narrow(brackets[query]);
     if (RULE == ENTMAX && params.stage == TURN) {
-        bracket.maximum = score_of(bracket.high);
+        bracket.maximum = pivot_of(bracket.high);
         bracket.low = bitcast<u32>(params.lowest);
         bracket.high = bitcast<u32>(0.0);
     }

@@ -105,7 +105,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
                     above = middle;
                 }
             }
-            pivot = score_of(above);
+            pivot = pivot_of(above);
         }
         var high = 0.0;
         for (var i = 0u; i < HALVINGS; i += 1u) {

@@ -218,3 +218,24 @@ fn energies_hold_for_every_alpha() {
         }
     }
 }
+
+/// Devices may take subnormal numbers for zero, which the host never does: the edge of the support must not be one.
+#[test]
+fn reports_agree_where_the_support_ends_at_zero() {
+    for (name, device) in common::gpus() {
+        for (alpha, scores) in [(20.0f32, [0.05f32, 0.0]), (50.0, [0.02, 0.0]), (1e6, [0.0, 0.0])] {
+            let separation = Separation::Entmax { alpha };
+            let mut memory = Memory::new(device, 1, Rule::new(Similarity::Dot, separation, 1.0)).unwrap();
+            memory.add(&scores).unwrap();
+            let options = RetrieveOptions::default().weights(WeightsOf::All).top(2);
+            let got = memory.retrieve_with_blocking(&[1.0], &options).unwrap();
+            let right = separate(separation, &scores.map(f64::from));
+            for (of, weights) in [("weights", got.weights.unwrap()), ("top", got.top.unwrap().weight)] {
+                for (weight, right) in weights.iter().zip(&right) {
+                    let error = (f64::from(*weight) - right).abs();
+                    assert!(error <= 2e-6, "{name}: alpha {alpha}: {of}: {weight} for {right}");
+                }
+            }
+        }
+    }
+}

@@ -9,7 +9,7 @@ dawn
 swiftshader
 browser_page
 status=0
-node platforms/browser/chromium.mjs "$page" chromium "$work/profile" 1800 webgpu,cpu >"$work/chromium.txt" || status=1
+node platforms/browser/chromium.mjs "$page" chromium "$work/profile" 1800 cpu,webgpu >"$work/chromium.txt" || status=1
 cat "$work/chromium.txt"
 VK_DRIVER_FILES="$swiftshader" timeout 1800 node platforms/browser/node.mjs "$page" webgpu "$node_modules/webgpu" \
     >"$work/dawn.txt" || status=1

@@ -74,13 +74,12 @@ function end(failure) {
   clearTimeout(watchdog);
   browser?.kill();
   server.close();
-  const wanted = engines.split(",");
-  let well = !failure;
-  if (failure) console.log(failure);
-  for (const [i, engine] of wanted.entries()) {
-    const [right, text] = reports[i]?.verdict() ?? [false, `${engine}: did not run: ${failure}`];
+  let well = true;
+  for (const [i, engine] of engines.split(",").entries()) {
+    // What came to its end before has not failed.
+    const [right, text] = (reports[i] ?? new Report()).verdict(reports[i + 1] ? undefined : failure);
     well &&= right;
-    console.log(text);
+    console.log(`${engine}: ${text}`);
   }
   setTimeout(() => process.exit(well ? 0 : 1), 500);
 }

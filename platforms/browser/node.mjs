@@ -5,19 +5,28 @@ import { pathToFileURL } from "node:url";
 import { Report } from "./report.mjs";
 
 const [folder, engine, dawn] = process.argv.slice(2);
-if (dawn) {
-  const { create, globals } = await import(pathToFileURL(`${dawn}/index.js`));
-  // What a browser's page has: wgpu asks whether this is one.
-  Object.assign(globalThis, globals, { Window: globalThis.constructor });
-  Object.defineProperty(globalThis, "navigator", { value: { gpu: create([]) }, configurable: true });
-}
-const { run } = await import(pathToFileURL(`${folder}/run.mjs`));
 const report = new Report();
-try {
-  await run(engine, readFileSync(`${folder}/attractor_browser_bg.wasm`), (line) => report.take(line));
-} catch (error) {
-  console.log(error);
+
+function end(failure) {
+  const [well, text] = report.verdict(failure && String(failure.stack ?? failure));
+  console.log(`\n${engine}: ${text}`);
+  process.exit(well ? 0 : 1);
 }
-const [well, text] = report.verdict();
-console.log(text);
-process.exit(well ? 0 : 1);
+// A panic ends the module; nobody hears of the promise that it leaves.
+process.on("uncaughtException", end);
+// Nor of one that nothing brings any more.
+process.on("beforeExit", () => end("the results stopped coming"));
+
+try {
+  if (dawn) {
+    const { create, globals } = await import(pathToFileURL(`${dawn}/index.js`));
+    // What a browser's page has: wgpu asks whether this is one.
+    Object.assign(globalThis, globals, { Window: globalThis.constructor });
+    Object.defineProperty(globalThis, "navigator", { value: { gpu: create([]) }, configurable: true });
+  }
+  const { run } = await import(pathToFileURL(`${folder}/run.mjs`));
+  await run(engine, readFileSync(`${folder}/attractor_browser_bg.wasm`), (line) => report.take(line));
+  end();
+} catch (error) {
+  end(error);
+}

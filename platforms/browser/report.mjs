@@ -18,9 +18,9 @@ export class Report {
     console.log(how);
   }
 
-  // [whether all is well, the counts in words]
-  verdict() {
-    if (!this.begun) return [false, "nothing ran"];
+  // [whether all is well, the counts in words]; `failure` is what ended the run, if anything did.
+  verdict(failure) {
+    if (!this.begun) return [false, `did not run: ${String(failure).replaceAll("\n", " ")}`];
     const { engine, device, cases, behaviours, portable } = this.begun;
     const count = (verdict) => this.cases.filter((one) => one.verdict === verdict).length;
     const reached = new Set(this.cases.flatMap((one) => one.reached.map(([stem]) => stem)));
@@ -28,7 +28,7 @@ export class Report {
     const regimes = new Set(this.cases.filter((one) => one.verdict === "right").map((one) => one.regime.split(":")[0]));
     const unreached = portable.filter((stem) => !reached.has(stem));
     const bad = this.behaviours.filter((one) => one.wrong);
-    const faults = [];
+    const faults = failure ? [failure.replaceAll("\n", " ")] : [];
     if (this.cases.length < cases) faults.push(`${cases - this.cases.length} cases did not come back`);
     for (const one of this.cases.filter((one) => ["wrong", "failed"].includes(one.verdict)))
       faults.push(`${one.case} is ${one.verdict}: ${one.why}`);
@@ -44,7 +44,7 @@ export class Report {
       text += `${unreached.length ? "no" : "yes"}), regimes ${[...regimes].join(" ")}`;
     }
     if (faults.length) text += `; ${faults.join("; ")}`;
-    return [faults.length === 0, `${engine}: ${text}`];
+    return [faults.length === 0, text];
   }
 }
 

@@ -42,11 +42,9 @@ pub async fn verify(engine: String, tell: js_sys::Function) -> Result<(), JsValu
     let checks = checks();
     let behaviours = behaviour::of(&device);
     let features = device.wgpu().map(|(device, _)| device.features());
-    let lacks = |feature| features.is_some_and(|features| !features.contains(feature));
     // Cooperative matrices are native only.
-    let missing = |stem: &str| stem == "cooperate" || (stem == "hold" && lacks(wgpu::Features::SUBGROUP));
-    let stems = KERNELS.iter().map(|kernel| kernel.stem);
-    let portable: Vec<&str> = if device.is_cpu() { Vec::new() } else { stems.filter(|stem| !missing(stem)).collect() };
+    let stems = KERNELS.iter().map(|kernel| kernel.stem).filter(|stem| *stem != "cooperate");
+    let portable: Vec<&str> = if device.is_cpu() { Vec::new() } else { stems.collect() };
     let begun = json!({
         "engine": engine,
         "device": device.info().to_string(),

@@ -21,7 +21,8 @@ pub(crate) type Coming<T> = Pin<Box<dyn Future<Output = Result<T>> + Send + Sync
 ///
 /// Awaiting starts a thread of ours, once a device, that polls the device without waiting while something is awaited.
 /// Asking does not: on a device of ours it polls itself, without waiting, and on a host's device the host's own
-/// submissions and polls bring the answer.
+/// submissions and polls bring the answer. In a browser there is no such thread: the browser itself brings it, once the
+/// program returns to it.
 ///
 /// ```
 /// use attractor::{Device, Memory, RetrieveOptions, Rule};

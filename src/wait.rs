@@ -8,6 +8,7 @@ mod platform {
     use super::Result;
 
     /// Refuses `operation` where it must not wait for a device.
+    #[allow(clippy::unnecessary_wraps, reason = "browsers refuse")]
     pub fn check(_operation: &'static str) -> Result<()> {
         Ok(())
     }

@@ -11,6 +11,7 @@ mod platform {
     #[derive(Debug, Default)]
     pub struct Complaints;
 
+    #[allow(clippy::unused_self, clippy::unused_async, clippy::unnecessary_wraps, reason = "as in a browser")]
     impl Complaints {
         /// Fails `operation` with what one of its error scopes has caught.
         pub fn gather(
@@ -33,7 +34,6 @@ mod platform {
         }
 
         /// Fails where there is a complaint.
-        #[expect(clippy::unused_async, reason = "in a browser it comes later")]
         pub async fn hear(self) -> Result<()> {
             Ok(())
         }

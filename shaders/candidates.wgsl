@@ -42,6 +42,8 @@ fn prune(local: u32, first: u32, count: u32, maximum: f32) -> u32 {
         if (i < count) {
             entry = list[first + i];
         }
+        // An entry is read before another takes its place.
+        storageBarrier();
         let z = bitcast<f32>(entry.y);
         let stays = i < count && z - maximum > -params.margin;
         let place = place_of(local, stays);
@@ -64,6 +66,8 @@ fn select_top(local: u32, first: u32, count: u32, floor: u32) {
         if (i < count) {
             entry = list[first + i];
         }
+        // An entry is read before another takes its place.
+        storageBarrier();
         let z = bitcast<f32>(entry.y);
         let tied = i < count && key_of(z) == floor;
         let tie = place_of(local, tied);
@@ -131,10 +135,10 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
             let place = place_of(local, enters);
             var start = count;
             if (TOP == 1u && uniform_of(local, u32(count + place.total > params.capacity)) == 1u) {
-                storageBarrier();
                 floor = uniform_of(local, kth_key(local, first, count));
                 select_top(local, first, count, floor);
                 start = params.k;
+                storageBarrier();
             }
             if (enters) {
                 let at = start + place.before;
@@ -154,6 +158,8 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         select_top(local, first, count, floor);
         count = params.k;
     }
+    // The head has been read by all.
+    storageBarrier();
     workgroupBarrier();
     if (local == 0u) {
         heads[query] = Head(count, atomicLoad(&dropped), floor, most);

@@ -51,7 +51,8 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     let before = flags[query] & (NOT_FINITE | OUT_OF_RANGE);
     let stats = running_stats[2u * slot + params.slot];
     var status = before;
-    if (!(stats.y > 0.0)) {
+    // A sum of weights is a finite number above zero. Its bits tell, whatever a compiler takes floats for.
+    if (bitcast<u32>(stats.y) - 1u >= 0x7f7fffffu) {
         status |= NOTHING_LEFT;
     }
     // numerator / denominator times the sums are the weighted means; softmax1 has one more score, of zero.
@@ -84,6 +85,8 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         }
     }
     changes[local] = change;
+    // The flags have been read by all.
+    storageBarrier();
     workgroupBarrier();
     if (local == 0u) {
         for (var i = 1u; i < WORKGROUP; i += 1u) {

@@ -64,7 +64,8 @@ fn main(
             load(query, 4u * v + 3u),
         );
         let flags_of = flag_of(bits.x) | flag_of(bits.y) | flag_of(bits.z) | flag_of(bits.w);
-        state[query * params.vectors + v] = select(vec4<f32>(0.0), bitcast<vec4<f32>>(bits), flags_of == 0u);
+        // No bits that are not a finite number become a float.
+        state[query * params.vectors + v] = bitcast<vec4<f32>>(select(vec4<u32>(0u), bits, flags_of == 0u));
         found |= flags_of;
         let magnitudes = bits & vec4<u32>(0x7fffffffu);
         most = max(most, max(max(magnitudes.x, magnitudes.y), max(magnitudes.z, magnitudes.w)));

@@ -135,6 +135,8 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         if (i < count) {
             entry = list[first + i];
         }
+        // An entry is read before another takes its place.
+        storageBarrier();
         let z = bitcast<f32>(entry.y);
         var weight = 0.0;
         var stays = false;
@@ -158,6 +160,8 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         sum += weight;
         storageBarrier();
     }
+    // The head has been read by all.
+    storageBarrier();
     sum = sum_of(local, sum);
     if (local == 0u) {
         heads[query].count = kept;

@@ -74,7 +74,8 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     let row = slot * params.score_stride;
     let record = records[query];
     var before = Tally(0u, 0.0, 0.0, 0.0, 0.0, 0u, 0.0, 0u);
-    if (params.first == 0u) {
+    // The first invocation alone reads what it writes in the end.
+    if (params.first == 0u && local == 0u) {
         before = tallies[query];
     }
     var ties = uniform_of(local, before.ties);

@@ -1,8 +1,9 @@
 // Scores that no arithmetic turns into an infinity or a NaN, which WGSL cannot test for: real scores stay within
-// SCORE_LIMIT, the score of a pattern that does not count is NO_SCORE, and the difference of any two is finite.
+// SCORE_LIMIT, the score of a pattern that does not count is NO_SCORE, and the difference of any two is finite, also
+// times log2(e), by which drivers make exp of exp2.
 
 const SCORE_LIMIT: f32 = 1.0e38;
-const NO_SCORE: f32 = -2.0e38;
+const NO_SCORE: f32 = -1.2e38;
 
 fn bounded_score(z: f32) -> f32 {
     return clamp(z, -SCORE_LIMIT, SCORE_LIMIT);

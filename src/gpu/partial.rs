@@ -17,7 +17,7 @@ use crate::rule::{Rule, Separation};
 use crate::store::{Alive, View};
 
 /// The score of a pattern that does not count, and the smallest of one that does: `shaders/lib/score.wgsl`.
-const NO_SCORE: f32 = -2.0e38;
+const NO_SCORE: f32 = -1.2e38;
 const SMALLEST_SCORE: f32 = -1.0e38;
 
 /// Checked queries, and the patterns that each may use.

@@ -94,6 +94,7 @@ pub mod internals {
         }
     }
 
+    pub use super::cooperate::Ability;
     pub use super::kernel::{Access, KERNELS, Kernel, Variant, Watch};
     pub use super::plan::{Hints, ITERATION_LIMIT, Plan, Regime, Shape};
     pub use super::shader::{Constant, link};

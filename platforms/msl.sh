@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Reads the Metal Shading Language that naga makes of every kernel, for what Metal leaves undefined: tests/metal. Nothing
+# is compiled or run: that takes macOS.
+set -euo pipefail
+. platforms/common.sh
+log="$work/msl.txt"
+cargo test --locked --test metal -- --nocapture --test-threads=1 | tee "$log" ||
+    failed "tests/metal found what Metal leaves undefined, or a check that finds nothing"
+passed "$(grep -m 1 'variants read' "$log")"

@@ -13,7 +13,10 @@ use crate::regular_file;
 /// - The target must be absent or a regular file ([`target`]). Symbolic links are followed: the file that they lead to
 ///   is replaced, or created, and the link stays.
 /// - The new file has the mode, the owner and the group of the old one, as far as this process may set them. Access
-///   control lists and extended attributes are not copied.
+///   control lists and extended attributes are not copied. On Windows the new file has the access rights of its folder,
+///   and a file with the read-only attribute is not replaced.
+/// - On Windows a file that another process has open without sharing its deletion cannot be replaced: an error after a
+///   second of attempts.
 /// - Any number of processes and threads may write the same path at once; the last rename decides. Temporary files that
 ///   killed processes left behind for this path are removed.
 pub(crate) fn replace<E>(
@@ -30,9 +33,10 @@ pub(crate) fn replace<E>(
 /// Where a write goes.
 #[derive(Debug)]
 pub(crate) struct Target {
-    /// The path behind all symbolic links.
+    /// The path behind the symbolic links that the last part of a path may be.
     pub path: PathBuf,
     /// The regular file that is there now.
+    #[cfg_attr(not(unix), allow(dead_code, reason = "its mode and owner are kept where files have them"))]
     pub existing: Option<fs::Metadata>,
 }
 
@@ -47,8 +51,12 @@ pub(crate) fn target(path: &Path) -> io::Result<Target> {
     if path.file_name().is_none() {
         return Err(invalid("a directory, expected a file to write".into()));
     }
-    let target = match fs::metadata(path) {
-        Ok(found) if found.is_file() => Target { path: fs::canonicalize(path)?, existing: Some(found) },
+    let target = match regular_file::metadata(path) {
+        #[cfg(windows)]
+        Ok(found) if found.is_file() && found.permissions().readonly() => {
+            return Err(io::Error::new(ErrorKind::PermissionDenied, "the file is read-only"));
+        }
+        Ok(found) if found.is_file() => Target { path: behind_links(path)?, existing: Some(found) },
         Ok(found) => {
             let kind = regular_file::kind(&found);
             return Err(invalid(format!("{kind}, expected a regular file or no file")));
@@ -63,7 +71,7 @@ pub(crate) fn target(path: &Path) -> io::Result<Target> {
     }
 }
 
-/// The path that a chain of links, whose end is absent, leads to.
+/// The path that a chain of links leads to.
 fn behind_links(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..LINKS {
@@ -93,10 +101,10 @@ const SEARCHED: u32 = 64;
 /// Attempts to create a temporary file. Each fails only where another process holds that name.
 const ATTEMPTS: u32 = 1 << 16;
 
-/// A temporary file, locked while its process is alive, and removed unless it is renamed.
+/// A temporary file, held while its process is alive, and removed unless it is renamed.
 ///
-/// The lock tells a file that is being written from an abandoned one. A process number would not: it may be used again,
-/// and another container that shares the folder counts its own.
+/// A hold ([`hold`]) tells a file that is being written from an abandoned one. A process number would not: it may be
+/// used again, and another container that shares the folder counts its own.
 #[derive(Debug)]
 struct Temporary {
     file: File,
@@ -110,38 +118,42 @@ impl Temporary {
         let name = cache::hash(target.path.file_name().unwrap_or_default().as_encoded_bytes());
         let numbered = |number: u32| parent(&target.path).join(format!(".attractor-{name:016x}-{number}.tmp"));
         for number in 0..SEARCHED {
-            remove_abandoned(&numbered(number));
+            hold::remove_abandoned(&numbered(number));
+        }
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        // The new contents are as private as the old ones from the start.
+        #[cfg(unix)]
+        if target.existing.is_some() {
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         }
         for number in 0..ATTEMPTS {
             let path = numbered(number);
-            let mut options = OpenOptions::new();
-            options.write(true).create_new(true);
-            // The new contents are as private as the old ones from the start.
-            #[cfg(unix)]
-            if target.existing.is_some() {
-                std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            }
-            let file = match options.open(&path) {
-                Ok(file) => file,
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+            match options.open(&path) {
+                Ok(file) if hold::take(&file, &path) => return Ok(Self { file, path, renamed: false }),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                // What another process is removing cannot be told from a folder that may not be written.
+                Err(error) if hold::busy(&error) && number < SEARCHED => {}
                 Err(error) => return Err(error),
-            };
-            // A process that took the file for abandoned before it was locked has removed it or is about to.
-            let taken = matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock));
-            if !taken && regular_file::is_at(&file, &path) {
-                return Ok(Self { file, path, renamed: false });
             }
         }
         Err(io::Error::new(ErrorKind::ResourceBusy, "too many temporary files of this name"))
     }
 
     fn finish(mut self, target: &Target) -> io::Result<()> {
+        #[cfg(unix)]
         if let Some(existing) = &target.existing {
             keep_access(&self.file, existing)?;
         }
         // Before the rename: after a crash there is the old file or the whole new one.
         self.file.sync_all()?;
-        fs::rename(&self.path, &target.path)?;
+        // A reader that does not share writing could not open the new file while it is open for writing here.
+        #[cfg(windows)]
+        {
+            self.file = File::open(&self.path)?;
+        }
+        rename(&self.path, &target.path)?;
         self.renamed = true;
         #[cfg(unix)]
         if let Ok(directory) = File::open(parent(&target.path)) {
@@ -150,6 +162,19 @@ impl Temporary {
         }
         Ok(())
     }
+}
+
+/// Renames `from` to `to`, which is replaced. Where another process has one of them open, Windows refuses, and scanners
+/// of files open each new one for a moment: there the rename is attempted for a second.
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(windows)]
+    for attempt in 0..10 {
+        match fs::rename(from, to) {
+            Err(error) if hold::busy(&error) => std::thread::sleep(std::time::Duration::from_millis(1 << attempt)),
+            done => return done,
+        }
+    }
+    fs::rename(from, to)
 }
 
 impl Drop for Temporary {
@@ -161,12 +186,67 @@ impl Drop for Temporary {
     }
 }
 
-/// Removes a temporary file that no living process writes.
-fn remove_abandoned(path: &Path) {
-    let Ok(file) = regular_file::open(path) else { return };
-    // Where the file system has no locks, nothing is ever removed.
-    if file.try_lock().is_ok() && regular_file::is_at(&file, path) {
-        let _ = fs::remove_file(path);
+/// Temporary files are held by a lock.
+#[cfg(not(windows))]
+mod hold {
+    use std::fs::{self, File, TryLockError};
+    use std::io;
+    use std::path::Path;
+
+    use crate::regular_file;
+
+    /// Holds the file that was just created at `path`. Returns false where a process took it for abandoned before, and
+    /// has removed it or is about to.
+    pub fn take(file: &File, path: &Path) -> bool {
+        !matches!(file.try_lock(), Err(TryLockError::WouldBlock)) && regular_file::is_at(file, path)
+    }
+
+    /// Removes a temporary file that no living process writes.
+    pub fn remove_abandoned(path: &Path) {
+        let Ok(file) = regular_file::open(path) else { return };
+        // Where the file system has no locks, nothing is ever removed.
+        if file.try_lock().is_ok() && regular_file::is_at(&file, path) {
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    /// Whether another process may be using the file. It would not matter.
+    pub fn busy(_: &io::Error) -> bool {
+        false
+    }
+}
+
+/// Temporary files are held by being open. A lock would do harm: on Windows no other process can read what is locked,
+/// and the file is still locked for a moment after it has been renamed.
+#[cfg(windows)]
+mod hold {
+    use std::fs::{File, OpenOptions};
+    use std::io;
+    use std::os::windows::fs::OpenOptionsExt;
+    use std::path::Path;
+
+    /// Holds the file that was just created at `path`, which is open.
+    pub fn take(_: &File, _: &Path) -> bool {
+        true
+    }
+
+    /// Removes a temporary file that no process has open.
+    pub fn remove_abandoned(path: &Path) {
+        const DELETE: u32 = 0x0001_0000;
+        const FILE_FLAG_DELETE_ON_CLOSE: u32 = 0x0400_0000;
+        const FILE_FLAG_OPEN_REPARSE_POINT: u32 = 0x0020_0000;
+        let mut options = OpenOptions::new();
+        // Sharing nothing fails where the file is open already.
+        options.access_mode(DELETE).share_mode(0);
+        options.custom_flags(FILE_FLAG_DELETE_ON_CLOSE | FILE_FLAG_OPEN_REPARSE_POINT);
+        drop(options.open(path));
+    }
+
+    /// Whether another process may be using the file.
+    pub fn busy(error: &io::Error) -> bool {
+        const ERROR_ACCESS_DENIED: i32 = 5;
+        const ERROR_SHARING_VIOLATION: i32 = 32;
+        matches!(error.raw_os_error(), Some(ERROR_ACCESS_DENIED | ERROR_SHARING_VIOLATION))
     }
 }
 
@@ -185,12 +265,6 @@ fn keep_access(file: &File, existing: &fs::Metadata) -> io::Result<()> {
         mode &= !0o2000 & (!0o070 | (mode & 0o007) << 3);
     }
     file.set_permissions(fs::Permissions::from_mode(mode))
-}
-
-/// Elsewhere a file has the access rights of its folder.
-#[cfg(not(unix))]
-fn keep_access(file: &File, existing: &fs::Metadata) -> io::Result<()> {
-    file.set_permissions(existing.permissions())
 }
 
 #[cfg(test)]
@@ -239,6 +313,7 @@ mod tests {
         assert_eq!(names(folder.path()), ["file"]);
     }
 
+    #[cfg(not(windows))]
     #[test]
     fn a_temporary_that_is_taken_before_it_is_locked_is_given_up() {
         let folder = tempfile::tempdir().unwrap();
@@ -248,6 +323,56 @@ mod tests {
         fs::rename(&first.path, folder.path().join("elsewhere")).unwrap();
         fs::write(&first.path, "another").unwrap();
         assert!(!regular_file::is_at(&first.file, &first.path));
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn what_another_process_keeps_open_is_replaced_or_stays_whole() {
+        use std::os::windows::fs::OpenOptionsExt;
+        const FILE_SHARE_READ: u32 = 1;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        write(&path, b"old").unwrap();
+        // As C opens files: deletion is not shared.
+        let reader = OpenOptions::new().read(true).share_mode(FILE_SHARE_READ).open(&path).unwrap();
+        let error = write(&path, b"new").unwrap_err();
+        assert!(hold::busy(&error), "{error:?}");
+        assert_eq!((fs::read(&path).unwrap(), names(folder.path())), (b"old".to_vec(), vec!["file".to_owned()]));
+        drop(reader);
+        // As Rust opens them: Windows 10 and later replace the file on NTFS; Wine does not.
+        let reader = File::open(&path).unwrap();
+        let now = match write(&path, b"new") {
+            Ok(()) => "new",
+            Err(error) => {
+                assert!(hold::busy(&error), "{error:?}");
+                "old"
+            }
+        };
+        assert_eq!(io::read_to_string(reader).unwrap(), "old");
+        assert_eq!((fs::read_to_string(&path).unwrap(), names(folder.path())), (now.into(), vec!["file".to_owned()]));
+        write(&path, b"newer").unwrap();
+        assert_eq!((fs::read(&path).unwrap(), names(folder.path())), (b"newer".to_vec(), vec!["file".to_owned()]));
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn read_only_files_and_devices_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        write(&path, b"old").unwrap();
+        let mut permissions = fs::metadata(&path).unwrap().permissions();
+        permissions.set_readonly(true);
+        fs::set_permissions(&path, permissions.clone()).unwrap();
+        let error = write(&path, b"new").unwrap_err();
+        assert!(error.to_string().contains("read-only"), "{error}");
+        assert_eq!((fs::read(&path).unwrap(), names(folder.path())), (b"old".to_vec(), vec!["file".to_owned()]));
+        #[allow(clippy::permissions_set_readonly_false, reason = "on Windows it is one attribute")]
+        permissions.set_readonly(false);
+        fs::set_permissions(&path, permissions).unwrap();
+        for device in ["NUL", "CON", r"\\.\pipe\attractor", r"\\localhost\pipe\attractor"] {
+            let error = write(Path::new(device), b"new").unwrap_err();
+            assert!(error.to_string().contains("a device"), "{device}: {error}");
+        }
     }
 
     #[cfg(unix)]

@@ -10,7 +10,7 @@ use std::path::Path;
 /// [`ErrorKind::InvalidInput`] for what is no regular file, besides those of the system.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     // Opening a device may already do something.
-    check(&fs::metadata(path)?)?;
+    check(&metadata(path)?)?;
     let mut options = OpenOptions::new();
     options.read(true);
     // Something else may stand there by now. A FIFO without a writer would block here, whatever it is checked for
@@ -32,6 +32,32 @@ pub(crate) fn read(path: &Path, largest: u64) -> io::Result<Vec<u8>> {
     match bytes.len() as u64 > largest {
         true => Err(io::Error::new(ErrorKind::FileTooLarge, format!("more than {largest} bytes"))),
         false => Ok(bytes),
+    }
+}
+
+/// What is at `path`. On Windows devices, which have names in every folder, are an error of
+/// [`ErrorKind::InvalidInput`]: opening a pipe takes it from its reader, and the console waits for the keyboard.
+pub(crate) fn metadata(path: &Path) -> io::Result<Metadata> {
+    #[cfg(windows)]
+    if is_device(path) {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file but a device"));
+    }
+    fs::metadata(path)
+}
+
+/// Whether Windows takes `path` for a device, such as `NUL`, `\\.\COM1` or a pipe, here or on another machine.
+#[cfg(windows)]
+fn is_device(path: &Path) -> bool {
+    use std::path::{Component, Prefix};
+    // Resolves the names of devices.
+    let Ok(path) = std::path::absolute(path) else { return false };
+    let Some(Component::Prefix(prefix)) = path.components().next() else { return false };
+    match prefix.kind() {
+        Prefix::DeviceNS(_) => true,
+        Prefix::UNC(_, share) | Prefix::VerbatimUNC(_, share) | Prefix::Verbatim(share) => {
+            share.eq_ignore_ascii_case("pipe")
+        }
+        _ => false,
     }
 }
 
@@ -70,11 +96,11 @@ pub(crate) fn kind(found: &Metadata) -> &'static str {
 }
 
 /// Whether `path` itself, not a link behind it, is still the name of `file`.
+#[cfg(not(windows))]
 pub(crate) fn is_at(file: &File, path: &Path) -> bool {
     let (Ok(there), Ok(here)) = (fs::symlink_metadata(path), file.metadata()) else { return false };
     #[cfg(unix)]
     return identity(&there) == identity(&here);
-    // Elsewhere no other process can give the name to another file while this one is open.
     #[cfg(not(unix))]
     return there.is_file() && here.is_file();
 }
@@ -82,7 +108,6 @@ pub(crate) fn is_at(file: &File, path: &Path) -> bool {
 /// Whether both paths lead to one file that is there.
 #[cfg(feature = "files")]
 pub(crate) fn same(one: &Path, other: &Path) -> bool {
-    let (Ok(first), Ok(second)) = (fs::canonicalize(one), fs::canonicalize(other)) else { return false };
     // A file may be mounted at two places, or have two names.
     #[cfg(unix)]
     if let (Ok(first), Ok(second)) = (fs::metadata(one), fs::metadata(other))
@@ -90,6 +115,12 @@ pub(crate) fn same(one: &Path, other: &Path) -> bool {
     {
         return true;
     }
+    // It opens both.
+    #[cfg(windows)]
+    if [one, other].iter().all(|path| metadata(path).is_ok_and(|found| found.is_file())) {
+        return same_file::is_same_file(one, other).unwrap_or(false);
+    }
+    let (Ok(first), Ok(second)) = (fs::canonicalize(one), fs::canonicalize(other)) else { return false };
     first == second
 }
 

@@ -1161,6 +1161,7 @@ fn halves_refuse_what_they_cannot_hold_unless_they_saturate() {
 }
 
 /// Every command that writes, with `TARGET` for the file.
+#[cfg(unix)]
 const WRITERS: [&[&str]; 5] = [
     &["retrieve", "--device", "cpu", "--keys", "k.npy", "--queries", "q.npy", "--out", "TARGET.safetensors"],
     &["recall", "--device", "cpu", "--patterns", "20", "--output", "TARGET"],

@@ -7,10 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use attractor::{
-    Device, DeviceOptions, Error, Memory, PartialOptions, Pending, Retrieval, RetrieveOptions, Rows, Rule, Software,
-    wgpu,
-};
+use attractor::{Device, DeviceOptions, Memory, Pending, Retrieval, RetrieveOptions, Rows, Rule, Software, wgpu};
 
 /// The scenario and the backend of a child.
 const CHILD: &str = "ATTRACTOR_EXIT_CHILD";
@@ -123,6 +120,7 @@ fn child(scenario: &str, backend: &str) {
 #[cfg(unix)]
 #[allow(unsafe_code, reason = "a fork is a system call")]
 fn forks(device: Device) {
+    use attractor::{Error, PartialOptions};
     let mut memory = memory(&device, 100);
     let query = [0.25; DIM];
     pollster::block_on(memory.retrieve(&query)).unwrap();

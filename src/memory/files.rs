@@ -57,6 +57,9 @@ impl Memory {
     /// or the whole new one at `path`. Symbolic links are followed, and mode and owner are kept. Temporary files of
     /// saves that were killed are removed by the next one. Rows are read back from a GPU piece by piece, which waits.
     ///
+    /// On Windows a file is refused that has the read-only attribute, or that is open by a handle that does not share
+    /// its deletion; handles of Rust share it. The new file has the access rights of its folder.
+    ///
     /// ```
     /// use attractor::{Device, Memory, Rule};
     /// # let folder = tempfile::tempdir().unwrap();

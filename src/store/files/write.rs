@@ -111,7 +111,12 @@ pub fn check_target(path: &Path, others: &[&Path]) -> Result<()> {
 
 /// Whether `other` would be written to the same place, where nothing is yet.
 fn clash(target: &atomic_file::Target, other: &Path) -> bool {
-    let place = |path: &Path| Some((atomic_file::parent(path).canonicalize().ok()?, path.file_name()?.to_owned()));
+    let place = |path: &Path| {
+        let (folder, name) = (atomic_file::parent(path).canonicalize().ok()?, path.file_name()?);
+        // On Windows names that differ in case alone are one.
+        let name = if cfg!(windows) { name.to_string_lossy().to_lowercase().into() } else { name.to_owned() };
+        Some((folder, name))
+    };
     let other = atomic_file::target(other).ok();
     other.is_some_and(|other| place(&other.path).is_some_and(|other| Some(other) == place(&target.path)))
 }
@@ -158,12 +163,14 @@ mod tests {
             ("new", "input", true),
             ("new", "sub/../new", false),
             ("new", "other", true),
+            ("new", "NEW", !cfg!(windows)),
         ] {
             assert_eq!(check_target(&at(one), &[&at("far"), &at(other)]).is_ok(), fits, "{one} {other}");
         }
+        fs::hard_link(at("input"), at("second name")).unwrap();
+        assert!(check_target(&at("second name"), &[&at("input")]).is_err());
         #[cfg(unix)]
         {
-            fs::hard_link(at("input"), at("second name")).unwrap();
             std::os::unix::fs::symlink("input", at("link")).unwrap();
             std::os::unix::fs::symlink("new", at("dangling")).unwrap();
             for (one, other) in [("second name", "input"), ("link", "input"), ("input", "link"), ("dangling", "new")] {

@@ -41,9 +41,10 @@ for_target() {
         "$@" --target "$triple"
         return
     fi
-    need '/usr/bin/rustc --print sysroot && test -d /usr/lib/rustlib/src/rust/library -o -d "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library"' \
+    need 'test -d "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library" && command -v wasm-ld-22' \
         rustc-web rust-web-src lld-22
-    RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-ld-22 "$@" --target "$triple" -Zbuild-std=std,panic_abort,panic_unwind
+    RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-ld-22 \
+        "$@" --target "$triple" -Zbuild-std=std,panic_abort,panic_unwind
 }
 
 # The test page of platforms/browser with the library in it: in $page.
@@ -75,15 +76,28 @@ swiftshader() {
     need 'test -f /usr/lib/chromium/vk_swiftshader_icd.json' chromium-common
 }
 
-# Wine with a display and a folder of its own: defines `wine PROGRAM ARGUMENTS...`, with Microsoft's own HLSL compiler.
+# Wine with a display and a folder of its own, both ended with the stage: `wine PROGRAM ARGUMENTS...`, with Microsoft's
+# own HLSL compiler where the stage says nothing else.
 wine_ready() {
     need 'test -x /usr/lib/wine/wine64 || command -v wine64' wine64 wine
-    need 'command -v Xvfb' xvfb xauth
+    need 'command -v Xvfb' xvfb
     wine_program=/usr/lib/wine/wine64
     [ -x "$wine_program" ] || wine_program=$(command -v wine64)
-    export WINEPREFIX="$work/wine" WINEDEBUG=-all WINEDLLOVERRIDES='d3dcompiler_47=n;mscoree,mshtml='
+    export WINEPREFIX="${WINEPREFIX:-$work/wine}" WINEDEBUG="${WINEDEBUG--all}"
+    export WINEDLLOVERRIDES="${WINEDLLOVERRIDES-d3dcompiler_47=n;mscoree,mshtml=}"
+    local number
+    exec {display}< <(exec Xvfb -displayfd 1 -screen 0 640x480x24 -nolisten tcp 2>/dev/null)
+    xvfb=$!
+    # The programs end before their display, which they would complain about.
+    trap 'wineserver -k 2>/dev/null; wineserver -w 2>/dev/null; kill "$xvfb" 2>/dev/null' EXIT
+    read -r number <&"$display" || failed "Xvfb does not start"
+    export DISPLAY=":$number"
+    # What an ended stage has left behind would use the display of that stage.
+    wineserver -k 2>/dev/null || true
+    wine wineboot --init >/dev/null 2>&1 || failed "Wine does not start"
 }
-wine() { xvfb-run -a "$wine_program" "$@"; }
+wine() { "$wine_program" "$@"; }
+wineserver() { "$(dirname "$wine_program")/wineserver64" "$@"; }
 
 # All kernels in HLSL beside Microsoft's compilers and platforms/hlsl.c, in $hlsl. File names are relative to it.
 hlsl_ready() {

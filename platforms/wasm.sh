@@ -4,6 +4,7 @@
 set -euo pipefail
 . platforms/common.sh
 need 'command -v node' nodejs
+cargo fmt --check --all --manifest-path platforms/browser/Cargo.toml || failed "platforms/browser is not formatted"
 browser_page
 RUSTFLAGS='-D warnings' for_target wasm32-unknown-unknown cargo build --locked --release --lib --no-default-features \
     --target-dir "$work/browser" || failed "the library does not build for wasm32"

@@ -9,7 +9,7 @@ mod platform {
 
     /// Nothing is left to be told later.
     #[derive(Debug, Default)]
-    pub struct Complaints;
+    pub struct Complaints(());
 
     #[allow(clippy::unused_self, clippy::unused_async, clippy::unnecessary_wraps, reason = "as in a browser")]
     impl Complaints {
@@ -30,7 +30,7 @@ mod platform {
 
         /// All that has been gathered.
         pub fn take(&self) -> Self {
-            Self
+            Self(())
         }
 
         /// Fails where there is a complaint.

@@ -866,6 +866,9 @@ fn the_least_limits_are_within_those_of_every_device() {
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
+/// A kernel's stem, its constants and its fragments.
+type Linked = (&'static str, Vec<Constant>, Vec<(&'static str, &'static str)>);
+
 /// Every shape that a plan gives the fused kernels on Apple's GPUs, and what every plan allocates.
 #[test]
 fn every_plan_fits() {
@@ -875,7 +878,7 @@ fn every_plan_fits() {
     assert!(tuned.set("hold_dim", 128) && tuned.set("hold_floats", 256) && tuned.set("hold_subgroups", 1));
     tunings.push(tuned);
     let ability = Ability { side: 8, subgroup: 32, memory: THREADGROUP_BYTES, vectors: false };
-    let mut linked: BTreeSet<(&str, Vec<Constant>, Vec<(&str, &str)>)> = BTreeSet::new();
+    let mut linked: BTreeSet<Linked> = BTreeSet::new();
     let mut plans = 0;
     for tuning in &tunings {
         for key_vectors in (1..=33).chain([64, 257, 1024, 16_384]) {

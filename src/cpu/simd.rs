@@ -171,6 +171,8 @@ enum Set {
     Avx512,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     Portable,
 }
 
@@ -188,6 +190,8 @@ impl Level {
                 sets.push(Self(Set::Avx2));
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        sets.push(Self(Set::Neon));
         sets.push(Self(Set::Portable));
         sets
     }
@@ -203,6 +207,8 @@ impl Level {
             Set::Avx512 => x86::Avx512::LANES,
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => x86::Avx2::LANES,
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => neon::Neon::LANES,
             Set::Portable => Portable::LANES,
         }
     }
@@ -214,6 +220,8 @@ impl Level {
             Set::Avx512 => x86::Avx512::PANEL * x86::Avx512::LANES,
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => x86::Avx2::PANEL * x86::Avx2::LANES,
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => neon::Neon::PANEL * neon::Neon::LANES,
             Set::Portable => Portable::PANEL * Portable::LANES,
         }
     }
@@ -226,6 +234,8 @@ impl Level {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => unsafe { x86::avx2(work) },
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => work.run(neon::Neon),
             Set::Portable => work.run(Portable),
         }
     }
@@ -249,7 +259,7 @@ pub(super) fn wide<R>(work: impl FnOnce() -> R) -> R {
     Level::best().run(Loop(work))
 }
 
-/// What every processor has: four lanes, which compilers make vectors of on their own.
+/// What every processor has: four lanes, of which a compiler may make vectors.
 #[derive(Clone, Copy)]
 struct Portable;
 
@@ -365,6 +375,130 @@ impl Simd for Portable {
     #[inline(always)]
     fn largest(self, a: [f32; 4]) -> f32 {
         a[0].max(a[2]).max(a[1].max(a[3]))
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod neon {
+    #![allow(clippy::wildcard_imports, reason = "the list would be as long as the code")]
+
+    use std::arch::aarch64::*;
+    use std::arch::asm;
+
+    use half::f16;
+
+    use super::Simd;
+
+    /// Every aarch64 processor has it.
+    #[derive(Clone, Copy)]
+    pub struct Neon;
+
+    // SAFETY, of every block here without one of its own: the instruction is there.
+    impl Simd for Neon {
+        type Vector = float32x4_t;
+        const LANES: usize = 4;
+        const PANEL: usize = 4;
+
+        #[inline(always)]
+        fn splat(self, value: f32) -> float32x4_t {
+            unsafe { vdupq_n_f32(value) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(self, from: *const f32) -> float32x4_t {
+            // SAFETY: the caller's.
+            unsafe { vld1q_f32(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_part(self, _from: *const f32, _count: usize) -> float32x4_t {
+            self.splat(0.0)
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32, vector: float32x4_t) {
+            // SAFETY: the caller's.
+            unsafe { vst1q_f32(to, vector) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_halves(self, from: *const f16) -> float32x4_t {
+            let floats: float32x4_t;
+            // SAFETY: the caller's; the instruction, which has no stable intrinsic, touches these registers alone.
+            unsafe {
+                let halves = vld1_u16(from.cast());
+                asm!("fcvtl {0:v}.4s, {1:v}.4h", out(vreg) floats, in(vreg) halves,
+                    options(pure, nomem, nostack, preserves_flags));
+            }
+            floats
+        }
+
+        #[inline(always)]
+        unsafe fn load_bytes(self, from: *const i8) -> float32x4_t {
+            // SAFETY: the caller's.
+            unsafe {
+                let bytes = from.cast::<u32>().read_unaligned();
+                vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vcreate_s8(bytes.into())))))
+            }
+        }
+
+        #[inline(always)]
+        fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            unsafe { vaddq_f32(a, b) }
+        }
+
+        #[inline(always)]
+        fn sub(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            unsafe { vsubq_f32(a, b) }
+        }
+
+        #[inline(always)]
+        fn mul(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            unsafe { vmulq_f32(a, b) }
+        }
+
+        #[inline(always)]
+        fn max(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+            unsafe { vmaxq_f32(a, b) }
+        }
+
+        #[inline(always)]
+        fn abs(self, a: float32x4_t) -> float32x4_t {
+            unsafe { vabsq_f32(a) }
+        }
+
+        #[inline(always)]
+        fn mul_add(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+            unsafe { vfmaq_f32(c, a, b) }
+        }
+
+        #[inline(always)]
+        fn reaches(self, a: float32x4_t, b: float32x4_t) -> u32 {
+            unsafe { vaddvq_u32(vandq_u32(vcgeq_f32(a, b), vld1q_u32([1, 2, 4, 8].as_ptr()))) }
+        }
+
+        #[inline(always)]
+        fn where_reaches(self, a: float32x4_t, b: float32x4_t, value: float32x4_t) -> float32x4_t {
+            unsafe { vreinterpretq_f32_u32(vandq_u32(vcgeq_f32(a, b), vreinterpretq_u32_f32(value))) }
+        }
+
+        #[inline(always)]
+        fn power_of_two(self, shifted: float32x4_t) -> float32x4_t {
+            unsafe {
+                let n = vshlq_n_u32::<23>(vreinterpretq_u32_f32(shifted));
+                vreinterpretq_f32_u32(vaddq_u32(n, vdupq_n_u32(0x3f80_0000)))
+            }
+        }
+
+        #[inline(always)]
+        fn sum(self, a: float32x4_t) -> f32 {
+            unsafe { vpadds_f32(vadd_f32(vget_low_f32(a), vget_high_f32(a))) }
+        }
+
+        #[inline(always)]
+        fn largest(self, a: float32x4_t) -> f32 {
+            unsafe { vmaxvq_f32(a) }
+        }
     }
 }
 

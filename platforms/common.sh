@@ -106,7 +106,7 @@ hlsl_ready() {
     need 'command -v x86_64-w64-mingw32-gcc' gcc-mingw-w64-x86-64-win32 binutils-mingw-w64-x86-64
     hlsl="$work/hlsl"
     rm -rf "$hlsl"
-    cargo build --locked --example kernels
+    cargo build --locked --features capi --example kernels
     "$target/debug/examples/kernels" hlsl "$hlsl"
     cp "$node_modules"/webgpu/dist/win32-x64/{d3dcompiler_47,dxcompiler}.dll "$hlsl/"
     x86_64-w64-mingw32-gcc -O1 -Wall -Werror -o "$hlsl/hlsl.exe" platforms/hlsl.c

@@ -4,6 +4,6 @@
 set -euo pipefail
 . platforms/common.sh
 log="$work/msl.txt"
-cargo test --locked --test metal -- --nocapture --test-threads=1 | tee "$log" ||
+cargo test --locked --features capi --test metal -- --nocapture --test-threads=1 | tee "$log" ||
     failed "tests/metal found what Metal leaves undefined, or a check that finds nothing"
 passed "$(grep -m 1 'variants read' "$log")"

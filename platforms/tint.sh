@@ -6,7 +6,7 @@ set -euo pipefail
 
 dawn
 swiftshader
-cargo build --locked --example kernels
+cargo build --locked --features capi --example kernels
 rm -rf "$work/wgsl"
 "$target/debug/examples/kernels" wgsl "$work/wgsl"
 status=0

@@ -893,6 +893,7 @@ fn every_plan_fits() {
                                 key_vectors,
                                 value_vectors,
                                 subgroups: true,
+                                unrolls_slowly: false,
                                 cooperate,
                                 parts,
                                 fused,

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The cases of `attractor verify` on WebGPU: in headless Chromium, there on the CPU engine as well, and under Node on Dawn,
-# all of them over SwiftShader.
+# The cases of `attractor verify` on WebGPU: in headless Chromium, there on the CPU engine as well, and under Node on
+# Dawn, both over SwiftShader.
 set -euo pipefail
 . platforms/common.sh
 need 'command -v node' nodejs

@@ -10,7 +10,9 @@ RUSTFLAGS='-D warnings' for_target wasm32-unknown-unknown cargo build --locked -
     --target-dir "$work/browser" || failed "the library does not build for wasm32"
 # What the standard library says before it panics is there only where the call is.
 for said in 'time not implemented on this platform' 'no pids on this platform' 'no filesystem on this platform'; do
-    if grep -qaF "$said" "$page/attractor_browser_bg.wasm"; then failed "the library reaches a call that panics: $said"; fi
+    if grep -qaF "$said" "$page/attractor_browser_bg.wasm"; then
+        failed "the library reaches a call that panics: $said"
+    fi
 done
 node --input-type=module - "$page/attractor_browser_bg.wasm" <<'NODE' || failed "the module imports what no browser has"
 import { readFileSync } from "node:fs";

@@ -272,8 +272,8 @@ impl Device {
         Ok(Self { kind: Kind::Gpu(Arc::new(context)) })
     }
 
-    /// Every adapter of this machine, hardware and software, in the order that [`AdapterChoice::Index`] counts. A browser
-    /// tells of one at the most, which it prefers.
+    /// Every adapter of this machine, hardware and software, in the order that [`AdapterChoice::Index`] counts. A
+    /// browser tells of one at the most, which it prefers.
     pub async fn adapters() -> Vec<wgpu::Adapter> {
         // Without WebGPU, or on a thread that has none, wgpu panics.
         #[cfg(target_arch = "wasm32")]

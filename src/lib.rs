@@ -49,11 +49,11 @@
 //!   [`Memory::retrieve_with_blocking`] and [`Memory::retrieve_partial_blocking`] give [`Error::Unsupported`] on a GPU,
 //!   and so do [`Pending::wait`] before the answer is there, and [`Memory::get`] and [`Memory::rebuild`] without a
 //!   [host copy](MemoryOptions::host_copy). On the CPU engine all of them answer.
-//! - A browser tells of what it refuses, such as an allocation, only after the call has returned. The next answer of the
-//!   same device is then [`Error::Lost`], with the call and what the browser said. A buffer of another device is no
+//! - A browser tells of what it refuses, such as an allocation, only after the call has returned. The next answer of
+//!   the same device is then [`Error::Lost`], with the call and what the browser said. A buffer of another device is no
 //!   [`Error::OtherDevice`]: what was recorded with it fails when it is submitted.
-//! - wgpu offers neither subgroups nor cooperative matrices nor pipeline caches on WebGPU; kernels that need them are not
-//!   planned. [`Device::adapters`] lists one adapter at the most, mostly without a name.
+//! - wgpu offers neither subgroups nor cooperative matrices nor pipeline caches on WebGPU; kernels that need them are
+//!   not planned. [`Device::adapters`] lists one adapter at the most, mostly without a name.
 //! - There are no files: [`Memory::save`] and [`Memory::load`] give [`Error::File`].
 //! - There are no threads. Types are `Send` and `Sync` as elsewhere, by wgpu's feature
 //!   `fragile-send-sync-non-atomic-wasm`, which is for modules without the target feature `atomics`.

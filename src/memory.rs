@@ -510,12 +510,12 @@ impl Memory {
         self.ids.position(id).is_some()
     }
 
-    /// The pattern `id` as it is stored, in the memory's precision. On a GPU it is read back, which waits, unless there is
-    /// a [host copy](MemoryOptions::host_copy).
+    /// The pattern `id` as it is stored, in the memory's precision. On a GPU it is read back, which waits, unless there
+    /// is a [host copy](MemoryOptions::host_copy).
     ///
     /// # Errors
-    /// [`Error::UnknownId`], [`Error::Lost`] where the device fails, or [`Error::Unsupported`] where a browser would have
-    /// to wait.
+    /// [`Error::UnknownId`], [`Error::Lost`] where the device fails, or [`Error::Unsupported`] where a browser would
+    /// have to wait.
     pub fn get(&self, id: PatternId) -> Result<Pattern> {
         const OPERATION: &str = "Memory::get";
         let position = self.position(OPERATION, id)?;

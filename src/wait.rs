@@ -1,5 +1,5 @@
-//! Waiting for a device on the calling thread. Native programs may; in a browser the answer comes on the very thread that
-//! would wait for it, so a call that would have to wait is refused there.
+//! Waiting for a device on the calling thread. Native programs may; in a browser the answer comes on the very thread
+//! that would wait for it, so a call that would have to wait is refused there.
 
 use crate::error::Result;
 

@@ -1,5 +1,5 @@
-// node node.mjs FOLDER cpu|webgpu [DAWN]: the cases under Node, where WebGPU is that of the npm package `webgpu` (Dawn) in
-// the folder DAWN. FOLDER holds what `bindgen` wrote. The last line says how it went.
+// node node.mjs FOLDER cpu|webgpu [DAWN]: the cases under Node, where WebGPU is that of the npm package `webgpu` (Dawn)
+// in the folder DAWN. FOLDER holds what `bindgen` wrote. The last line says how it went.
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { Report } from "./report.mjs";

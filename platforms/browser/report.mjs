@@ -37,8 +37,9 @@ export class Report {
     for (const one of bad) faults.push(`${one.behaviour}: ${one.wrong}`);
     if (unreached.length) faults.push(`kernels that no case reached: ${unreached.join(" ")}`);
     const seconds = this.cases.reduce((sum, one) => sum + one.milliseconds, 0) / 1000;
-    let text = `${count("right")} of ${cases} right, ${count("unsupported")} not supported, ${count("refused")} out of range`;
-    text += `, ${this.behaviours.length - bad.length} of ${behaviours} behaviours, ${seconds.toFixed(0)} s on ${device}`;
+    let text = `${count("right")} of ${cases} right, ${count("unsupported")} not supported`;
+    text += `, ${count("refused")} out of range, ${this.behaviours.length - bad.length} of ${behaviours} behaviours`;
+    text += `, ${seconds.toFixed(0)} s on ${device}`;
     if (engine !== "cpu") {
       text += `, ${reached.size} kernels in ${settings.size} settings (all ${portable.length} portable: `;
       text += `${unreached.length ? "no" : "yes"}), regimes ${[...regimes].join(" ")}`;

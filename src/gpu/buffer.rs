@@ -11,8 +11,8 @@ pub(crate) const STORAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE;
 const CAUGHT: [wgpu::ErrorFilter; 3] =
     [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation];
 
-/// On an internal error that a browser tells of, wgpu 30 panics. A pipeline with one is invalid, and is refused when it is
-/// submitted.
+/// On an internal error that a browser tells of, wgpu 30 panics. A pipeline with one is invalid, and is refused when it
+/// is submitted.
 #[cfg(target_arch = "wasm32")]
 const CAUGHT: [wgpu::ErrorFilter; 2] = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation];
 

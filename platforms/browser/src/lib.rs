@@ -1,5 +1,5 @@
-//! The cases of `attractor verify`, and how the library behaves where nothing can wait: on WebGPU and on the CPU engine,
-//! in a browser or under Node. Each result is told as one line of JSON.
+//! The cases of `attractor verify`, and how the library behaves where nothing can wait: on WebGPU and on the CPU
+//! engine, in a browser or under Node. Each result is told as one line of JSON.
 
 #[path = "../../../src/bin/attractor/case.rs"]
 mod case;
@@ -33,8 +33,8 @@ impl Listener {
     }
 }
 
-/// Runs every case on `engine`, `cpu` or `webgpu`, then tries how the library behaves there. `tell` gets first what runs
-/// and how many results there will be, then each result.
+/// Runs every case on `engine`, `cpu` or `webgpu`, then tries how the library behaves there. `tell` gets first what
+/// runs and how many results there will be, then each result.
 #[wasm_bindgen]
 pub async fn verify(engine: String, tell: js_sys::Function) -> Result<(), JsValue> {
     let listener = Listener(tell);

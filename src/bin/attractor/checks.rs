@@ -1,5 +1,5 @@
-//! The cases of `attractor verify`, and how their answers are judged. The retrieval between is the caller's, who may wait
-//! for it or await it.
+//! The cases of `attractor verify`, and how their answers are judged. The retrieval between is the caller's, who may
+//! wait for it or await it.
 
 use attractor::internals::Regime;
 use attractor::{

@@ -1,5 +1,6 @@
 // node chromium.mjs FOLDER CHROMIUM PROFILE SECONDS cpu,webgpu: the cases in headless Chromium, whose WebGPU is Dawn
-// over SwiftShader. FOLDER holds what `bindgen` wrote beside the page, which is served from here and posts its results back.
+// over SwiftShader. FOLDER holds what `bindgen` wrote beside the page, which is served from here and posts its results
+// back.
 // The last lines say how it went, an engine a line.
 import { spawn } from "node:child_process";
 import { createWriteStream, readFileSync, rmSync } from "node:fs";

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Reads the Metal Shading Language that naga makes of every kernel, for what Metal leaves undefined: tests/metal. Nothing
-# is compiled or run: that takes macOS.
+# Reads the Metal Shading Language that naga makes of every kernel, for what Metal leaves undefined: tests/metal.
+# Nothing is compiled or run: that takes macOS.
 set -euo pipefail
 . platforms/common.sh
 log="$work/msl.txt"

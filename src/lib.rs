@@ -60,10 +60,11 @@
 
 //! # On Windows
 //!
-//! On DX12 wgpu compiles kernels with DXC where it finds `dxcompiler.dll` (1.8.2502 or later) beside the program or on `PATH`,
-//! and otherwise with FXC, `d3dcompiler_47.dll`, which every Windows has. The environment variable `WGPU_DX12_COMPILER` (`fxc`,
-//! `dxc`, `staticdxc`) chooses, for the devices that this library opens; a host's device has what the host chose. FXC compiles
-//! for shader model 5.1: without subgroups and halves, and in up to three seconds a kernel.
+//! On DX12 wgpu compiles kernels with DXC where it finds `dxcompiler.dll` (1.8.2502 or later) beside the program or on
+//! `PATH`, and otherwise with FXC, `d3dcompiler_47.dll`, which every Windows has. The environment variable
+//! `WGPU_DX12_COMPILER` (`fxc`, `dxc`, `staticdxc`) chooses, for the devices that this library opens; a host's device has
+//! what the host chose. FXC compiles for shader model 5.1: without subgroups and halves, and in up to three seconds a
+//! kernel.
 
 #![deny(missing_docs)]
 

@@ -169,7 +169,8 @@ fn every_index_is_watched() {
                         // The watch's own.
                         naga::Expression::Load { pointer } => match function.expressions[pointer] {
                             naga::Expression::LocalVariable(variable) => {
-                                function.local_variables[variable].name.as_deref() == Some("spoiled")
+                                let name = function.local_variables[variable].name.as_deref();
+                                name.is_some_and(|name| name.starts_with("spoiled"))
                             }
                             _ => false,
                         },

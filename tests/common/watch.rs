@@ -24,11 +24,11 @@ pub fn rewrite(text: &str, kernel: usize, mut place: impl FnMut(&str) -> usize) 
     // Comments may hold anything.
     let text: String = text.lines().map(|line| line.split("//").next().unwrap().trim_end().to_owned() + "\n").collect();
     let arrays = arrays(&text);
-    let lengths = arrays.iter().map(|array| (array.name, array.length())).collect::<BTreeMap<_, _>>();
+    let lengths = arrays.iter().map(|array| (array.name, array.lengths())).collect::<BTreeMap<_, _>>();
     for array in &arrays {
-        assert_eq!(lengths[array.name], array.length(), "{} is two arrays of one kernel", array.name);
+        assert_eq!(lengths[array.name], array.lengths(), "{} is two arrays of one kernel", array.name);
     }
-    let mut new = enclose(&indices(&text, &lengths, &mut place), &arrays);
+    let mut new = enclose(&indices(&text, None, &lengths, &mut place), &arrays);
     let (binding, first) = (text.matches("@binding(").count(), 2 * WORDS * kernel);
     let _ = writeln!(new, "@group(0) @binding({binding}) var<storage, read_write> watched: array<atomic<u32>>;");
     for word in 0..WORDS {
@@ -61,8 +61,27 @@ struct Array<'a> {
 }
 
 impl Array<'_> {
-    fn length(&self) -> String {
-        self.fixed.map_or_else(|| format!("arrayLength(&{})", self.name), str::to_owned)
+    /// Of the array, and of what its elements are where these are arrays.
+    fn lengths(&self) -> Vec<String> {
+        let outer = self.fixed.map_or_else(|| format!("arrayLength(&{})", self.name), str::to_owned);
+        std::iter::once(outer).chain(self.inner().and_then(|(_, length)| length).map(str::to_owned)).collect()
+    }
+
+    /// The elements and the length of the elements, where these are arrays.
+    fn inner(&self) -> Option<(&str, Option<&str>)> {
+        self.element.strip_prefix("array<").and_then(|inner| inner.strip_suffix('>')).map(split)
+    }
+}
+
+/// The element and the length of an array, which stand between its brackets.
+fn split(inner: &str) -> (&str, Option<&str>) {
+    // The comma that no inner type holds.
+    let comma = inner
+        .char_indices()
+        .find(|(i, c)| *c == ',' && inner[..*i].matches('<').count() == inner[..*i].matches('>').count());
+    match comma {
+        Some((i, _)) => (&inner[..i], Some(inner[i + 1..].trim())),
+        None => (inner, None),
     }
 }
 
@@ -72,15 +91,7 @@ fn arrays(text: &str) -> Vec<Array<'_>> {
     let mut found = Vec::new();
     for (at, _) in text.match_indices(START) {
         let inner = &text[at + START.len()..];
-        let inner = &inner[..closing(inner, '<', '>')];
-        // The comma that no inner type holds.
-        let comma = inner
-            .char_indices()
-            .find(|(i, c)| *c == ',' && inner[..*i].matches('<').count() == inner[..*i].matches('>').count());
-        let (element, fixed) = match comma {
-            Some((i, _)) => (&inner[..i], Some(inner[i + 1..].trim())),
-            None => (inner, None),
-        };
+        let (element, fixed) = split(&inner[..closing(inner, '<', '>')]);
         let line = text[..at].rfind('\n').map_or(0, |i| i + 1);
         found.push(Array {
             name: word_before(text, at),
@@ -109,23 +120,33 @@ fn closing(text: &str, opens: char, closes: char) -> usize {
     panic!("{opens} is not closed: {text}");
 }
 
-fn indices(text: &str, lengths: &BTreeMap<&str, String>, place: &mut dyn FnMut(&str) -> usize) -> String {
+/// `text` with its indices watched. `before` is the array, and which of its dimensions, that was indexed right before it.
+fn indices(
+    text: &str,
+    before: Option<(&str, usize)>,
+    lengths: &BTreeMap<&str, Vec<String>>,
+    place: &mut dyn FnMut(&str) -> usize,
+) -> String {
     let Some(at) = text.find('[') else { return text.to_owned() };
     let rest = &text[at + 1..];
     let (inner, rest) = rest.split_at(closing(rest, '[', ']'));
-    let name = word_before(text, at);
+    let (name, dimension) = match before {
+        Some((name, dimension)) if &text[..at] == "]" => (name, dimension + 1),
+        _ => (word_before(text, at), 0),
+    };
     // A literal is held against a length by the parser, or is the first word of a buffer, none of which is empty.
     let index = match inner.trim_end_matches('u').parse::<u32>() {
         Ok(_) => inner.to_owned(),
         Err(_) => {
-            let length = lengths.get(name).unwrap_or_else(|| panic!("{name} is indexed and is no array"));
-            let number = place(&format!("{name}[{inner}]"));
+            let length = lengths.get(name).and_then(|lengths| lengths.get(dimension));
+            let length = length.unwrap_or_else(|| panic!("{name} is indexed and is no array"));
+            let number = place(&format!("{name}{}[{inner}]", "[]".repeat(dimension)));
             assert!(number < PLACES);
-            let inner = indices(inner, lengths, place);
+            let inner = indices(inner, None, lengths, place);
             format!("{WATCHED}_{}({inner}, {length}, {}u)", number / 32, 1u32 << (number % 32))
         }
     };
-    format!("{}[{index}{}", &text[..at], indices(rest, lengths, place))
+    format!("{}[{index}{}", &text[..at], indices(rest, Some((name, dimension)), lengths, place))
 }
 
 /// Has `main` begin with workgroup memory full of what nobody wrote there, and end with what was marked.
@@ -134,18 +155,24 @@ fn enclose(text: &str, arrays: &[Array<'_>]) -> String {
     let begin = main + text[main..].find('{').unwrap() + 1;
     let end = begin + closing(&text[begin..], '{', '}');
     let mut filled = String::new();
-    for Array { name, element, fixed, .. } in arrays.iter().filter(|array| array.shared) {
+    for array in arrays.iter().filter(|array| array.shared) {
+        let (name, length) = (array.name, array.fixed.unwrap());
+        let (element, at, within) = match array.inner() {
+            Some((element, inner)) => (element, "spoiled][spoiled_within", inner.unwrap()),
+            None => (array.element, "spoiled", "1u"),
+        };
         let (_, local) = text[main..].split_once("@builtin(local_invocation_index) ").unwrap();
         let (local, _) = local.split_once(':').unwrap();
-        let fill = match *element {
-            "f32" => format!("{name}[spoiled] = 7.0e37;"),
-            "vec2<f32>" | "vec4<f32>" => format!("{name}[spoiled] = {element}(7.0e37);"),
-            "f16" | "vec4<f16>" => format!("{name}[spoiled] = {element}(6.0e4h);"),
-            "u32" => format!("{name}[spoiled] = 0xdeaddeadu;"),
-            "atomic<u32>" => format!("atomicStore(&{name}[spoiled], 0xdeaddeadu);"),
+        let fill = match element {
+            "f32" => format!("{name}[{at}] = 7.0e37;"),
+            "vec2<f32>" | "vec4<f32>" => format!("{name}[{at}] = {element}(7.0e37);"),
+            "f16" | "vec4<f16>" => format!("{name}[{at}] = {element}(6.0e4h);"),
+            "u32" => format!("{name}[{at}] = 0xdeaddeadu;"),
+            "atomic<u32>" => format!("atomicStore(&{name}[{at}], 0xdeaddeadu);"),
             other => panic!("workgroup memory of {other}"),
         };
-        let length = fixed.unwrap();
+        let fill =
+            format!("for (var spoiled_within = 0u; spoiled_within < {within}; spoiled_within += 1u) {{ {fill} }}");
         let _ = writeln!(filled, "for (var spoiled = {local}; spoiled < {length}; spoiled += 64u) {{ {fill} }}");
     }
     let body = text[begin..end].replace("return;", "watched_end();\nreturn;");

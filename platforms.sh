@@ -35,7 +35,7 @@ for stage in "${stages[@]}"; do
     echo "platforms.sh: $stage" >&2
     code=0 begun=$SECONDS log="$work/$stage.log"
     "platforms/$stage.sh" >"$log" 2>&1 || code=$?
-    last=$(grep -v '^[[:space:]]*$' "$log" | tail -n 1)
+    last=$(grep -v '^[[:space:]]*$' "$log" | tail -n 1) || true
     seconds=$((SECONDS - begun))
     case "$code" in
     0) summary+=("$stage: ok, $last ($seconds s)") ;;

@@ -1,9 +1,9 @@
 # What the stages of platforms.sh share; sourced from the repository's root.
 #
-# A stage prints whatever it likes. Its last line says how it went, and its exit status what that was: 0 passed, 77 not
-# run for want of a tool, anything else failed.
+# A stage prints whatever it likes. Its last line is a summary. Its exit status is 0 if it passed, 77 if a tool is
+# missing, and anything else if it failed.
 
-target="${CARGO_TARGET_DIR:-$PWD/target}"
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 work="$target/platforms"
 mkdir -p "$work"
 # Mesa's EGL complains where there is none.
@@ -63,7 +63,9 @@ browser_page() {
 node_modules="$work/node/node_modules"
 dawn() {
     need 'command -v node && command -v npm' nodejs npm
-    [ -d "$node_modules/webgpu" ] && return
+    need 'compgen -G "/usr/lib/*/libvulkan.so.1"' libvulkan1
+    compgen -G "$node_modules/webgpu/dist/linux-*/dawn.node" >/dev/null && return
+    [ -n "${ATTRACTOR_INSTALL-}" ] || not_run "needs npm's webgpu@0.6.2, or --install"
     mkdir -p "$work/node"
     npm install --prefix "$work/node" --no-audit --no-fund webgpu@0.6.2 || failed "npm install webgpu failed"
 }
@@ -83,20 +85,20 @@ wine_ready() {
     need 'command -v Xvfb' xvfb
     wine_program=/usr/lib/wine/wine64
     [ -x "$wine_program" ] || wine_program=$(command -v wine64)
-    export WINEPREFIX="${WINEPREFIX:-$work/wine}" WINEDEBUG="${WINEDEBUG--all}"
+    export WINEPREFIX="$work/wine" WINEDEBUG="${WINEDEBUG--all}"
     export WINEDLLOVERRIDES="${WINEDLLOVERRIDES-d3dcompiler_47=n;mscoree,mshtml=}"
     local number
     exec {display}< <(exec Xvfb -displayfd 1 -screen 0 640x480x24 -nolisten tcp 2>/dev/null)
     xvfb=$!
     # The programs end before their display, which they would complain about.
-    trap 'wineserver -k 2>/dev/null; wineserver -w 2>/dev/null; kill "$xvfb" 2>/dev/null' EXIT
+    trap '{ wineserver -k || true; wineserver -w || true; kill "$xvfb" || true; } 2>/dev/null' EXIT
     read -r number <&"$display" || failed "Xvfb does not start"
     export DISPLAY=":$number"
     # What an ended stage has left behind would use the display of that stage.
     wineserver -k 2>/dev/null || true
     wine wineboot --init >/dev/null 2>&1 || failed "Wine does not start"
 }
-wine() { "$wine_program" "$@"; }
+wine() { timeout 1800 "$wine_program" "$@"; }
 wineserver() { "$(dirname "$wine_program")/wineserver64" "$@"; }
 
 # All kernels in HLSL beside Microsoft's compilers and platforms/hlsl.c, in $hlsl. File names are relative to it.

@@ -5,6 +5,7 @@ set -euo pipefail
 . platforms/compiled.sh
 
 hlsl_ready
-wine "$hlsl/hlsl.exe" dxc cs_6_2 "$hlsl"/*.hlsl >"$work/dxc.lines" || true
+files=("$hlsl"/*.hlsl)
+wine "$hlsl/hlsl.exe" dxc cs_6_2 "${files[@]}" >"$work/dxc.lines" || true
 cat "$work/dxc.lines"
-compiled "$work/dxc.lines" 3000
+compiled "$work/dxc.lines" "${#files[@]}" 10000

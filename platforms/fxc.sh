@@ -1,11 +1,19 @@
 #!/usr/bin/env bash
-# Every kernel variant that needs no subgroups, compiled by FXC at shader model 5.1, each in three seconds or less.
+# Every kernel variant that needs no subgroups, compiled by FXC at shader model 5.1. Each takes less than three seconds of
+# processor time on the machine where this was written; the stage fails beyond ten, which no slower machine explains.
 set -euo pipefail
 . platforms/common.sh
 . platforms/compiled.sh
 
 hlsl_ready
-# Devices that FXC compiles for are not given keys of 32 vectors to hold: `unrolls_slowly` in src/gpu/quirks.rs.
-wine "$hlsl/hlsl.exe" fxc cs_5_1 $(ls "$hlsl"/*.hlsl | grep -v -e subgroup -e hold-KEYS_32) >"$work/fxc.lines" || true
+files=()
+for file in "$hlsl"/*.hlsl; do
+    # Devices that FXC compiles for are not given keys of 32 vectors to hold: `unrolls_slowly` in src/gpu/quirks.rs.
+    case "${file##*/}" in
+    *subgroup* | hold-KEYS_32*) ;;
+    *) files+=("$file") ;;
+    esac
+done
+wine "$hlsl/hlsl.exe" fxc cs_5_1 "${files[@]}" >"$work/fxc.lines" || true
 cat "$work/fxc.lines"
-compiled "$work/fxc.lines" 3000
+compiled "$work/fxc.lines" "${#files[@]}" 10000

@@ -13,7 +13,7 @@ const { create, globals } = await import(pathToFileURL(resolved));
 Object.assign(globalThis, globals);
 
 const [folder] = process.argv.slice(2);
-// Kept: what Dawn made ends with it.
+// Must stay referenced: Dawn's objects are freed with it.
 const gpu = create([]);
 const adapter = await gpu.requestAdapter();
 if (!adapter) {

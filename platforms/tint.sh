@@ -11,7 +11,9 @@ rm -rf "$work/wgsl"
 "$target/debug/examples/kernels" wgsl "$work/wgsl"
 status=0
 NODE_PATH="$node_modules" VK_DRIVER_FILES="$swiftshader" VK_ICD_FILENAMES="$swiftshader" \
-    node platforms/tint.mjs "$work/wgsl" >"$work/tint.lines" || status=$?
+    timeout 1200 node platforms/tint.mjs "$work/wgsl" >"$work/tint.lines" || status=$?
 cat "$work/tint.lines"
-[ "$status" -lt 2 ] || failed "Dawn finds no adapter: $swiftshader"
-compiled "$work/tint.lines" 60000
+[ "$status" -ne 2 ] || failed "Dawn finds no adapter: $swiftshader"
+[ "$status" -lt 2 ] || failed "node ended with status $status"
+files=("$work"/wgsl/*.wgsl)
+compiled "$work/tint.lines" "${#files[@]}" 60000

@@ -116,8 +116,8 @@ echo "==== tests"
 cd "$root"
 build=(cargo test --locked --features capi --no-run --lib --bins "${tests[@]/#/--test=}")
 built=$(for_target "$triple" "${build[@]}" 2>&1 | tee "$work/windows-tests.log" |
-    sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
-[ -n "$built" ] || failed "the tests do not build: $work/windows-tests.log"
+    sed -n 's/^ *Executable .*(\(.*\))$/\1/p') && [ -n "$built" ] ||
+    failed "the tests do not build: $work/windows-tests.log"
 tests_passed=0 skipped=0 broken=()
 export ATTRACTOR_REQUIRE_ADAPTERS=lavapipe,llvmpipe
 for program in $built; do

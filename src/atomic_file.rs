@@ -210,7 +210,7 @@ mod hold {
         }
     }
 
-    /// Whether another process may be using the file. It would not matter.
+    /// Always false: here a file that is in use can be replaced.
     pub fn busy(_: &io::Error) -> bool {
         false
     }

@@ -12,9 +12,9 @@ function end(failure) {
   console.log(`\n${engine}: ${text}`);
   process.exit(well ? 0 : 1);
 }
-// A panic ends the module; nobody hears of the promise that it leaves.
+// After a panic the promise never settles.
 process.on("uncaughtException", end);
-// Nor of one that nothing brings any more.
+// Node exits when nothing is left to run, even if a promise is pending.
 process.on("beforeExit", () => end("the results stopped coming"));
 
 try {

@@ -164,7 +164,7 @@ impl Engine {
         options: &RetrieveOptions,
         view: View,
     ) -> Result<Pending<Retrieval>> {
-        // Makes the pool, which tells whether this thread is of it.
+        // Starts the pool, so that `current_thread_index` knows its threads.
         let _ = rayon::current_num_threads();
         if rayon::current_thread_index().is_some() {
             let answer = self.retrieve(operation, queries, options, &view)?;

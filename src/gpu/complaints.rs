@@ -1,5 +1,5 @@
-//! What a device has to say against the calls that are made of it. Natively it says so at once, and the call fails. A
-//! browser says so later: what it says then comes with the next answer.
+//! Errors that a device reports for calls. Natively it reports them at once, and the call fails. A browser reports them
+//! later: they come with the next answer.
 
 #[cfg(not(target_arch = "wasm32"))]
 mod platform {
@@ -32,6 +32,9 @@ mod platform {
         pub fn take(&self) -> Self {
             Self(())
         }
+
+        /// Gathers those again.
+        pub fn put_back(&self, _: Self) {}
 
         /// Fails where there is a complaint.
         pub async fn hear(self) -> Result<()> {
@@ -84,6 +87,12 @@ mod platform {
         /// All that has been gathered.
         pub fn take(&self) -> Self {
             Self(Mutex::new(std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))))
+        }
+
+        /// Gathers those again.
+        pub fn put_back(&self, others: Self) {
+            let others = others.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(others);
         }
 
         /// Fails where there is a complaint. Each is known before what was submitted after it is done.

@@ -23,7 +23,10 @@ pub const KERNEL: Kernel = Kernel {
     fields: Params::FIELDS,
     variants: &[
         Variant::COMPARED[0],
-        Variant { constants: &[("QUERIES", 2), ("KEYS", 8), ("OUT", 16), ("SAME", 0)], ..Variant::PLAIN },
+        Variant {
+            constants: &[("QUERIES", 2), ("KEYS", 8), ("OUT", 16), ("SAME", 0), ("TERMS", 1), ("KEEP", 1)],
+            ..Variant::COMPARED[4]
+        },
         Variant { constants: &[("KEYS", 32), ("OUT", 16), ("SAME", 0), ("TERMS", 1)], ..Variant::COMPARED[1] },
         Variant {
             constants: &[("QUERIES", 4), ("KEYS", 4), ("OUT", 8), ("SAME", 0), ("TERMS", 1), ("KEEP", 1)],

@@ -49,9 +49,9 @@ impl Staged {
     }
 
     /// The bytes, when they are there. Somebody else polls the device: see [`Context::bring`].
-    pub async fn come(self) -> Result<Vec<u8>> {
-        let result = self.mapped.await;
-        self.complaints.hear().await?;
+    pub async fn come(mut self) -> Result<Vec<u8>> {
+        let result = (&mut self.mapped).await;
+        std::mem::take(&mut self.complaints).hear().await?;
         Self::read(&self.buffer, result)
     }
 
@@ -62,10 +62,10 @@ impl Staged {
             Err(dropped) => Err(dropped),
             Ok(None) => {
                 let _awaited = self.context.bring();
-                self.mapped.await
+                (&mut self.mapped).await
             }
         };
-        self.complaints.hear().await?;
+        std::mem::take(&mut self.complaints).hear().await?;
         Self::read(&self.buffer, result)
     }
 
@@ -97,6 +97,13 @@ impl Staged {
         let bytes = buffer.slice(..).get_mapped_range().map_err(|error| lost(error.to_string()))?.to_vec();
         buffer.unmap();
         Ok(bytes)
+    }
+}
+
+impl Drop for Staged {
+    /// What was not heard comes with another answer.
+    fn drop(&mut self) {
+        self.context.complaints.put_back(std::mem::take(&mut self.complaints));
     }
 }
 

@@ -67,6 +67,10 @@ if [ "$(uname -s)" = Linux ]; then
 fi
 
 cargo fmt --check
+# The projects beside this one know its dependencies.
+for project in fuzz platforms/browser examples/engine/bevy; do
+    cargo metadata --locked --format-version 1 --manifest-path "$project/Cargo.toml" >/dev/null
+done
 cargo clippy --locked --all-targets --features capi -- -D warnings
 # The bare library: neither argument parser nor image, file-format or progress-bar crate.
 cargo clippy --locked --lib --no-default-features -- -D warnings

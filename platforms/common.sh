@@ -13,6 +13,14 @@ passed() { echo "$*"; exit 0; }
 failed() { echo "$*"; exit 1; }
 not_run() { echo "$*"; exit 77; }
 
+# test_program NAME: passes with what the tests of that name print of how many variants they read.
+test_program() {
+    local log="$work/$1.txt"
+    cargo test --locked --features capi --test "$1" -- --nocapture --test-threads=1 | tee "$log" ||
+        failed "tests/$1 failed"
+    passed "$(grep -om 1 '[0-9]* variants .*' "$log")"
+}
+
 # need TEST PACKAGE...: where the command TEST fails, installs Debian's packages if that was asked for; otherwise the
 # stage is not run.
 need() {

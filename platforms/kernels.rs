@@ -1,5 +1,6 @@
 //! Writes every variant of every kernel (or of those that are named) in the language of one compiler, much as wgpu
-//! hands it over: `kernels wgsl|spv|hlsl|msl FOLDER [KERNEL ...]`. For `benches/peers/radv.py`, and for trying compilers.
+//! hands it over: `kernels wgsl|spv|hlsl|msl FOLDER [KERNEL ...]`. For `benches/peers/radv.py`, and for trying
+//! compilers.
 
 use std::error::Error;
 use std::path::Path;

@@ -3,7 +3,4 @@
 # Nothing is compiled or run: that takes macOS.
 set -euo pipefail
 . platforms/common.sh
-log="$work/msl.txt"
-cargo test --locked --features capi --test metal -- --nocapture --test-threads=1 | tee "$log" ||
-    failed "tests/metal failed"
-passed "$(grep -om 1 '[0-9]* variants read.*' "$log")"
+test_program metal

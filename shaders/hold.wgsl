@@ -49,9 +49,7 @@ var<private> held: array<vec4<f32>, QUERIES * KEYS>;
 var<private> sum: array<vec4<f32>, QUERIES * OUT>;
 var<private> maximum: array<f32, QUERIES>;
 var<private> weight_sum: array<f32, QUERIES>;
-// What comparing four patterns has given so far. Numbers rather than a vector: FXC takes seconds over sums of vectors.
-var<private> compared: array<f32, QUERIES * 4u>;
-// Their weights.
+// Of four patterns: what comparing them has given so far, then their weights.
 var<private> weight: array<vec4<f32>, QUERIES>;
 
 fn terms_at(row: u32) -> vec4<f32> {
@@ -129,10 +127,7 @@ fn begin_query(q: u32, first_slot: u32) {
 
 fn compare_query(q: u32, c: u32, k_0: vec4<f32>, k_1: vec4<f32>, k_2: vec4<f32>, k_3: vec4<f32>) {
     let x = held[q * KEYS + c];
-    compared[q * 4u] += compare(x, k_0);
-    compared[q * 4u + 1u] += compare(x, k_1);
-    compared[q * 4u + 2u] += compare(x, k_2);
-    compared[q * 4u + 3u] += compare(x, k_3);
+    weight[q] += vec4<f32>(compare(x, k_0), compare(x, k_1), compare(x, k_2), compare(x, k_3));
 }
 
 fn compare_column(c: u32) {
@@ -179,13 +174,8 @@ fn kept(q: u32, row: u32, end: u32) -> vec4<bool> {
 
 // The weights of four patterns from `row`, under a maximum that knows them.
 fn weigh_query(q: u32, row: u32, end: u32, factors: vec4<f32>, biases: vec4<f32>) {
-    let at = q * 4u;
-    var z = vec4<f32>(
-        similarity_of(compared[at]),
-        similarity_of(compared[at + 1u]),
-        similarity_of(compared[at + 2u]),
-        similarity_of(compared[at + 3u]),
-    );
+    let total = weight[q];
+    var z = vec4<f32>(similarity_of(total.x), similarity_of(total.y), similarity_of(total.z), similarity_of(total.w));
     if (TERMS == 1u) {
         z *= factors;
     }
@@ -239,11 +229,7 @@ fn sum_columns(c: u32) {
 }
 
 fn begin_four(q: u32) {
-    let at = q * 4u;
-    compared[at] = 0.0;
-    compared[at + 1u] = 0.0;
-    compared[at + 2u] = 0.0;
-    compared[at + 3u] = 0.0;
+    weight[q] = vec4<f32>(0.0);
 }
 
 fn four_patterns(row: u32, end: u32) {
@@ -292,7 +278,7 @@ fn four_patterns(row: u32, end: u32) {
     if (OUT > 28u) { sum_columns(28u); }
 }
 
-// Columns beyond the last are written to its place before it is: no branch for each, over which FXC takes seconds.
+// Columns beyond the last are written to its place before it is. A branch for each would cost FXC a tenth of its time.
 fn write_column(q: u32, partial: u32, column: u32, c: u32) {
     sums[partial * params.columns + min(column + c, params.columns - 1u)] = sum[q * OUT + c];
 }

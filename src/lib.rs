@@ -54,8 +54,8 @@
 //!   [`Error::OtherDevice`]: what was recorded with it fails when it is submitted.
 //! - wgpu offers neither subgroups nor cooperative matrices nor pipeline caches on WebGPU; kernels that need them are
 //!   not planned. [`Device::adapters`] lists one adapter at the most, mostly without a name.
-//! - There are no files: [`Memory::save`] and [`Memory::load`] return [`Error::File`], and `save` of a memory on a GPU, which
-//!   would have to be read back, [`Error::Unsupported`].
+//! - There are no files: [`Memory::save`] and [`Memory::load`] return [`Error::File`], and `save` of a memory on a GPU,
+//!   which would have to be read back, [`Error::Unsupported`].
 //! - There are no threads. Types are `Send` and `Sync` as elsewhere, by wgpu's feature
 //!   `fragile-send-sync-non-atomic-wasm`, which is for modules without the target feature `atomics`.
 
@@ -63,9 +63,9 @@
 //!
 //! On DX12 wgpu compiles kernels with DXC where it finds `dxcompiler.dll` (1.8.2502 or later) beside the program or on
 //! `PATH`, and otherwise with FXC, `d3dcompiler_47.dll`, which every Windows has. The environment variable
-//! `WGPU_DX12_COMPILER` (`fxc`, `dxc`, `staticdxc`) chooses, for the devices that this library opens; a host's device has
-//! what the host chose. An older `dxcompiler.dll` is not passed over. FXC compiles for shader model 5.1: without subgroups and halves, and in up to three seconds a
-//! kernel.
+//! `WGPU_DX12_COMPILER` (`fxc`, `dxc`, `staticdxc`) chooses, for the devices that this library opens; a host's device
+//! has what the host chose. An older `dxcompiler.dll` is not passed over. FXC compiles for shader model 5.1: without
+//! subgroups and halves, and in up to three seconds a kernel.
 
 #![deny(missing_docs)]
 

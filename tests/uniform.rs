@@ -8,30 +8,10 @@ use std::collections::BTreeSet;
 use attractor::internals::{KERNELS, link};
 use naga::{AddressSpace, Block, BuiltIn, Expression, Function, Handle, Literal, Module, Statement, StorageAccess};
 
-/// What a block does to the flow after it.
-#[derive(Clone, Copy, Debug, Default)]
-struct Leaves {
-    /// Some invocations may have left the function.
-    function: bool,
-    /// Some invocations may have left the loop around the block.
-    of_loop: bool,
-    /// Some invocations may be through with this turn of the loop.
-    turn: bool,
-}
+#[path = "common/leaves.rs"]
+mod leaves;
 
-impl Leaves {
-    fn any(self) -> bool {
-        self.function || self.of_loop || self.turn
-    }
-
-    fn and(self, other: Self) -> Self {
-        Self {
-            function: self.function || other.function,
-            of_loop: self.of_loop || other.of_loop,
-            turn: self.turn || other.turn,
-        }
-    }
-}
+use leaves::Leaves;
 
 /// One function, called with arguments of which some vary.
 struct Walk<'a> {

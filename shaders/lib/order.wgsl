@@ -1,5 +1,5 @@
-// Scores as unsigned keys in the same order; both zeros are one key. It is the bits that tell them apart: a compiler may
-// take the sign of a zero for nothing.
+// Scores as unsigned keys in the same order; both zeros are one key. It is the bits that tell them apart: a compiler
+// may take the sign of a zero for nothing.
 
 fn key_of(z: f32) -> u32 {
     let stored = bitcast<u32>(z);

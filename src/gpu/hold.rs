@@ -46,8 +46,8 @@ const SUBGROUP: Substitution = ("lib/spread_shared", "lib/spread_subgroup");
 const WORKGROUP: u32 = 64;
 /// Column vectors of the sums that an invocation holds at the most, unless they are those of the keys.
 const OUT: u32 = 16;
-/// Column vectors of all keys that an invocation holds where compilers are slow to unroll, and those of its sums unless they
-/// are the keys': FXC compiles each such kernel in less than three seconds.
+/// Column vectors of all keys that an invocation holds where compilers are slow to unroll, and those of its sums unless
+/// they are the keys': FXC compiles each such kernel in less than three seconds.
 pub const UNROLLED_KEYS: u32 = 16;
 const UNROLLED_SUMS: u32 = 32;
 /// The least common multiple of the spans of patterns that a workgroup goes through at once.

@@ -16,9 +16,9 @@ pub(super) fn needs_small_tiles(adapter: &wgpu::AdapterInfo) -> bool {
     fallback || adapter.name.contains("SwiftShader")
 }
 
-/// FXC, the HLSL compiler of every Windows, takes longer than linearly over what is unrolled: four seconds for queries of 128
-/// held in registers. It has no subgroups (shader model 5.1), so a DX12 device without them is taken for one that it compiles
-/// for. A host's device may lack them under DXC as well, which costs it speed alone.
+/// FXC, the HLSL compiler of every Windows, takes longer than linearly over what is unrolled: ten seconds for queries
+/// of 128 held in registers. It has no subgroups (shader model 5.1), so a DX12 device without them is taken for one
+/// that it compiles for. A host's device may lack them under DXC as well, which costs it speed alone.
 pub(super) fn unrolls_slowly(backend: wgpu::Backend, features: wgpu::Features) -> bool {
     backend == wgpu::Backend::Dx12 && !features.contains(wgpu::Features::SUBGROUP)
 }

@@ -288,7 +288,7 @@ impl Drop for Poller {
 
 #[cfg(target_arch = "wasm32")]
 mod browser {
-    //! A browser calls back by itself: nobody polls.
+    //! The browser calls back by itself: there is nothing to poll.
 
     #[derive(Debug, Default)]
     pub struct Poller;

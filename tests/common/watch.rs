@@ -120,7 +120,8 @@ fn closing(text: &str, opens: char, closes: char) -> usize {
     panic!("{opens} is not closed: {text}");
 }
 
-/// `text` with its indices watched. `before` is the array, and which of its dimensions, that was indexed right before it.
+/// `text` with its indices watched. `before` is the array, and which of its dimensions, that was indexed right before
+/// it.
 fn indices(
     text: &str,
     before: Option<(&str, usize)>,

@@ -3,32 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::leaves::Leaves;
 use super::text::{Function, Parameter, Statement, Token, closing, effect, is_word, parts};
-
-/// What a block does to the flow after it.
-#[derive(Clone, Copy, Debug, Default)]
-struct Leaves {
-    /// Some threads may have left the function.
-    function: bool,
-    /// Some threads may have left the loop around the block.
-    of_loop: bool,
-    /// Some threads may be through with this turn of the loop.
-    turn: bool,
-}
-
-impl Leaves {
-    fn any(self) -> bool {
-        self.function || self.of_loop || self.turn
-    }
-
-    fn and(self, other: Self) -> Self {
-        Self {
-            function: self.function || other.function,
-            of_loop: self.of_loop || other.of_loop,
-            turn: self.turn || other.turn,
-        }
-    }
-}
 
 /// Whether all threads of a threadgroup, or of a simdgroup, must come to a function together.
 pub fn is_collective(name: &str) -> bool {

@@ -6,6 +6,8 @@
 //! whose options these are.
 
 mod flow;
+#[path = "../common/leaves.rs"]
+mod leaves;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -1021,7 +1023,7 @@ fn barriers_in_varying_flow_are_found() {
     }
 }
 
-/// Each of these has a fault that its check is there for, in the shader or in a translation that naga might write.
+/// Every check reports the fault that it exists to find, in a shader or in a damaged translation.
 #[test]
 fn every_check_finds_its_fault() {
     let mut tried = BTreeSet::from(["barriers and simdgroup functions in uniform flow"]);

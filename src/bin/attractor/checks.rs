@@ -9,7 +9,7 @@ use attractor::{
 
 use crate::case::{Case, Numbers, worst};
 
-/// A case and what it is there for.
+/// A case, and what it covers.
 pub struct Check {
     pub what: String,
     pub case: Case,

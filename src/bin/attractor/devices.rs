@@ -76,8 +76,8 @@ fn limits(text: &mut String, adapter: &Adapter) {
     }
 }
 
-/// What compiles kernels for a DX12 adapter. wgpu does not tell, but with FXC it offers nothing of shader model 6, and with
-/// DXC all that the adapter has: every adapter of shader model 6 has one of these.
+/// What compiles kernels for a DX12 adapter. wgpu does not tell, but it offers features of shader model 6 under DXC
+/// alone. An adapter that has none of them under DXC is taken for one of FXC's, whose kernels it is given.
 fn hlsl_compiler(backend: Backend, features: Features) -> Option<&'static str> {
     let of_model_6 = Features::SUBGROUP | Features::SHADER_INT64 | Features::SHADER_F16;
     (backend == Backend::Dx12).then(|| match features.intersects(of_model_6) {

@@ -198,7 +198,7 @@ impl Device {
 
     /// The least limits of a host's device, as far as they matter here; all others are as low as they go.
     pub fn least_limits() -> wgpu::Limits {
-        gpu::Context::least_limits()
+        gpu::limits::least_limits()
     }
 
     /// Bounds what one dispatch is expected to take on the GPU, 50 ms unless set: longer ones are recorded in parts,

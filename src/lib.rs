@@ -82,6 +82,8 @@ mod error;
 mod explanation;
 mod fork;
 mod gpu;
+#[doc(hidden)]
+pub mod internals;
 mod job;
 mod mask;
 mod memory;
@@ -122,13 +124,3 @@ pub use wgpu;
 #[cfg(all(doctest, feature = "files"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
-
-/// What the project's own tests and benches reach for and nobody else should: kernels as linked text, plans, and their
-/// bounds; the CPU engine's stages; the parser of tuning files, which needs no device.
-#[doc(hidden)]
-pub mod internals {
-    pub use crate::cpu::internals::*;
-    pub use crate::gpu::internals::*;
-    #[cfg(feature = "files")]
-    pub use crate::tuning::parse as parse_tuning;
-}

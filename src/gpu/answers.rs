@@ -1,7 +1,8 @@
 //! Where the answers of one submission lie within their buffer, and how they become a [`Retrieval`].
 
+use super::finish;
 use super::retrieve::{Kind, Targets, Weighed};
-use super::{Place, finish};
+use super::targets::Place;
 use crate::error::{Error, Result};
 use crate::partial::Mean;
 use crate::retrieval::{Retrieval, RetrieveOptions, Statistics, Status, Top};

@@ -1,6 +1,6 @@
 //! Device buffers: created so that a refusal becomes an error of ours, labelled, and bound by range.
 
-use super::Context;
+use super::context::Context;
 use crate::error::{Error, Result};
 
 /// Storage that kernels read and write.
@@ -17,7 +17,7 @@ const CAUGHT: [wgpu::ErrorFilter; 3] =
 const CAUGHT: [wgpu::ErrorFilter; 2] = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation];
 
 /// Runs `make` and turns what the device complains about meanwhile into an error, leaving a host's own handlers out of
-/// it: at once, or in a browser with the next answer ([`Complaints`](super::Complaints)). Error scopes belong to this
+/// it: at once, or in a browser with the next answer ([`Complaints`](super::complaints::Complaints)). Error scopes belong to this
 /// thread; `make` must not await.
 pub(crate) fn scoped<T>(context: &Context, operation: &'static str, make: impl FnOnce() -> T) -> Result<T> {
     let scopes = CAUGHT.map(|filter| context.device.push_error_scope(filter));

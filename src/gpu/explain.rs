@@ -2,8 +2,11 @@
 
 use std::ops::Range;
 
+use super::answers::Answers;
+use super::buffer;
+use super::engine::Engine;
 use super::plan::Regime;
-use super::{Answers, Engine, Place, buffer};
+use super::targets::Place;
 use crate::error::{Error, Result};
 use crate::explanation::{Explanation, KernelWork};
 use crate::retrieval::{RetrieveOptions, Weighed};

@@ -6,10 +6,14 @@ use std::time::Duration;
 
 use futures::channel::oneshot;
 
+use super::batch::{Asked, Collected, Part};
+use super::buffer;
+use super::context::Context;
+use super::engine::Engine;
 use super::pace::Expected;
 use super::readback::Staged;
 use super::record::{Program, encode};
-use super::{Asked, Collected, Context, Engine, Part, Recording, buffer};
+use super::targets::Recording;
 use crate::error::{Error, Result};
 use crate::job::Slice;
 use crate::pending::Pending;
@@ -206,7 +210,7 @@ impl Engine {
 
 /// Timestamps around a pass, where the device has them.
 #[derive(Debug)]
-pub(super) struct Probe {
+pub(crate) struct Probe {
     set: wgpu::QuerySet,
     resolved: wgpu::Buffer,
     staging: wgpu::Buffer,

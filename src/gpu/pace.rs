@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::Context;
+use super::context::Context;
 use super::kernel::Pipeline;
 use super::record::Call;
 

@@ -5,10 +5,15 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use super::answers::Facts;
+use super::batch::{self, PART, Part};
+use super::buffer::Binding;
+use super::engine::Engine;
 use super::plan::LIST_CAPACITY;
 use super::record::{Calls, Program};
 use super::retrieve::{Block, Kind, Task};
-use super::{Engine, PART, Part, Place, Waiting};
+use super::submit::Waiting;
+use super::targets::Place;
 use crate::cpu;
 use crate::error::{Error, Result};
 use crate::partial::{Body, Candidate, Partial, PartialOptions, prune};
@@ -86,13 +91,13 @@ impl Engine {
         // Softmax1 is softmax until the parts are finished.
         let rule = Rule { separation: Separation::Softmax, ..self.rule };
         let options = RetrieveOptions { mask: asked.options.mask.clone(), ..RetrieveOptions::default().statistics() };
-        let facts = super::Facts { rule, ..self.facts(asked.alive) };
+        let facts = Facts { rule, ..self.facts(asked.alive) };
         let shape = self.shape_of(rule, asked.subset.len() as u64, patterns.len(), &options);
         let sizing = self.sizing(shape, &options);
         let mut bodies = Vec::with_capacity(patterns.len());
         for part in self.parts(patterns.len(), &sizing, &options) {
             let workspace = self.workspace(&sizing)?;
-            let whole = super::Asked {
+            let whole = batch::Asked {
                 queries: asked.queries,
                 options: &options,
                 weighed: &Weighed::None,
@@ -283,7 +288,7 @@ impl Task {
     }
 
     /// Brings the queries of a block in, lists all of them, and returns what is compared with the keys.
-    async fn begin(&self, calls: &Calls, queries: &Place, block: Block) -> Result<super::Binding> {
+    async fn begin(&self, calls: &Calls, queries: &Place, block: Block) -> Result<Binding> {
         let workspace = &self.workspace;
         self.prepare(calls, queries, block).await?;
         self.compact(calls, block, None, 0, &workspace.everyone, &workspace.searched).await?;

@@ -6,7 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::{Context, buffer};
+use super::buffer;
+use super::context::Context;
 use crate::cache;
 
 /// What a file starts with.
@@ -14,7 +15,7 @@ const MAGIC: &[u8; 16] = b"attractor kernel";
 
 /// A cache that kernels are compiled through.
 #[derive(Debug)]
-pub(super) struct PipelineCache {
+pub(crate) struct PipelineCache {
     pub cache: wgpu::PipelineCache,
     /// Where it is kept, unless a host keeps it.
     file: Option<File>,

@@ -16,7 +16,7 @@
 //! `k` and `x` being the smallest norms of keys and queries that are not zero, and at least 1e-12, as cosine clamps
 //! them.
 
-use super::Engine;
+use super::engine::Engine;
 use crate::error::{Error, Result};
 use crate::retrieval::RetrieveOptions;
 use crate::room::no_room;
@@ -34,7 +34,7 @@ const SMALLEST_NORM: f64 = 1e-12;
 
 /// How large stored rows are, each by its position.
 #[derive(Debug, Default)]
-pub(super) struct Magnitudes {
+pub(crate) struct Magnitudes {
     /// The squared norm of every key.
     pub squares: Vec<f64>,
     /// The largest magnitude in every value; empty where keys are their own values.
@@ -47,7 +47,7 @@ pub(super) struct Magnitudes {
 
 /// How large some rows are, in their written order.
 #[derive(Default)]
-pub(super) struct Written {
+pub(crate) struct Written {
     pub squares: Vec<f64>,
     pub values: Vec<f32>,
     pub biases: Vec<f32>,
@@ -74,7 +74,7 @@ pub(crate) struct QueryRange {
 
 /// Which states a retrieval compares with keys.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct States {
+pub(crate) struct States {
     /// Whether states after the query are compared, too.
     pub later: bool,
     /// Whether coordinates of these may be those of the query.

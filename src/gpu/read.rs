@@ -3,7 +3,10 @@
 use std::ops::Range;
 
 use super::buffer;
-use super::{Engine, Staged, Waiting, fill};
+use super::engine::Engine;
+use super::readback::Staged;
+use super::submit::Waiting;
+use super::upload::fill;
 use crate::error::{Error, Result};
 use crate::store::{Pattern, decode};
 

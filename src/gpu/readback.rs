@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use futures::channel::oneshot;
 
-use super::{Complaints, Context, Waiting};
+use super::complaints::Complaints;
+use super::context::Context;
+use super::submit::Waiting;
 use crate::error::{Error, Result};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::fork;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::Engine;
+use super::engine::Engine;
 use super::read::PIECE;
 use crate::error::Result;
 use crate::store::{Encoded, EncodedRows};

@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
 
-use super::Context;
 use super::buffer;
+use super::context::Context;
 use super::readback::Staged;
 use super::record::{Call, Program, encode};
 use crate::error::Result;

@@ -1,0 +1,72 @@
+//! Masks, clamps and the patterns that are left, as bits on the device.
+
+use std::sync::PoisonError;
+
+use super::buffer::Binding;
+use super::engine::Engine;
+use super::retrieve::Bits;
+use crate::error::Result;
+use crate::mask::Mask;
+use crate::store::Alive;
+
+impl Engine {
+    /// The mask and the patterns that are left, as bits for queries `part`.
+    pub fn keep(
+        &self,
+        mask: Option<&Mask>,
+        alive: Option<&Alive>,
+        part: impl Iterator<Item = usize>,
+    ) -> Result<Option<Bits>> {
+        if mask.is_none() && alive.is_none() {
+            return Ok(None);
+        }
+        let patterns = self.windows.len();
+        if let (None, Some(alive)) = (mask, alive) {
+            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            let words = match &*left {
+                Some(words) => words.clone(),
+                None => {
+                    let bits = bytemuck::cast_slice(alive.words());
+                    left.insert(Binding::from(&self.context.upload("attractor.left", bits)?)).clone()
+                }
+            };
+            return Ok(Some(Bits { words, stride: 0 }));
+        }
+        let per_query = mask.is_some_and(Mask::is_per_query);
+        // One row serves all queries where they share it.
+        let rows = part.take(if per_query { usize::MAX } else { 1 });
+        let keeps = |b: usize, i: usize| {
+            mask.is_none_or(|mask| mask.keeps(b, i, patterns)) && alive.is_none_or(|alive| alive[i])
+        };
+        let bits = pack(rows.map(|b| (0..patterns).map(move |i| keeps(b, i))));
+        self.upload_bits("attractor.keep", &bits, if per_query { patterns.div_ceil(32) } else { 0 })
+    }
+
+    /// The clamped coordinates of queries `part`, as bits.
+    pub fn known(&self, clamp: Option<&[bool]>, part: impl Iterator<Item = usize>) -> Result<Option<Bits>> {
+        let Some(clamp) = clamp else { return Ok(None) };
+        let dim = self.layout.dim;
+        let bits = pack(part.map(|b| clamp[b * dim..(b + 1) * dim].iter().copied()));
+        self.upload_bits("attractor.known", &bits, dim.div_ceil(32))
+    }
+
+    fn upload_bits(&self, label: &'static str, words: &[u32], stride: usize) -> Result<Option<Bits>> {
+        let buffer = self.context.upload(label, bytemuck::cast_slice(words))?;
+        Ok(Some(Bits { words: Binding::from(&buffer), stride: stride as u32 }))
+    }
+}
+
+/// Rows of flags as rows of whole words, the first flag in the lowest bit.
+fn pack<R: Iterator<Item = bool>>(rows: impl Iterator<Item = R>) -> Vec<u32> {
+    let mut words = Vec::new();
+    for row in rows {
+        let first = words.len();
+        for (i, flag) in row.enumerate() {
+            if i % 32 == 0 {
+                words.push(0);
+            }
+            words[first + i / 32] |= u32::from(flag) << (i % 32);
+        }
+    }
+    words
+}

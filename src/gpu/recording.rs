@@ -1,0 +1,186 @@
+//! Retrievals that are recorded into an encoder of the host's.
+
+use std::sync::{Arc, PoisonError};
+
+use super::answers::Answers;
+use super::batch::{Collected, Laid};
+use super::buffer;
+use super::engine::Engine;
+use super::finish;
+use super::planning::Sizing;
+use super::readback::Staged;
+use super::record;
+use super::retrieve::Targets;
+use super::targets::{Place, Recording, Rows};
+use super::workspace::Workspace;
+use crate::error::{Error, Result};
+use crate::pending::Pending;
+use crate::retrieval::{Retrieval, RetrieveOptions, Weighed};
+use crate::store::{Snapshot, View};
+
+/// Dispatches that one encoder of the caller's takes, at the most.
+const MOST_RECORDED: usize = 1 << 20;
+
+impl Engine {
+    #[expect(clippy::too_many_arguments, reason = "what a recording is made of")]
+    pub fn record(
+        &self,
+        operation: &'static str,
+        encoder: &mut wgpu::CommandEncoder,
+        job: &Recording<'_>,
+        options: &RetrieveOptions,
+        timestamps: Option<wgpu::ComputePassTimestampWrites<'_>>,
+        view: &View,
+        snapshot: Snapshot,
+    ) -> Result<()> {
+        if job.count == 0 {
+            return Ok(());
+        }
+        let targets = self.targets(operation, job)?;
+        self.record_targets(operation, encoder, targets, options, timestamps, view, snapshot).map(|_| ())
+    }
+
+    /// A caller's buffers, if they fit.
+    pub fn targets(&self, operation: &'static str, recording: &Recording<'_>) -> Result<Targets> {
+        let Recording { count, queries, output, state, report } = recording;
+        let (dim, output_dim) = (self.layout.dim, self.layout.output_dim());
+        let all = [
+            ("queries", Some(queries), dim),
+            ("output", Some(output), output_dim),
+            ("state", state.as_ref(), dim),
+            ("report", report.as_ref(), finish::REPORT_WORDS as usize),
+        ];
+        for (what, rows, columns) in all {
+            if let Some(rows) = rows {
+                rows.check(operation, what, *count, columns)?;
+            }
+        }
+        for (i, (what, rows, _)) in all.iter().enumerate() {
+            let Some(rows) = rows else { continue };
+            let seen = |(_, other, _): &(_, Option<&Rows<'_>>, _)| other.is_some_and(|o| o.buffer == rows.buffer);
+            if !all[..i].iter().any(seen) {
+                self.context.check_owner(operation, what, rows.buffer)?;
+            }
+        }
+        Ok(Targets {
+            count: *count,
+            queries: (*queries).into(),
+            output: (*output).into(),
+            state: state.map(Place::from),
+            report: report.map(Place::from),
+            weighed: None,
+            energy: None,
+            trace: Vec::new(),
+            top: None,
+            weights: Vec::new(),
+        })
+    }
+
+    /// Refuses rows so far apart that no binding spans those of a block.
+    pub fn check_spans(&self, operation: &'static str, targets: &Targets, sizing: &Sizing) -> Result<()> {
+        let (dim, output_dim) = (self.layout.dim, self.layout.output_dim());
+        let limits = &self.context.limits;
+        let allowed = limits.max_storage_buffer_binding_size;
+        let between = (targets.count.min(sizing.plan.query_block as usize) as u64).saturating_sub(1);
+        let all = [
+            (Some(&targets.queries), dim),
+            (Some(&targets.output), output_dim),
+            (targets.state.as_ref(), dim),
+            (targets.report.as_ref(), finish::REPORT_WORDS as usize),
+        ];
+        for (place, columns) in all {
+            let Some(place) = place else { continue };
+            let words = between.saturating_mul(place.stride(columns)).saturating_add(columns as u64);
+            // A binding starts where the device allows, before the first of them.
+            let need = words.saturating_mul(4).saturating_add(limits.min_storage_buffer_offset_alignment.into());
+            if need > allowed {
+                let limit = "max_storage_buffer_binding_size, for rows of one block";
+                return Err(Error::Limit { operation, limit, need, allowed });
+            }
+        }
+        Ok(())
+    }
+
+    /// Records a retrieval for `count` queries in a buffer of the caller's, and what brings the answers to the host once
+    /// the caller has submitted it.
+    #[expect(clippy::too_many_arguments, reason = "what a recording is made of")]
+    pub fn record_answers(
+        &self,
+        operation: &'static str,
+        encoder: &mut wgpu::CommandEncoder,
+        count: usize,
+        queries: Rows<'_>,
+        options: &RetrieveOptions,
+        view: &View,
+        snapshot: Snapshot,
+    ) -> Result<Pending<Retrieval>> {
+        let facts = self.facts(view.alive());
+        if count > 0 {
+            queries.check(operation, "queries", count, self.layout.dim)?;
+            self.context.check_owner(operation, "queries", queries.buffer)?;
+            Self::check_steps(operation, options)?;
+        }
+        let mut collected = Collected::new(operation, &facts, view, count, options)?;
+        if count == 0 {
+            return Ok(Pending::native(Box::pin(std::future::ready(Ok(collected.finish())))));
+        }
+        let (positions, places): (Vec<usize>, Vec<usize>) =
+            Weighed::new(operation, &options.weights)?.of(0..count).unzip();
+        let answers = Answers::new(facts, options, count, &positions);
+        let (target, staging) = self.context.answers(answers.size)?;
+        let targets = answers.targets(&target, queries.into());
+        let stamp = self.record_targets(operation, encoder, targets, options, None, view, snapshot)?;
+        encoder.copy_buffer_to_buffer(&target, 0, &staging, 0, staging.size());
+        let staged = Staged::on_submit(self.context.clone(), staging, encoder);
+        let laid = Laid { stamp, answers, places };
+        let coming = async move {
+            collected.take(&laid, &staged.come().await?)?;
+            Ok(collected.finish())
+        };
+        Ok(Pending::device(self.context.clone(), None, Box::pin(coming)))
+    }
+
+    /// Records what answers `targets`, and returns the stamp that the answers carry.
+    #[expect(clippy::too_many_arguments, reason = "what a recording is made of")]
+    fn record_targets(
+        &self,
+        operation: &'static str,
+        encoder: &mut wgpu::CommandEncoder,
+        targets: Targets,
+        options: &RetrieveOptions,
+        timestamps: Option<wgpu::ComputePassTimestampWrites<'_>>,
+        view: &View,
+        snapshot: Snapshot,
+    ) -> Result<u32> {
+        Self::check_steps(operation, options)?;
+        let (count, stamp) = (targets.count, self.context.next_stamp());
+        let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(count), options), options);
+        self.check_spans(operation, &targets, &sizing)?;
+        let workspace = {
+            let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*recorded {
+                Some(workspace) if workspace.sizes.hold(&sizing.sizes) && !options.hints.garbage => workspace.clone(),
+                _ => {
+                    let workspace = Workspace::new(&self.context, sizing.sizes, options.hints.garbage)?;
+                    recorded.insert(Arc::new(workspace)).clone()
+                }
+            }
+        };
+        let task = self.task(&sizing, workspace, options, view.alive(), 0..count, stamp)?;
+        // Whole before anything is recorded: an error leaves the encoder as it was.
+        let mut program = task.program(targets);
+        let mut calls = Vec::new();
+        while !program.is_done() {
+            calls.append(&mut program.next(f64::INFINITY)?);
+            if calls.len() > MOST_RECORDED {
+                let (need, allowed) = (calls.len() as u64, MOST_RECORDED as u64);
+                return Err(Error::Limit { operation, limit: "dispatches in one encoder", need, allowed });
+            }
+        }
+        let encode = || record::encode(&self.context, encoder, &calls, timestamps);
+        buffer::scoped(&self.context, "record", encode)??;
+        // Until the host has run it, what it reads stays.
+        encoder.on_submitted_work_done(move || drop(snapshot));
+        Ok(stamp)
+    }
+}

@@ -1,0 +1,132 @@
+//! Bytes on their way to the device.
+
+use super::buffer::{self, Binding};
+use super::context::Context;
+use super::patterns::StoredRows;
+use super::range::Written;
+use crate::error::{Error, Result};
+use crate::rule::{Rule, Similarity};
+use crate::store::{EncodedRows, Layout, NewRows, decode};
+
+/// What copies `bytes` to the start of a mapped buffer.
+pub(super) fn fill(bytes: &[u8]) -> impl FnOnce(&mut wgpu::BufferViewMut) {
+    move |view: &mut wgpu::BufferViewMut| view.slice(..bytes.len()).copy_from_slice(bytes)
+}
+
+impl Context {
+    /// A buffer for `size` bytes of answers, and the one in which the host reads them.
+    pub fn answers(&self, size: u64) -> Result<(wgpu::Buffer, wgpu::Buffer)> {
+        let usage = buffer::STORAGE | wgpu::BufferUsages::COPY_SRC;
+        let answers = buffer::create(self, "attractor.answers", size, usage)?;
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = buffer::create(self, "attractor.staging", answers.size(), usage)?;
+        Ok((answers, staging))
+    }
+
+    /// A storage buffer that starts with `bytes`.
+    pub fn upload(&self, label: &'static str, bytes: &[u8]) -> Result<wgpu::Buffer> {
+        buffer::create_with(self, label, bytes.len() as u64, buffer::STORAGE, Some(fill(bytes)))
+    }
+
+    /// Writes checked rows from row `at` of a window. Returns how large they are, as they are stored.
+    pub fn write_rows(
+        &self,
+        to: &StoredRows,
+        at: usize,
+        rows: &NewRows<'_>,
+        layout: &Layout,
+        rule: Rule,
+    ) -> Result<Written> {
+        self.write_encoded(to, at, &EncodedRows::new(rows, layout), layout, rule)
+    }
+
+    /// [`Context::write_rows`], of rows in the form in which they are stored.
+    pub fn write_encoded(
+        &self,
+        to: &StoredRows,
+        at: usize,
+        rows: &EncodedRows<'_>,
+        layout: &Layout,
+        rule: Rule,
+    ) -> Result<Written> {
+        let write = |to: &Binding, row: usize, bytes: &[u8]| self.write(&to.buffer, (at * row) as u64, bytes);
+        let element = layout.precision.bytes();
+        let stored = element * layout.key_stride();
+        write(&to.keys, stored, &rows.keys.rows)?;
+        if let (Some(to), Some(values)) = (&to.values, &rows.values) {
+            write(to, element * layout.value_stride(), &values.rows)?;
+        }
+        let squares = rows.keys.rows.chunks_exact(stored).zip(rows.keys.scales.iter()).map(|(row, scale)| {
+            let row = decode(row, layout.dim, layout.precision, *scale);
+            row.iter().map(|k| f64::from(*k) * f64::from(*k)).sum::<f64>()
+        });
+        let squares: Vec<f64> = squares.collect();
+        if let Some(to) = &to.terms {
+            let terms: Vec<[f32; 4]> = (0..rows.count)
+                .map(|i| {
+                    let cosine = rule.similarity == Similarity::Cosine;
+                    let factor = if cosine { 1.0 / squares[i].sqrt().max(1e-12) } else { 1.0 };
+                    let bias = rows.bias.as_ref().map_or(0.0, |bias| bias[i]);
+                    let value_scale = rows.values.as_ref().map_or(1.0, |values| values.scales[i]);
+                    [factor as f32, bias, rows.keys.scales[i], value_scale]
+                })
+                .collect();
+            write(to, 16, bytemuck::cast_slice(&terms))?;
+        }
+        let values = rows.values.as_ref().zip(layout.value_dim).map_or_else(Vec::new, |(values, columns)| {
+            let stored = values.rows.chunks_exact(element * layout.value_stride()).zip(values.scales.iter());
+            let largest = |row: Vec<f32>| row.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+            stored.map(|(row, scale)| largest(decode(row, columns, layout.precision, *scale))).collect()
+        });
+        let bias = |row: usize| rows.bias.as_ref().map_or(0.0, |bias| bias[row].abs());
+        let biases = if layout.bias { (0..rows.count).map(bias).collect() } else { Vec::new() };
+        Ok(Written { squares, values, biases })
+    }
+
+    /// Refuses a buffer of another device.
+    pub fn check_owner(&self, operation: &'static str, what: &'static str, buffer: &wgpu::Buffer) -> Result<()> {
+        let layout = self.owner.get_or_init(|| {
+            self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+                label: Some("attractor.owner"),
+                entries: &[wgpu::BindGroupLayoutEntry {
+                    binding: 0,
+                    visibility: wgpu::ShaderStages::COMPUTE,
+                    ty: wgpu::BindingType::Buffer {
+                        ty: wgpu::BufferBindingType::Storage { read_only: true },
+                        has_dynamic_offset: false,
+                        min_binding_size: None,
+                    },
+                    count: None,
+                }],
+            })
+        });
+        match buffer::is_of(&self.device, layout, buffer) {
+            true => Ok(()),
+            false => Err(Error::OtherDevice { operation, what }),
+        }
+    }
+
+    /// Refuses a device that is gone: it makes buffers without a word, and only their mapping fails.
+    pub fn present(&self) -> Result<()> {
+        self.upload("attractor.probe", &[]).map(|_| ())
+    }
+
+    /// Schedules a write for the next submission.
+    fn write(&self, to: &wgpu::Buffer, offset: u64, bytes: &[u8]) -> Result<()> {
+        let Some(size) = wgpu::BufferSize::new(bytes.len() as u64) else { return Ok(()) };
+        // `Queue::write_buffer` says nothing of a device that is gone.
+        let staged = buffer::scoped(self, "write", || {
+            let view = self.queue.write_buffer_with(to, offset, size);
+            view.map(|mut view| view.copy_from_slice(bytes))
+        })?;
+        staged.ok_or_else(|| Error::Lost { operation: "write", message: "the device takes nothing any more".into() })
+    }
+
+    /// Has a device of ours begin what has been scheduled; a host's does so when the host submits.
+    pub fn flush(&self) -> Result<()> {
+        match self.owned {
+            true => buffer::scoped(self, "write", || self.hand_in(None)).map(|_| ()),
+            false => Ok(()),
+        }
+    }
+}

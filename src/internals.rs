@@ -1,0 +1,35 @@
+//! What the project's own tests and benches reach for and nobody else should: kernels as linked text, plans, and their
+//! bounds; the CPU engine's stages; the parser of tuning files, which needs no device.
+
+pub use crate::cpu::internals::*;
+use crate::device::{Device, Kind};
+pub use crate::gpu::cooperate::Ability;
+pub use crate::gpu::kernel::{Access, KERNELS, Kernel, Variant, Watch};
+pub use crate::gpu::plan::{Hints, ITERATION_LIMIT, Plan, Regime, Shape};
+pub use crate::gpu::shader::{Constant, link};
+#[cfg(feature = "files")]
+pub use crate::tuning::parse as parse_tuning;
+
+/// Submissions that were made for a device, and calls that waited inside it.
+pub fn counts(device: &Device) -> (u64, u64) {
+    match &device.kind {
+        Kind::Cpu => (0, 0),
+        Kind::Gpu(context) => context.counts(),
+    }
+}
+
+/// Pipelines that were compiled for a device.
+pub fn compiled(device: &Device) -> usize {
+    match &device.kind {
+        Kind::Cpu => 0,
+        Kind::Gpu(context) => context.pipelines.count(),
+    }
+}
+
+/// Watches every kernel that is compiled for a device from here on; says whether it is now watched by this one.
+pub fn watch(device: &Device, watch: Watch) -> bool {
+    match &device.kind {
+        Kind::Cpu => false,
+        Kind::Gpu(context) => context.watch.set(watch).is_ok(),
+    }
+}

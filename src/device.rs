@@ -146,7 +146,7 @@ impl Device {
         };
         match gpu::Context::open(adapter, options).await {
             Ok(context) => {
-                log::info!("attractor: using {}", DeviceInfo::from(context.adapter()));
+                log::info!("attractor: using {}", DeviceInfo::from(&context.adapter));
                 Ok(Self { kind: Kind::Gpu(Arc::new(context)) })
             }
             Err(error) if !particular => {
@@ -292,7 +292,7 @@ impl Device {
     pub fn wgpu(&self) -> Option<(&wgpu::Device, &wgpu::Queue)> {
         match &self.kind {
             Kind::Cpu => None,
-            Kind::Gpu(context) => Some((context.device(), context.queue())),
+            Kind::Gpu(context) => Some((&context.device, &context.queue)),
         }
     }
 
@@ -305,7 +305,7 @@ impl Device {
                 driver: format!("attractor {}", env!("CARGO_PKG_VERSION")),
                 kind: "cpu engine",
             },
-            Kind::Gpu(context) => context.adapter().into(),
+            Kind::Gpu(context) => (&context.adapter).into(),
         }
     }
 }

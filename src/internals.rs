@@ -3,8 +3,8 @@
 
 pub use crate::cpu::internals::*;
 use crate::device::{Device, Kind};
-pub use crate::gpu::cooperate::Ability;
 pub use crate::gpu::kernel::{Access, KERNELS, Kernel, Variant, Watch};
+pub use crate::gpu::matrices::Ability;
 pub use crate::gpu::plan::{Hints, ITERATION_LIMIT, Plan, Regime, Shape};
 pub use crate::gpu::shader::{Constant, link};
 #[cfg(feature = "files")]
@@ -30,6 +30,6 @@ pub fn compiled(device: &Device) -> usize {
 pub fn watch(device: &Device, watch: Watch) -> bool {
     match &device.kind {
         Kind::Cpu => false,
-        Kind::Gpu(context) => context.watch.set(watch).is_ok(),
+        Kind::Gpu(context) => context.pipelines.watch.set(watch).is_ok(),
     }
 }

@@ -1,6 +1,6 @@
 //! Device buffers: created so that a refusal becomes an error of ours, labelled, and bound by range.
 
-use super::context::Context;
+use super::handles::Handles;
 use crate::error::{Error, Result};
 
 /// Storage that kernels read and write.
@@ -19,10 +19,10 @@ const CAUGHT: [wgpu::ErrorFilter; 2] = [wgpu::ErrorFilter::OutOfMemory, wgpu::Er
 /// Runs `make` and turns what the device complains about meanwhile into an error, leaving a host's own handlers out of
 /// it: at once, or in a browser with the next answer ([`Complaints`](super::complaints::Complaints)). Error scopes belong to this
 /// thread; `make` must not await.
-pub(crate) fn scoped<T>(context: &Context, operation: &'static str, make: impl FnOnce() -> T) -> Result<T> {
-    let scopes = CAUGHT.map(|filter| context.device.push_error_scope(filter));
+pub(crate) fn scoped<T>(handles: &Handles, operation: &'static str, make: impl FnOnce() -> T) -> Result<T> {
+    let scopes = CAUGHT.map(|filter| handles.device.push_error_scope(filter));
     let made = make();
-    context.complaints.gather(operation, scopes.into_iter().rev().map(wgpu::ErrorScopeGuard::pop))?;
+    handles.complaints.gather(operation, scopes.into_iter().rev().map(wgpu::ErrorScopeGuard::pop))?;
     Ok(made)
 }
 
@@ -68,17 +68,17 @@ fn is_mismatch(error: &wgpu::Error) -> bool {
 
 /// A buffer of at least `size` bytes.
 pub(crate) fn create(
-    context: &Context,
+    handles: &Handles,
     label: &'static str,
     size: u64,
     usage: wgpu::BufferUsages,
 ) -> Result<wgpu::Buffer> {
-    create_with(context, label, size, usage, None::<fn(&mut wgpu::BufferViewMut)>)
+    create_with(handles, label, size, usage, None::<fn(&mut wgpu::BufferViewMut)>)
 }
 
 /// A buffer of at least `size` bytes that `fill`, if given, fills before the device sees it.
 pub(crate) fn create_with(
-    context: &Context,
+    handles: &Handles,
     label: &'static str,
     size: u64,
     usage: wgpu::BufferUsages,
@@ -86,12 +86,12 @@ pub(crate) fn create_with(
 ) -> Result<wgpu::Buffer> {
     // Whole vectors of four words, so that any binding of the whole buffer suits any kernel.
     let size = size.max(16).next_multiple_of(16);
-    let allowed = context.limits.max_buffer_size;
+    let allowed = handles.limits.max_buffer_size;
     if size > allowed {
         return Err(Error::Limit { operation: label, limit: "max_buffer_size", need: size, allowed });
     }
     let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: fill.is_some() };
-    let buffer = scoped(context, label, || context.device.create_buffer(&descriptor))?;
+    let buffer = scoped(handles, label, || handles.device.create_buffer(&descriptor))?;
     if let Some(fill) = fill {
         let lost = |error: wgpu::MapRangeError| Error::Lost { operation: label, message: error.to_string() };
         fill(&mut buffer.slice(..).get_mapped_range_mut().map_err(lost)?);

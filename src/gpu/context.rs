@@ -1,42 +1,33 @@
 //! A wgpu device and everything of ours that lives as long as it.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
-use super::complaints::Complaints;
-use super::cooperate;
+use super::handles::Handles;
 use super::job::Probe;
-use super::kernel;
-use super::limits::{LARGEST_BINDING, experimental, least_limits};
-use super::pace;
+use super::kernel::Pipelines;
+use super::limits::{experimental, least_limits};
+use super::matrices::Ability;
 use super::pipeline_cache::PipelineCache;
 use super::readback::Poller;
 use crate::device::DeviceOptions;
 use crate::error::{Error, Result};
-use crate::fork;
 use crate::tuning::Tuning;
 
 /// The environment variable that keeps wgpu's checks in every shader.
 const CHECKED: &str = "ATTRACTOR_CHECKED";
+/// No dispatch is expected to take longer, unless a host says otherwise: three frames, far from any watchdog.
+const DISPATCH_BOUND: Duration = Duration::from_millis(50);
 
 /// A wgpu device and everything of ours that lives as long as it.
 #[derive(Debug)]
 pub(crate) struct Context {
     /// The first field, so that it is dropped first: its thread has left the device when the device is dropped.
     pub poller: Poller,
-    pub device: wgpu::Device,
-    pub queue: wgpu::Queue,
-    pub adapter: wgpu::AdapterInfo,
-    pub limits: wgpu::Limits,
-    /// What cooperative matrices it has.
-    pub cooperate: Option<cooperate::Ability>,
-    /// Whether the device is ours to submit to and wait on.
-    pub owned: bool,
-    pub pipelines: kernel::Pipelines,
-    pub pipeline_cache: OnceLock<PipelineCache>,
-    /// Whether shaders keep wgpu's checks.
-    pub checked: bool,
-    pub watch: OnceLock<kernel::Watch>,
+    handles: Handles,
+    pub pipelines: Pipelines,
     /// A layout of one storage buffer, to learn whether a caller's is of this device.
     pub owner: OnceLock<wgpu::BindGroupLayout>,
     pub stamp: AtomicU32,
@@ -46,13 +37,10 @@ pub(crate) struct Context {
     pub dispatch_bound: AtomicU64,
     /// Timers that are not in use.
     pub probes: Mutex<Vec<Probe>>,
-    /// Calls that submitted, and calls that waited inside the device.
-    pub submissions: AtomicU64,
+    /// Calls that waited inside the device.
     pub waits: AtomicU64,
     /// Held by whoever submits on GL.
     pub submitting: Mutex<()>,
-    /// What the device has to say against calls that have returned.
-    pub complaints: Complaints,
 }
 
 impl Context {
@@ -75,10 +63,10 @@ impl Context {
         let limits = adapter.limits();
         let configurations = adapter.cooperative_matrix_properties();
         // What can use it, where the adapter has it.
-        let offered = adapter.features() & cooperate::Ability::FEATURE;
+        let offered = adapter.features() & Ability::FEATURE;
         let cooperates = !options.without_cooperative_matrices
-            && cooperate::Ability::new(&info, features | offered, &limits, &configurations).is_some();
-        features.set(cooperate::Ability::FEATURE, cooperates);
+            && Ability::new(&info, features | offered, &limits, &configurations).is_some();
+        features.set(Ability::FEATURE, cooperates);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("attractor"),
             required_features: features,
@@ -94,7 +82,7 @@ impl Context {
         if let Some(folder) = &options.pipeline_cache
             && let Some(cache) = PipelineCache::open(&context, folder)
         {
-            context.keep_pipelines(cache);
+            let _ = context.pipelines.cache.set(cache);
         }
         Ok(context)
     }
@@ -131,81 +119,36 @@ impl Context {
         if let Some((limit, need, allowed)) = short {
             return Err(Error::Limit { operation: "Device::from_wgpu", limit, need, allowed });
         }
-        let cooperate = cooperate::Ability::new(&adapter, device.features(), &limits, configurations);
+        let checked = checked || std::env::var_os(CHECKED).is_some_and(|value| !value.is_empty() && value != "0");
         Ok(Self {
             tuning: Mutex::new(Tuning::of(adapter.device_type)),
-            device,
-            queue,
-            adapter,
-            limits,
-            cooperate,
-            owned,
-            pipelines: kernel::Pipelines::default(),
-            pipeline_cache: OnceLock::new(),
-            checked: checked || std::env::var_os(CHECKED).is_some_and(|value| !value.is_empty() && value != "0"),
-            watch: OnceLock::new(),
-            owner: OnceLock::new(),
             poller: Poller::default(),
+            handles: Handles::new(device, queue, adapter, configurations, owned, checked),
+            pipelines: Pipelines::default(),
+            owner: OnceLock::new(),
             stamp: AtomicU32::new(1),
-            dispatch_bound: AtomicU64::new(pace::DISPATCH_BOUND.as_nanos() as u64),
+            dispatch_bound: AtomicU64::new(DISPATCH_BOUND.as_nanos() as u64),
             probes: Mutex::default(),
-            submissions: AtomicU64::new(0),
             waits: AtomicU64::new(0),
             submitting: Mutex::default(),
-            complaints: Complaints::default(),
         })
-    }
-
-    pub fn device(&self) -> &wgpu::Device {
-        &self.device
-    }
-
-    pub fn queue(&self) -> &wgpu::Queue {
-        &self.queue
-    }
-
-    /// Submits: the one place that does.
-    pub fn hand_in(&self, commands: Option<wgpu::CommandBuffer>) -> wgpu::SubmissionIndex {
-        self.submissions.fetch_add(1, Ordering::Relaxed);
-        self.queue.submit(commands)
     }
 
     /// Calls that submitted, and calls that waited inside the device.
     pub fn counts(&self) -> (u64, u64) {
-        (self.submissions.load(Ordering::Relaxed), self.waits.load(Ordering::Relaxed))
-    }
-
-    fn keep_pipelines(&self, cache: PipelineCache) -> bool {
-        self.pipeline_cache.set(cache).is_ok()
+        (self.handles.submissions(), self.waits.load(Ordering::Relaxed))
     }
 
     /// Compiles from here on through a host's cache, unless there is one already, which is said.
     pub fn use_pipeline_cache(&self, cache: wgpu::PipelineCache) -> bool {
-        self.keep_pipelines(PipelineCache::host(cache))
+        self.pipelines.cache.set(PipelineCache::host(cache)).is_ok()
     }
 
     /// Writes what has been compiled to the cache's file, where it has one.
     pub fn save_pipeline_cache(&self) {
-        if let Some(cache) = self.pipeline_cache.get() {
+        if let Some(cache) = self.pipelines.cache.get() {
             cache.save();
         }
-    }
-
-    /// Whether shaders keep wgpu's checks.
-    pub fn checked(&self) -> bool {
-        self.checked
-    }
-
-    pub fn pipeline_cache(&self) -> Option<&wgpu::PipelineCache> {
-        self.pipeline_cache.get().map(|kept| &kept.cache)
-    }
-
-    pub fn watch(&self) -> Option<&kernel::Watch> {
-        self.watch.get()
-    }
-
-    pub fn adapter(&self) -> &wgpu::AdapterInfo {
-        &self.adapter
     }
 
     /// What plans go by.
@@ -218,9 +161,14 @@ impl Context {
         *self.tuning.lock().unwrap_or_else(PoisonError::into_inner) = tuning;
     }
 
-    /// The most bytes of one window.
-    pub fn window_limit(&self) -> u64 {
-        self.limits.max_storage_buffer_binding_size.min(self.limits.max_buffer_size).min(LARGEST_BINDING) / 16 * 16
+    /// The longest that one dispatch is expected to take.
+    pub fn dispatch_bound(&self) -> Duration {
+        Duration::from_nanos(self.dispatch_bound.load(Ordering::Relaxed))
+    }
+
+    /// Sets the longest that one dispatch is expected to take.
+    pub fn set_dispatch_bound(&self, bound: Duration) {
+        self.dispatch_bound.store(bound.as_nanos().clamp(1, u64::MAX.into()) as u64, Ordering::Relaxed);
     }
 
     /// A stamp that no other run of this device has, and that no buffer holds by chance: never zero.
@@ -229,11 +177,11 @@ impl Context {
     }
 }
 
-impl Drop for Context {
-    fn drop(&mut self) {
-        // The threads that a driver would wait for are not in the child of a fork.
-        if fork::is_child() {
-            std::mem::forget((self.device.clone(), self.queue.clone()));
-        }
+/// A context stands for its handles wherever no more is needed.
+impl Deref for Context {
+    type Target = Handles;
+
+    fn deref(&self) -> &Handles {
+        &self.handles
     }
 }

@@ -2,6 +2,7 @@
 //! the patterns, products by cooperative matrices.
 
 use super::kernel::{Access, Kernel, Variant};
+use super::matrices::{Ability, SUBGROUPS};
 use super::shader::{Constant, Substitution};
 pub use super::stream::Params;
 
@@ -36,8 +37,6 @@ pub const KERNEL: Kernel = Kernel {
 
 const EIGHT: Substitution = ("lib/matrix_16", "lib/matrix_8");
 const SCALAR: Substitution = ("lib/entries_vector", "lib/entries_scalar");
-/// Subgroups of a workgroup.
-const SUBGROUPS: u32 = 4;
 /// Floats of a key, and of the sums, that a workgroup has fragments for at the most.
 const WIDEST: u32 = 128;
 /// Patterns of a tile: as many of these as there is memory for.
@@ -46,53 +45,6 @@ const TILES: [u32; 2] = [64, 32];
 pub const TILE: u64 = 64;
 /// The most patterns of a split: each may lose so little weight that this many lose no more than 2^-22 of the largest.
 pub const MOST_ROWS: u64 = 1 << 14;
-
-/// What of this kernel suits a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ability {
-    /// Rows and columns of a fragment: 8 or 16.
-    pub side: u32,
-    /// Invocations of a subgroup, or more.
-    pub subgroup: u32,
-    /// Bytes that a workgroup may share.
-    pub memory: u32,
-    /// Whether fragments are loaded from vectors.
-    pub vectors: bool,
-}
-
-impl Ability {
-    /// The feature that a device of ours asks for where the adapter has fragments that suit.
-    pub const FEATURE: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
-
-    /// What suits a device with `features` that takes fragments as `configurations` say.
-    pub fn new(
-        adapter: &wgpu::AdapterInfo,
-        features: wgpu::Features,
-        limits: &wgpu::Limits,
-        configurations: &[wgpu::CooperativeMatrixProperties],
-    ) -> Option<Self> {
-        let needs = Self::FEATURE.union(wgpu::Features::SHADER_F16).union(wgpu::Features::SUBGROUP);
-        let halves = |side: u32| {
-            configurations.iter().any(|one| {
-                [one.m_size, one.n_size, one.k_size] == [side; 3]
-                    && one.ab_type == wgpu::CooperativeScalarType::F16
-                    && one.cr_type == wgpu::CooperativeScalarType::F32
-            })
-        };
-        let side = [16, 8].into_iter().find(|side| halves(*side))?;
-        let metal = adapter.backend == wgpu::Backend::Metal;
-        // Metal does not tell; wherever it has fragments, a subgroup has 32.
-        let subgroup = if metal { 32 } else { adapter.subgroup_max_size };
-        let invocations = SUBGROUPS * subgroup.max(side);
-        let fits = invocations <= limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
-        (features.contains(needs) && fits).then_some(Self {
-            side,
-            subgroup,
-            memory: limits.max_compute_workgroup_storage_size,
-            vectors: !metal,
-        })
-    }
-}
 
 /// How the work is shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -74,10 +74,10 @@ impl Engine {
         }
         let plan = &sizing.plan;
         let explanation = Explanation {
-            device: self.context.adapter().into(),
+            device: (&self.context.adapter).into(),
             batch,
             patterns: self.windows.len(),
-            tuning: Told { tuning: sizing.tuning, kind: self.context.adapter().device_type }.to_string(),
+            tuning: Told { tuning: sizing.tuning, kind: self.context.adapter.device_type }.to_string(),
             regime: match plan.regime {
                 Regime::Stream => "stream: every stage fused over splits of the patterns",
                 Regime::Hold => "hold: every stage fused, and each invocation has queries of its own",

@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::pace::Pace;
+use super::handles::Handles;
+use super::pipeline_cache::PipelineCache;
+use super::rate::Pace;
 use super::shader::{self, Constant, Substitution};
 use super::{
-    Context, buffer, candidates, compact, cooperate, cue, export, finish, gather, hold, merge, module, prepare,
-    projection, quirks, refine, separation, sift, similarity, stream, threshold, weigh,
+    buffer, candidates, compact, cooperate, cue, export, finish, gather, hold, merge, module, prepare, projection,
+    quirks, refine, separation, sift, similarity, stream, threshold, weigh,
 };
 use crate::error::Result;
 
@@ -158,13 +160,17 @@ impl std::fmt::Debug for Watch {
 #[derive(Debug, Default)]
 pub(crate) struct Pipelines {
     compiled: Mutex<HashMap<Key, Arc<Pipeline>>>,
+    /// What they are compiled through.
+    pub cache: OnceLock<PipelineCache>,
+    /// What watches them.
+    pub watch: OnceLock<Watch>,
 }
 
 impl Pipelines {
     /// The pipeline of `kernel` with `constants` set and `fragments` substituted, compiled on first use.
     pub fn get(
         &self,
-        context: &Context,
+        handles: &Handles,
         kernel: &'static Kernel,
         constants: &[Constant],
         fragments: &[Substitution],
@@ -177,11 +183,56 @@ impl Pipelines {
         }
         let text = shader::link(kernel.stem, kernel.source, constants, fragments)?;
         let took = stopwatch();
-        let make = || compile(context, kernel, &text, checked);
-        let pipeline = Arc::new(buffer::scoped(context, "compile kernel", make)?);
+        let make = || self.compile(handles, kernel, &text, checked);
+        let pipeline = Arc::new(buffer::scoped(handles, "compile kernel", make)?);
         log::debug!("attractor: compiled {}{} {constants:?} {fragments:?}", kernel.stem, took());
         compiled.insert(key, pipeline.clone());
         Ok(pipeline)
+    }
+
+    fn compile(&self, handles: &Handles, kernel: &Kernel, text: &str, checked: bool) -> Pipeline {
+        let device = &handles.device;
+        let label = format!("attractor.{}", kernel.stem);
+        let buffer = |binding, ty, has_dynamic_offset, size| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset, min_binding_size: std::num::NonZeroU64::new(size) },
+            count: None,
+        };
+        let mut entries = vec![buffer(0, wgpu::BufferBindingType::Uniform, true, kernel.params as u64)];
+        for (binding, access) in (1..).zip(kernel.storage) {
+            let read_only = *access == Access::Read;
+            entries.push(buffer(binding, wgpu::BufferBindingType::Storage { read_only }, false, 0));
+        }
+        let mut text = Cow::from(text);
+        if let Some(watch) = self.watch.get() {
+            text = (watch.rewrite)(kernel.stem, &text).into();
+            entries.push(buffer(entries.len() as u32, wgpu::BufferBindingType::Storage { read_only: false }, false, 0));
+        }
+        if quirks::compiles_uniforms_in(&handles.adapter) {
+            text = quirks::conceal_parameters(&text).into();
+        }
+        let layout = device
+            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries: &entries });
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(&label),
+            bind_group_layouts: &[Some(&layout)],
+            ..Default::default()
+        });
+        let module = module::create(device, &label, &text, checked);
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(&label),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some("main"),
+            // Every kernel writes each word of workgroup memory before it reads it.
+            compilation_options: wgpu::PipelineCompilationOptions {
+                zero_initialize_workgroup_memory: false,
+                ..Default::default()
+            },
+            cache: self.cache.get().map(|kept| &kept.cache),
+        });
+        Pipeline { stem: kernel.stem, pipeline, layout, pace: Pace::default() }
     }
 
     /// How many there are.
@@ -214,49 +265,4 @@ fn stopwatch() -> impl FnOnce() -> String {
 #[cfg(target_arch = "wasm32")]
 fn stopwatch() -> impl FnOnce() -> &'static str {
     || ""
-}
-
-fn compile(context: &Context, kernel: &Kernel, text: &str, checked: bool) -> Pipeline {
-    let device = context.device();
-    let label = format!("attractor.{}", kernel.stem);
-    let buffer = |binding, ty, has_dynamic_offset, size| wgpu::BindGroupLayoutEntry {
-        binding,
-        visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset, min_binding_size: std::num::NonZeroU64::new(size) },
-        count: None,
-    };
-    let mut entries = vec![buffer(0, wgpu::BufferBindingType::Uniform, true, kernel.params as u64)];
-    for (binding, access) in (1..).zip(kernel.storage) {
-        let read_only = *access == Access::Read;
-        entries.push(buffer(binding, wgpu::BufferBindingType::Storage { read_only }, false, 0));
-    }
-    let mut text = Cow::from(text);
-    if let Some(watch) = context.watch() {
-        text = (watch.rewrite)(kernel.stem, &text).into();
-        entries.push(buffer(entries.len() as u32, wgpu::BufferBindingType::Storage { read_only: false }, false, 0));
-    }
-    if quirks::compiles_uniforms_in(&context.adapter) {
-        text = quirks::conceal_parameters(&text).into();
-    }
-    let layout =
-        device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries: &entries });
-    let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-        label: Some(&label),
-        bind_group_layouts: &[Some(&layout)],
-        ..Default::default()
-    });
-    let module = module::create(device, &label, &text, checked);
-    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: Some(&label),
-        layout: Some(&pipeline_layout),
-        module: &module,
-        entry_point: Some("main"),
-        // Every kernel writes each word of workgroup memory before it reads it.
-        compilation_options: wgpu::PipelineCompilationOptions {
-            zero_initialize_workgroup_memory: false,
-            ..Default::default()
-        },
-        cache: context.pipeline_cache(),
-    });
-    Pipeline { stem: kernel.stem, pipeline, layout, pace: Pace::default() }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::buffer;
-use super::context::Context;
+use super::handles::Handles;
 use crate::cache;
 
 /// What a file starts with.
@@ -29,13 +29,13 @@ struct File {
 }
 
 impl PipelineCache {
-    /// The cache of the device of `context` with what `folder` has for it; `None` where the backend has none.
-    pub fn open(context: &Context, folder: &Path) -> Option<Self> {
-        let device = context.device();
+    /// The cache of the device of `handles` with what `folder` has for it; `None` where the backend has none.
+    pub fn open(handles: &Handles, folder: &Path) -> Option<Self> {
+        let device = &handles.device;
         if !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
             return None;
         }
-        let path = folder.join(format!("{}.pipelines", cache::key(context.adapter())));
+        let path = folder.join(format!("{}.pipelines", cache::key(&handles.adapter)));
         let bytes = cache::read(&path);
         let data = bytes.as_deref().and_then(unseal);
         if bytes.is_some() && data.is_none() {
@@ -47,7 +47,7 @@ impl PipelineCache {
         // compare ids and versions once more, and start with an empty cache where they differ. It does not guard against
         // someone who forges the file, but who writes to this folder can change the user's programs as well.
         let cache =
-            buffer::scoped(context, "open pipeline cache", || unsafe { device.create_pipeline_cache(&descriptor) })
+            buffer::scoped(handles, "open pipeline cache", || unsafe { device.create_pipeline_cache(&descriptor) })
                 .inspect_err(|error| log::warn!("attractor: no pipeline cache: {error}"))
                 .ok()?;
         let kept = Mutex::new(data.map_or(0, cache::hash));

@@ -1,6 +1,7 @@
 //! The plan: which kernels, tiles and splits serve a shape on a device. The one place that holds sizes: everything a
 //! recording allocates or dispatches follows from here, and two recordings under one plan compute the same bits.
 
+use super::matrices::Ability;
 use super::shader::Constant;
 use super::{
     candidates, compact, cooperate, cue, export, finish, gather, hold, merge, prepare, projection, refine, separation,
@@ -77,7 +78,7 @@ pub struct Shape {
     /// Whether kernels with much that is unrolled take its compiler seconds: an invocation then holds less.
     pub unrolls_slowly: bool,
     /// What cooperative matrices the device has, where they serve the rule and how patterns are stored.
-    pub cooperate: Option<cooperate::Ability>,
+    pub cooperate: Option<Ability>,
     /// Halves that make up an element of a query and a weight where those multiply.
     pub parts: u32,
     /// Whether the rule can be computed in one pass with every stage fused.
@@ -532,7 +533,7 @@ mod tests {
                         key_vectors,
                         value_vectors,
                         subgroups: all,
-                        cooperate: fused.then_some(cooperate::Ability {
+                        cooperate: fused.then_some(Ability {
                             side: if all { 8 } else { 16 },
                             subgroup: 32,
                             memory: 48 << 10,
@@ -646,7 +647,7 @@ mod tests {
 
     #[test]
     fn cooperative_matrices_are_chosen_where_they_serve_and_pay() {
-        let nvidia = cooperate::Ability { side: 16, subgroup: 32, memory: 48 << 10, vectors: true };
+        let nvidia = Ability { side: 16, subgroup: 32, memory: 48 << 10, vectors: true };
         let [software, discrete] = [wgpu::DeviceType::Cpu, wgpu::DeviceType::DiscreteGpu].map(Tuning::of);
         let shape = Shape {
             batch: 4096,

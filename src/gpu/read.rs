@@ -79,7 +79,7 @@ impl Engine {
         let padded = size.next_multiple_of(STAMP);
         let staging = buffer::create(context, "attractor.staging", (padded + STAMP) as u64, usage)?;
         let mut encoder =
-            context.device().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("attractor") });
+            context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("attractor") });
         let starts = [0, positions.len() * sizes[0], positions.len() * (sizes[0] + sizes[1])];
         for run in self.runs(positions) {
             let (rows, at) = self.windows.row(positions[run.start]);

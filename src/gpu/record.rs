@@ -128,7 +128,7 @@ impl Calls {
         let counts = self.piece().counted.is_some();
         let pipelines = &self.context.pipelines;
         // What is set behind a plan's back is proven by nobody.
-        let checked = self.context.checked() || self.damage.is_some();
+        let checked = self.context.checked || self.damage.is_some();
         let pipeline = match counts {
             true => None,
             false => Some(pipelines.get(&self.context, kernel, &constants, setting.1, checked)?),
@@ -332,11 +332,11 @@ fn bind(context: &Context, call: &Call, params: &wgpu::Buffer) -> wgpu::BindGrou
     for (binding, storage) in (1..).zip(&call.storage) {
         entries.push(wgpu::BindGroupEntry { binding, resource: storage.resource() });
     }
-    if let Some(watch) = context.watch() {
+    if let Some(watch) = context.pipelines.watch.get() {
         let resource = watch.buffer.as_entire_binding();
         entries.push(wgpu::BindGroupEntry { binding: entries.len() as u32, resource });
     }
-    context.device().create_bind_group(&wgpu::BindGroupDescriptor {
+    context.device.create_bind_group(&wgpu::BindGroupDescriptor {
         label: Some(&format!("attractor.{}", call.pipeline.stem)),
         layout: &call.pipeline.layout,
         entries: &entries,

@@ -63,10 +63,6 @@ impl Context {
         if self.gl() { SUBMISSION_GL } else { SUBMISSION }
     }
 
-    pub(super) fn gl(&self) -> bool {
-        self.adapter.backend == wgpu::Backend::Gl
-    }
-
     fn submit_piece(
         &self,
         calls: &[Call],

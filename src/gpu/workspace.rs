@@ -1,7 +1,7 @@
 //! The workspace of a recording: every buffer besides patterns, queries and outputs.
 
-use super::Context;
 use super::buffer::{self, Binding, STORAGE};
+use super::handles::Handles;
 use super::plan::Sizes;
 use crate::error::Result;
 
@@ -44,15 +44,15 @@ const GARBAGE: u32 = 0x7fc0_dead;
 
 impl Workspace {
     /// Allocates; filled with garbage if asked.
-    pub fn new(context: &Context, sizes: Sizes, garbage: bool) -> Result<Self> {
+    pub fn new(handles: &Handles, sizes: Sizes, garbage: bool) -> Result<Self> {
         let make = |label, size: u64| -> Result<Binding> {
             let fill = |view: &mut wgpu::BufferViewMut| {
                 let words = view.len() / 4;
                 view.copy_from_slice(bytemuck::cast_slice(&vec![GARBAGE; words]));
             };
             let buffer = match garbage {
-                false => buffer::create(context, label, size, STORAGE)?,
-                true => buffer::create_with(context, label, size, STORAGE, Some(fill))?,
+                false => buffer::create(handles, label, size, STORAGE)?,
+                true => buffer::create_with(handles, label, size, STORAGE, Some(fill))?,
             };
             Ok(Binding::from(&buffer))
         };

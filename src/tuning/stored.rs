@@ -22,7 +22,7 @@ impl Tuning {
     pub fn file(device: &Device, folder: &Path) -> Option<PathBuf> {
         match &device.kind {
             Kind::Cpu => None,
-            Kind::Gpu(context) => Some(folder.join(format!("tuning-{}.json", cache::key(context.adapter())))),
+            Kind::Gpu(context) => Some(folder.join(format!("tuning-{}.json", cache::key(&context.adapter)))),
         }
     }
 
@@ -102,7 +102,7 @@ impl Device {
 fn adapter<'d>(operation: &'static str, device: &'d Device) -> Result<&'d wgpu::AdapterInfo> {
     match &device.kind {
         Kind::Cpu => Err(Error::Device { operation, why: "the CPU engine has no plans to tune".into() }),
-        Kind::Gpu(context) => Ok(context.adapter()),
+        Kind::Gpu(context) => Ok(&context.adapter),
     }
 }
 

@@ -1,0 +1,54 @@
+//! How fast a kernel runs on a device: assumed from the kind of device until a job has timed it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::handles::Handles;
+
+/// Seconds for one unit of work ([`Work::units`](super::record::Work::units)) of one pipeline, as far as it is known.
+#[derive(Debug, Default)]
+pub(crate) struct Pace(AtomicU64);
+
+impl Pace {
+    pub fn get(&self) -> Option<f64> {
+        let seconds = f64::from_bits(self.0.load(Ordering::Relaxed));
+        (seconds > 0.0).then_some(seconds)
+    }
+
+    pub fn set(&self, seconds: f64) {
+        self.0.store(seconds.to_bits(), Ordering::Relaxed);
+    }
+}
+
+impl Handles {
+    /// The pace of a kernel that was never timed. A guess that is too fast costs one late frame, one that is too slow a
+    /// few short slices.
+    pub fn first_pace(&self) -> f64 {
+        let units_per_second = match self.adapter.device_type {
+            wgpu::DeviceType::DiscreteGpu => 1e12,
+            wgpu::DeviceType::IntegratedGpu | wgpu::DeviceType::VirtualGpu | wgpu::DeviceType::Other => 1e11,
+            wgpu::DeviceType::Cpu => 5e8,
+        };
+        1.0 / units_per_second
+    }
+
+    /// Seconds of a dispatch that does nothing.
+    pub fn overhead(&self) -> f64 {
+        match self.adapter.device_type {
+            wgpu::DeviceType::Cpu => 20e-6,
+            _ => 4e-6,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_is_kept_as_it_is_set() {
+        let pace = Pace::default();
+        assert_eq!(pace.get(), None);
+        pace.set(2.5e-10);
+        assert_eq!(pace.get(), Some(2.5e-10));
+    }
+}

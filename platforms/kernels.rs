@@ -18,9 +18,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let stems: Vec<String> = arguments.collect();
     std::fs::create_dir_all(&folder)?;
     for kernel in KERNELS.iter().filter(|kernel| stems.is_empty() || stems.iter().any(|stem| stem == kernel.stem)) {
-        let source = std::fs::read_to_string(format!("shaders/{}.wgsl", kernel.stem))?;
+        let source = kernel.source;
         for variant in kernel.variants {
-            let text = link(kernel.stem, &source, variant.constants, variant.fragments)?;
+            let text = link(kernel.stem, source, variant.constants, variant.fragments)?;
             let Some(written) = translate(&language, &text)? else { continue };
             std::fs::write(Path::new(&folder).join(name(kernel, variant)).with_extension(&language), written)?;
         }

@@ -3,10 +3,11 @@
 
 pub use crate::cpu::internals::*;
 use crate::device::{Device, Kind};
-pub use crate::gpu::kernel::{Access, KERNELS, Kernel, Variant, Watch};
+pub use crate::gpu::kernel::{Access, Kernel, Variant, Watch};
+pub use crate::gpu::kernels::KERNELS;
 pub use crate::gpu::matrices::Ability;
 pub use crate::gpu::plan::{Hints, ITERATION_LIMIT, Plan, Regime, Shape};
-pub use crate::gpu::shader::{Constant, link};
+pub use crate::gpu::shader::{Constant, FRAGMENTS, Fragment, link};
 #[cfg(feature = "files")]
 pub use crate::tuning::parse as parse_tuning;
 

@@ -210,7 +210,7 @@ fn what_strays_is_seen() {
                 "let row = (slot + 1u) * params.score_stride;",
             ),
             (Regime::Tile, "similarity", "key_slab[at],", "key_slab[at + ROWS * PITCH],"),
-            (Regime::Hold, "hold", "let x = held[q * KEYS + c];", "let x = held[(q + 1u) * KEYS + c];"),
+            (Regime::Hold, "fused_register", "let x = held[q * KEYS + c];", "let x = held[(q + 1u) * KEYS + c];"),
         ] {
             let device = opened(like, false);
             let seen = Seen::watch(&device, changed(stem, from, to));

@@ -678,7 +678,7 @@ fn explain_tells_how_answers_are_computed_and_changes_none() {
         let flags = ["--separation", "sparsemax", "--explain"];
         let said = place.succeeds(dir.path(), &[&GOOD[..], &flags].concat());
         assert!(said.contains("2 queries against 3 patterns on"), "{}: {said}", place.name);
-        let kernels = ["sift", "candidates", "threshold", "gather", "dispatches"];
+        let kernels = ["filter_candidates", "merge_candidates", "solve_threshold", "gather_support", "dispatches"];
         assert_eq!(kernels.iter().all(|kernel| said.contains(kernel)), place.name != "cpu", "{}: {said}", place.name);
         assert_eq!(retrieved(dir.path(), place, &flags), retrieved(dir.path(), place, &flags[..2]), "{}", place.name);
     }

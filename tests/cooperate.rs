@@ -20,7 +20,7 @@ fn cooperating() -> impl Iterator<Item = &'static (String, Device)> {
         let case = Case { precision: Precision::F16, ..Case::random(1, 1, 1, 1, None, Rule::softmax(1.0)) };
         let options = RetrieveOptions { hints: cooperate(), ..RetrieveOptions::default() };
         let told = case.memory(name, device).map(|memory| memory.explain(1, &options).unwrap());
-        let able = told.is_some_and(|told| told.regime.starts_with("cooperate"));
+        let able = told.is_some_and(|told| told.regime.starts_with("fused_matrix"));
         if !able {
             eprintln!("SKIP {name}: no cooperative matrices of halves that add up in f32");
         }
@@ -243,7 +243,7 @@ fn a_host_says_what_is_used() {
             let shared = Device::from_wgpu_on(&adapter, &device, &queue).unwrap();
             let memory = case.memory(&name, &shared).unwrap();
             let options = RetrieveOptions { hints: cooperate(), ..RetrieveOptions::default() };
-            let cooperates = memory.explain(40, &options).unwrap().regime.starts_with("cooperate");
+            let cooperates = memory.explain(40, &options).unwrap().regime.starts_with("fused_matrix");
             let able = cooperating().any(|(other, _)| *other == name);
             assert_eq!(cooperates, able && features == takes, "{name}: {features:?}");
             let got = memory.retrieve_with_blocking(&case.queries, &options).unwrap();
@@ -299,7 +299,7 @@ fn rounding_is_asked_for() {
                 assert!(error <= bound, "{name} beta {beta}: off by {error:e}, allowed {bound:e}");
             }
             rounded = rounded.max(case.judge(&got, 0..40));
-            let hints = Hints { damage: Some(("cooperate", ("PARTS", 1))), ..cooperate() };
+            let hints = Hints { damage: Some(("fused_matrix", ("PARTS", 1))), ..cooperate() };
             let damaged = case.run(name, device, &RetrieveOptions { hints, ..options }).unwrap();
             assert_eq!(damaged, got, "{name}: the damage is to round");
         }
@@ -315,13 +315,13 @@ fn a_damaged_kernel_is_caught() {
     for (name, device) in cooperating() {
         assert!(case.judge(&run(name, device, &case, &cooperate()), 0..70) <= 1.0, "{name}: it is sound");
         for damage in [("KEYS", 2), ("OUT", 2), ("SUBGROUPS", 2)] {
-            let hints = Hints { damage: Some(("cooperate", damage)), ..cooperate() };
+            let hints = Hints { damage: Some(("fused_matrix", damage)), ..cooperate() };
             let share = case.judge(&run(name, device, &case, &hints), 0..70);
             assert!(share > 1.0, "{name}: {damage:?} gives {share:.2} times the bound");
         }
         // Subgroups that are smaller than was thought do the work of the last once more.
         if device.info().kind == "software" {
-            let hints = Hints { damage: Some(("cooperate", ("WORKGROUP", 64))), ..cooperate() };
+            let hints = Hints { damage: Some(("fused_matrix", ("WORKGROUP", 64))), ..cooperate() };
             let share = case.judge(&run(name, device, &case, &hints), 0..70);
             assert!(share <= 1.0, "{name}: twice as many subgroups give {share:.2} times the bound");
         }

@@ -37,8 +37,8 @@ fn many_queries_are_held() {
         device.bound_dispatches(Duration::from_secs(60));
         let memory = memory(device, N as usize, D as usize, Rule::softmax(1.0), Precision::F32);
         let told = memory.explain(B as usize, &RetrieveOptions::default()).unwrap();
-        assert!(told.regime.starts_with("hold"), "{name}: {told}");
-        let hold = work(&told.kernels, "hold");
+        assert!(told.regime.starts_with("fused_register"), "{name}: {told}");
+        let hold = work(&told.kernels, "fused_register");
         assert_eq!(hold.flops, 4 * B * N * D, "{name}: both products");
         let splits = N.div_ceil(told.rows_per_split as u64);
         let groups = hold.workgroups / splits;
@@ -61,11 +61,11 @@ fn many_queries_go_through_cooperative_matrices() {
         let hints = Hints { regime: Some(Regime::Cooperate), ..Hints::default() };
         let options = RetrieveOptions { hints, ..RetrieveOptions::default() };
         let told = memory.explain(B as usize, &options).unwrap();
-        if !told.regime.starts_with("cooperate") {
+        if !told.regime.starts_with("fused_matrix") {
             println!("SKIP {name}: no cooperative matrices of halves that add up in f32");
             continue;
         }
-        let whole = work(&told.kernels, "cooperate");
+        let whole = work(&told.kernels, "fused_matrix");
         assert_eq!(whole.flops, 2 * 4 * B * N * D, "{name}: both products, twice");
         let splits = N.div_ceil(told.rows_per_split as u64);
         let groups = whole.workgroups / splits;
@@ -74,7 +74,7 @@ fn many_queries_go_through_cooperative_matrices() {
         let bytes = groups * N * 2 * D + splits * B * (4 * D + 8 + 4 * D);
         assert_eq!(whole.bytes, bytes, "{name}: rows for each group, and for each split the queries and their sums");
         let rounded = memory.explain(B as usize, &options.round_to_half()).unwrap();
-        assert_eq!(work(&rounded.kernels, "cooperate").flops, 4 * B * N * D, "{name}: both products, once");
+        assert_eq!(work(&rounded.kernels, "fused_matrix").flops, 4 * B * N * D, "{name}: both products, once");
         assert!(told.workspace_bytes <= 64 << 20, "{name}: {told}");
     }
 }
@@ -90,7 +90,7 @@ fn many_queries_go_tile_by_tile() {
             let hints = Hints { regime: Some(Regime::Tile), ..Hints::default() };
             let options = RetrieveOptions { hints, ..RetrieveOptions::default() };
             let told = memory.explain(B as usize, &options).unwrap();
-            assert!(told.regime.starts_with("tile"), "{name}: {told}");
+            assert!(told.regime.starts_with("staged"), "{name}: {told}");
             let (chunk, splits) = (told.chunk as u64, told.splits as u64);
             let chunks = N.div_ceil(chunk);
 
@@ -130,7 +130,7 @@ fn one_query_reads_each_pattern_once() {
         for (precision, row, terms) in [(Precision::F32, 4 * D, 0), (Precision::I8, D, 16)] {
             let memory = memory(device, N as usize, D as usize, Rule::softmax(1.0), precision);
             let told = memory.explain(1, &RetrieveOptions::default()).unwrap();
-            let stream = work(&told.kernels, "stream");
+            let stream = work(&told.kernels, "fused_stream");
             assert_eq!(stream.flops, 4 * N * D, "{name}");
             let partials = N.div_ceil(told.rows_per_split as u64);
             let bytes = N * (row + terms) + partials * (4 * D + 8 + 4 * D);
@@ -154,7 +154,7 @@ fn steps_reports_and_rules_are_counted() {
             assert!(one.kernels.is_empty() && one.submissions == 0, "{one}");
             continue;
         }
-        assert!(one.to_string().contains("candidates") && one.dispatches() > 5, "{name}: {one}");
+        assert!(one.to_string().contains("merge_candidates") && one.dispatches() > 5, "{name}: {one}");
         assert!(ten.flops() > 8 * one.flops() && reports.flops() > one.flops(), "{name}: {ten}");
     }
 }
@@ -187,7 +187,7 @@ fn a_search_is_two_dispatches_a_pass() {
                 1 + passes + searched,
                 "{name}: for the list, by pass, for weights: {told}"
             );
-            assert_eq!(count("refine"), searched + passes, "{name}: {told}");
+            assert_eq!(count("bracket_threshold"), searched + passes, "{name}: {told}");
             // prepare, compact for all and for those that go on; a list; threshold, compact, gather, finish; two exports;
             // and after the search, scores, weigh, projection, merge and finish.
             let rest = 3 + 3 + 4 + 2 + 5 * searched;

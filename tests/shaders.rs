@@ -1,7 +1,7 @@
 //! Every kernel in every variant, without a GPU: linked, parsed, validated, compared with its host file, and written as
 //! SPIR-V, MSL, HLSL and GLSL.
 
-use attractor::internals::{Access, KERNELS, Kernel, link};
+use attractor::internals::{Access, FRAGMENTS, KERNELS, Kernel, link};
 use naga::back::{glsl, hlsl, msl, spv};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
@@ -164,16 +164,40 @@ fn lists_are_read_by_one_fragment() {
 #[test]
 fn every_shader_belongs_to_a_kernel() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
-    let mut stems: Vec<String> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_file())
-        .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
-        .collect();
-    stems.sort();
+    let mut found = Vec::new();
+    for group in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        assert!(group.is_dir(), "{} is in no group", group.display());
+        if group.ends_with("lib") {
+            continue;
+        }
+        for path in std::fs::read_dir(group).unwrap().map(|entry| entry.unwrap().path()) {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let stem = path.file_stem().unwrap().to_str().unwrap();
+            let of = KERNELS.iter().filter(|kernel| kernel.source == text && kernel.stem.ends_with(stem));
+            found.extend(of.map(|kernel| kernel.stem));
+            assert!(!found.is_empty(), "{} belongs to no kernel", path.display());
+        }
+    }
+    found.sort_unstable();
     let mut kernels: Vec<&str> = KERNELS.iter().map(|kernel| kernel.stem).collect();
     kernels.sort_unstable();
-    assert_eq!(stems, kernels);
+    assert_eq!(found, kernels);
+}
+
+/// A shader or fragment that gains a loop must change the loop bounds of the host files that stand for it, and then
+/// their count of loops.
+#[test]
+fn loop_bounds_know_every_loop() {
+    let loops = |text: &str| text.matches("for (").count();
+    for kernel in KERNELS {
+        assert_eq!(loops(kernel.source), kernel.loops, "{}: update its loop bound, then `loops`", kernel.stem);
+    }
+    for fragment in FRAGMENTS {
+        let known = fragment.loops;
+        assert_eq!(loops(fragment.source), known, "{}: update the loop bounds of its kernels", fragment.name);
+    }
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders/lib");
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), FRAGMENTS.len(), "every fragment is known");
 }
 
 /// Instructions of a SPIR-V module that `which` takes, by opcode and operands.

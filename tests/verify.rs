@@ -39,7 +39,8 @@ fn an_adapter_is_right_in_every_case_by_every_kernel() {
     let [right, all, unsupported, refused] = counts(&said);
     // Cooperative matrices came to lavapipe after the version that Debian 12 has.
     assert!(right + unsupported + refused == all && unsupported <= 1 && refused <= 10, "{said}");
-    for kernel in ["stream", "hold", "similarity", "projection", "refine", "gather"] {
+    for kernel in ["fused_stream", "fused_register", "similarity", "projection", "bracket_threshold", "gather_support"]
+    {
         assert!(said.lines().any(|line| line.split_whitespace().any(|word| word == kernel)), "{kernel}: {said}");
     }
 }

@@ -1,6 +1,6 @@
 //! Where the answers of one submission lie within their buffer, and how they become a [`Retrieval`].
 
-use super::finish;
+use super::kernels::staged::update_states;
 use super::retrieve::{Kind, Targets, Weighed};
 use super::targets::Place;
 use crate::error::{Error, Result};
@@ -57,7 +57,7 @@ impl Answers {
             at
         };
         let layout = facts.layout;
-        let report = section(finish::REPORT_WORDS.into());
+        let report = section(update_states::REPORT_WORDS.into());
         let output = section(layout.output_dim() as u64);
         let apart = layout.value_dim.is_some() || options.clamp.is_some();
         let state = apart.then(|| section(layout.dim as u64));
@@ -120,7 +120,7 @@ impl Answers {
 
     /// The report of one query, refused where it does not carry the stamp.
     fn report(&self, words: &[u32], query: usize, stamp: u32) -> Result<Report> {
-        let report = &words[self.report as usize / 4 + query * finish::REPORT_WORDS as usize..];
+        let report = &words[self.report as usize / 4 + query * update_states::REPORT_WORDS as usize..];
         if report[0] != stamp {
             return Err(Error::Lost {
                 operation: "retrieve",
@@ -131,9 +131,9 @@ impl Answers {
             });
         }
         let status = match report[3] {
-            status if status & finish::NOT_FINITE != 0 => Status::NotFinite,
-            status if status & finish::OUT_OF_RANGE != 0 => Status::OutOfRange,
-            status if status & finish::NOTHING_LEFT != 0 => Status::NothingLeft,
+            status if status & update_states::NOT_FINITE != 0 => Status::NotFinite,
+            status if status & update_states::OUT_OF_RANGE != 0 => Status::OutOfRange,
+            status if status & update_states::NOTHING_LEFT != 0 => Status::NothingLeft,
             _ => Status::Answered,
         };
         Ok(Report { steps: report[1], change: f32::from_bits(report[2]), status })
@@ -381,7 +381,7 @@ mod tests {
         words[0] = 77;
         let half = take(&words).unwrap_err().to_string();
         assert!(half.contains("query 1 carries stamp 0x0 instead of 0x4d"), "{half}");
-        words[finish::REPORT_WORDS as usize] = 77;
+        words[update_states::REPORT_WORDS as usize] = 77;
         take(&words).unwrap();
         words[0] = 76;
         assert!(take(&words).is_err(), "the answers of the run before");

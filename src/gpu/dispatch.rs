@@ -1,12 +1,15 @@
 //! One dispatch for each kernel: its setting, parameters, bindings and grid.
 
 use super::buffer::Binding;
+use super::kernels::fused::{matrix, register, stream};
+use super::kernels::rows::{compact_queries, copy_states, load_queries, write_rows};
+use super::kernels::sparse::{bracket_threshold, filter_candidates, gather_support, merge_candidates, solve_threshold};
+use super::kernels::staged::{merge, projection, separation, similarity, update_states, weights};
 use super::plan::{LIST_CAPACITY, Regime};
 use super::record::{Calls, Work, fold};
 use super::retrieve::{Block, Kind, Task, Wanted};
 use super::shader::{Constant, Substitution};
-use super::{Place, StoredRows, candidates, compact, cooperate, cue, export, finish, gather, hold, merge, prepare};
-use super::{projection, refine, separation, sift, similarity, stream, threshold, weigh};
+use super::{Place, StoredRows};
 use crate::error::Result;
 use crate::rule::{Separation, Similarity};
 use crate::store::Precision;
@@ -65,7 +68,7 @@ impl Task {
         let columns = self.layout.dim as u32;
         let (binding, source_first, source_stride) = self.bind(source, columns, block.first, block.count);
         let grid = self.fold(block.count);
-        let params = prepare::Params {
+        let params = load_queries::Params {
             queries: block.count,
             columns,
             vectors: self.shape.key_vectors,
@@ -78,7 +81,7 @@ impl Task {
         let storage = [&binding, &self.workspace.state, &self.workspace.flags];
         let words = u64::from(block.count) * u64::from(columns + 4 * self.shape.key_vectors);
         let work = Work { flops: 0, bytes: 4 * words };
-        calls.push(&prepare::KERNEL, PLAIN, params, &storage, grid, work).await
+        calls.push(&load_queries::KERNEL, PLAIN, params, &storage, grid, work).await
     }
 
     /// Those of `source` (or all) whose flags have none of the bits of `stopped` to `chosen`, the others to `rest`.
@@ -92,11 +95,11 @@ impl Task {
         rest: &Binding,
     ) -> Result<()> {
         let params =
-            compact::Params { queries: block.count, from_source: source.is_some().into(), stopped, padding: 0 };
+            compact_queries::Params { queries: block.count, from_source: source.is_some().into(), stopped, padding: 0 };
         // Without a source, any buffer that the dispatch does not write stands in for it.
         let storage = [source.unwrap_or(&self.workspace.state), &self.workspace.flags, chosen, rest];
         let work = Work { flops: 0, bytes: 12 * u64::from(block.count) };
-        calls.push(&compact::KERNEL, PLAIN, params, &storage, [1, 1, 1], work).await
+        calls.push(&compact_queries::KERNEL, PLAIN, params, &storage, [1, 1, 1], work).await
     }
 
     /// Copies the states of `queries`, normalised if asked.
@@ -109,11 +112,13 @@ impl Task {
         to: &Binding,
         normalize: bool,
     ) -> Result<()> {
-        let params = cue::Params { vectors: self.shape.key_vectors, padding: [0; 3] };
+        let params = copy_states::Params { vectors: self.shape.key_vectors, padding: [0; 3] };
         let constants = [("NORMALIZE", u32::from(normalize))];
         let vectors = u64::from(block.count) * u64::from(self.shape.key_vectors);
         let work = Work { flops: if normalize { 12 * vectors } else { 0 }, bytes: 32 * vectors };
-        calls.push(&cue::KERNEL, (&constants, &[]), params, &[queries, from, to], [block.count, 1, 1], work).await
+        calls
+            .push(&copy_states::KERNEL, (&constants, &[]), params, &[queries, from, to], [block.count, 1, 1], work)
+            .await
     }
 
     pub async fn stream(
@@ -178,10 +183,10 @@ impl Task {
             bytes: groups * (payload + rows * term_bytes(chunk)) + cues + partials,
         };
         let (kernel, mut constants, fragments) = match &cooperate {
-            Some(cooperate) => (&cooperate::KERNEL, cooperate.constants(), cooperate.fragments()),
+            Some(cooperate) => (&matrix::KERNEL, cooperate.constants(), cooperate.fragments()),
             None if holds => {
                 let fragments = self.compared_fragments().into_iter().chain(hold.fragments()).collect();
-                (&hold::KERNEL, hold.constants(), fragments)
+                (&register::KERNEL, hold.constants(), fragments)
             }
             None => (&stream::KERNEL, stream.constants(), self.compared_fragments()),
         };
@@ -311,8 +316,8 @@ impl Task {
     ) -> Result<()> {
         let (_, margin, _) = entmax(kind);
         let (top, k) = top_of(kind);
-        let spans = chunk.count.div_ceil(sift::SPAN);
-        let params = sift::Params {
+        let spans = chunk.count.div_ceil(filter_candidates::SPAN);
+        let params = filter_candidates::Params {
             first: first.into(),
             first_pattern: chunk.window_first + chunk.first_row,
             rows: chunk.count,
@@ -326,7 +331,7 @@ impl Task {
         let storage = [queries, &workspace.scores, &workspace.heads, &workspace.picked, &workspace.segments];
         let setting = (&[("TOP", top)][..], &[][..]);
         let grid = [spans, block.count, 1];
-        calls.push(&sift::KERNEL, setting, params, &storage, grid, scanned(block, chunk, 2, 4)).await
+        calls.push(&filter_candidates::KERNEL, setting, params, &storage, grid, scanned(block, chunk, 2, 4)).await
     }
 
     /// Folds what was picked from a chunk into the lists.
@@ -341,8 +346,8 @@ impl Task {
     ) -> Result<()> {
         let (_, margin, _) = entmax(kind);
         let (top, k) = top_of(kind);
-        let spans = chunk.count.div_ceil(sift::SPAN);
-        let params = candidates::Params {
+        let spans = chunk.count.div_ceil(filter_candidates::SPAN);
+        let params = merge_candidates::Params {
             first: first.into(),
             spans,
             room: self.staged.room(),
@@ -357,7 +362,7 @@ impl Task {
         let setting = (&[("TOP", top)][..], &[][..]);
         let heads = u64::from(block.count) * u64::from(spans);
         let work = Work { flops: heads, bytes: 16 * heads };
-        calls.push(&candidates::KERNEL, setting, params, &storage, grid, work).await
+        calls.push(&merge_candidates::KERNEL, setting, params, &storage, grid, work).await
     }
 
     /// Lists to supports; under `scores` top-k lists keep their scores.
@@ -371,13 +376,13 @@ impl Task {
     ) -> Result<()> {
         let (gain, margin, exponent) = entmax(kind);
         let (top, k) = top_of(kind);
-        let params = threshold::Params { capacity: LIST_CAPACITY, k, margin, gain, exponent, padding: [0; 3] };
+        let params = solve_threshold::Params { capacity: LIST_CAPACITY, k, margin, gain, exponent, padding: [0; 3] };
         let workspace = &self.workspace;
         let storage = [queries, &workspace.flags, &workspace.heads, &workspace.list, &workspace.records];
         let constants = with_form(kind, &[("TOP", top), ("SCORES", scores.into())]);
         let entries = u64::from(block.count) * u64::from(LIKELY);
         let work = Work { flops: 34 * 4 * entries, bytes: 16 * entries };
-        calls.push(&threshold::KERNEL, (&constants, &[]), params, &storage, [block.count, 1, 1], work).await
+        calls.push(&solve_threshold::KERNEL, (&constants, &[]), params, &storage, [block.count, 1, 1], work).await
     }
 
     pub async fn refine(
@@ -392,14 +397,16 @@ impl Task {
         let (_, margin, _) = entmax(kind);
         // The largest weight is at least 1/N; that of a pivot may be as small as any that an f32 holds.
         let lowest = if kind.is_steep() { -87.0 } else { -(self.shape.patterns as f32).ln() };
-        let params = refine::Params {
+        let params = bracket_threshold::Params {
             stage,
             slot,
             k: top_of(kind).1,
             softmax1: (kind == Kind::Softmax { one_more: true }).into(),
             lowest,
             margin,
-            pivot: (kind.is_steep() && [refine::OPEN, refine::APPROACH, refine::TURN].contains(&stage)).into(),
+            pivot: (kind.is_steep()
+                && [bracket_threshold::OPEN, bracket_threshold::APPROACH, bracket_threshold::TURN].contains(&stage))
+            .into(),
             splits: self.searching.splits,
         };
         let workspace = &self.workspace;
@@ -415,10 +422,10 @@ impl Task {
         let grid = [block.count, 1, 1];
         let trials = u64::from(block.count) * u64::from(self.searching.splits * similarity::GIVEN);
         let work = match stage {
-            refine::OPEN => Work { flops: 0, bytes: 32 * u64::from(block.count) },
+            bracket_threshold::OPEN => Work { flops: 0, bytes: 32 * u64::from(block.count) },
             _ => Work { flops: trials, bytes: 4 * trials },
         };
-        calls.push(&refine::KERNEL, setting, params, &storage, grid, work).await
+        calls.push(&bracket_threshold::KERNEL, setting, params, &storage, grid, work).await
     }
 
     pub async fn weigh(
@@ -431,7 +438,7 @@ impl Task {
         first: bool,
     ) -> Result<()> {
         let (gain, margin, exponent) = entmax(kind);
-        let params = weigh::Params {
+        let params = weights::Params {
             first: first.into(),
             rows: chunk.count,
             score_stride: self.staged.score_stride(),
@@ -445,7 +452,7 @@ impl Task {
         let storage = [queries, &workspace.records, &workspace.scores, &workspace.tallies, &workspace.stats];
         let constants = with_form(kind, &[("RULE", rule(kind))]);
         let setting = (&constants[..], &[][..]);
-        calls.push(&weigh::KERNEL, setting, params, &storage, [block.count, 1, 1], scanned(block, chunk, 10, 8)).await
+        calls.push(&weights::KERNEL, setting, params, &storage, [block.count, 1, 1], scanned(block, chunk, 10, 8)).await
     }
 
     /// Sums the rows of every query's support, window by window.
@@ -458,8 +465,8 @@ impl Task {
             for (source, source_vectors, first_column, values) in
                 keys.into_iter().chain(values.map(|values| (values, wanted.values, wanted.keys, 1)))
             {
-                let side = gather::side(source_vectors);
-                let params = gather::Params {
+                let side = gather_support::side(source_vectors);
+                let params = gather_support::Params {
                     capacity: LIST_CAPACITY,
                     window_first: window.first as u32,
                     window_rows: window.rows as u32,
@@ -488,7 +495,7 @@ impl Task {
                     bytes: rows * (8 * u64::from(grid[0]) + self.stored_bytes(source_vectors)),
                 };
                 let setting = (&constants[..], &self.stored_fragments()[..]);
-                calls.push(&gather::KERNEL, setting, params, &storage, grid, work).await?;
+                calls.push(&gather_support::KERNEL, setting, params, &storage, grid, work).await?;
             }
         }
         Ok(())
@@ -577,7 +584,7 @@ impl Task {
         };
         let known = self.known.as_ref();
         let stride = known.map_or(0, |bits| bits.stride);
-        let params = finish::Params {
+        let params = update_states::Params {
             columns: wanted.columns(),
             key_columns: wanted.keys,
             result_from,
@@ -607,7 +614,7 @@ impl Task {
         ];
         let vectors = u64::from(block.count) * u64::from(wanted.columns());
         let work = Work { flops: 16 * vectors, bytes: 48 * vectors };
-        calls.push(&finish::KERNEL, (&constants, &[]), params, &storage, [block.count, 1, 1], work).await
+        calls.push(&update_states::KERNEL, (&constants, &[]), params, &storage, [block.count, 1, 1], work).await
     }
 
     /// Rows of `columns` words, padded to whole vectors, of the queries of a block.
@@ -636,7 +643,7 @@ impl Task {
     ) -> Result<()> {
         let (binding, target_first, target_stride) = self.bind(target, columns, block.first, block.count);
         let grid = self.fold(block.count);
-        let params = export::Params {
+        let params = write_rows::Params {
             rows: block.count,
             columns,
             source_first,
@@ -647,7 +654,7 @@ impl Task {
             padding: 0,
         };
         let work = Work { flops: 0, bytes: 8 * u64::from(block.count) * u64::from(columns) };
-        calls.push(&export::KERNEL, PLAIN, params, &[source, &binding], grid, work).await
+        calls.push(&write_rows::KERNEL, PLAIN, params, &[source, &binding], grid, work).await
     }
 
     /// The weights of a chunk, of `count` queries from `slot`, into rows from `row` of a target as wide as the memory.

@@ -8,10 +8,7 @@ use super::handles::Handles;
 use super::pipeline_cache::PipelineCache;
 use super::rate::Pace;
 use super::shader::{self, Constant, Substitution};
-use super::{
-    buffer, candidates, compact, cooperate, cue, export, finish, gather, hold, merge, module, prepare, projection,
-    quirks, refine, separation, sift, similarity, stream, threshold, weigh,
-};
+use super::{buffer, module, quirks};
 use crate::error::Result;
 
 /// How a kernel uses a storage buffer.
@@ -37,6 +34,8 @@ pub struct Kernel {
     pub params: usize,
     /// Name and byte offset of every field of its `Params`.
     pub fields: &'static [(&'static str, usize)],
+    /// Loops in its text, each of which the loop bound of its host file knows. Fragments count their own.
+    pub loops: usize,
     /// Settings that the plan may choose; the first is the shader's own.
     pub variants: &'static [Variant],
 }
@@ -103,29 +102,7 @@ macro_rules! params {
         }
     };
 }
-pub(super) use params;
-
-/// Every kernel, in the order of the data flow.
-pub const KERNELS: &[&Kernel] = &[
-    &prepare::KERNEL,
-    &compact::KERNEL,
-    &cue::KERNEL,
-    &stream::KERNEL,
-    &hold::KERNEL,
-    &cooperate::KERNEL,
-    &similarity::KERNEL,
-    &separation::KERNEL,
-    &sift::KERNEL,
-    &candidates::KERNEL,
-    &threshold::KERNEL,
-    &refine::KERNEL,
-    &weigh::KERNEL,
-    &gather::KERNEL,
-    &projection::KERNEL,
-    &merge::KERNEL,
-    &finish::KERNEL,
-    &export::KERNEL,
-];
+pub(crate) use params;
 
 /// A compiled kernel with its constants set.
 #[derive(Debug)]

@@ -1,12 +1,12 @@
 //! The plan: which kernels, tiles and splits serve a shape on a device. The one place that holds sizes: everything a
 //! recording allocates or dispatches follows from here, and two recordings under one plan compute the same bits.
 
+use super::kernels::fused::{matrix, register, stream};
+use super::kernels::rows::{compact_queries, copy_states, load_queries, write_rows};
+use super::kernels::sparse::{bracket_threshold, filter_candidates, gather_support, merge_candidates, solve_threshold};
+use super::kernels::staged::{merge, projection, separation, similarity, update_states, weights};
 use super::matrices::Ability;
 use super::shader::Constant;
-use super::{
-    candidates, compact, cooperate, cue, export, finish, gather, hold, merge, prepare, projection, refine, separation,
-    sift, similarity, stream, threshold, weigh,
-};
 use crate::tuning::Tuning;
 
 /// The most loop iterations that one invocation may make. Mesa's software drivers silently end an invocation after
@@ -109,9 +109,9 @@ pub struct Plan {
     /// The stream kernel's shape when it sums over the widest rows.
     pub stream: stream::Shape,
     /// The hold kernel's shape when it sums over the keys.
-    pub hold: hold::Shape,
+    pub hold: register::Shape,
     /// The shape of the kernel of cooperative matrices when it sums over the keys, where it serves.
-    pub cooperate: Option<cooperate::Shape>,
+    pub cooperate: Option<matrix::Shape>,
 }
 
 impl Plan {
@@ -142,7 +142,7 @@ impl Plan {
             Some(0..8) => 4,
             Some(_) => 8,
         };
-        let hold = hold::Shape::new(tuning, shape, query_block);
+        let hold = register::Shape::new(tuning, shape, query_block);
         let (rows_per_split, splits, stream) = match regime {
             Regime::Stream => stream_sizes(shape, tuning, hints, query_block, columns),
             Regime::Hold | Regime::Cooperate => {
@@ -219,7 +219,7 @@ impl Plan {
     /// Entries of a segment: half a span, which is no less than top-k selects while it is filled; all of it where there are
     /// so few patterns that a list holds any of them.
     pub fn room(&self) -> u32 {
-        if self.chunk() <= LIST_CAPACITY { sift::SPAN } else { LIST_TOP }
+        if self.chunk() <= LIST_CAPACITY { filter_candidates::SPAN } else { LIST_TOP }
     }
 
     /// The most loop iterations that an invocation of any kernel makes under this plan.
@@ -229,15 +229,15 @@ impl Plan {
         let chunk = u64::from(self.chunk());
         let (capacity, top) = (u64::from(LIST_CAPACITY), u64::from(LIST_TOP));
         let shared = [
-            prepare::iterations(columns),
-            compact::iterations(self.query_block.into()),
-            cue::iterations(columns),
+            load_queries::iterations(columns),
+            compact_queries::iterations(self.query_block.into()),
+            copy_states::iterations(columns),
             merge::iterations(self.splits.into(), shape.columns()),
-            finish::iterations(columns),
-            export::iterations(4 * columns),
-            threshold::iterations(capacity),
-            gather::iterations(capacity, shape.columns()),
-            refine::iterations(1024),
+            update_states::iterations(columns),
+            write_rows::iterations(4 * columns),
+            solve_threshold::iterations(capacity),
+            gather_support::iterations(capacity, shape.columns()),
+            bracket_threshold::iterations(1024),
         ];
         let regime = match self.regime {
             Regime::Stream => self.stream.iterations(rows, shape.key_vectors.into()),
@@ -250,10 +250,10 @@ impl Plan {
                 ),
                 separation::iterations(rows),
                 projection::iterations(rows),
-                sift::iterations(),
-                candidates::iterations(chunk, capacity, top),
-                weigh::iterations(chunk),
-                export::iterations(chunk),
+                filter_candidates::iterations(),
+                merge_candidates::iterations(chunk, capacity, top),
+                weights::iterations(chunk),
+                write_rows::iterations(chunk),
             ]
             .into_iter()
             .fold(0, u64::max),
@@ -280,13 +280,13 @@ impl Shape {
 
     /// Whether an invocation can hold a query.
     fn holdable(&self, tuning: &Tuning) -> bool {
-        let most = if self.unrolls_slowly { 4 * u64::from(hold::UNROLLED_KEYS) } else { u64::MAX };
+        let most = if self.unrolls_slowly { 4 * u64::from(register::UNROLLED_KEYS) } else { u64::MAX };
         4 * u64::from(self.key_vectors) <= tuning.hold_dim.min(most)
     }
 
     /// How cooperative matrices serve, if they do.
-    fn cooperation(&self) -> Option<cooperate::Shape> {
-        cooperate::Shape::new(&self.cooperate?, self.parts, self.key_vectors, self.value_vectors)
+    fn cooperation(&self) -> Option<matrix::Shape> {
+        matrix::Shape::new(&self.cooperate?, self.parts, self.key_vectors, self.value_vectors)
     }
 
     /// Whether that is faster than any other way.
@@ -345,11 +345,11 @@ fn hold_sizes(
     hints: &Hints,
     block: u64,
     columns: u32,
-    (hold, cooperate): (&hold::Shape, Option<&cooperate::Shape>),
+    (hold, cooperate): (&register::Shape, Option<&matrix::Shape>),
 ) -> (u64, u64, stream::Shape) {
-    let group = u64::from(cooperate.map_or(hold.group(), cooperate::Shape::group));
+    let group = u64::from(cooperate.map_or(hold.group(), matrix::Shape::group));
     let (span, limit) =
-        if cooperate.is_some() { (cooperate::TILE, cooperate::MOST_ROWS) } else { (hold::SPAN, u64::MAX) };
+        if cooperate.is_some() { (matrix::TILE, matrix::MOST_ROWS) } else { (register::SPAN, u64::MAX) };
     let iterations = |rows| cooperate.map_or(hold.iterations(rows), |cooperate| cooperate.iterations(rows));
     let wanted = tuning.workgroups.div_ceil(block.div_ceil(group));
     let rows = shape.patterns.div_ceil(wanted).max(tuning.hold_rows).next_multiple_of(span);
@@ -448,7 +448,7 @@ impl Sizes {
         let staged_stride = if shape.lists { staged.score_stride() } else { 0 };
         let partials = block * u64::from(plan.splits.max(staged_splits));
         let lists = u64::from(shape.lists) * block;
-        let spans = u64::from(staged.chunk().div_ceil(sift::SPAN));
+        let spans = u64::from(staged.chunk().div_ceil(filter_candidates::SPAN));
         Self {
             state: key_rows,
             result: u64::from(shape.result) * block * 16 * u64::from(shape.value_vectors.max(shape.key_vectors)),

@@ -6,7 +6,7 @@ use super::answers::Answers;
 use super::batch::{Collected, Laid};
 use super::buffer;
 use super::engine::Engine;
-use super::finish;
+use super::kernels::staged::update_states;
 use super::planning::Sizing;
 use super::readback::Staged;
 use super::record;
@@ -48,7 +48,7 @@ impl Engine {
             ("queries", Some(queries), dim),
             ("output", Some(output), output_dim),
             ("state", state.as_ref(), dim),
-            ("report", report.as_ref(), finish::REPORT_WORDS as usize),
+            ("report", report.as_ref(), update_states::REPORT_WORDS as usize),
         ];
         for (what, rows, columns) in all {
             if let Some(rows) = rows {
@@ -86,7 +86,7 @@ impl Engine {
             (Some(&targets.queries), dim),
             (Some(&targets.output), output_dim),
             (targets.state.as_ref(), dim),
-            (targets.report.as_ref(), finish::REPORT_WORDS as usize),
+            (targets.report.as_ref(), update_states::REPORT_WORDS as usize),
         ];
         for (place, columns) in all {
             let Some(place) = place else { continue };

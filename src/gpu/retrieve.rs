@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use super::buffer::Binding;
 use super::dispatch::Chunk;
+use super::kernels::sparse::bracket_threshold;
+use super::kernels::staged::similarity::{STEPS, Trial};
+use super::kernels::staged::update_states;
 use super::plan::{LIST_CAPACITY, LIST_TOP, Plan, Regime, Shape};
 use super::range::QueryRange;
 use super::record::{Calls, Program};
 use super::shader::Constant;
-use super::similarity::{STEPS, Trial};
 use super::workspace::Workspace;
-use super::{Context, Place, StoredRows, finish, refine};
+use super::{Context, Place, StoredRows};
 use crate::error::Result;
 use crate::rule::{Rule, Separation, Similarity};
 use crate::store::{Layout, Window};
@@ -151,7 +153,8 @@ impl Task {
             }
             if step > 1 && self.stops_early {
                 calls.maybe_idle();
-                self.compact(calls, block, None, finish::STOPPED, &workspace.active, &workspace.searched).await?;
+                self.compact(calls, block, None, update_states::STOPPED, &workspace.active, &workspace.searched)
+                    .await?;
             }
             if reports {
                 self.copy(calls, block, &workspace.active, &workspace.state, &workspace.previous, false).await?;
@@ -179,7 +182,7 @@ impl Task {
             self.export(calls, &workspace.state, self.layout.dim as u32, state, block).await?;
         }
         if let Some(report) = &targets.report {
-            self.export(calls, &workspace.report, finish::REPORT_WORDS, report, block).await?;
+            self.export(calls, &workspace.report, update_states::REPORT_WORDS, report, block).await?;
         }
         if let Some(weighed) = &targets.energy {
             self.energy(calls, block, weighed).await?;
@@ -228,8 +231,15 @@ impl Task {
                     self.list(calls, block, &cue, active, kind).await?;
                     self.threshold(calls, block, active, kind, false).await?;
                     calls.maybe_idle();
-                    self.compact(calls, block, Some(active), finish::SEARCH, &workspace.listed, &workspace.searched)
-                        .await?;
+                    self.compact(
+                        calls,
+                        block,
+                        Some(active),
+                        update_states::SEARCH,
+                        &workspace.listed,
+                        &workspace.searched,
+                    )
+                    .await?;
                     self.gather(calls, block, &workspace.listed, wanted).await?;
                     self.finish(calls, block, &workspace.listed, wanted, step, 0).await?;
                     if let Kind::Top { .. } = kind {
@@ -306,7 +316,7 @@ impl Task {
             _ => ENTMAX_PASSES,
         };
         debug_assert!(u64::from(STEPS + 1).pow(TOP_PASSES - 1) > u64::from(u32::MAX));
-        self.refine(calls, block, queries, kind, refine::OPEN, 0).await?;
+        self.refine(calls, block, queries, kind, bracket_threshold::OPEN, 0).await?;
         for pass in 1..=passes {
             // A pivot is found as a key is.
             let pivot = steep && pass <= TOP_PASSES;
@@ -319,10 +329,10 @@ impl Task {
                 self.trial(calls, block, cue, queries, &chunk, kind, trial, i == 0).await?;
             }
             let stage = match pass {
-                _ if pass == passes => refine::CLOSE,
-                TOP_PASSES if pivot => refine::TURN,
-                _ if pivot => refine::APPROACH,
-                _ => refine::NARROW,
+                _ if pass == passes => bracket_threshold::CLOSE,
+                TOP_PASSES if pivot => bracket_threshold::TURN,
+                _ if pivot => bracket_threshold::APPROACH,
+                _ => bracket_threshold::NARROW,
             };
             self.refine(calls, block, queries, kind, stage, 0).await?;
         }
@@ -357,7 +367,7 @@ impl Task {
         let kind = self.kind();
         if let Kind::Softmax { .. } = kind {
             let slot = self.softmax(calls, block, cue, everyone, Wanted { keys: 0, values: 0 }).await?;
-            return self.refine(calls, block, everyone, kind, refine::CLOSE, slot).await;
+            return self.refine(calls, block, everyone, kind, bracket_threshold::CLOSE, slot).await;
         }
         let searched = if self.listable(kind) {
             self.list(calls, block, cue, everyone, kind).await?;
@@ -365,7 +375,8 @@ impl Task {
             if let Kind::Top { .. } = kind {
                 return Ok(());
             }
-            self.compact(calls, block, Some(everyone), finish::SEARCH, &workspace.listed, &workspace.searched).await?;
+            self.compact(calls, block, Some(everyone), update_states::SEARCH, &workspace.listed, &workspace.searched)
+                .await?;
             &workspace.searched
         } else {
             everyone

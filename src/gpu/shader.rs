@@ -4,30 +4,48 @@
 
 use crate::error::{Error, Result};
 
-/// Fragments: they declare no bindings and name no other fragment.
-const FRAGMENTS: &[(&str, &str)] = &[
-    ("lib/compare_dot", include_str!("../../shaders/lib/compare_dot.wgsl")),
-    ("lib/compare_euclidean", include_str!("../../shaders/lib/compare_euclidean.wgsl")),
-    ("lib/compare_manhattan", include_str!("../../shaders/lib/compare_manhattan.wgsl")),
-    ("lib/entmax", include_str!("../../shaders/lib/entmax.wgsl")),
-    ("lib/entries_scalar", include_str!("../../shaders/lib/entries_scalar.wgsl")),
-    ("lib/entries_vector", include_str!("../../shaders/lib/entries_vector.wgsl")),
-    ("lib/grid", include_str!("../../shaders/lib/grid.wgsl")),
-    ("lib/list", include_str!("../../shaders/lib/list.wgsl")),
-    ("lib/listed", include_str!("../../shaders/lib/listed.wgsl")),
-    ("lib/matrix_16", include_str!("../../shaders/lib/matrix_16.wgsl")),
-    ("lib/matrix_8", include_str!("../../shaders/lib/matrix_8.wgsl")),
-    ("lib/order", include_str!("../../shaders/lib/order.wgsl")),
-    ("lib/records", include_str!("../../shaders/lib/records.wgsl")),
-    ("lib/score", include_str!("../../shaders/lib/score.wgsl")),
-    ("lib/source", include_str!("../../shaders/lib/source.wgsl")),
-    ("lib/spread_shared", include_str!("../../shaders/lib/spread_shared.wgsl")),
-    ("lib/spread_subgroup", include_str!("../../shaders/lib/spread_subgroup.wgsl")),
-    ("lib/stored_f16", include_str!("../../shaders/lib/stored_f16.wgsl")),
-    ("lib/stored_f32", include_str!("../../shaders/lib/stored_f32.wgsl")),
-    ("lib/stored_i8", include_str!("../../shaders/lib/stored_i8.wgsl")),
-    ("lib/trial", include_str!("../../shaders/lib/trial.wgsl")),
-    ("lib/workgroup", include_str!("../../shaders/lib/workgroup.wgsl")),
+/// A piece of shader text that several kernels share: it declares no bindings and names no other fragment.
+#[derive(Clone, Copy, Debug)]
+pub struct Fragment {
+    /// How shaders name it.
+    pub name: &'static str,
+    /// The text of `shaders/{name}.wgsl`.
+    pub source: &'static str,
+    /// Loops in its text, each of which the loop bounds of the kernels that use it know.
+    pub loops: usize,
+}
+
+/// Declares a fragment whose text has so many loops.
+macro_rules! fragment {
+    ($name:literal, $loops:literal) => {
+        Fragment { name: $name, source: include_str!(concat!("../../shaders/", $name, ".wgsl")), loops: $loops }
+    };
+}
+
+/// Every fragment.
+pub const FRAGMENTS: &[Fragment] = &[
+    fragment!("lib/compare_dot", 0),
+    fragment!("lib/compare_euclidean", 0),
+    fragment!("lib/compare_manhattan", 0),
+    fragment!("lib/entmax", 0),
+    fragment!("lib/entries_scalar", 0),
+    fragment!("lib/entries_vector", 0),
+    fragment!("lib/grid", 0),
+    fragment!("lib/list", 3),
+    fragment!("lib/listed", 0),
+    fragment!("lib/matrix_16", 0),
+    fragment!("lib/matrix_8", 0),
+    fragment!("lib/order", 0),
+    fragment!("lib/records", 0),
+    fragment!("lib/score", 0),
+    fragment!("lib/source", 0),
+    fragment!("lib/spread_shared", 2),
+    fragment!("lib/spread_subgroup", 0),
+    fragment!("lib/stored_f16", 0),
+    fragment!("lib/stored_f32", 0),
+    fragment!("lib/stored_i8", 0),
+    fragment!("lib/trial", 0),
+    fragment!("lib/workgroup", 3),
 ];
 
 /// A constant that the host sets, by name.
@@ -51,12 +69,12 @@ pub fn link(name: &str, source: &str, constants: &[Constant], substitutions: &[S
             continue;
         }
         used.push(fragment);
-        let (_, body) = FRAGMENTS
+        let known = FRAGMENTS
             .iter()
-            .find(|(known, _)| *known == fragment)
+            .find(|known| known.name == fragment)
             .ok_or_else(|| refuse(format!("no fragment is called {fragment}")))?;
         text.push('\n');
-        text.push_str(body);
+        text.push_str(known.source);
     }
     for (constant, value) in constants {
         let start = format!("const {constant}: u32 = ");

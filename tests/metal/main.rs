@@ -170,16 +170,16 @@ const CHECKS: &[Check] = &[
 
 /// Device buffers that a kernel reads and writes with no barrier between, and why that is right.
 const OWN_ELEMENTS: &[(&str, &str, &str)] = &[
-    ("threshold", "flags", "the first thread alone"),
-    ("weigh", "tallies", "the first thread alone"),
+    ("solve_threshold", "flags", "the first thread alone"),
+    ("weights", "tallies", "the first thread alone"),
     ("separation", "scores", "each thread turns its own scores into weights"),
-    ("weigh", "scores", "each thread turns its own scores into weights"),
+    ("weights", "scores", "each thread turns its own scores into weights"),
     ("similarity", "given", "a trial is added up by one thread, always the same"),
-    ("refine", "brackets", "the first thread alone"),
-    ("gather", "running_sums", "a column belongs to one thread of one threadgroup"),
+    ("bracket_threshold", "brackets", "the first thread alone"),
+    ("gather_support", "running_sums", "a column belongs to one thread of one threadgroup"),
     ("merge", "running_sums", "a column belongs to one thread of one threadgroup"),
     ("merge", "running_stats", "read from one slot, written to the other"),
-    ("finish", "state", "a column belongs to one thread"),
+    ("update_states", "state", "a column belongs to one thread"),
 ];
 
 /// Functions that look at the bits of a float or make a float of bits, by kernel, and why no NaN, infinity, subnormal
@@ -188,26 +188,26 @@ const BITS: &[(&str, &str, &str)] = &[
     ("", "key_of", "of a score; both zeros give one key"),
     ("", "score_of", "of a key that was made of a score, or lies between two such"),
     ("", "score_at", "a score or a weight of a list, as it was stored"),
-    ("candidates", "prune", "a score of the list, or zero"),
-    ("candidates", "select_top", "a score of the list, or zero"),
-    ("candidates", "main", "a score of a segment, or zero"),
-    ("cooperate", "put_parts", "of a finite number, rounded to what a half holds"),
-    ("cooperate", "scale_query", "a power of two by its exponent, within that of normal numbers"),
-    ("finish", "main", "a change that is told, and whether a sum is finite and above zero"),
-    ("gather", "main", "a weight of the list, as it was stored"),
-    ("prepare", "main", "of the caller's, when they are a finite number; bounds as they are told"),
-    ("prepare", "flag_of", "a bound as it is told, compared as bits"),
-    ("refine", "add_up", "a score, as it was stored"),
-    ("refine", "is_after", "logarithms of weights, negative and finite"),
-    ("refine", "is_below", "a sum of weights"),
-    ("refine", "main", "logarithms of weights"),
-    ("refine", "open", "logarithms of weights"),
-    ("refine", "sum_of_two", "sums of weights; counts are added as integers"),
-    ("refine", "trial_of", "logarithms of weights"),
-    ("sift", "main", "a score, as it is stored"),
+    ("merge_candidates", "prune", "a score of the list, or zero"),
+    ("merge_candidates", "select_top", "a score of the list, or zero"),
+    ("merge_candidates", "main", "a score of a segment, or zero"),
+    ("fused_matrix", "put_parts", "of a finite number, rounded to what a half holds"),
+    ("fused_matrix", "scale_query", "a power of two by its exponent, within that of normal numbers"),
+    ("update_states", "main", "a change that is told, and whether a sum is finite and above zero"),
+    ("gather_support", "main", "a weight of the list, as it was stored"),
+    ("load_queries", "main", "of the caller's, when they are a finite number; bounds as they are told"),
+    ("load_queries", "flag_of", "a bound as it is told, compared as bits"),
+    ("bracket_threshold", "add_up", "a score, as it was stored"),
+    ("bracket_threshold", "is_after", "logarithms of weights, negative and finite"),
+    ("bracket_threshold", "is_below", "a sum of weights"),
+    ("bracket_threshold", "main", "logarithms of weights"),
+    ("bracket_threshold", "open", "logarithms of weights"),
+    ("bracket_threshold", "sum_of_two", "sums of weights; counts are added as integers"),
+    ("bracket_threshold", "trial_of", "logarithms of weights"),
+    ("filter_candidates", "main", "a score, as it is stored"),
     ("similarity", "forget_trials", "NO_SCORE, as it is stored"),
     ("similarity", "try_tile", "sums of weights, scores and logarithms, as they are stored"),
-    ("threshold", "main", "a score or a weight of the list, as it is stored"),
+    ("solve_threshold", "main", "a score or a weight of the list, as it is stored"),
 ];
 
 impl<'a> Reading<'a> {
@@ -787,7 +787,7 @@ fn variants() -> impl Iterator<Item = (&'static Kernel, String, String)> {
     KERNELS.iter().flat_map(|kernel| {
         kernel.variants.iter().filter_map(|variant| {
             let has = |fragment: &str| variant.fragments.iter().any(|(_, linked)| *linked == fragment);
-            let metal = kernel.stem != "cooperate" || has("lib/matrix_8") && has("lib/entries_scalar");
+            let metal = kernel.stem != "fused_matrix" || has("lib/matrix_8") && has("lib/entries_scalar");
             let text = link(kernel.stem, kernel.source, variant.constants, variant.fragments).unwrap();
             metal.then(|| (*kernel, format!("{} {variant:?}", kernel.stem), text))
         })
@@ -912,14 +912,14 @@ fn every_plan_fits() {
                             for summed in [key_vectors, columns] {
                                 let hold = plan.hold.summing(summed, key_vectors);
                                 if 4 * u64::from(key_vectors) <= tuning.hold_dim {
-                                    linked.insert(("hold", hold.constants(), hold.fragments()));
+                                    linked.insert(("fused_register", hold.constants(), hold.fragments()));
                                 }
                                 if let Some(cooperate) = plan.cooperate {
                                     let cooperate = cooperate.summing(summed, key_vectors);
-                                    linked.insert(("cooperate", cooperate.constants(), cooperate.fragments()));
+                                    linked.insert(("fused_matrix", cooperate.constants(), cooperate.fragments()));
                                 }
                             }
-                            linked.insert(("stream", plan.stream.constants(), Vec::new()));
+                            linked.insert(("fused_stream", plan.stream.constants(), Vec::new()));
                         }
                     }
                 }
@@ -929,7 +929,7 @@ fn every_plan_fits() {
     let checks = CHECKS.iter().filter(|check| ["threadgroup memory", "threads of a threadgroup"].contains(&check.name));
     let checks: Vec<_> = checks.collect();
     assert_eq!(checks.len(), 2);
-    for stem in ["stream", "hold", "cooperate"] {
+    for stem in ["fused_stream", "fused_register", "fused_matrix"] {
         let shapes = linked.iter().filter(|(of, ..)| *of == stem);
         println!("{stem}: {} shapes of {plans} plans", shapes.clone().count());
         assert!(shapes.clone().count() > 3, "{stem}");

@@ -43,7 +43,7 @@ pub async fn verify(engine: String, tell: js_sys::Function) -> Result<(), JsValu
     let behaviours = behaviour::of(&device);
     let features = device.wgpu().map(|(device, _)| device.features());
     // Cooperative matrices are native only.
-    let stems = KERNELS.iter().map(|kernel| kernel.stem).filter(|stem| *stem != "cooperate");
+    let stems = KERNELS.iter().map(|kernel| kernel.stem).filter(|stem| *stem != "fused_matrix");
     let portable: Vec<&str> = if device.is_cpu() { Vec::new() } else { stems.collect() };
     let begun = json!({
         "engine": engine,

@@ -85,7 +85,9 @@ impl Check {
         }
         // What only prepares and cleans up is in every plan.
         let mut kernels: Vec<&str> = told.kernels.iter().map(|work| work.kernel).collect();
-        kernels.retain(|kernel| !["prepare", "compact", "finish", "export", "cue"].contains(kernel));
+        kernels.retain(|kernel| {
+            !["load_queries", "compact_queries", "update_states", "write_rows", "copy_states"].contains(kernel)
+        });
         kernels.dedup();
         let kernels = if kernels.is_empty() { told.regime.to_owned() } else { kernels.join(" ") };
         let each = case.batch().div_ceil(JUDGED);
@@ -159,9 +161,9 @@ pub fn checks() -> Vec<Check> {
         }
     }
     for (regime, kernel, precision) in [
-        (Regime::Stream, "stream", Precision::F32),
-        (Regime::Hold, "hold", Precision::F32),
-        (Regime::Cooperate, "cooperate", Precision::F16),
+        (Regime::Stream, "fused_stream", Precision::F32),
+        (Regime::Hold, "fused_register", Precision::F32),
+        (Regime::Cooperate, "fused_matrix", Precision::F16),
         (Regime::Tile, "similarity", Precision::F32),
     ] {
         let mut case = Case { steps: 2, precision, ..Case::random(45, 133, 2_053, 62, None, softmax) };

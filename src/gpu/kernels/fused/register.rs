@@ -1,14 +1,14 @@
-//! Host side of `shaders/hold.wgsl`: many queries, every stage fused over a split of the patterns.
+//! Host side of `shaders/fused/register.wgsl`: many queries, every stage fused over a split of the patterns.
 
-use super::kernel::{Access, Kernel, Variant};
-use super::plan;
-use super::shader::{Constant, Substitution};
 pub use super::stream::Params;
+use crate::gpu::kernel::{Access, Kernel, Variant};
+use crate::gpu::plan;
+use crate::gpu::shader::{Constant, Substitution};
 use crate::tuning::Tuning;
 
 pub const KERNEL: Kernel = Kernel {
-    stem: "hold",
-    source: include_str!("../../shaders/hold.wgsl"),
+    stem: "fused_register",
+    source: include_str!("../../../../shaders/fused/register.wgsl"),
     storage: &[
         Access::Read,
         Access::Read,
@@ -21,6 +21,7 @@ pub const KERNEL: Kernel = Kernel {
     ],
     params: Params::SIZE,
     fields: Params::FIELDS,
+    loops: 2,
     variants: &[
         Variant::COMPARED[0],
         Variant {

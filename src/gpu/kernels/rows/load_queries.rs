@@ -1,6 +1,6 @@
-//! Host side of `shaders/prepare.wgsl`: the caller's queries into padded rows.
+//! Host side of `shaders/rows/load_queries.wgsl`: the caller's queries into padded rows.
 
-use super::kernel::{Access, Kernel, Variant, params};
+use crate::gpu::kernel::{Access, Kernel, Variant, params};
 
 params! {
     queries: u32,
@@ -14,11 +14,12 @@ params! {
 }
 
 pub const KERNEL: Kernel = Kernel {
-    stem: "prepare",
-    source: include_str!("../../shaders/prepare.wgsl"),
+    stem: "load_queries",
+    source: include_str!("../../../../shaders/rows/load_queries.wgsl"),
     storage: &[Access::Read, Access::Write, Access::Write],
     params: Params::SIZE,
     fields: Params::FIELDS,
+    loops: 2,
     variants: &[Variant::PLAIN],
 };
 

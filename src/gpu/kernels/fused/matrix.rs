@@ -1,14 +1,14 @@
-//! Host side of `shaders/cooperate.wgsl`: many queries against patterns stored as halves, every stage fused over a split of
+//! Host side of `shaders/fused/matrix.wgsl`: many queries against patterns stored as halves, every stage fused over a split of
 //! the patterns, products by cooperative matrices.
 
-use super::kernel::{Access, Kernel, Variant};
-use super::matrices::{Ability, SUBGROUPS};
-use super::shader::{Constant, Substitution};
 pub use super::stream::Params;
+use crate::gpu::kernel::{Access, Kernel, Variant};
+use crate::gpu::matrices::{Ability, SUBGROUPS};
+use crate::gpu::shader::{Constant, Substitution};
 
 pub const KERNEL: Kernel = Kernel {
-    stem: "cooperate",
-    source: include_str!("../../shaders/cooperate.wgsl"),
+    stem: "fused_matrix",
+    source: include_str!("../../../../shaders/fused/matrix.wgsl"),
     storage: &[
         Access::Read,
         Access::Read,
@@ -21,6 +21,7 @@ pub const KERNEL: Kernel = Kernel {
     ],
     params: Params::SIZE,
     fields: Params::FIELDS,
+    loops: 11,
     variants: &[
         Variant::PLAIN,
         Variant { constants: &[("PARTS", 1), ("KEYS", 8), ("OUT", 8), ("SPAN", 2)], fragments: &[] },

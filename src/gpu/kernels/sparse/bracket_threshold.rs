@@ -1,6 +1,6 @@
-//! Host side of `shaders/refine.wgsl`: the ends of each query's bracket, and its record.
+//! Host side of `shaders/sparse/bracket_threshold.wgsl`: the ends of each query's bracket, and its record.
 
-use super::kernel::{Access, Kernel, Variant, params};
+use crate::gpu::kernel::{Access, Kernel, Variant, params};
 
 params! {
     stage: u32,
@@ -14,11 +14,12 @@ params! {
 }
 
 pub const KERNEL: Kernel = Kernel {
-    stem: "refine",
-    source: include_str!("../../shaders/refine.wgsl"),
+    stem: "bracket_threshold",
+    source: include_str!("../../../../shaders/sparse/bracket_threshold.wgsl"),
     storage: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Write, Access::Write],
     params: Params::SIZE,
     fields: Params::FIELDS,
+    loops: 5,
     variants: &[Variant::RULES[0], Variant::RULES[1], Variant::RULES[2]],
 };
 

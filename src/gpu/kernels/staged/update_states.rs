@@ -1,6 +1,6 @@
-//! Host side of `shaders/finish.wgsl`: the end of a step.
+//! Host side of `shaders/staged/update_states.wgsl`: the end of a step.
 
-use super::kernel::{Access, Kernel, Variant, params};
+use crate::gpu::kernel::{Access, Kernel, Variant, params};
 
 params! {
     columns: u32,
@@ -17,8 +17,8 @@ params! {
 }
 
 pub const KERNEL: Kernel = Kernel {
-    stem: "finish",
-    source: include_str!("../../shaders/finish.wgsl"),
+    stem: "update_states",
+    source: include_str!("../../../../shaders/staged/update_states.wgsl"),
     storage: &[
         Access::Read,
         Access::Read,
@@ -31,6 +31,7 @@ pub const KERNEL: Kernel = Kernel {
     ],
     params: Params::SIZE,
     fields: Params::FIELDS,
+    loops: 2,
     variants: &[Variant::PLAIN, Variant { constants: &[("SOFTMAX1", 1), ("CLAMP", 1)], ..Variant::PLAIN }],
 };
 

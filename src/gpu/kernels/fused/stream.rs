@@ -1,7 +1,7 @@
-//! Host side of `shaders/stream.wgsl`: few queries, every stage fused over a split of the patterns.
+//! Host side of `shaders/fused/stream.wgsl`: few queries, every stage fused over a split of the patterns.
 
-use super::kernel::{Access, Kernel, Variant, params};
-use super::shader::Constant;
+use crate::gpu::kernel::{Access, Kernel, Variant, params};
+use crate::gpu::shader::Constant;
 
 params! {
     keep_first: u32,
@@ -19,8 +19,8 @@ params! {
 }
 
 pub const KERNEL: Kernel = Kernel {
-    stem: "stream",
-    source: include_str!("../../shaders/stream.wgsl"),
+    stem: "fused_stream",
+    source: include_str!("../../../../shaders/fused/stream.wgsl"),
     storage: &[
         Access::Read,
         Access::Read,
@@ -33,6 +33,7 @@ pub const KERNEL: Kernel = Kernel {
     ],
     params: Params::SIZE,
     fields: Params::FIELDS,
+    loops: 24,
     variants: &[
         Variant::COMPARED[0],
         Variant { constants: &[("QUERIES", 1), ("COLUMNS", 1), ("OUT", 1)], ..Variant::COMPARED[1] },

@@ -1,6 +1,6 @@
-//! Host side of `shaders/threshold.wgsl`: the threshold of each query from its list.
+//! Host side of `shaders/sparse/solve_threshold.wgsl`: the threshold of each query from its list.
 
-use super::kernel::{Access, Kernel, Variant, params};
+use crate::gpu::kernel::{Access, Kernel, Variant, params};
 
 params! {
     capacity: u32,
@@ -12,11 +12,12 @@ params! {
 }
 
 pub const KERNEL: Kernel = Kernel {
-    stem: "threshold",
-    source: include_str!("../../shaders/threshold.wgsl"),
+    stem: "solve_threshold",
+    source: include_str!("../../../../shaders/sparse/solve_threshold.wgsl"),
     storage: &[Access::Read, Access::Write, Access::Write, Access::Write, Access::Write],
     params: Params::SIZE,
     fields: Params::FIELDS,
+    loops: 5,
     variants: &[
         Variant::PLAIN,
         Variant { constants: &[("FORM", 2)], ..Variant::PLAIN },

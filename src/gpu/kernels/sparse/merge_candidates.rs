@@ -1,7 +1,7 @@
-//! Host side of `shaders/candidates.wgsl`: what was picked from a chunk of scores into the list of each query.
+//! Host side of `shaders/sparse/merge_candidates.wgsl`: what was picked from a chunk of scores into the list of each query.
 
-use super::kernel::{Access, Kernel, Variant, params};
-use super::sift;
+use super::filter_candidates;
+use crate::gpu::kernel::{Access, Kernel, Variant, params};
 
 params! {
     first: u32,
@@ -14,11 +14,12 @@ params! {
 }
 
 pub const KERNEL: Kernel = Kernel {
-    stem: "candidates",
-    source: include_str!("../../shaders/candidates.wgsl"),
+    stem: "merge_candidates",
+    source: include_str!("../../../../shaders/sparse/merge_candidates.wgsl"),
     storage: &[Access::Read, Access::Read, Access::Read, Access::Write, Access::Write],
     params: Params::SIZE,
     fields: Params::FIELDS,
+    loops: 6,
     variants: &[Variant::PLAIN, Variant { constants: &[("TOP", 1)], ..Variant::PLAIN }],
 };
 
@@ -28,6 +29,6 @@ pub fn iterations(rows: u64, capacity: u64, k: u64) -> u64 {
     let prune = list * (1 + 8);
     let select = 32 * (1 + list) + list + list * (1 + 16);
     let selections = rows / capacity.saturating_sub(k).max(1) + 2;
-    let spans = rows.div_ceil(sift::SPAN.into());
+    let spans = rows.div_ceil(filter_candidates::SPAN.into());
     2 * spans.div_ceil(256) + 8 + prune.max(selections * select) + spans * (1 + 8 * (1 + 8))
 }

@@ -1,6 +1,6 @@
-//! Host side of `shaders/merge.wgsl`: partial states of splits into the running state of their query.
+//! Host side of `shaders/staged/merge.wgsl`: partial states of splits into the running state of their query.
 
-use super::kernel::{Access, Kernel, Variant, params};
+use crate::gpu::kernel::{Access, Kernel, Variant, params};
 
 params! {
     splits: u32,
@@ -11,10 +11,11 @@ params! {
 
 pub const KERNEL: Kernel = Kernel {
     stem: "merge",
-    source: include_str!("../../shaders/merge.wgsl"),
+    source: include_str!("../../../../shaders/staged/merge.wgsl"),
     storage: &[Access::Read, Access::Read, Access::Read, Access::Write, Access::Write],
     params: Params::SIZE,
     fields: Params::FIELDS,
+    loops: 4,
     variants: &[
         Variant::PLAIN,
         Variant { constants: &[("COLUMNS", 1)], ..Variant::PLAIN },

@@ -1,6 +1,6 @@
-//! Host side of `shaders/separation.wgsl`: scores to `exp(z - maximum)`, with each split's maximum and sum.
+//! Host side of `shaders/staged/separation.wgsl`: scores to `exp(z - maximum)`, with each split's maximum and sum.
 
-use super::kernel::{Access, Kernel, Variant, params};
+use crate::gpu::kernel::{Access, Kernel, Variant, params};
 
 params! {
     rows: u32,
@@ -12,10 +12,11 @@ params! {
 
 pub const KERNEL: Kernel = Kernel {
     stem: "separation",
-    source: include_str!("../../shaders/separation.wgsl"),
+    source: include_str!("../../../../shaders/staged/separation.wgsl"),
     storage: &[Access::Read, Access::Write, Access::Write],
     params: Params::SIZE,
     fields: Params::FIELDS,
+    loops: 4,
     variants: &[Variant::PLAIN],
 };
 

@@ -1,6 +1,6 @@
-//! Host side of `shaders/weigh.wgsl`: a chunk of scores into unnormalised weights, and what is reported of them.
+//! Host side of `shaders/staged/weights.wgsl`: a chunk of scores into unnormalised weights, and what is reported of them.
 
-use super::kernel::{Access, Kernel, Variant, params};
+use crate::gpu::kernel::{Access, Kernel, Variant, params};
 
 params! {
     first: u32,
@@ -14,11 +14,12 @@ params! {
 }
 
 pub const KERNEL: Kernel = Kernel {
-    stem: "weigh",
-    source: include_str!("../../shaders/weigh.wgsl"),
+    stem: "weights",
+    source: include_str!("../../../../shaders/staged/weights.wgsl"),
     storage: &[Access::Read, Access::Read, Access::Write, Access::Write, Access::Write],
     params: Params::SIZE,
     fields: Params::FIELDS,
+    loops: 2,
     variants: &[
         Variant::RULES[0],
         Variant::RULES[1],

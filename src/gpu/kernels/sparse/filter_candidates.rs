@@ -1,6 +1,6 @@
-//! Host side of `shaders/sift.wgsl`: from a chunk of scores, those that may enter a list of candidates.
+//! Host side of `shaders/sparse/filter_candidates.wgsl`: from a chunk of scores, those that may enter a list of candidates.
 
-use super::kernel::{Access, Kernel, Variant, params};
+use crate::gpu::kernel::{Access, Kernel, Variant, params};
 
 params! {
     first: u32,
@@ -14,11 +14,12 @@ params! {
 }
 
 pub const KERNEL: Kernel = Kernel {
-    stem: "sift",
-    source: include_str!("../../shaders/sift.wgsl"),
+    stem: "filter_candidates",
+    source: include_str!("../../../../shaders/sparse/filter_candidates.wgsl"),
     storage: &[Access::Read, Access::Read, Access::Read, Access::Write, Access::Write],
     params: Params::SIZE,
     fields: Params::FIELDS,
+    loops: 9,
     variants: &[Variant::PLAIN, Variant { constants: &[("TOP", 1)], ..Variant::PLAIN }],
 };
 

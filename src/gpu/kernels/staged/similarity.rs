@@ -1,7 +1,7 @@
-//! Host side of `shaders/similarity.wgsl`: the scores of a list of queries against a chunk of patterns, kept or tried
+//! Host side of `shaders/staged/similarity.wgsl`: the scores of a list of queries against a chunk of patterns, kept or tried
 //! against thresholds.
 
-use super::kernel::{Access, Kernel, Variant, params};
+use crate::gpu::kernel::{Access, Kernel, Variant, params};
 use crate::tuning::Tuning;
 
 params! {
@@ -25,7 +25,7 @@ params! {
 
 pub const KERNEL: Kernel = Kernel {
     stem: "similarity",
-    source: include_str!("../../shaders/similarity.wgsl"),
+    source: include_str!("../../../../shaders/staged/similarity.wgsl"),
     storage: &[
         Access::Read,
         Access::Read,
@@ -38,6 +38,7 @@ pub const KERNEL: Kernel = Kernel {
     ],
     params: Params::SIZE,
     fields: Params::FIELDS,
+    loops: 7,
     variants: &[
         Variant::COMPARED[0],
         Variant::COMPARED[1],

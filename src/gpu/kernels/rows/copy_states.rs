@@ -1,6 +1,6 @@
-//! Host side of `shaders/cue.wgsl`: copies of states, as they are or normalised.
+//! Host side of `shaders/rows/copy_states.wgsl`: copies of states, as they are or normalised.
 
-use super::kernel::{Access, Kernel, Variant, params};
+use crate::gpu::kernel::{Access, Kernel, Variant, params};
 
 params! {
     vectors: u32,
@@ -8,11 +8,12 @@ params! {
 }
 
 pub const KERNEL: Kernel = Kernel {
-    stem: "cue",
-    source: include_str!("../../shaders/cue.wgsl"),
+    stem: "copy_states",
+    source: include_str!("../../../../shaders/rows/copy_states.wgsl"),
     storage: &[Access::Read, Access::Read, Access::Write],
     params: Params::SIZE,
     fields: Params::FIELDS,
+    loops: 4,
     variants: &[Variant::PLAIN, Variant { constants: &[("NORMALIZE", 1)], ..Variant::PLAIN }],
 };
 

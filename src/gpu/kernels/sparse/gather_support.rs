@@ -1,6 +1,6 @@
-//! Host side of `shaders/gather.wgsl`: the rows of each query's support, by weight.
+//! Host side of `shaders/sparse/gather_support.wgsl`: the rows of each query's support, by weight.
 
-use super::kernel::{Access, Kernel, Variant, params};
+use crate::gpu::kernel::{Access, Kernel, Variant, params};
 
 params! {
     capacity: u32,
@@ -14,8 +14,8 @@ params! {
 }
 
 pub const KERNEL: Kernel = Kernel {
-    stem: "gather",
-    source: include_str!("../../shaders/gather.wgsl"),
+    stem: "gather_support",
+    source: include_str!("../../../../shaders/sparse/gather_support.wgsl"),
     storage: &[
         Access::Read,
         Access::Read,
@@ -28,6 +28,7 @@ pub const KERNEL: Kernel = Kernel {
     ],
     params: Params::SIZE,
     fields: Params::FIELDS,
+    loops: 2,
     variants: &[
         Variant::STORED[0],
         Variant::STORED[1],

@@ -1,7 +1,7 @@
-//! Host side of `shaders/projection.wgsl`: the sums of a split's rows, by weight.
+//! Host side of `shaders/staged/projection.wgsl`: the sums of a split's rows, by weight.
 
-use super::kernel::{Access, Kernel, Variant, params};
 use super::similarity::SIDE;
+use crate::gpu::kernel::{Access, Kernel, Variant, params};
 
 params! {
     first_row: u32,
@@ -17,10 +17,11 @@ params! {
 
 pub const KERNEL: Kernel = Kernel {
     stem: "projection",
-    source: include_str!("../../shaders/projection.wgsl"),
+    source: include_str!("../../../../shaders/staged/projection.wgsl"),
     storage: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Write],
     params: Params::SIZE,
     fields: Params::FIELDS,
+    loops: 2,
     variants: &[
         Variant::STORED[0],
         Variant::STORED[1],

@@ -1,6 +1,6 @@
-//! Host side of `shaders/export.wgsl`: padded rows of the workspace into the caller's rows.
+//! Host side of `shaders/rows/write_rows.wgsl`: padded rows of the workspace into the caller's rows.
 
-use super::kernel::{Access, Kernel, Variant, params};
+use crate::gpu::kernel::{Access, Kernel, Variant, params};
 
 params! {
     rows: u32,
@@ -14,11 +14,12 @@ params! {
 }
 
 pub const KERNEL: Kernel = Kernel {
-    stem: "export",
-    source: include_str!("../../shaders/export.wgsl"),
+    stem: "write_rows",
+    source: include_str!("../../../../shaders/rows/write_rows.wgsl"),
     storage: &[Access::Read, Access::Write],
     params: Params::SIZE,
     fields: Params::FIELDS,
+    loops: 1,
     variants: &[Variant::PLAIN],
 };
 

@@ -1,6 +1,6 @@
-//! Host side of `shaders/compact.wgsl`: lists of the queries that are still to be worked on.
+//! Host side of `shaders/rows/compact_queries.wgsl`: lists of the queries that are still to be worked on.
 
-use super::kernel::{Access, Kernel, Variant, params};
+use crate::gpu::kernel::{Access, Kernel, Variant, params};
 
 params! {
     queries: u32,
@@ -10,11 +10,12 @@ params! {
 }
 
 pub const KERNEL: Kernel = Kernel {
-    stem: "compact",
-    source: include_str!("../../shaders/compact.wgsl"),
+    stem: "compact_queries",
+    source: include_str!("../../../../shaders/rows/compact_queries.wgsl"),
     storage: &[Access::Read, Access::Read, Access::Write, Access::Write],
     params: Params::SIZE,
     fields: Params::FIELDS,
+    loops: 1,
     variants: &[Variant::PLAIN],
 };
 

@@ -1,0 +1,60 @@
+//! The registry of kernels. A kernel is one host file here and one shader of the same path in `shaders/`; it is registered
+//! by its `mod` line and its line in [`KERNELS`].
+
+use super::kernel::Kernel;
+
+/// Queries in, answers out, and lists of queries.
+pub mod rows {
+    pub mod compact_queries;
+    pub mod copy_states;
+    pub mod load_queries;
+    pub mod write_rows;
+}
+
+/// Softmax in one pass over a split of the patterns.
+pub mod fused {
+    pub mod matrix;
+    pub mod register;
+    pub mod stream;
+}
+
+/// Each stage of an update on its own, over a chunk of scores.
+pub mod staged {
+    pub mod merge;
+    pub mod projection;
+    pub mod separation;
+    pub mod similarity;
+    pub mod update_states;
+    pub mod weights;
+}
+
+/// Candidates and thresholds of sparse rules and top-k.
+pub mod sparse {
+    pub mod bracket_threshold;
+    pub mod filter_candidates;
+    pub mod gather_support;
+    pub mod merge_candidates;
+    pub mod solve_threshold;
+}
+
+/// Every kernel, in the order of the data flow.
+pub const KERNELS: &[&Kernel] = &[
+    &rows::load_queries::KERNEL,
+    &rows::compact_queries::KERNEL,
+    &rows::copy_states::KERNEL,
+    &fused::stream::KERNEL,
+    &fused::register::KERNEL,
+    &fused::matrix::KERNEL,
+    &staged::similarity::KERNEL,
+    &staged::separation::KERNEL,
+    &sparse::filter_candidates::KERNEL,
+    &sparse::merge_candidates::KERNEL,
+    &sparse::solve_threshold::KERNEL,
+    &sparse::bracket_threshold::KERNEL,
+    &staged::weights::KERNEL,
+    &sparse::gather_support::KERNEL,
+    &staged::projection::KERNEL,
+    &staged::merge::KERNEL,
+    &staged::update_states::KERNEL,
+    &rows::write_rows::KERNEL,
+];

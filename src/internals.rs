@@ -3,10 +3,12 @@
 
 pub use crate::cpu::internals::*;
 use crate::device::{Device, Kind};
-pub use crate::gpu::kernel::{Access, Kernel, Variant, Watch};
+pub use crate::gpu::kernel::{Access, Kernel, Variant};
 pub use crate::gpu::kernels::KERNELS;
 pub use crate::gpu::matrices::Ability;
-pub use crate::gpu::plan::{Hints, ITERATION_LIMIT, Plan, Regime, Shape};
+pub use crate::gpu::pipelines::Watch;
+pub use crate::gpu::plan::choice::{Hints, ITERATION_LIMIT, Plan, Regime};
+pub use crate::gpu::plan::problem::Problem;
 pub use crate::gpu::shader::{Constant, FRAGMENTS, Fragment, link};
 #[cfg(feature = "files")]
 pub use crate::tuning::parse as parse_tuning;

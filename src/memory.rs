@@ -120,7 +120,7 @@ impl MemoryOptions {
         }
         let (limit, max_dim) = match &device.kind {
             Kind::Cpu => (usize::MAX as u64 / 2, usize::MAX / 64),
-            Kind::Gpu(context) => (context.window_limit(), gpu::plan::MAX_DIM),
+            Kind::Gpu(context) => (context.window_limit(), gpu::plan::choice::MAX_DIM),
         };
         for dim in [self.dim, self.value_dim.unwrap_or(0)] {
             if dim > max_dim {

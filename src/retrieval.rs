@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::gpu::plan::Hints;
+use crate::gpu::plan::choice::Hints;
 use crate::mask::Mask;
 use crate::room::{copy, elements, room, zeros};
 use crate::store::{Layout, Names, PatternId};

@@ -2,7 +2,7 @@
 
 mod common;
 
-use attractor::internals::{Hints, Plan, Regime, Shape};
+use attractor::internals::{Hints, Plan, Problem, Regime};
 use attractor::{Memory, RetrieveOptions, Rule, Separation, Similarity, Tuning};
 use common::Case;
 
@@ -28,7 +28,7 @@ fn one_invocation_never_loops_too_often() {
         unbounded,
         ..Hints::default()
     };
-    let shape = Shape { batch: 1, patterns: 100_003, key_vectors: 16, fused: true, ..Shape::default() };
+    let shape = Problem { batch: 1, patterns: 100_003, key_vectors: 16, fused: true, ..Problem::default() };
     let tuning = Tuning::of(wgpu::DeviceType::Cpu);
     assert!(
         Plan::new(&shape, &tuning, &greedy(true)).iterations(&shape, &tuning) > 65_535,

@@ -1,8 +1,9 @@
 //! Where the answers of one submission lie within their buffer, and how they become a [`Retrieval`].
 
 use super::kernels::staged::update_states;
-use super::retrieve::{Kind, Targets, Weighed};
+use super::operands::KernelRule;
 use super::targets::Place;
+use super::task::{Outputs, WeightOutputs};
 use crate::error::{Error, Result};
 use crate::partial::Mean;
 use crate::retrieval::{Retrieval, RetrieveOptions, Statistics, Status, Top};
@@ -96,11 +97,14 @@ impl Answers {
     }
 
     /// The sections as rows of `buffer`, to write to.
-    pub fn targets(&self, buffer: &wgpu::Buffer, queries: Place) -> Targets {
+    pub fn targets(&self, buffer: &wgpu::Buffer, queries: Place) -> Outputs {
         let rows = |at: u64| Place::at(buffer, at);
-        let weighed =
-            |[records, tallies]: [u64; 2]| Weighed { records: rows(records), tallies: rows(tallies), state: None };
-        Targets {
+        let weighed = |[records, tallies]: [u64; 2]| WeightOutputs {
+            records: rows(records),
+            tallies: rows(tallies),
+            state: None,
+        };
+        Outputs {
             count: self.count,
             queries,
             output: rows(self.output),
@@ -111,7 +115,10 @@ impl Answers {
             trace: self
                 .trace
                 .iter()
-                .map(|&[records, tallies, state]| Weighed { state: Some(rows(state)), ..weighed([records, tallies]) })
+                .map(|&[records, tallies, state]| WeightOutputs {
+                    state: Some(rows(state)),
+                    ..weighed([records, tallies])
+                })
                 .collect(),
             top: self.top.map(|[heads, entries]| (rows(heads), rows(entries), self.k)),
             weights: self.weights.iter().map(|&(first, count, at)| (first, count, rows(at))).collect(),
@@ -244,7 +251,7 @@ struct Report {
 
 /// One query's record and tally, as `shaders/lib/records.wgsl` and `shaders/weigh.wgsl` have them.
 struct Weights {
-    kind: Kind,
+    kind: KernelRule,
     maximum: f64,
     s: f64,
     log_weight: f64,
@@ -261,14 +268,14 @@ struct Weights {
 impl Weights {
     fn new(facts: &Facts, record: &[u32], tally: &[u32]) -> Self {
         let float = |word: u32| f64::from(f32::from_bits(word));
-        let kind = Kind::of(facts.rule, facts.patterns as u64);
+        let kind = KernelRule::of(facts.rule, facts.patterns as u64);
         let sum = float(tally[1]);
         Self {
             kind,
             maximum: float(record[0]),
             s: float(record[1]),
             log_weight: float(record[5]),
-            total: if let Kind::Softmax { .. } = kind { float(record[2]) } else { sum },
+            total: if let KernelRule::Softmax { .. } = kind { float(record[2]) } else { sum },
             support: tally[0],
             sum,
             log_sum: float(tally[2]),
@@ -282,10 +289,10 @@ impl Weights {
     fn of(&self, score: f64, rank: usize) -> f64 {
         let difference = score - self.maximum;
         let weight = match self.kind {
-            Kind::Softmax { .. } => difference.exp(),
-            Kind::Entmax { gain } => self.entmax(f64::from(gain), difference),
-            Kind::Top { k } if rank < k as usize => difference.exp(),
-            Kind::Top { .. } => 0.0,
+            KernelRule::Softmax { .. } => difference.exp(),
+            KernelRule::Entmax { gain } => self.entmax(f64::from(gain), difference),
+            KernelRule::Top { k } if rank < k as usize => difference.exp(),
+            KernelRule::Top { .. } => 0.0,
         };
         weight / self.total
     }
@@ -345,8 +352,8 @@ impl Weights {
         let (free, constant) = match (self.kind, facts.rule.separation) {
             (_, Separation::Softmax1) => (self.maximum + self.total.ln(), (patterns + 1.0).ln() / beta),
             // With nothing left there are no weights and no entropy.
-            (Kind::Entmax { .. }, _) if self.total <= 0.0 => (0.0, 0.0),
-            (Kind::Entmax { gain }, _) => {
+            (KernelRule::Entmax { .. }, _) if self.total <= 0.0 => (0.0, 0.0),
+            (KernelRule::Entmax { gain }, _) => {
                 let alpha = 1.0 + f64::from(gain);
                 let mean = self.maximum + self.score_sum / self.total;
                 let gain = f64::from(gain);

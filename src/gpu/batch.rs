@@ -7,9 +7,10 @@ use super::buffer;
 use super::engine::Engine;
 use super::planning::Sizing;
 use super::readback::Staged;
-use super::retrieve::{Targets, Task};
+use super::schedule::Schedule;
 use super::submit::Waiting;
 use super::targets::Place;
+use super::task::{Goal, Task};
 use super::upload::fill;
 use super::workspace::Workspace;
 use crate::error::Result;
@@ -36,7 +37,6 @@ pub(crate) struct Asked<'a> {
 /// Queries that are answered together.
 pub(crate) struct Part {
     pub task: Task,
-    pub targets: Targets,
     /// Where their answers come to, and where the host reads them.
     pub target: wgpu::Buffer,
     pub staging: wgpu::Buffer,
@@ -106,8 +106,9 @@ impl Engine {
         let asked = Asked { queries, options, weighed: &weighed, alive, facts, sizing: &sizing, workspace: &workspace };
         let mut parts: Vec<(Staged, Laid)> = Vec::new();
         for part in self.parts(batch, &sizing, options) {
-            let Part { task, targets, target, staging, laid } = self.part(&asked, part)?;
-            parts.push((self.context.submit(task.program(targets), &target, staging, waiting)?, laid));
+            let Part { task, target, staging, laid } = self.part(&asked, part)?;
+            let schedule = Schedule::new(&self.context, options.hints.damage, [task]);
+            parts.push((self.context.submit(schedule, &target, staging, waiting)?, laid));
         }
         self.give_back(workspace);
         let submission = parts.last().and_then(|(staged, _)| staged.submission());
@@ -128,7 +129,6 @@ impl Engine {
         let (positions, places): (Vec<usize>, Vec<usize>) =
             weighed.of(part.clone()).map(|(query, place)| (query - part.start, place)).unzip();
         let stamp = context.next_stamp();
-        let task = self.task(sizing, workspace.clone(), options, alive, part.clone(), stamp)?;
         let answers = Answers::new(facts, options, part.len(), &positions);
         let rows = &queries[part.start * dim..part.end * dim];
         let source = context.upload("attractor.queries", bytemuck::cast_slice(rows))?;
@@ -138,8 +138,9 @@ impl Engine {
             let (usage, filled) = (target.usage(), Some(fill(&poison)));
             target = buffer::create_with(context, "attractor.answers", answers.size, usage, filled)?;
         }
-        let targets = answers.targets(&target, Place::at(&source, 0));
-        Ok(Part { task, targets, target, staging, laid: Laid { stamp, answers, places } })
+        let goal = Goal::Answers(Box::new(answers.targets(&target, Place::at(&source, 0))));
+        let task = self.task(sizing, workspace.clone(), options, alive, part, stamp, goal)?;
+        Ok(Part { task, target, staging, laid: Laid { stamp, answers, places } })
     }
 
     /// Cuts a batch so that uploads, masks and answers of one part stay within the buffers that any device allows. A

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::handles::Handles;
 use super::job::Probe;
-use super::kernel::Pipelines;
 use super::limits::{experimental, least_limits};
 use super::matrices::Ability;
 use super::pipeline_cache::PipelineCache;
+use super::pipelines::Pipelines;
 use super::readback::Poller;
 use crate::device::DeviceOptions;
 use crate::error::{Error, Result};

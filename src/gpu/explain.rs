@@ -5,8 +5,10 @@ use std::ops::Range;
 use super::answers::Answers;
 use super::buffer;
 use super::engine::Engine;
-use super::plan::Regime;
+use super::plan::choice::Regime;
+use super::schedule::Schedule;
 use super::targets::Place;
+use super::task::Goal;
 use crate::error::{Error, Result};
 use crate::explanation::{Explanation, KernelWork};
 use crate::retrieval::{RetrieveOptions, Weighed};
@@ -25,12 +27,13 @@ impl Engine {
         let stand_in = buffer::create(&self.context, "attractor.answers", 16, buffer::STORAGE)?;
         // One block of queries has every kernel, and so have the first, another and the last of its updates.
         let block = batch.min(sizing.plan.query_block as usize);
-        let mut task = self.task(&sizing, workspace.clone(), options, view.alive(), 0..block, 0)?;
-        task.max_steps = task.max_steps.min(3);
         let weights: Vec<usize> =
             Weighed::new(operation, &options.weights)?.of(0..block).map(|(query, _)| query).collect();
         let answers = Answers::new(self.facts(view.alive()), options, block, &weights);
-        let mut program = task.program(answers.targets(&stand_in, Place::at(&stand_in, 0)));
+        let goal = Goal::Answers(Box::new(answers.targets(&stand_in, Place::at(&stand_in, 0))));
+        let mut task = self.task(&sizing, workspace.clone(), options, view.alive(), 0..block, 0, goal)?;
+        task.max_steps = task.max_steps.min(3);
+        let mut program = Schedule::new(&self.context, options.hints.damage, [task]);
         while !program.is_done() {
             drop(program.next(f64::INFINITY)?);
         }
@@ -58,10 +61,11 @@ impl Engine {
         let mut kernels: Vec<KernelWork> = Vec::new();
         let mut submissions = 0usize;
         for (part, times) in alike(batch, self.part_size(&sizing, options), &weighed) {
-            let task = self.task(&sizing, workspace.clone(), options, view.alive(), part.clone(), 0)?;
             let positions: Vec<usize> = weighed.of(part.clone()).map(|(query, _)| query - part.start).collect();
             let answers = Answers::new(facts, options, part.len(), &positions);
-            let program = task.program(answers.targets(&stand_in, Place::at(&stand_in, 0)));
+            let goal = Goal::Answers(Box::new(answers.targets(&stand_in, Place::at(&stand_in, 0))));
+            let task = self.task(&sizing, workspace.clone(), options, view.alive(), part, 0, goal)?;
+            let program = Schedule::new(&self.context, options.hints.damage, [task]);
             let Some((counted, pieces)) = program.count(self.context.submission(), left)? else {
                 let (need, allowed) = (MOST_COUNTED + 1, MOST_COUNTED);
                 return Err(Error::Limit { operation, limit: "dispatches of an explanation", need, allowed });

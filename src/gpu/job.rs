@@ -9,11 +9,13 @@ use futures::channel::oneshot;
 use super::batch::{Asked, Collected, Part};
 use super::buffer;
 use super::context::Context;
+use super::encode::encode;
 use super::engine::Engine;
 use super::pace::Expected;
 use super::readback::Staged;
-use super::record::{Program, encode};
+use super::schedule::Schedule;
 use super::targets::Recording;
+use super::task::Goal;
 use crate::error::{Error, Result};
 use crate::job::Slice;
 use crate::pending::Pending;
@@ -23,7 +25,7 @@ use crate::store::{Snapshot, View};
 /// A retrieval that is recorded slice by slice.
 pub(crate) struct Job {
     context: Arc<Context>,
-    program: Program,
+    schedule: Schedule,
     read_back: Option<ReadBack>,
     /// Held until the last slice has run.
     snapshot: Option<Snapshot>,
@@ -61,7 +63,7 @@ impl Drop for Recorded {
 
 impl Job {
     pub fn is_done(&self) -> bool {
-        self.program.is_done()
+        self.schedule.is_done()
     }
 
     pub fn advance(&mut self, encoder: &mut wgpu::CommandEncoder, budget: Duration) -> Result<Slice> {
@@ -84,7 +86,7 @@ impl Job {
             return Err(Error::Lost { operation: "Job::advance", message });
         }
         let context = &self.context;
-        let calls = self.program.next(budget.as_secs_f64())?;
+        let calls = self.schedule.next(budget.as_secs_f64())?;
         let expected = Expected::new(context, &calls);
         let estimate = Duration::try_from_secs_f64(expected.seconds()).unwrap_or(Duration::MAX);
         let probe = context.probe()?;
@@ -96,7 +98,7 @@ impl Job {
             Ok(())
         });
         recorded??;
-        let done = self.program.is_done();
+        let done = self.schedule.is_done();
         let slice = Recorded {
             ran: false,
             broken: self.broken.clone(),
@@ -140,17 +142,12 @@ impl Engine {
         let asked = Asked { queries, options, weighed: &weighed, alive, facts, sizing: &sizing, workspace: &workspace };
         let (mut tasks, mut all, mut answers) = (Vec::new(), Vec::new(), Vec::new());
         for part in self.parts(batch, &sizing, options) {
-            let Part { task, targets, target, staging, laid } = self.part(&asked, part)?;
-            tasks.push((task, targets));
+            let Part { task, target, staging, laid } = self.part(&asked, part)?;
+            tasks.push(task);
             answers.push((target, staging));
             all.push(laid);
         }
-        let program = Program::new(context, options.hints.damage, |calls| async move {
-            for (task, targets) in tasks {
-                task.answer(&calls, &targets).await?;
-            }
-            Ok(())
-        });
+        let schedule = Schedule::new(context, options.hints.damage, tasks);
         let (to, from) = oneshot::channel::<Result<Vec<Staged>>>();
         let spare = self.spare.clone();
         let coming = async move {
@@ -163,7 +160,7 @@ impl Engine {
         };
         let job = Job {
             context: context.clone(),
-            program,
+            schedule,
             read_back: Some(ReadBack { answers, to }),
             snapshot: Some(snapshot),
             broken: Arc::default(),
@@ -191,10 +188,11 @@ impl Engine {
         self.check_spans(operation, &targets, &sizing)?;
         // Its own, as long as it lasts: others are answered between its slices.
         let workspace = self.workspace(&sizing)?;
-        let task = self.task(&sizing, workspace, options, view.alive(), 0..count, context.next_stamp())?;
+        let (stamp, goal) = (context.next_stamp(), Goal::Answers(Box::new(targets)));
+        let task = self.task(&sizing, workspace, options, view.alive(), 0..count, stamp, goal)?;
         Ok(Job {
             context: context.clone(),
-            program: task.program(targets),
+            schedule: Schedule::new(context, options.hints.damage, [task]),
             read_back: None,
             snapshot: Some(snapshot),
             broken: Arc::default(),
@@ -204,7 +202,13 @@ impl Engine {
     /// The job of no queries: nothing is left to record.
     fn no_job(&self) -> Job {
         let context = self.context.clone();
-        Job { program: Program::nothing(&context), context, read_back: None, snapshot: None, broken: Arc::default() }
+        Job {
+            schedule: Schedule::new(&context, None, []),
+            context,
+            read_back: None,
+            snapshot: None,
+            broken: Arc::default(),
+        }
     }
 }
 

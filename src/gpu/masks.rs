@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use super::buffer::Binding;
 use super::engine::Engine;
-use super::retrieve::Bits;
+use super::operands::Bits;
 use crate::error::Result;
 use crate::mask::Mask;
 use crate::store::Alive;

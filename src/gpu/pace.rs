@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::context::Context;
-use super::kernel::Pipeline;
-use super::record::Call;
+use super::pipelines::Pipeline;
+use super::schedule::Compiled;
 
 /// The most that one measurement changes a pace by. A slice may have been held up by what has nothing to do with it.
 const CHANGE: [f64; 2] = [0.7, 4.0];
@@ -25,9 +25,9 @@ pub(crate) struct Expected {
 }
 
 impl Expected {
-    pub fn new(context: &Context, calls: &[Call]) -> Self {
+    pub fn new(context: &Context, dispatches: &[Compiled]) -> Self {
         let mut work: Vec<(Arc<Pipeline>, f64)> = Vec::new();
-        for call in calls {
+        for call in dispatches {
             let seconds = (call.estimate - context.overhead()).max(0.0);
             match work.iter_mut().find(|(pipeline, _)| Arc::ptr_eq(pipeline, &call.pipeline)) {
                 Some((_, sum)) => *sum += seconds,
@@ -36,9 +36,9 @@ impl Expected {
         }
         Self {
             work,
-            seconds: calls.iter().map(|call| call.estimate).sum(),
-            overhead: context.overhead() * calls.len() as f64,
-            certain: calls.iter().all(|call| call.certain),
+            seconds: dispatches.iter().map(|call| call.estimate).sum(),
+            overhead: context.overhead() * dispatches.len() as f64,
+            certain: dispatches.iter().all(|call| !call.data_dependent),
             first: context.first_pace(),
         }
     }

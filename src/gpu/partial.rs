@@ -7,13 +7,13 @@ use std::ops::Range;
 
 use super::answers::Facts;
 use super::batch::{self, PART, Part};
-use super::buffer::Binding;
 use super::engine::Engine;
-use super::plan::LIST_CAPACITY;
-use super::record::{Calls, Program};
-use super::retrieve::{Block, Kind, Task};
+use super::kernels::common::{LIST_CAPACITY, LIST_TOP};
+use super::operands::{KernelRule, Operands};
+use super::schedule::Schedule;
 use super::submit::Waiting;
 use super::targets::Place;
+use super::task::{Goal, Task};
 use crate::cpu;
 use crate::error::{Error, Result};
 use crate::partial::{Body, Candidate, Partial, PartialOptions, prune};
@@ -39,7 +39,7 @@ struct Asked<'a> {
 /// What is asked of the device for some of the queries.
 enum Wants {
     /// Lists of candidates: heads first, entries from the byte `entries` on.
-    Lists { kind: Kind, entries: u64 },
+    Lists { kind: KernelRule, entries: u64 },
     /// The scores of all patterns.
     Scores,
 }
@@ -106,9 +106,11 @@ impl Engine {
                 sizing: &sizing,
                 workspace: &workspace,
             };
-            let Part { task, targets, target, staging, laid } = self.part(&whole, part.clone())?;
-            let task = Task { rule, range: asked.subset.clone(), ..task };
-            let staged = self.context.submit(task.program(targets), &target, staging, asked.waiting)?;
+            let Part { task, target, staging, laid } = self.part(&whole, part.clone())?;
+            let operands = Operands { rule, ..task.operands };
+            let task = Task { operands, range: asked.subset.clone(), ..task };
+            let schedule = Schedule::new(&self.context, None, [task]);
+            let staged = self.context.submit(schedule, &target, staging, asked.waiting)?;
             self.give_back(workspace);
             let bytes = staged.get(asked.waiting).await?;
             bodies.extend(laid.answers.means(&bytes, laid.stamp, &patterns[part])?.into_iter().map(Body::Mean));
@@ -150,8 +152,8 @@ impl Engine {
             Separation::TopK { k } if k >= asked.subset.len() => {
                 return Ok(part.iter().map(|b| asked.usable(*b).collect()).collect());
             }
-            Separation::TopK { k } => (few || k <= super::plan::LIST_TOP as usize, Kind::Top { k: k as u32 }),
-            _ => (true, Kind::of(self.rule, asked.subset.len() as u64)),
+            Separation::TopK { k } => (few || k <= LIST_TOP as usize, KernelRule::Top { k: k as u32 }),
+            _ => (true, KernelRule::of(self.rule, asked.subset.len() as u64)),
         };
         let mut chosen: Vec<Option<Vec<usize>>> =
             if listed { self.lists(asked, part, kind).await? } else { vec![None; part.len()] };
@@ -167,7 +169,7 @@ impl Engine {
     }
 
     /// For each query the positions on its list, unless that overflowed.
-    async fn lists(&self, asked: &Asked<'_>, part: &[usize], kind: Kind) -> Result<Vec<Option<Vec<usize>>>> {
+    async fn lists(&self, asked: &Asked<'_>, part: &[usize], kind: KernelRule) -> Result<Vec<Option<Vec<usize>>>> {
         const ENTRIES: usize = 2 * LIST_CAPACITY as usize;
         let entries = 16 * part.len() as u64;
         let size = entries + 4 * (part.len() * ENTRIES) as u64;
@@ -182,7 +184,7 @@ impl Engine {
                 return Err(Error::Lost { operation: "retrieve", message });
             }
             let overflows = match kind {
-                Kind::Entmax { gain } => dropped != 0 && score_of(dropped) - maximum > -1.0 / gain,
+                KernelRule::Entmax { gain } => dropped != 0 && score_of(dropped) - maximum > -1.0 / gain,
                 _ => false,
             };
             let listed = list.as_chunks::<2>().0.iter().take(count as usize).map(|entry| entry[0] as usize);
@@ -192,7 +194,7 @@ impl Engine {
     }
 
     /// For each query the positions that can have weight, from the scores of all.
-    async fn scored(&self, asked: &Asked<'_>, part: &[usize], kind: Kind) -> Result<Vec<Vec<usize>>> {
+    async fn scored(&self, asked: &Asked<'_>, part: &[usize], kind: KernelRule) -> Result<Vec<Vec<usize>>> {
         let mut chosen: Vec<Vec<(f32, usize)>> = vec![Vec::new(); part.len()];
         let step = PART as usize / (4 * part.len());
         for start in asked.subset.clone().step_by(step) {
@@ -228,82 +230,33 @@ impl Engine {
         let options = RetrieveOptions { mask: asked.options.mask.clone(), ..RetrieveOptions::default().statistics() };
         let sizing = self.sizing(self.shape_of(self.rule, range.len() as u64, part.len(), &options), &options);
         let workspace = self.workspace(&sizing)?;
-        let task = self.task(&sizing, workspace.clone(), &options, asked.alive, part.iter().copied(), 0)?;
-        let task = Task { range, ..task };
         let source = context.upload("attractor.queries", bytemuck::cast_slice(&rows))?;
         let (target, staging) = context.answers(size)?;
         let (queries, to, count) = (Place::at(&source, 0), Place::at(&target, 0), part.len());
-        let program = Program::new(context, None, |calls| async move {
-            match wants {
-                Wants::Lists { kind, entries } => {
-                    let entries = Place { offset: entries, ..to.clone() };
-                    task.lists(&calls, &queries, count, kind, &to, &entries).await
-                }
-                Wants::Scores => task.scores(&calls, &queries, count, &to).await,
+        let goal = match wants {
+            Wants::Lists { kind: rule, entries } => {
+                let entries = Place { offset: entries, ..to.clone() };
+                Goal::Candidates { queries, count, rule, heads: to, entries }
             }
-        });
-        let staged = context.submit(program, &target, staging, asked.waiting)?;
+            Wants::Scores => Goal::Scores { queries, count, target: to },
+        };
+        let queries = part.iter().copied();
+        let task = self.task(&sizing, workspace.clone(), &options, asked.alive, queries, 0, goal)?;
+        let schedule = Schedule::new(context, None, [Task { range, ..task }]);
+        let staged = context.submit(schedule, &target, staging, asked.waiting)?;
         self.give_back(workspace);
         staged.get(asked.waiting).await
     }
 }
 
-impl Task {
-    /// Lists of candidates of the queries of a batch: their heads, and their entries.
-    async fn lists(
-        &self,
-        calls: &Calls,
-        queries: &Place,
-        count: usize,
-        kind: Kind,
-        heads: &Place,
-        entries: &Place,
-    ) -> Result<()> {
-        let workspace = &self.workspace;
-        for block in self.blocks(count) {
-            let cue = self.begin(calls, queries, block).await?;
-            self.list(calls, block, &cue, &workspace.everyone, kind).await?;
-            self.export(calls, &workspace.heads, 4, heads, block).await?;
-            let words = 2 * LIST_CAPACITY;
-            self.export_strided(calls, &workspace.list, words, words, 0, entries, block).await?;
-        }
-        Ok(())
-    }
-
-    /// The scores of the queries of a batch, a row for each as wide as the range.
-    async fn scores(&self, calls: &Calls, queries: &Place, count: usize, target: &Place) -> Result<()> {
-        let workspace = &self.workspace;
-        for block in self.blocks(count) {
-            let cue = self.begin(calls, queries, block).await?;
-            for chunk in self.chunks(&self.staged) {
-                self.similarity(calls, block, &cue, &workspace.everyone, &chunk).await?;
-                let at = (chunk.window_first + chunk.first_row) as usize - self.range.start;
-                let offset = target.offset + 4 * at as u64;
-                let rows = Place { offset, stride: Some(self.range.len() as u32), ..target.clone() };
-                let stride = self.staged.score_stride();
-                self.export_strided(calls, &workspace.scores, chunk.count, stride, 0, &rows, block).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Brings the queries of a block in, lists all of them, and returns what is compared with the keys.
-    async fn begin(&self, calls: &Calls, queries: &Place, block: Block) -> Result<Binding> {
-        let workspace = &self.workspace;
-        self.prepare(calls, queries, block).await?;
-        self.compact(calls, block, None, 0, &workspace.everyone, &workspace.searched).await?;
-        self.compared(calls, block, &workspace.everyone, &workspace.state).await
-    }
-}
-
 /// Drops entries that the others rule out.
-fn thin(kind: Kind, entries: &mut Vec<(f32, usize)>) {
+fn thin(kind: KernelRule, entries: &mut Vec<(f32, usize)>) {
     match kind {
-        Kind::Top { k } if entries.len() > k as usize => {
+        KernelRule::Top { k } if entries.len() > k as usize => {
             entries.select_nth_unstable_by(k as usize - 1, |a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
             entries.truncate(k as usize);
         }
-        Kind::Entmax { gain } => {
+        KernelRule::Entmax { gain } => {
             let largest = entries.iter().fold(NO_SCORE, |most, entry| most.max(entry.0));
             entries.retain(|entry| entry.0 - largest > -1.0 / gain);
         }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use super::answers::Facts;
 use super::engine::Engine;
-use super::plan::{Plan, Shape, Sizes};
+use super::operands::{KernelRule, Operands};
+use super::plan::choice::Plan;
+use super::plan::problem::Problem;
 use super::quirks;
 use super::range::States;
-use super::retrieve::{Kind, Task};
-use super::workspace::Workspace;
+use super::task::{Goal, Task};
+use super::workspace::{Sizes, Workspace};
 use crate::error::{Error, Result};
 use crate::retrieval::{RetrieveOptions, WeightsOf};
 use crate::rule::{Rule, Similarity};
@@ -20,7 +22,7 @@ const MOST_STEPS: u32 = (1 << 20) - 1;
 
 /// The sizes of one retrieval.
 pub(crate) struct Sizing {
-    pub shape: Shape,
+    pub shape: Problem,
     pub tuning: Tuning,
     pub plan: Plan,
     pub staged: Plan,
@@ -29,18 +31,18 @@ pub(crate) struct Sizing {
 }
 
 impl Engine {
-    pub fn shape(&self, batch: usize, options: &RetrieveOptions) -> Shape {
+    pub fn shape(&self, batch: usize, options: &RetrieveOptions) -> Problem {
         self.shape_of(self.rule, self.windows.len() as u64, batch, options)
     }
 
     /// The shape of a retrieval by `rule` from `patterns` of those that are stored.
-    pub fn shape_of(&self, rule: Rule, patterns: u64, batch: usize, options: &RetrieveOptions) -> Shape {
-        let softmax = matches!(Kind::of(rule, patterns), Kind::Softmax { .. });
+    pub fn shape_of(&self, rule: Rule, patterns: u64, batch: usize, options: &RetrieveOptions) -> Problem {
+        let softmax = matches!(KernelRule::of(rule, patterns), KernelRule::Softmax { .. });
         // Euclidean scores would lose by cancellation what their products keep.
         let products = matches!(rule.similarity, Similarity::Dot | Similarity::Cosine);
         let weighs = options.statistics || options.top > 0 || options.weights != WeightsOf::None;
         let features = self.context.device.features();
-        Shape {
+        Problem {
             batch: batch as u64,
             patterns,
             key_vectors: (self.layout.key_stride() / 4) as u32,
@@ -58,7 +60,7 @@ impl Engine {
     }
 
     /// The sizes of a retrieval of this shape, as the device is tuned now.
-    pub fn sizing(&self, shape: Shape, options: &RetrieveOptions) -> Sizing {
+    pub fn sizing(&self, shape: Problem, options: &RetrieveOptions) -> Sizing {
         let mut tuning = self.context.tuning();
         // Whoever asks for one cannot know.
         if quirks::needs_small_tiles(&self.context.adapter) {
@@ -67,7 +69,7 @@ impl Engine {
         let plan = Plan::new(&shape, &tuning, &options.hints);
         let staged = plan.staged(&shape, &tuning, &options.hints);
         let searching = staged.searching(&shape, &tuning, &options.hints);
-        let sizes = Sizes::new(&plan, &staged, &shape);
+        let sizes = plan.sizes(&staged, &shape);
         Sizing { shape, tuning, plan, staged, searching, sizes }
     }
 
@@ -98,6 +100,7 @@ impl Engine {
     }
 
     /// The task for queries `part` of a batch.
+    #[expect(clippy::too_many_arguments, reason = "what a task is made of")]
     pub fn task(
         &self,
         sizing: &Sizing,
@@ -106,26 +109,32 @@ impl Engine {
         alive: Option<&Alive>,
         part: impl Iterator<Item = usize> + Clone,
         stamp: u32,
+        goal: Goal,
     ) -> Result<Task> {
-        Ok(Task {
-            context: self.context.clone(),
+        let limits = &self.context.limits;
+        let operands = Operands {
             layout: self.layout,
             rule: self.rule,
+            problem: sizing.shape,
+            workspace,
+            mask: self.keep(options.mask.as_ref(), alive, part.clone())?,
+            clamp: self.known(options.clamp.as_deref(), part)?,
+            query_range: self.query_range("Memory::retrieve", States::of(options), alive)?,
+            tolerance: options.tolerance(),
+            stops_early: options.stops_early(),
+            stamp,
+            max_workgroups: limits.max_compute_workgroups_per_dimension,
+            offset_alignment: limits.min_storage_buffer_offset_alignment,
+        };
+        Ok(Task {
+            operands,
             windows: self.windows.filled().cloned().collect(),
             range: 0..self.windows.len(),
             plan: sizing.plan.clone(),
             staged: sizing.staged.clone(),
             searching: sizing.searching.clone(),
-            shape: sizing.shape,
-            workspace,
-            keep: self.keep(options.mask.as_ref(), alive, part.clone())?,
-            known: self.known(options.clamp.as_deref(), part)?,
             max_steps: options.max_steps(),
-            tolerance: options.tolerance(),
-            stops_early: options.stops_early(),
-            stamp,
-            damage: options.hints.damage,
-            query_range: self.query_range("Memory::retrieve", States::of(options), alive)?,
+            goal,
         })
     }
 }

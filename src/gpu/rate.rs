@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::handles::Handles;
 
-/// Seconds for one unit of work ([`Work::units`](super::record::Work::units)) of one pipeline, as far as it is known.
+/// Seconds for one unit of work ([`Work::units`](super::dispatch::Work::units)) of one pipeline, as far as it is known.
 #[derive(Debug, Default)]
 pub(crate) struct Pace(AtomicU64);
 

@@ -5,13 +5,14 @@ use std::sync::{Arc, PoisonError};
 use super::answers::Answers;
 use super::batch::{Collected, Laid};
 use super::buffer;
+use super::encode::encode;
 use super::engine::Engine;
 use super::kernels::staged::update_states;
 use super::planning::Sizing;
 use super::readback::Staged;
-use super::record;
-use super::retrieve::Targets;
+use super::schedule::Schedule;
 use super::targets::{Place, Recording, Rows};
+use super::task::{Goal, Outputs};
 use super::workspace::Workspace;
 use crate::error::{Error, Result};
 use crate::pending::Pending;
@@ -41,7 +42,7 @@ impl Engine {
     }
 
     /// A caller's buffers, if they fit.
-    pub fn targets(&self, operation: &'static str, recording: &Recording<'_>) -> Result<Targets> {
+    pub fn targets(&self, operation: &'static str, recording: &Recording<'_>) -> Result<Outputs> {
         let Recording { count, queries, output, state, report } = recording;
         let (dim, output_dim) = (self.layout.dim, self.layout.output_dim());
         let all = [
@@ -62,7 +63,7 @@ impl Engine {
                 self.context.check_owner(operation, what, rows.buffer)?;
             }
         }
-        Ok(Targets {
+        Ok(Outputs {
             count: *count,
             queries: (*queries).into(),
             output: (*output).into(),
@@ -77,7 +78,7 @@ impl Engine {
     }
 
     /// Refuses rows so far apart that no binding spans those of a block.
-    pub fn check_spans(&self, operation: &'static str, targets: &Targets, sizing: &Sizing) -> Result<()> {
+    pub fn check_spans(&self, operation: &'static str, targets: &Outputs, sizing: &Sizing) -> Result<()> {
         let (dim, output_dim) = (self.layout.dim, self.layout.output_dim());
         let limits = &self.context.limits;
         let allowed = limits.max_storage_buffer_binding_size;
@@ -146,7 +147,7 @@ impl Engine {
         &self,
         operation: &'static str,
         encoder: &mut wgpu::CommandEncoder,
-        targets: Targets,
+        targets: Outputs,
         options: &RetrieveOptions,
         timestamps: Option<wgpu::ComputePassTimestampWrites<'_>>,
         view: &View,
@@ -166,9 +167,10 @@ impl Engine {
                 }
             }
         };
-        let task = self.task(&sizing, workspace, options, view.alive(), 0..count, stamp)?;
+        let goal = Goal::Answers(Box::new(targets));
+        let task = self.task(&sizing, workspace, options, view.alive(), 0..count, stamp, goal)?;
         // Whole before anything is recorded: an error leaves the encoder as it was.
-        let mut program = task.program(targets);
+        let mut program = Schedule::new(&self.context, options.hints.damage, [task]);
         let mut calls = Vec::new();
         while !program.is_done() {
             calls.append(&mut program.next(f64::INFINITY)?);
@@ -177,7 +179,7 @@ impl Engine {
                 return Err(Error::Limit { operation, limit: "dispatches in one encoder", need, allowed });
             }
         }
-        let encode = || record::encode(&self.context, encoder, &calls, timestamps);
+        let encode = || encode(&self.context, encoder, &calls, timestamps);
         buffer::scoped(&self.context, "record", encode)??;
         // Until the host has run it, what it reads stays.
         encoder.on_submitted_work_done(move || drop(snapshot));

@@ -6,8 +6,9 @@ use std::sync::{Arc, PoisonError};
 
 use super::buffer;
 use super::context::Context;
+use super::encode::encode;
 use super::readback::Staged;
-use super::record::{Call, Program, encode};
+use super::schedule::{Compiled, Schedule};
 use crate::error::Result;
 
 /// Seconds that one submission is expected to take, at the most: well under what a watchdog allows, even where the
@@ -30,18 +31,18 @@ pub(crate) enum Waiting {
 }
 
 impl Context {
-    /// Submits the dispatches of `program`, then a copy of `answers` to where the host reads it.
+    /// Submits the dispatches of `schedule`, then a copy of `answers` to where the host reads it.
     pub fn submit(
         self: &Arc<Self>,
-        mut program: Program,
+        mut schedule: Schedule,
         answers: &wgpu::Buffer,
         staging: wgpu::Buffer,
         waiting: Waiting,
     ) -> Result<Staged> {
         let mut under_way = VecDeque::new();
         loop {
-            let calls = program.next(self.submission())?;
-            if program.is_done() {
+            let calls = schedule.next(self.submission())?;
+            if schedule.is_done() {
                 let copy = |encoder: &mut wgpu::CommandEncoder| {
                     encoder.copy_buffer_to_buffer(answers, 0, &staging, 0, staging.size());
                 };
@@ -65,7 +66,7 @@ impl Context {
 
     fn submit_piece(
         &self,
-        calls: &[Call],
+        dispatches: &[Compiled],
         then: impl FnOnce(&mut wgpu::CommandEncoder),
     ) -> Result<wgpu::SubmissionIndex> {
         // On GL one at a time: what else waits for the context then waits for one piece, however many threads submit.
@@ -73,7 +74,7 @@ impl Context {
         buffer::scoped(self, "submit", || {
             let descriptor = wgpu::CommandEncoderDescriptor { label: Some("attractor") };
             let mut encoder = self.device.create_command_encoder(&descriptor);
-            encode(self, &mut encoder, calls, None)?;
+            encode(self, &mut encoder, dispatches, None)?;
             then(&mut encoder);
             Ok(self.hand_in(Some(encoder.finish())))
         })?

@@ -2,7 +2,6 @@
 
 use super::buffer::{self, Binding, STORAGE};
 use super::handles::Handles;
-use super::plan::Sizes;
 use crate::error::Result;
 
 /// Buffers of the sizes that a plan asks for.
@@ -37,6 +36,90 @@ pub(crate) struct Workspace {
     pub given: Binding,
     pub records: Binding,
     pub tallies: Binding,
+}
+
+/// The workspace buffers, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Padded states.
+    pub state: u64,
+    /// Padded outputs, where values are stored.
+    pub result: u64,
+    /// Status bits of the queries.
+    pub flags: u64,
+    /// Scores of a chunk, in the tile regime.
+    pub scores: u64,
+    /// Maximum and sum of every split.
+    pub stats: u64,
+    /// Sums of every split.
+    pub sums: u64,
+    /// Two slots of maximum and sum for every query.
+    pub running_stats: u64,
+    /// Running sums.
+    pub running_sums: u64,
+    /// Reports.
+    pub report: u64,
+    /// Normalised copies of the states.
+    pub cue: u64,
+    /// States before the last step.
+    pub previous: u64,
+    /// Each of the lists of queries: all, those that go on, and those whose threshold is found in one way or the other.
+    pub queries: u64,
+    /// Heads of the lists of candidates.
+    pub heads: u64,
+    /// Lists of candidates.
+    pub list: u64,
+    /// Segments of what was picked from each span of a chunk.
+    pub segments: u64,
+    /// Their heads.
+    pub picked: u64,
+    /// Brackets of the searches.
+    pub brackets: u64,
+    /// What their trials give of each split.
+    pub given: u64,
+    /// Records of how scores become weights.
+    pub records: u64,
+    /// Sums that are reported of the weights.
+    pub tallies: u64,
+}
+
+impl Sizes {
+    /// Each of them.
+    pub fn all(&self) -> [u64; 20] {
+        [
+            self.state,
+            self.result,
+            self.flags,
+            self.scores,
+            self.stats,
+            self.sums,
+            self.running_stats,
+            self.running_sums,
+            self.report,
+            self.cue,
+            self.previous,
+            self.queries,
+            self.heads,
+            self.list,
+            self.segments,
+            self.picked,
+            self.brackets,
+            self.given,
+            self.records,
+            self.tallies,
+        ]
+    }
+
+    /// All of them together.
+    pub fn total(&self) -> u64 {
+        // There are four lists of queries.
+        self.all().into_iter().sum::<u64>() + 3 * self.queries
+    }
+
+    /// Whether buffers of these sizes hold everything that `other` asks for.
+    pub fn hold(&self, other: &Self) -> bool {
+        self.all().into_iter().zip(other.all()).all(|(have, need)| have >= need)
+    }
 }
 
 /// A NaN with a mark: whatever reads a word that nobody wrote shows it.

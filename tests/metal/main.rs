@@ -12,7 +12,7 @@ mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use attractor::internals::{Ability, Constant, Hints, KERNELS, Kernel, Plan, Shape, link};
+use attractor::internals::{Ability, Constant, Hints, KERNELS, Kernel, Plan, Problem, link};
 use attractor::{Device, Tuning, wgpu};
 use naga::back::msl;
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
@@ -889,7 +889,7 @@ fn every_plan_fits() {
                     for (cooperate, parts) in [(None, 2), (Some(ability), 1), (Some(ability), 2)] {
                         for lists in [false, true] {
                             let fused = !lists;
-                            let shape = Shape {
+                            let shape = Problem {
                                 batch,
                                 patterns,
                                 key_vectors,

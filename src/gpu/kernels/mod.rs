@@ -3,6 +3,8 @@
 
 use super::kernel::Kernel;
 
+pub mod common;
+
 /// Queries in, answers out, and lists of queries.
 pub mod rows {
     pub mod compact_queries;
@@ -13,6 +15,7 @@ pub mod rows {
 
 /// Softmax in one pass over a split of the patterns.
 pub mod fused {
+    mod common;
     pub mod matrix;
     pub mod register;
     pub mod stream;

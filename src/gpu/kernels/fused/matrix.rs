@@ -1,24 +1,19 @@
 //! Host side of `shaders/fused/matrix.wgsl`: many queries against patterns stored as halves, every stage fused over a split of
 //! the patterns, products by cooperative matrices.
 
-pub use super::stream::Params;
-use crate::gpu::kernel::{Access, Kernel, Variant};
+use crate::gpu::buffer::Binding;
+use crate::gpu::dispatch::{Dispatch, Setting};
+use crate::gpu::kernel::{Kernel, Variant};
+use crate::gpu::kernels::common::Pass;
+use crate::gpu::kernels::fused::common::{self, Division, Params};
 use crate::gpu::matrices::{Ability, SUBGROUPS};
+use crate::gpu::operands::{Chunk, Sums};
 use crate::gpu::shader::{Constant, Substitution};
 
 pub const KERNEL: Kernel = Kernel {
     stem: "fused_matrix",
     source: include_str!("../../../../shaders/fused/matrix.wgsl"),
-    storage: &[
-        Access::Read,
-        Access::Read,
-        Access::Read,
-        Access::Read,
-        Access::Read,
-        Access::Read,
-        Access::Write,
-        Access::Write,
-    ],
+    storage: common::STORAGE,
     params: Params::SIZE,
     fields: Params::FIELDS,
     loops: 11,
@@ -49,7 +44,7 @@ pub const MOST_ROWS: u64 = 1 << 14;
 
 /// How the work is shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub struct MatrixTile {
     ability: Ability,
     /// Fragments of queries of a subgroup.
     rows: u32,
@@ -64,7 +59,7 @@ pub struct Shape {
     same: bool,
 }
 
-impl Shape {
+impl MatrixTile {
     /// The shape for keys of `key_vectors` and values of `value_vectors`, if there are registers and memory for them.
     pub fn new(ability: &Ability, parts: u32, key_vectors: u32, value_vectors: u32) -> Option<Self> {
         let keys = (4 * key_vectors).div_ceil(ability.side);
@@ -144,6 +139,20 @@ impl Shape {
     }
 }
 
+/// One chunk by this kernel.
+pub fn dispatch(
+    pass: &Pass<'_>,
+    tile: MatrixTile,
+    inputs: (&Binding, &Binding),
+    sums: Sums,
+    chunk: &Chunk<'_>,
+) -> Dispatch {
+    let tile = tile.summing(sums.columns(), sums.keys);
+    let setting = Setting { constants: tile.constants(), fragments: tile.fragments() };
+    let division = Division { queries: tile.group(), blocks: tile.blocks(sums.columns()), products: tile.parts };
+    common::dispatch(pass, &KERNEL, setting, division, inputs, sums, chunk)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,7 +164,7 @@ mod tests {
     #[test]
     fn tiles_are_as_large_as_memory_allows() {
         let tile = |side, subgroup, memory, key_vectors| {
-            Shape::new(&ability(side, subgroup, memory), 2, key_vectors, 0).map(|shape| shape.span * side)
+            MatrixTile::new(&ability(side, subgroup, memory), 2, key_vectors, 0).map(|shape| shape.span * side)
         };
         assert_eq!(tile(16, 32, 48 << 10, 16), Some(64), "NVIDIA");
         assert_eq!(tile(16, 32, 48 << 10, 32), Some(32), "NVIDIA");
@@ -168,7 +177,7 @@ mod tests {
     #[test]
     fn invocations_divide_into_rows() {
         for (side, subgroup) in [(16, 32), (16, 64), (16, 16), (8, 32), (8, 8), (8, 16)] {
-            let shape = Shape::new(&ability(side, subgroup, 64 << 10), 2, 32, 8).unwrap();
+            let shape = MatrixTile::new(&ability(side, subgroup, 64 << 10), 2, 32, 8).unwrap();
             assert!(shape.workgroup().is_multiple_of(shape.group()), "{shape:?}");
         }
     }

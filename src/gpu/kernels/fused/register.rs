@@ -1,24 +1,19 @@
 //! Host side of `shaders/fused/register.wgsl`: many queries, every stage fused over a split of the patterns.
 
-pub use super::stream::Params;
-use crate::gpu::kernel::{Access, Kernel, Variant};
-use crate::gpu::plan;
+use crate::gpu::buffer::Binding;
+use crate::gpu::dispatch::{Dispatch, Setting};
+use crate::gpu::kernel::{Kernel, Variant};
+use crate::gpu::kernels::common::Pass;
+use crate::gpu::kernels::fused::common::{self, Division, Params};
+use crate::gpu::operands::{Chunk, Sums};
+use crate::gpu::plan::problem::Problem;
 use crate::gpu::shader::{Constant, Substitution};
 use crate::tuning::Tuning;
 
 pub const KERNEL: Kernel = Kernel {
     stem: "fused_register",
     source: include_str!("../../../../shaders/fused/register.wgsl"),
-    storage: &[
-        Access::Read,
-        Access::Read,
-        Access::Read,
-        Access::Read,
-        Access::Read,
-        Access::Read,
-        Access::Write,
-        Access::Write,
-    ],
+    storage: common::STORAGE,
     params: Params::SIZE,
     fields: Params::FIELDS,
     loops: 2,
@@ -56,7 +51,7 @@ pub const SPAN: u64 = 64;
 
 /// How the work is shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub struct RegisterTile {
     /// Queries of an invocation.
     pub queries: u32,
     /// Vectors of a key that it holds.
@@ -71,16 +66,16 @@ pub struct Shape {
     most_out: u32,
 }
 
-impl Shape {
+impl RegisterTile {
     /// How a block of `queries` of a retrieval is served.
-    pub fn new(tuning: &Tuning, shape: &plan::Shape, queries: u64) -> Self {
-        let keys = shape.key_vectors.next_multiple_of(4);
-        let unrolled = if shape.unrolls_slowly { UNROLLED_KEYS / keys } else { u32::MAX };
+    pub fn new(tuning: &Tuning, problem: &Problem, queries: u64) -> Self {
+        let keys = problem.key_vectors.next_multiple_of(4);
+        let unrolled = if problem.unrolls_slowly { UNROLLED_KEYS / keys } else { u32::MAX };
         let most = (tuning.hold_floats / (4 * u64::from(keys))).min(unrolled.into()).clamp(1, 4);
         let each = queries.div_ceil(WORKGROUP.into()).clamp(1, most) as u32;
         let queries = if each >= 4 { 4 } else { each.min(2) };
-        let most_out = if shape.unrolls_slowly { OUT.min(UNROLLED_SUMS / queries) } else { OUT };
-        let subgroups = shape.subgroups && tuning.hold_subgroups > 0;
+        let most_out = if problem.unrolls_slowly { OUT.min(UNROLLED_SUMS / queries) } else { OUT };
+        let subgroups = problem.subgroups && tuning.hold_subgroups > 0;
         Self { queries, keys, out: keys, same: true, subgroups, most_out }
     }
 
@@ -119,6 +114,21 @@ impl Shape {
     }
 }
 
+/// One chunk by this kernel.
+pub fn dispatch(
+    pass: &Pass<'_>,
+    tile: RegisterTile,
+    inputs: (&Binding, &Binding),
+    sums: Sums,
+    chunk: &Chunk<'_>,
+) -> Dispatch {
+    let tile = tile.summing(sums.columns(), sums.keys);
+    let fragments = pass.compared_fragments().into_iter().chain(tile.fragments()).collect();
+    let setting = Setting { constants: tile.constants(), fragments };
+    let division = Division { queries: tile.group(), blocks: tile.blocks(sums.columns()), products: 1 };
+    common::dispatch(pass, &KERNEL, setting, division, inputs, sums, chunk)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,16 +140,16 @@ mod tests {
         (tuning.hold_dim, tuning.hold_floats) = (128, 256);
         for key_vectors in 1..=32 {
             for queries in [1, 64, 65, 128, 129, 1000] {
-                let shape = plan::Shape { key_vectors, unrolls_slowly: true, ..plan::Shape::default() };
+                let shape = Problem { key_vectors, unrolls_slowly: true, ..Problem::default() };
                 for value_vectors in [0, 1, 5, 16, 40] {
                     let columns = key_vectors + value_vectors;
-                    let held = Shape::new(&tuning, &shape, queries).summing(columns, key_vectors);
+                    let held = RegisterTile::new(&tuning, &shape, queries).summing(columns, key_vectors);
                     assert!(held.keys > UNROLLED_KEYS || held.queries * held.keys <= UNROLLED_KEYS, "{held:?}");
                     assert!(held.same || held.queries * held.out <= UNROLLED_SUMS, "{held:?}");
                     assert!(held.blocks(columns) * held.out >= columns, "{held:?}");
                 }
-                let fast = plan::Shape { unrolls_slowly: false, ..shape };
-                assert_eq!(Shape::new(&tuning, &fast, queries).summing(key_vectors + 40, key_vectors).out, OUT);
+                let fast = Problem { unrolls_slowly: false, ..shape };
+                assert_eq!(RegisterTile::new(&tuning, &fast, queries).summing(key_vectors + 40, key_vectors).out, OUT);
             }
         }
     }

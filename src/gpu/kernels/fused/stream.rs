@@ -1,36 +1,17 @@
 //! Host side of `shaders/fused/stream.wgsl`: few queries, every stage fused over a split of the patterns.
 
-use crate::gpu::kernel::{Access, Kernel, Variant, params};
+use crate::gpu::buffer::Binding;
+use crate::gpu::dispatch::{Dispatch, Setting};
+use crate::gpu::kernel::{Kernel, Variant};
+use crate::gpu::kernels::common::Pass;
+use crate::gpu::kernels::fused::common::{self, Division, Params};
+use crate::gpu::operands::{Chunk, Sums};
 use crate::gpu::shader::Constant;
-
-params! {
-    keep_first: u32,
-    keep_stride: u32,
-    window_first: u32,
-    first_row: u32,
-    end_row: u32,
-    rows_per_split: u32,
-    splits: u32,
-    key_vectors: u32,
-    value_vectors: u32,
-    key_columns: u32,
-    columns: u32,
-    beta: f32,
-}
 
 pub const KERNEL: Kernel = Kernel {
     stem: "fused_stream",
     source: include_str!("../../../../shaders/fused/stream.wgsl"),
-    storage: &[
-        Access::Read,
-        Access::Read,
-        Access::Read,
-        Access::Read,
-        Access::Read,
-        Access::Read,
-        Access::Write,
-        Access::Write,
-    ],
+    storage: common::STORAGE,
     params: Params::SIZE,
     fields: Params::FIELDS,
     loops: 24,
@@ -53,7 +34,7 @@ const PIECES: u64 = 8;
 
 /// How the invocations of a workgroup share the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
+pub struct StreamTile {
     /// Invocations of a workgroup.
     pub workgroup: u32,
     /// Queries of a workgroup.
@@ -64,7 +45,7 @@ pub struct Shape {
     pub out: u32,
 }
 
-impl Shape {
+impl StreamTile {
     /// The shape for `queries` at once and sums of `columns` vectors.
     pub fn new(queries: u32, columns: u32) -> Self {
         let workgroup = if columns <= 256 { 64 } else { 256 };
@@ -95,4 +76,18 @@ impl Shape {
         let join = queries * (1 + out * (1 + groups) + groups);
         queries * (1 + out) + rows.div_ceil(TILE) * tile + join
     }
+}
+
+/// One chunk by this kernel, `queries` at once.
+pub fn dispatch(
+    pass: &Pass<'_>,
+    queries: u32,
+    inputs: (&Binding, &Binding),
+    sums: Sums,
+    chunk: &Chunk<'_>,
+) -> Dispatch {
+    let tile = StreamTile::new(queries, sums.columns());
+    let setting = Setting { constants: tile.constants(), fragments: pass.compared_fragments() };
+    let division = Division { queries, blocks: tile.blocks(sums.columns()), products: 1 };
+    common::dispatch(pass, &KERNEL, setting, division, inputs, sums, chunk)
 }

@@ -1,6 +1,9 @@
 //! Host side of `shaders/rows/load_queries.wgsl`: the caller's queries into padded rows.
 
+use crate::gpu::dispatch::{Dispatch, Setting, Work};
 use crate::gpu::kernel::{Access, Kernel, Variant, params};
+use crate::gpu::kernels::common::Pass;
+use crate::gpu::targets::Place;
 
 params! {
     queries: u32,
@@ -26,4 +29,25 @@ pub const KERNEL: Kernel = Kernel {
 /// Loop iterations of one invocation.
 pub fn iterations(vectors: u64) -> u64 {
     vectors.div_ceil(64) + 64
+}
+
+/// The queries of a block, from `source` into the states.
+pub fn dispatch(pass: &Pass<'_>, source: &Place) -> Dispatch {
+    let (operands, block) = (pass.operands, pass.block);
+    let (columns, vectors) = (operands.layout.dim as u32, operands.problem.key_vectors);
+    let (binding, source_first, source_stride) = pass.bind(source, columns);
+    let grid = pass.folded_grid();
+    let params = Params {
+        queries: block.count,
+        columns,
+        vectors,
+        source_first,
+        source_stride,
+        width: grid[0],
+        smallest: operands.query_range.smallest,
+        largest: operands.query_range.largest,
+    };
+    let storage = [&binding, &operands.workspace.state, &operands.workspace.flags];
+    let work = Work { flops: 0, bytes: 4 * u64::from(block.count) * u64::from(columns + 4 * vectors) };
+    pass.dispatch(&KERNEL, Setting::default(), &params, &storage, grid, work)
 }

@@ -1,6 +1,10 @@
 //! Host side of `shaders/rows/write_rows.wgsl`: padded rows of the workspace into the caller's rows.
 
+use crate::gpu::buffer::Binding;
+use crate::gpu::dispatch::{Dispatch, Setting, Work};
 use crate::gpu::kernel::{Access, Kernel, Variant, params};
+use crate::gpu::kernels::common::Pass;
+use crate::gpu::targets::Place;
 
 params! {
     rows: u32,
@@ -26,4 +30,40 @@ pub const KERNEL: Kernel = Kernel {
 /// Loop iterations of one invocation.
 pub fn iterations(columns: u64) -> u64 {
     columns.div_ceil(64)
+}
+
+/// Rows of a workspace buffer: `columns` words each, `stride` apart from word `first` on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SourceRows<'a> {
+    pub buffer: &'a Binding,
+    pub columns: u32,
+    pub first: u32,
+    pub stride: u32,
+}
+
+impl<'a> SourceRows<'a> {
+    /// Rows padded to whole vectors.
+    pub fn padded(buffer: &'a Binding, columns: u32) -> Self {
+        Self { buffer, columns, first: 0, stride: columns.next_multiple_of(4) }
+    }
+}
+
+/// One row for each query of the block, into its rows of `target`.
+pub fn dispatch(pass: &Pass<'_>, source: SourceRows<'_>, target: &Place) -> Dispatch {
+    let SourceRows { buffer, columns, first, stride } = source;
+    let rows = pass.block.count;
+    let (binding, target_first, target_stride) = pass.bind(target, columns);
+    let grid = pass.folded_grid();
+    let params = Params {
+        rows,
+        columns,
+        source_first: first,
+        source_stride: stride,
+        target_first,
+        target_stride,
+        width: grid[0],
+        padding: 0,
+    };
+    let work = Work { flops: 0, bytes: 8 * u64::from(rows) * u64::from(columns) };
+    pass.dispatch(&KERNEL, Setting::default(), &params, &[buffer, &binding], grid, work)
 }

@@ -1,6 +1,11 @@
 //! Host side of `shaders/sparse/bracket_threshold.wgsl`: the ends of each query's bracket, and its record.
 
+use crate::gpu::buffer::Binding;
+use crate::gpu::dispatch::{Dispatch, Setting, Work};
 use crate::gpu::kernel::{Access, Kernel, Variant, params};
+use crate::gpu::kernels::common::{Pass, entmax_numbers, rule_number, top_of};
+use crate::gpu::kernels::staged::similarity::TRIAL_WORDS;
+use crate::gpu::operands::KernelRule;
 
 params! {
     stage: u32,
@@ -37,4 +42,38 @@ pub const APPROACH: u32 = 4;
 /// Loop iterations of one invocation over the trials of `splits`.
 pub fn iterations(splits: u64) -> u64 {
     splits.div_ceil(8) + 8 + 2 * 8 + 8
+}
+
+/// One `stage` of the search for `queries`, whose statistics are in `slot`, from the trials of `splits`.
+pub fn dispatch(pass: &Pass<'_>, queries: &Binding, rule: KernelRule, stage: u32, slot: u32, splits: u32) -> Dispatch {
+    let (_, margin, _) = entmax_numbers(rule);
+    // The largest weight is at least 1/N; that of a pivot may be as small as any that an f32 holds.
+    let lowest = if rule.is_steep() { -87.0 } else { -(pass.operands.problem.patterns as f32).ln() };
+    let params = Params {
+        stage,
+        slot,
+        k: top_of(rule).1,
+        softmax1: (rule == KernelRule::Softmax { one_more: true }).into(),
+        lowest,
+        margin,
+        pivot: (rule.is_steep() && [OPEN, APPROACH, TURN].contains(&stage)).into(),
+        splits,
+    };
+    let workspace = &pass.operands.workspace;
+    let storage = [
+        queries,
+        &workspace.running_stats,
+        &workspace.heads,
+        &workspace.given,
+        &workspace.brackets,
+        &workspace.records,
+    ];
+    let count = u64::from(pass.block.count);
+    let trials = count * u64::from(splits * TRIAL_WORDS);
+    let work = match stage {
+        OPEN => Work { flops: 0, bytes: 32 * count },
+        _ => Work { flops: trials, bytes: 4 * trials },
+    };
+    let setting = Setting::constants([("RULE", rule_number(rule))]);
+    pass.dispatch(&KERNEL, setting, &params, &storage, [pass.block.count, 1, 1], work)
 }

@@ -1,6 +1,12 @@
 //! Host side of `shaders/sparse/gather_support.wgsl`: the rows of each query's support, by weight.
 
+use crate::gpu::buffer::Binding;
+use crate::gpu::dispatch::{Dispatch, Setting, Work};
 use crate::gpu::kernel::{Access, Kernel, Variant, params};
+use crate::gpu::kernels::common::{ESTIMATED_SUPPORT, LIST_CAPACITY, Pass, SummedRows};
+use crate::gpu::operands::Sums;
+use crate::gpu::patterns::StoredRows;
+use crate::store::Window;
 
 params! {
     capacity: u32,
@@ -46,4 +52,48 @@ pub fn side(columns: u32) -> u32 {
 pub fn iterations(capacity: u64, columns: u32) -> u64 {
     let groups = 64 / u64::from(side(columns));
     capacity.div_ceil(groups) + groups
+}
+
+/// The sums over one side of the rows of one window; those of the window that is `first` begin the sums.
+pub fn dispatch(
+    pass: &Pass<'_>,
+    queries: &Binding,
+    window: &Window<StoredRows>,
+    first: bool,
+    source: SummedRows<'_>,
+    sums: Sums,
+) -> Dispatch {
+    let SummedRows { rows: stored, terms, vectors, first_column, values } = source;
+    let side = side(vectors);
+    let params = Params {
+        capacity: LIST_CAPACITY,
+        window_first: window.first as u32,
+        window_rows: window.rows as u32,
+        source_vectors: vectors,
+        first_column,
+        columns: sums.columns(),
+        first: first.into(),
+        padding: 0,
+    };
+    let workspace = &pass.operands.workspace;
+    let storage = [
+        queries,
+        &workspace.heads,
+        &workspace.records,
+        &workspace.list,
+        stored,
+        terms,
+        &workspace.running_stats,
+        &workspace.running_sums,
+    ];
+    let grid = [vectors.div_ceil(side), pass.block.count, 1];
+    // All of an estimated support in every window: an upper bound.
+    let rows = u64::from(pass.block.count) * u64::from(ESTIMATED_SUPPORT);
+    let work = Work {
+        flops: rows * 8 * u64::from(vectors),
+        bytes: rows * (8 * u64::from(grid[0]) + pass.stored_bytes(vectors)),
+    };
+    let setting =
+        Setting { constants: vec![("COLUMNS", side), ("VALUES", values)], fragments: pass.stored_fragments() };
+    pass.dispatch(&KERNEL, setting, &params, &storage, grid, work)
 }

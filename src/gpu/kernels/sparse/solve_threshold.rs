@@ -1,6 +1,10 @@
 //! Host side of `shaders/sparse/solve_threshold.wgsl`: the threshold of each query from its list.
 
+use crate::gpu::buffer::Binding;
+use crate::gpu::dispatch::{Dispatch, Setting, Work};
 use crate::gpu::kernel::{Access, Kernel, Variant, params};
+use crate::gpu::kernels::common::{ESTIMATED_SUPPORT, LIST_CAPACITY, Pass, entmax_numbers, top_of, with_form};
+use crate::gpu::operands::KernelRule;
 
 params! {
     capacity: u32,
@@ -32,4 +36,17 @@ pub const KERNEL: Kernel = Kernel {
 pub fn iterations(capacity: u64) -> u64 {
     let list = capacity.div_ceil(256);
     (32 + 36) * (1 + list + 8) + list * (1 + 16) + 8
+}
+
+/// Lists to supports; with `scores`, lists of top-k keep their scores.
+pub fn dispatch(pass: &Pass<'_>, queries: &Binding, rule: KernelRule, scores: bool) -> Dispatch {
+    let (gain, margin, exponent) = entmax_numbers(rule);
+    let (top, k) = top_of(rule);
+    let params = Params { capacity: LIST_CAPACITY, k, margin, gain, exponent, padding: [0; 3] };
+    let workspace = &pass.operands.workspace;
+    let storage = [queries, &workspace.flags, &workspace.heads, &workspace.list, &workspace.records];
+    let setting = Setting::constants(with_form(rule, &[("TOP", top), ("SCORES", scores.into())]));
+    let entries = u64::from(pass.block.count) * u64::from(ESTIMATED_SUPPORT);
+    let work = Work { flops: 34 * 4 * entries, bytes: 16 * entries };
+    pass.dispatch(&KERNEL, setting, &params, &storage, [pass.block.count, 1, 1], work)
 }

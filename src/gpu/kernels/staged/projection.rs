@@ -1,7 +1,11 @@
 //! Host side of `shaders/staged/projection.wgsl`: the sums of a split's rows, by weight.
 
 use super::similarity::SIDE;
+use crate::gpu::buffer::Binding;
+use crate::gpu::dispatch::{Dispatch, Setting, Work};
 use crate::gpu::kernel::{Access, Kernel, Variant, params};
+use crate::gpu::kernels::common::{Pass, SummedRows};
+use crate::gpu::operands::{Chunk, Sums};
 
 params! {
     first_row: u32,
@@ -45,4 +49,41 @@ pub fn side(columns: u32) -> u32 {
 /// Loop iterations of one invocation over `rows` of a split.
 pub fn iterations(rows: u64) -> u64 {
     rows.div_ceil(8) * (1 + 2)
+}
+
+/// The weighted sums of one side of a chunk's rows, by split; weights are `score_stride` floats from query to query, and
+/// an invocation has `each` queries.
+pub fn dispatch(
+    pass: &Pass<'_>,
+    queries: &Binding,
+    (score_stride, each): (u32, u32),
+    source: SummedRows<'_>,
+    sums: Sums,
+    chunk: &Chunk<'_>,
+) -> Dispatch {
+    let SummedRows { rows: stored, terms, vectors, first_column, values } = source;
+    let params = Params {
+        first_row: chunk.first_row,
+        rows: chunk.count,
+        rows_per_split: chunk.rows_per_split,
+        splits: chunk.splits,
+        weight_vectors: score_stride / 4,
+        source_vectors: vectors,
+        first_column,
+        columns: sums.columns(),
+        padding: [0; 4],
+    };
+    let workspace = &pass.operands.workspace;
+    let storage = [queries, &workspace.scores, stored, terms, &workspace.sums];
+    let grid = [vectors.div_ceil(side(vectors)), pass.block.count.div_ceil(SIDE * each), chunk.splits];
+    let (count, rows) = (u64::from(pass.block.count), u64::from(chunk.count));
+    let work = Work {
+        flops: count * rows * 8 * u64::from(vectors),
+        bytes: u64::from(grid[0]) * 4 * count * rows
+            + u64::from(grid[1]) * rows * pass.stored_bytes(vectors)
+            + count * u64::from(chunk.splits) * 16 * u64::from(vectors),
+    };
+    let constants = vec![("EACH", each), ("WIDE", wide(vectors)), ("VALUES", values)];
+    let setting = Setting { constants, fragments: pass.stored_fragments() };
+    pass.dispatch(&KERNEL, setting, &params, &storage, grid, work)
 }

@@ -1,6 +1,10 @@
 //! Host side of `shaders/staged/weights.wgsl`: a chunk of scores into unnormalised weights, and what is reported of them.
 
+use crate::gpu::buffer::Binding;
+use crate::gpu::dispatch::{Dispatch, Setting};
 use crate::gpu::kernel::{Access, Kernel, Variant, params};
+use crate::gpu::kernels::common::{Pass, entmax_numbers, rule_number, with_form};
+use crate::gpu::operands::{Chunk, KernelRule};
 
 params! {
     first: u32,
@@ -33,4 +37,29 @@ pub const KERNEL: Kernel = Kernel {
 /// Loop iterations of one invocation over `rows` patterns.
 pub fn iterations(rows: u64) -> u64 {
     rows.div_ceil(256) * (1 + 8) + 5 * 8 + 4
+}
+
+/// The scores of a chunk to weights, in place, and tallies of them.
+pub fn dispatch(
+    pass: &Pass<'_>,
+    queries: &Binding,
+    rule: KernelRule,
+    score_stride: u32,
+    chunk: &Chunk<'_>,
+) -> Dispatch {
+    let (gain, margin, exponent) = entmax_numbers(rule);
+    let params = Params {
+        first: chunk.is_first().into(),
+        rows: chunk.count,
+        score_stride,
+        splits: chunk.splits,
+        gain,
+        exponent,
+        margin,
+        padding: 0,
+    };
+    let workspace = &pass.operands.workspace;
+    let storage = [queries, &workspace.records, &workspace.scores, &workspace.tallies, &workspace.stats];
+    let setting = Setting::constants(with_form(rule, &[("RULE", rule_number(rule))]));
+    pass.dispatch(&KERNEL, setting, &params, &storage, [pass.block.count, 1, 1], pass.scanned(chunk, 10, 8))
 }

@@ -1,0 +1,211 @@
+//! What the host files of several kernels share.
+
+use crate::gpu::buffer::Binding;
+use crate::gpu::dispatch::{Dispatch, Setting, Work};
+use crate::gpu::kernel::Kernel;
+use crate::gpu::operands::{Chunk, KernelRule, Operands, QueryBlock, Sums};
+use crate::gpu::patterns::StoredRows;
+use crate::gpu::shader::{Constant, Substitution};
+use crate::gpu::targets::Place;
+use crate::rule::Similarity;
+use crate::store::Precision;
+
+/// Entries of a list of candidates.
+pub const LIST_CAPACITY: u32 = 4096;
+/// The most patterns that a list selects while it is filled; it needs room beside them.
+pub const LIST_TOP: u32 = 1024;
+/// Candidates, and patterns of a support, that work is estimated for: how many there are is known on the device only.
+pub const ESTIMATED_SUPPORT: u32 = 256;
+
+/// One block of queries of a retrieval, for which kernels build dispatches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pass<'a> {
+    pub operands: &'a Operands,
+    pub block: QueryBlock,
+    /// Whether its dispatches may find less to do than they could.
+    pub data_dependent: bool,
+}
+
+impl<'a> Pass<'a> {
+    /// A dispatch over the queries of this block. `params` and `storage` are those of `kernel`, in its order.
+    pub fn dispatch<P: bytemuck::Pod>(
+        &self,
+        kernel: &'static Kernel,
+        setting: Setting,
+        params: &P,
+        storage: &[&Binding],
+        grid: [u32; 3],
+        work: Work,
+    ) -> Dispatch {
+        debug_assert_eq!(kernel.params, size_of::<[u32; 4]>() + size_of::<P>());
+        debug_assert_eq!(kernel.storage.len(), storage.len());
+        Dispatch {
+            kernel,
+            setting,
+            params: bytemuck::bytes_of(params).to_vec(),
+            storage: storage.iter().map(|binding| (*binding).clone()).collect(),
+            grid,
+            work,
+            queries: self.block.count,
+            data_dependent: self.data_dependent,
+        }
+    }
+
+    /// Rows of this block in a caller's buffer: a binding of just those, aligned as the device asks, the word at which they
+    /// start within it, and the words from row to row.
+    pub fn bind(&self, rows: &Place, columns: u32) -> (Binding, u32, u32) {
+        let QueryBlock { first, count } = self.block;
+        let stride = rows.stride(columns as usize);
+        let begin = rows.offset + 4 * u64::from(first) * stride;
+        let end = begin + 4 * (u64::from(count - 1) * stride + u64::from(columns));
+        let alignment = u64::from(self.operands.offset_alignment);
+        let offset = begin / alignment * alignment;
+        // Bindings are whole vectors where the buffer allows.
+        let size = (end - offset).next_multiple_of(16).min(rows.buffer.size().saturating_sub(offset));
+        let binding = Binding { buffer: rows.buffer.clone(), offset, size: Some(size) };
+        (binding, ((begin - offset) / 4) as u32, stride as u32)
+    }
+
+    /// The bits that say which patterns may be used, the block's first word and the words from query to query. Without a
+    /// mask `other` stands in.
+    pub fn mask_rows<'b>(&self, other: &'b Binding) -> (&'b Binding, u32, u32)
+    where
+        'a: 'b,
+    {
+        match &self.operands.mask {
+            Some(bits) => (&bits.words, self.block.first * bits.stride, bits.stride),
+            None => (other, 0, 0),
+        }
+    }
+
+    /// One workgroup a query, folded where that is more than a dimension of a grid may have; kernels that use it call
+    /// `flat_index`.
+    pub fn folded_grid(&self) -> [u32; 3] {
+        fold(self.block.count, self.operands.max_workgroups)
+    }
+
+    /// How stored rows are compared with queries.
+    pub fn compared_constants(&self, chunk: &Chunk<'_>) -> [Constant; 2] {
+        [("TERMS", chunk.rows.terms.is_some().into()), ("KEEP", self.operands.mask.is_some().into())]
+    }
+
+    /// See [`Pass::compared_constants`].
+    pub fn compared_fragments(&self) -> Vec<Substitution> {
+        let mut fragments = self.stored_fragments();
+        match self.operands.rule.similarity {
+            Similarity::Dot | Similarity::Cosine => {}
+            Similarity::Euclidean => fragments.push(("lib/compare_dot", "lib/compare_euclidean")),
+            Similarity::Manhattan => fragments.push(("lib/compare_dot", "lib/compare_manhattan")),
+        }
+        fragments
+    }
+
+    /// How rows are stored.
+    pub fn stored_fragments(&self) -> Vec<Substitution> {
+        match self.operands.layout.precision {
+            Precision::F32 => vec![],
+            Precision::F16 => vec![("lib/stored_f32", "lib/stored_f16")],
+            Precision::I8 => vec![("lib/stored_f32", "lib/stored_i8")],
+        }
+    }
+
+    /// Bytes of `vectors` vectors of a stored row.
+    pub fn stored_bytes(&self, vectors: u32) -> u64 {
+        4 * u64::from(vectors) * self.operands.layout.precision.bytes() as u64
+    }
+
+    /// Going through the scores of a chunk, with so many operations and bytes for each.
+    pub fn scanned(&self, chunk: &Chunk<'_>, operations: u64, bytes: u64) -> Work {
+        let scores = u64::from(self.block.count) * u64::from(chunk.count);
+        Work { flops: operations * scores, bytes: bytes * scores }
+    }
+}
+
+/// A grid of at least `workgroups`, no dimension longer than `limit`.
+fn fold(workgroups: u32, limit: u32) -> [u32; 3] {
+    let rows = workgroups.div_ceil(limit).max(1);
+    [workgroups.div_ceil(rows), rows, 1]
+}
+
+/// One side of stored rows that is summed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SummedRows<'a> {
+    pub rows: &'a Binding,
+    pub terms: &'a Binding,
+    /// Vectors of a row.
+    pub vectors: u32,
+    /// Where its columns start among those of the sums.
+    pub first_column: u32,
+    /// `VALUES` of the kernels that sum: 1 for values.
+    pub values: u32,
+}
+
+/// The sides of stored rows that `sums` asks for: keys, then values.
+pub(crate) fn summed_rows(rows: &StoredRows, sums: Sums) -> impl Iterator<Item = SummedRows<'_>> {
+    let keys = (sums.keys > 0).then_some((&rows.keys, sums.keys, 0, 0));
+    let values = rows.values.as_ref().filter(|_| sums.values > 0).map(|values| (values, sums.values, sums.keys, 1));
+    keys.into_iter().chain(values).map(|(side, vectors, first_column, values)| SummedRows {
+        rows: side,
+        terms: rows.terms.as_ref().unwrap_or(side),
+        vectors,
+        first_column,
+        values,
+    })
+}
+
+/// Entmax as kernels take it: `gain = alpha - 1`, `margin = 1 / gain`, `exponent = 1 / gain`. Under top-k no score is too
+/// low.
+pub(crate) fn entmax_numbers(rule: KernelRule) -> (f32, f32, f32) {
+    match rule {
+        KernelRule::Entmax { gain } => (gain, 1.0 / gain, 1.0 / gain),
+        _ => (1.0, 1.0e38, 1.0),
+    }
+}
+
+/// `constants`, with how entmax weights are made, as `shaders/lib/entmax.wgsl` numbers it.
+pub(crate) fn with_form(rule: KernelRule, constants: &[Constant]) -> Vec<Constant> {
+    let mut constants = constants.to_vec();
+    let form = match rule {
+        KernelRule::Entmax { gain } if gain > 1.0 => 4,
+        KernelRule::Entmax { gain: 0.5 } => 2,
+        KernelRule::Entmax { gain } if gain < 1.0 => 3,
+        // The shader's own.
+        _ => return constants,
+    };
+    constants.push(("FORM", form));
+    constants
+}
+
+/// The rule as shaders number it in `RULE`.
+pub(crate) fn rule_number(rule: KernelRule) -> u32 {
+    match rule {
+        KernelRule::Softmax { .. } => 0,
+        KernelRule::Entmax { .. } => 1,
+        KernelRule::Top { .. } => 2,
+    }
+}
+
+/// Whether a kernel selects the largest scores (`TOP`), and how many.
+pub(crate) fn top_of(rule: KernelRule) -> (u32, u32) {
+    match rule {
+        KernelRule::Top { k } => (1, k),
+        _ => (0, 0),
+    }
+}
+
+/// Bytes of a pattern's terms, where there are any.
+pub(crate) fn term_bytes(chunk: &Chunk<'_>) -> u64 {
+    if chunk.rows.terms.is_some() { 16 } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn folded_grids_cover_and_fit() {
+        for workgroups in [1, 2, 65_535, 65_536, 100_003, 1 << 24] {
+            let [x, y, z] = super::fold(workgroups, 65_535);
+            assert!(x <= 65_535 && y <= 65_535 && z == 1);
+            assert!(u64::from(x) * u64::from(y) >= u64::from(workgroups));
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What the dispatches of one retrieval have in common, and the parts in which they work on queries and patterns: all that
+//! the host files of kernels read.
+
+use std::sync::Arc;
+
+use super::buffer::Binding;
+use super::patterns::StoredRows;
+use super::plan::problem::Problem;
+use super::range::QueryRange;
+use super::workspace::Workspace;
+use crate::rule::{Rule, Separation};
+use crate::store::Layout;
+
+/// What every dispatch of a retrieval may read. It owns what it names, so that a retrieval can be carried out piece by
+/// piece while the memory changes.
+#[derive(Debug)]
+pub(crate) struct Operands {
+    pub layout: Layout,
+    pub rule: Rule,
+    pub problem: Problem,
+    pub workspace: Arc<Workspace>,
+    /// Which patterns may be used, as bits.
+    pub mask: Option<Bits>,
+    /// Which coordinates are clamped, as bits.
+    pub clamp: Option<Bits>,
+    /// Queries beyond it are not answered.
+    pub query_range: QueryRange,
+    pub tolerance: f32,
+    pub stops_early: bool,
+    /// What reports carry to show that they were written.
+    pub stamp: u32,
+    /// The most workgroups along one dimension of a grid.
+    pub max_workgroups: u32,
+    /// The bytes of which the offset of a binding is a multiple.
+    pub offset_alignment: u32,
+}
+
+impl Operands {
+    pub fn kernel_rule(&self) -> KernelRule {
+        KernelRule::of(self.rule, self.problem.patterns)
+    }
+}
+
+/// Flags packed to bits, `stride` words from one query's to the next's (0 where all queries share them).
+#[derive(Clone, Debug)]
+pub(crate) struct Bits {
+    pub words: Binding,
+    pub stride: u32,
+}
+
+/// The rule, as far as kernels tell rules apart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum KernelRule {
+    /// Softmax, with an implicit zero logit where `one_more`.
+    Softmax { one_more: bool },
+    /// Entmax with `gain = alpha - 1`.
+    Entmax { gain: f32 },
+    /// Softmax over the `k` largest scores, where there are more.
+    Top { k: u32 },
+}
+
+impl KernelRule {
+    pub fn of(rule: Rule, patterns: u64) -> Self {
+        match rule.separation {
+            Separation::Softmax => Self::Softmax { one_more: false },
+            Separation::Softmax1 => Self::Softmax { one_more: true },
+            Separation::Sparsemax => Self::Entmax { gain: 1.0 },
+            Separation::Entmax { alpha } => Self::Entmax { gain: alpha - 1.0 },
+            Separation::TopK { k } if k as u64 >= patterns => Self::Softmax { one_more: false },
+            Separation::TopK { k } => Self::Top { k: k as u32 },
+        }
+    }
+
+    /// Whether weights at the edge of the support have no finite slope (alpha > 2): thresholds are then found relative to
+    /// a pivot.
+    pub fn is_steep(self) -> bool {
+        matches!(self, Self::Entmax { gain } if gain > 1.0)
+    }
+}
+
+/// Queries `first .. first + count` of a batch, which the workspace holds at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueryBlock {
+    pub first: u32,
+    pub count: u32,
+}
+
+/// Which sums of rows a step asks for, in vectors of four columns.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sums {
+    pub keys: u32,
+    pub values: u32,
+}
+
+impl Sums {
+    /// No sums, only the statistics of the weights.
+    pub const NONE: Self = Self { keys: 0, values: 0 };
+
+    pub fn columns(self) -> u32 {
+        self.keys + self.values
+    }
+}
+
+/// Rows of one window that one dispatch goes over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Chunk<'a> {
+    pub rows: &'a StoredRows,
+    /// Position of the window's first row.
+    pub window_first: u32,
+    /// Where the chunk starts within the window.
+    pub first_row: u32,
+    pub count: u32,
+    pub rows_per_split: u32,
+    pub splits: u32,
+    /// Chunks of the same pass over the patterns that came before.
+    pub number: u32,
+}
+
+impl Chunk<'_> {
+    /// Whether it is the first of its pass over the patterns.
+    pub fn is_first(&self) -> bool {
+        self.number == 0
+    }
+}

@@ -1,0 +1,396 @@
+//! What a retrieval does, in order. Start here to see how a query becomes dispatches.
+//!
+//! A [`Task`] answers a batch in blocks of queries. A block goes through [`Phase`]s: its queries are loaded, updated step by
+//! step, and answered. Each phase lists [`Item`]s: single dispatches, and [`Sweep`]s over the patterns, which list the
+//! dispatches of one chunk of patterns at a time. [`Dispatches`] walks all of it as one iterator of dispatches that holds
+//! no more for a larger memory.
+//!
+//! Nothing here depends on what the device computes: which queries go on and which thresholds need a search is decided
+//! inside kernels, by lists of queries. So a retrieval is the same dispatches whoever runs, records, or counts them.
+
+use std::collections::VecDeque;
+
+use super::buffer::Binding;
+use super::dispatch::Dispatch;
+use super::kernels::common::{LIST_CAPACITY, Pass, summed_rows};
+use super::kernels::rows::write_rows::SourceRows;
+use super::kernels::rows::{compact_queries, copy_states, load_queries, write_rows};
+use super::kernels::sparse::{bracket_threshold, gather_support, solve_threshold};
+use super::kernels::staged::similarity::{STEPS, Trial};
+use super::kernels::staged::{merge, update_states};
+use super::operands::{KernelRule, QueryBlock, Sums};
+use super::plan::choice::Regime;
+use super::sweep::{Over, Sweep};
+use super::targets::Place;
+use super::task::{Goal, Outputs, Task, WeightOutputs};
+use crate::rule::Similarity;
+
+/// Passes of the search over all patterns: each divides the bracket by one more than the trials. For entmax the bracket is
+/// at most 88 wide (logarithms of an `f32`) and ends below 1e-7; for top-k it holds all keys and ends with one.
+const ENTMAX_PASSES: u32 = 10;
+const TOP_PASSES: u32 = 12;
+
+/// What is done with one block of queries.
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// Its queries become states.
+    Load,
+    /// Update number so and so, from 1.
+    Step(u32),
+    /// What is wanted is written out.
+    Answer,
+}
+
+/// One dispatch, or a pass over the patterns.
+#[derive(Debug)]
+enum Item {
+    One(Dispatch),
+    Sweep(Sweep),
+}
+
+/// The dispatches of tasks, in order.
+#[derive(Default)]
+pub(crate) struct Dispatches {
+    /// Those that are not listed yet; the first is under way.
+    tasks: VecDeque<Task>,
+    /// Phases of the first task that are not listed yet, once it is under way.
+    phases: Option<Box<dyn Iterator<Item = (QueryBlock, Phase)> + Send>>,
+    /// Items of the latest phase.
+    items: VecDeque<Item>,
+    /// The sweep that is under way, the position that it has come to, and how many chunks came before.
+    sweep: Option<(Sweep, usize, u32)>,
+    /// Dispatches of its latest chunk.
+    listed: VecDeque<Dispatch>,
+}
+
+impl Dispatches {
+    pub fn new(tasks: impl IntoIterator<Item = Task>) -> Self {
+        Self { tasks: tasks.into_iter().collect(), ..Self::default() }
+    }
+}
+
+impl Iterator for Dispatches {
+    type Item = Dispatch;
+
+    fn next(&mut self) -> Option<Dispatch> {
+        loop {
+            if let Some(dispatch) = self.listed.pop_front() {
+                return Some(dispatch);
+            }
+            let task = self.tasks.front()?;
+            if let Some((sweep, position, number)) = &mut self.sweep {
+                match task.chunk_from(*position, *number, sweep.plan(task)) {
+                    Some(chunk) => {
+                        *position = (chunk.window_first + chunk.first_row + chunk.count) as usize;
+                        *number += 1;
+                        sweep.list(task, &chunk, &mut self.listed);
+                    }
+                    None => self.sweep = None,
+                }
+                continue;
+            }
+            match self.items.pop_front() {
+                Some(Item::One(dispatch)) => return Some(dispatch),
+                Some(Item::Sweep(sweep)) => self.sweep = Some((sweep, task.range.start, 0)),
+                None => match self.phases.get_or_insert_with(|| Box::new(phases(task))).next() {
+                    Some((block, phase)) => Listing::of(task, block, phase, &mut self.items),
+                    None => {
+                        self.phases = None;
+                        self.tasks.pop_front();
+                    }
+                },
+            }
+        }
+    }
+}
+
+/// The items of one phase as they are listed.
+struct Listing<'a> {
+    task: &'a Task,
+    pass: Pass<'a>,
+    items: &'a mut VecDeque<Item>,
+}
+
+/// The phases of all blocks of a task, in order.
+fn phases(task: &Task) -> impl Iterator<Item = (QueryBlock, Phase)> + use<> {
+    let (count, steps) = match &task.goal {
+        Goal::Answers(outputs) => (outputs.count, task.max_steps),
+        Goal::Candidates { count, .. } | Goal::Scores { count, .. } => (*count, 0),
+    };
+    let (count, most) = (count as u32, task.plan.query_block);
+    (0..count).step_by(most as usize).flat_map(move |first| {
+        let block = QueryBlock { first, count: most.min(count - first) };
+        let steps = (1..=steps).map(Phase::Step);
+        std::iter::once(Phase::Load).chain(steps).chain([Phase::Answer]).map(move |phase| (block, phase))
+    })
+}
+
+impl<'a> Listing<'a> {
+    /// Lists what `phase` does with `block`.
+    fn of(task: &'a Task, block: QueryBlock, phase: Phase, items: &'a mut VecDeque<Item>) {
+        let pass = Pass { operands: &task.operands, block, data_dependent: false };
+        let mut listing = Self { task, pass, items };
+        match (&task.goal, phase) {
+            (Goal::Answers(outputs), Phase::Load) => listing.load(&outputs.queries, true),
+            (Goal::Candidates { queries, .. } | Goal::Scores { queries, .. }, Phase::Load) => {
+                listing.load(queries, false);
+            }
+            (Goal::Answers(outputs), Phase::Step(step)) => listing.step(outputs, step),
+            (Goal::Answers(outputs), Phase::Answer) => listing.answers(outputs),
+            (Goal::Candidates { rule, heads, entries, .. }, Phase::Answer) => {
+                listing.candidates(*rule, heads, entries);
+            }
+            (Goal::Scores { .. }, Phase::Answer) => listing.scores(),
+            (Goal::Candidates { .. } | Goal::Scores { .. }, Phase::Step(_)) => {}
+        }
+    }
+
+    fn one(&mut self, dispatch: Dispatch) {
+        self.items.push_back(Item::One(dispatch));
+    }
+
+    fn sweep(&mut self, compared: &Binding, queries: &Binding, over: Over) {
+        let Pass { block, data_dependent, .. } = self.pass;
+        let (compared, queries) = (compared.clone(), queries.clone());
+        self.items.push_back(Item::Sweep(Sweep { block, data_dependent, compared, queries, over }));
+    }
+
+    fn write(&mut self, source: SourceRows<'_>, target: &Place) {
+        self.one(write_rows::dispatch(&self.pass, source, target));
+    }
+
+    /// The queries of the block become states, and all of them are listed; if they are updated, all are active, too.
+    fn load(&mut self, queries: &Place, updates: bool) {
+        let workspace = &self.task.operands.workspace;
+        self.one(load_queries::dispatch(&self.pass, queries));
+        self.one(compact_queries::dispatch(&self.pass, None, 0, &workspace.everyone, &workspace.searched));
+        if updates {
+            self.one(compact_queries::dispatch(&self.pass, None, 0, &workspace.active, &workspace.searched));
+        }
+    }
+
+    /// One update of every query that goes on.
+    fn step(&mut self, outputs: &Outputs, step: u32) {
+        let (task, workspace) = (self.task, &self.task.operands.workspace);
+        let operands = &task.operands;
+        if let Some(weighed) = outputs.trace.get(step as usize - 1) {
+            self.energy(weighed);
+        }
+        self.pass.data_dependent = operands.stops_early && step > 1;
+        let active = &workspace.active;
+        if step > 1 && operands.stops_early {
+            let stopped = update_states::STOPPED;
+            self.one(compact_queries::dispatch(&self.pass, None, stopped, active, &workspace.searched));
+        }
+        if outputs.weighed.is_some() || outputs.top.is_some() || !outputs.weights.is_empty() {
+            // Reports are of the last step, which started from these.
+            self.one(copy_states::dispatch(&self.pass, active, &workspace.state, &workspace.previous, false));
+        }
+        // Under early stopping any step may be a query's last.
+        let last = step == task.max_steps || operands.stops_early;
+        let keys = step < task.max_steps
+            || operands.problem.value_vectors == 0
+            || outputs.state.is_some()
+            || outputs.report.is_some()
+            || outputs.energy.is_some()
+            || !outputs.trace.is_empty();
+        let sums = Sums {
+            keys: if keys { operands.problem.key_vectors } else { 0 },
+            values: if last { operands.problem.value_vectors } else { 0 },
+        };
+        let compared = self.compared(active, &workspace.state);
+        let rule = task.kernel_rule();
+        if let KernelRule::Softmax { .. } = rule {
+            let slot = match task.plan.regime {
+                Regime::Tile => self.staged(&compared, active, sums),
+                Regime::Stream | Regime::Hold | Regime::Cooperate => {
+                    self.sweep(&compared, active, Over::Fused(sums));
+                    merge::slot(task.chunks(&task.plan))
+                }
+            };
+            return self.update(active, sums, step, slot);
+        }
+        let mut searched = active;
+        if task.listable(rule) {
+            self.sweep(&compared, active, Over::List(rule));
+            self.one(solve_threshold::dispatch(&self.pass, active, rule, false));
+            self.pass.data_dependent = true;
+            let unlisted = (update_states::SEARCH, &workspace.listed, &workspace.searched);
+            self.one(compact_queries::dispatch(&self.pass, Some(active), unlisted.0, unlisted.1, unlisted.2));
+            self.gather(&workspace.listed, sums);
+            self.update(&workspace.listed, sums, step, 0);
+            if let KernelRule::Top { .. } = rule {
+                return;
+            }
+            searched = &workspace.searched;
+        }
+        self.search(&compared, searched, rule);
+        self.sweep(&compared, searched, Over::Project(rule, sums));
+        self.update(searched, sums, step, merge::slot(task.chunks(&task.staged)));
+    }
+
+    /// What is wanted of the block, after its last step.
+    fn answers(&mut self, outputs: &Outputs) {
+        let (task, workspace) = (self.task, &self.task.operands.workspace);
+        let (layout, everyone) = (&task.operands.layout, &workspace.everyone);
+        if let Some(weighed) = outputs.trace.get(task.max_steps as usize) {
+            self.energy(weighed);
+        }
+        let output = if task.operands.problem.result { &workspace.result } else { &workspace.state };
+        self.write(SourceRows::padded(output, layout.output_dim() as u32), &outputs.output);
+        if let Some(state) = &outputs.state {
+            self.write(SourceRows::padded(&workspace.state, layout.dim as u32), state);
+        }
+        if let Some(report) = &outputs.report {
+            self.write(SourceRows::padded(&workspace.report, update_states::REPORT_WORDS), report);
+        }
+        if let Some(weighed) = &outputs.energy {
+            self.energy(weighed);
+        }
+        if outputs.weighed.is_some() || !outputs.weights.is_empty() {
+            let compared = self.compared(everyone, &workspace.previous);
+            self.resolve(&compared);
+            self.sweep(&compared, everyone, Over::WriteWeights(task.kernel_rule()));
+            if let Some(weighed) = &outputs.weighed {
+                self.write_weighed(weighed);
+            }
+        }
+        if let Some((heads, entries, k)) = &outputs.top {
+            let rule = KernelRule::Top { k: *k };
+            let compared = self.compared(everyone, &workspace.previous);
+            self.sweep(&compared, everyone, Over::List(rule));
+            self.one(solve_threshold::dispatch(&self.pass, everyone, rule, true));
+            self.write_lists(2 * k, heads, entries);
+        }
+    }
+
+    /// Lists of candidates of the queries as they are.
+    fn candidates(&mut self, rule: KernelRule, heads: &Place, entries: &Place) {
+        let workspace = &self.task.operands.workspace;
+        let compared = self.compared(&workspace.everyone, &workspace.state);
+        self.sweep(&compared, &workspace.everyone, Over::List(rule));
+        self.write_lists(2 * LIST_CAPACITY, heads, entries);
+    }
+
+    /// The scores of the queries as they are.
+    fn scores(&mut self) {
+        let workspace = &self.task.operands.workspace;
+        let compared = self.compared(&workspace.everyone, &workspace.state);
+        self.sweep(&compared, &workspace.everyone, Over::Scores);
+    }
+
+    /// What is compared with the keys, for `state`: itself, or a normalised copy.
+    fn compared(&mut self, queries: &Binding, state: &Binding) -> Binding {
+        if self.task.operands.rule.similarity != Similarity::Cosine {
+            return state.clone();
+        }
+        let copy = &self.task.operands.workspace.cue;
+        self.one(copy_states::dispatch(&self.pass, queries, state, copy, true));
+        copy.clone()
+    }
+
+    /// Softmax stage by stage; returns the slot of its statistics.
+    fn staged(&mut self, compared: &Binding, queries: &Binding, sums: Sums) -> u32 {
+        self.sweep(compared, queries, Over::Staged(sums));
+        merge::slot(self.task.chunks(&self.task.staged))
+    }
+
+    /// The end of an update.
+    fn update(&mut self, queries: &Binding, sums: Sums, step: u32, slot: u32) {
+        self.one(update_states::dispatch(&self.pass, queries, sums, step, slot));
+    }
+
+    /// Sums the rows of every query's support, window by window.
+    fn gather(&mut self, queries: &Binding, sums: Sums) {
+        for (i, window) in self.task.windows.iter().enumerate() {
+            for side in summed_rows(&window.storage, sums) {
+                self.one(gather_support::dispatch(&self.pass, queries, window, i == 0, side, sums));
+            }
+        }
+    }
+
+    /// One stage of the search for `queries`.
+    fn bracket(&mut self, queries: &Binding, rule: KernelRule, stage: u32, slot: u32) {
+        let splits = self.task.searching.splits;
+        self.one(bracket_threshold::dispatch(&self.pass, queries, rule, stage, slot, splits));
+    }
+
+    /// Searches the thresholds of `queries` over all patterns, pass by pass. Where no query needs it, every workgroup
+    /// ends at once.
+    fn search(&mut self, compared: &Binding, queries: &Binding, rule: KernelRule) {
+        let steep = rule.is_steep();
+        let passes = match rule {
+            KernelRule::Top { .. } => TOP_PASSES,
+            _ if steep => TOP_PASSES + ENTMAX_PASSES,
+            _ => ENTMAX_PASSES,
+        };
+        debug_assert!(u64::from(STEPS + 1).pow(TOP_PASSES - 1) > u64::from(u32::MAX));
+        self.bracket(queries, rule, bracket_threshold::OPEN, 0);
+        for pass in 1..=passes {
+            // A pivot is found as a key is.
+            let pivot = steep && pass <= TOP_PASSES;
+            let trial = match rule {
+                KernelRule::Top { .. } => Trial::Count,
+                _ if pivot => Trial::Pivot,
+                _ => Trial::Sum,
+            };
+            self.sweep(compared, queries, Over::Try(rule, trial));
+            let stage = match pass {
+                _ if pass == passes => bracket_threshold::CLOSE,
+                TOP_PASSES if pivot => bracket_threshold::TURN,
+                _ if pivot => bracket_threshold::APPROACH,
+                _ => bracket_threshold::NARROW,
+            };
+            self.bracket(queries, rule, stage, 0);
+        }
+    }
+
+    /// Finds the record of every query of the block: how its scores become weights.
+    fn resolve(&mut self, compared: &Binding) {
+        let (task, workspace) = (self.task, &self.task.operands.workspace);
+        let (everyone, rule) = (&workspace.everyone, task.kernel_rule());
+        if let KernelRule::Softmax { .. } = rule {
+            let slot = self.staged(compared, everyone, Sums::NONE);
+            return self.bracket(everyone, rule, bracket_threshold::CLOSE, slot);
+        }
+        let mut searched = everyone;
+        if task.listable(rule) {
+            self.sweep(compared, everyone, Over::List(rule));
+            self.one(solve_threshold::dispatch(&self.pass, everyone, rule, false));
+            if let KernelRule::Top { .. } = rule {
+                return;
+            }
+            self.pass.data_dependent = true;
+            let unlisted = (update_states::SEARCH, &workspace.listed, &workspace.searched);
+            self.one(compact_queries::dispatch(&self.pass, Some(everyone), unlisted.0, unlisted.1, unlisted.2));
+            searched = &workspace.searched;
+        }
+        self.search(compared, searched, rule);
+    }
+
+    /// What the energy at the present state is computed from.
+    fn energy(&mut self, weighed: &WeightOutputs) {
+        let workspace = &self.task.operands.workspace;
+        let compared = self.compared(&workspace.everyone, &workspace.state);
+        self.resolve(&compared);
+        self.sweep(&compared, &workspace.everyone, Over::Weigh(self.task.kernel_rule()));
+        self.write_weighed(weighed);
+    }
+
+    fn write_weighed(&mut self, weighed: &WeightOutputs) {
+        let (workspace, dim) = (&self.task.operands.workspace, self.task.operands.layout.dim);
+        self.write(SourceRows::padded(&workspace.records, 8), &weighed.records);
+        self.write(SourceRows::padded(&workspace.tallies, 8), &weighed.tallies);
+        if let Some(state) = &weighed.state {
+            self.write(SourceRows::padded(&workspace.state, dim as u32), state);
+        }
+    }
+
+    /// Writes the heads of the lists and the first `words` words of their entries.
+    fn write_lists(&mut self, words: u32, heads: &Place, entries: &Place) {
+        let workspace = &self.task.operands.workspace;
+        self.write(SourceRows::padded(&workspace.heads, 4), heads);
+        let source = SourceRows { buffer: &workspace.list, columns: words, first: 0, stride: 2 * LIST_CAPACITY };
+        self.write(source, entries);
+    }
+}

@@ -1,0 +1,254 @@
+//! The plan: which kernels, tiles and splits serve a problem on a device. The one place that chooses sizes: everything a
+//! retrieval allocates or dispatches follows from here, and two retrievals under one plan compute the same bits.
+
+use super::problem::Problem;
+use super::splits::{bounded, fused_splits, staged_splits, stream_splits};
+use crate::gpu::kernels::common::{LIST_CAPACITY, LIST_TOP};
+use crate::gpu::kernels::fused::matrix::MatrixTile;
+use crate::gpu::kernels::fused::register::{self, RegisterTile};
+use crate::gpu::kernels::fused::stream::StreamTile;
+use crate::gpu::kernels::rows::{compact_queries, copy_states, load_queries, write_rows};
+use crate::gpu::kernels::sparse::{
+    bracket_threshold, filter_candidates, gather_support, merge_candidates, solve_threshold,
+};
+use crate::gpu::kernels::staged::{merge, projection, separation, similarity, update_states, weights};
+use crate::gpu::shader::Constant;
+use crate::tuning::Tuning;
+
+/// The most loop iterations that one invocation may make. Mesa's software drivers silently end an invocation after
+/// 65,535, summed over nested loops (seen with Mesa 22.3); the counts below take nothing as unrolled.
+pub const ITERATION_LIMIT: u64 = 60_000;
+/// The most floats of one key or value on a GPU: a row's own loops must stay within [`ITERATION_LIMIT`].
+pub const MAX_DIM: usize = 65_536;
+/// Bytes of partial sums that a recording may hold.
+pub(super) const SCRATCH: u64 = 10 << 20;
+/// Bytes of states, running sums and results that a recording may hold.
+const ROWS: u64 = 24 << 20;
+/// Bytes of all that a recording may hold beside patterns, queries and answers: the chunks of scores get what is left.
+pub(super) const WORKSPACE: u64 = 62 << 20;
+/// How queries are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Regime {
+    /// Every stage fused over splits of the patterns: reads each pattern once for few queries.
+    Stream,
+    /// Every stage fused over splits of the patterns, each invocation with queries of its own: shares each pattern among
+    /// many queries that are narrow enough to be held in registers.
+    Hold,
+    /// Every stage fused over splits of the patterns, products by cooperative matrices of halves: shares each pattern among
+    /// many queries, where patterns are stored as halves and the device multiplies such matrices.
+    Cooperate,
+    /// Stage by stage over chunks of scores: shares each pattern among many queries.
+    Tile,
+}
+
+/// Overrides of a plan. Any setting gives a right answer; sizes are rounded to what the kernels take.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hints {
+    /// The regime.
+    pub regime: Option<Regime>,
+    /// Patterns of one split.
+    pub rows_per_split: Option<u32>,
+    /// Splits of one dispatch.
+    pub splits: Option<u32>,
+    /// Queries of one pass over the memory.
+    pub query_block: Option<u32>,
+    /// Queries of one invocation of a tile: 4, or 8.
+    pub each: Option<u32>,
+    /// Allocate fresh workspace filled with garbage, to show that nothing reads what it did not write.
+    pub garbage: bool,
+    /// Lift [`ITERATION_LIMIT`], to show that it is needed.
+    pub unbounded: bool,
+    /// Set one constant of one kernel behind the plan's back, to show that a wrong kernel is caught.
+    pub damage: Option<(&'static str, Constant)>,
+}
+
+/// The sizes that serve a [`Problem`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// How queries are served.
+    pub regime: Regime,
+    /// Queries of one pass over the memory.
+    pub query_block: u32,
+    /// Queries of one invocation of a tile.
+    pub each: u32,
+    /// Patterns of one split.
+    pub rows_per_split: u32,
+    /// Splits of one dispatch.
+    pub splits: u32,
+    /// The stream kernel's problem when it sums over the widest rows.
+    pub stream: StreamTile,
+    /// The hold kernel's problem when it sums over the keys.
+    pub hold: RegisterTile,
+    /// The problem of the kernel of cooperative matrices when it sums over the keys, where it serves.
+    pub cooperate: Option<MatrixTile>,
+}
+
+impl Plan {
+    /// The plan for `problem` on a device that `tuning` suits, under `hints`: the same whenever these are.
+    pub fn new(problem: &Problem, tuning: &Tuning, hints: &Hints) -> Self {
+        let tuning = &tuning.bounded();
+        let columns = problem.columns();
+        let most = if problem.lists { tuning.list_block } else { tuning.query_block };
+        let query_block = (ROWS / problem.row_bytes()).clamp(1, most);
+        let query_block = hints.query_block.map_or(query_block, |asked| u64::from(asked.max(1)).min(query_block));
+        let query_block = query_block.min(problem.batch.max(1));
+        let few = if hints.query_block.is_some() { query_block } else { problem.batch };
+        let regime = match few {
+            _ if few <= tuning.stream_batch => Regime::Stream,
+            _ if worth_cooperating(problem, tuning) => Regime::Cooperate,
+            _ if worth_holding(problem, tuning) => Regime::Hold,
+            _ => Regime::Tile,
+        };
+        let regime = match hints.regime.unwrap_or(regime) {
+            _ if !problem.fused => Regime::Tile,
+            Regime::Cooperate if cooperation(problem).is_none() && worth_holding(problem, tuning) => Regime::Hold,
+            Regime::Cooperate if cooperation(problem).is_none() => Regime::Tile,
+            Regime::Hold if !holdable(problem, tuning) => Regime::Tile,
+            regime => regime,
+        };
+        let each = match hints.each {
+            None => similarity::each(query_block, tuning),
+            Some(0..8) => 4,
+            Some(_) => 8,
+        };
+        let hold = RegisterTile::new(tuning, problem, query_block);
+        let (rows_per_split, splits, stream) = match regime {
+            Regime::Stream => stream_splits(problem, tuning, hints, query_block, columns),
+            Regime::Hold | Regime::Cooperate => {
+                let cooperate = cooperation(problem).filter(|_| regime == Regime::Cooperate);
+                fused_splits(problem, tuning, hints, query_block, columns, (&hold, cooperate.as_ref()))
+            }
+            Regime::Tile => staged_splits(problem, tuning, hints, query_block, each),
+        };
+        Self {
+            regime,
+            query_block: query_block as u32,
+            each,
+            rows_per_split: rows_per_split as u32,
+            splits: splits as u32,
+            stream,
+            hold,
+            cooperate: cooperation(problem),
+        }
+    }
+
+    /// Queries of one tile.
+    pub fn tile_queries(&self) -> u32 {
+        similarity::SIDE * self.each
+    }
+
+    /// Patterns of one dispatch.
+    pub fn chunk(&self) -> u32 {
+        self.rows_per_split.saturating_mul(self.splits)
+    }
+
+    /// This plan with every stage on its own, for what a fused kernel does not report.
+    pub fn staged(&self, problem: &Problem, tuning: &Tuning, hints: &Hints) -> Self {
+        let (rows, splits, stream) =
+            staged_splits(problem, &tuning.bounded(), hints, self.query_block.into(), self.each);
+        Self { regime: Regime::Tile, rows_per_split: rows as u32, splits: splits as u32, stream, ..self.clone() }
+    }
+
+    /// This plan, which is staged, with the splits of a pass of the search over all patterns: each goes through its tiles
+    /// of scores one by one, where those of a chunk are otherwise.
+    pub fn searching(&self, problem: &Problem, tuning: &Tuning, hints: &Hints) -> Self {
+        let tuning = &tuning.bounded();
+        let (tile, group) = (u64::from(similarity::ROWS), self.tile_queries());
+        let most = self.searched_splits();
+        let wanted = tuning.workgroups.div_ceil(self.query_block.div_ceil(group).into()).clamp(1, most);
+        let rows = problem.patterns.div_ceil(wanted).next_multiple_of(tile);
+        let mut rows = bounded(rows, u64::from(group * 4) * u64::from(problem.key_vectors), tuning.search_work, tile);
+        if let Some(asked) = hints.rows_per_split {
+            rows = rows.min(u64::from(asked).max(1).next_multiple_of(tile));
+        }
+        while !hints.unbounded
+            && rows > tile
+            && similarity::iterations(problem.key_vectors.into(), rows) > ITERATION_LIMIT
+        {
+            rows = (rows / 2).next_multiple_of(tile);
+        }
+        let splits = hints.splits.map_or(most, |asked| u64::from(asked.max(1)).min(most));
+        let splits = splits.min(problem.patterns.div_ceil(rows).max(1));
+        Self { rows_per_split: rows as u32, splits: splits as u32, ..self.clone() }
+    }
+
+    /// The most splits of a pass of the search: each has a tile where the chunk has its scores.
+    pub(super) fn searched_splits(&self) -> u64 {
+        let given = u64::from(self.query_block * similarity::TRIAL_WORDS * 4);
+        u64::from(self.chunk() / similarity::ROWS).min(SCRATCH / given).clamp(1, 1024)
+    }
+
+    /// Floats from one query's scores to the next, in the tile regime.
+    pub fn score_stride(&self) -> u32 {
+        match self.regime {
+            Regime::Stream | Regime::Hold | Regime::Cooperate => 0,
+            Regime::Tile => self.chunk(),
+        }
+    }
+
+    /// Entries of a segment: half a span, which is no less than top-k selects while it is filled; all of it where there are
+    /// so few patterns that a list holds any of them.
+    pub fn room(&self) -> u32 {
+        if self.chunk() <= LIST_CAPACITY { filter_candidates::SPAN } else { LIST_TOP }
+    }
+
+    /// The most loop iterations that an invocation of any kernel makes under this plan.
+    pub fn iterations(&self, problem: &Problem, tuning: &Tuning) -> u64 {
+        let rows = u64::from(self.rows_per_split);
+        let columns = u64::from(problem.columns());
+        let chunk = u64::from(self.chunk());
+        let (capacity, top) = (u64::from(LIST_CAPACITY), u64::from(LIST_TOP));
+        let shared = [
+            load_queries::iterations(columns),
+            compact_queries::iterations(self.query_block.into()),
+            copy_states::iterations(columns),
+            merge::iterations(self.splits.into(), problem.columns()),
+            update_states::iterations(columns),
+            write_rows::iterations(4 * columns),
+            solve_threshold::iterations(capacity),
+            gather_support::iterations(capacity, problem.columns()),
+            bracket_threshold::iterations(1024),
+        ];
+        let regime = match self.regime {
+            Regime::Stream => self.stream.iterations(rows, problem.key_vectors.into()),
+            Regime::Hold => self.hold.iterations(rows),
+            Regime::Cooperate => self.cooperate.map_or(0, |cooperate| cooperate.iterations(rows)),
+            Regime::Tile => [
+                similarity::iterations(
+                    problem.key_vectors.into(),
+                    self.searching(problem, tuning, &Hints::default()).rows_per_split.into(),
+                ),
+                separation::iterations(rows),
+                projection::iterations(rows),
+                filter_candidates::iterations(),
+                merge_candidates::iterations(chunk, capacity, top),
+                weights::iterations(chunk),
+                write_rows::iterations(chunk),
+            ]
+            .into_iter()
+            .fold(0, u64::max),
+        };
+        shared.into_iter().fold(regime, u64::max)
+    }
+}
+
+/// Whether an invocation can hold a query.
+fn holdable(problem: &Problem, tuning: &Tuning) -> bool {
+    let most = if problem.unrolls_slowly { 4 * u64::from(register::UNROLLED_KEYS) } else { u64::MAX };
+    4 * u64::from(problem.key_vectors) <= tuning.hold_dim.min(most)
+}
+
+/// How cooperative matrices serve, if they do.
+fn cooperation(problem: &Problem) -> Option<MatrixTile> {
+    MatrixTile::new(&problem.cooperate?, problem.parts, problem.key_vectors, problem.value_vectors)
+}
+
+/// Whether that is faster than any other way.
+fn worth_cooperating(problem: &Problem, tuning: &Tuning) -> bool {
+    cooperation(problem).is_some() && problem.products() >= tuning.cooperate_least
+}
+
+/// Whether that is faster than stage by stage.
+fn worth_holding(problem: &Problem, tuning: &Tuning) -> bool {
+    holdable(problem, tuning) && problem.products() >= tuning.hold_least
+}

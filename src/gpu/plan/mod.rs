@@ -1,0 +1,8 @@
+//! Plans: the sizes that serve a retrieval.
+
+mod buffers;
+pub mod choice;
+pub mod problem;
+mod splits;
+#[cfg(test)]
+mod tests;

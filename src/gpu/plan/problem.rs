@@ -1,0 +1,52 @@
+//! What a plan depends on: the shape of a retrieval and what the device can do for it.
+
+use crate::gpu::matrices::Ability;
+
+/// What a plan depends on, besides the device's [`Tuning`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a yes or no of its own")]
+pub struct Problem {
+    /// Queries of the batch that is planned for.
+    pub batch: u64,
+    /// Stored patterns.
+    pub patterns: u64,
+    /// Vectors of four floats in a key.
+    pub key_vectors: u32,
+    /// Vectors of four floats in a value; 0 where keys are their own values.
+    pub value_vectors: u32,
+    /// Whether the device has subgroups.
+    pub subgroups: bool,
+    /// Whether kernels with much that is unrolled take its compiler seconds: an invocation then holds less.
+    pub unrolls_slowly: bool,
+    /// What cooperative matrices the device has, where they serve the rule and how patterns are stored.
+    pub cooperate: Option<Ability>,
+    /// Halves that make up an element of a query and a weight where those multiply.
+    pub parts: u32,
+    /// Whether the rule can be computed in one pass with every stage fused.
+    pub fused: bool,
+    /// Whether queries have lists of candidates: sparse rules, top-k, and reports.
+    pub lists: bool,
+    /// Whether the workspace holds normalised copies of the states.
+    pub cue: bool,
+    /// Whether the workspace holds the states before the last step.
+    pub previous: bool,
+    /// Whether outputs are apart from states.
+    pub result: bool,
+}
+
+impl Problem {
+    /// Column vectors of the widest sums: keys, and values where there are some.
+    pub fn columns(&self) -> u32 {
+        self.key_vectors + self.value_vectors
+    }
+
+    /// Bytes of a query's states, running sums and results.
+    pub fn row_bytes(&self) -> u64 {
+        16 * u64::from(5 * self.key_vectors + 2 * self.value_vectors)
+    }
+
+    /// Multiply-adds of the scores.
+    pub fn products(&self) -> u64 {
+        self.batch.saturating_mul(4 * self.patterns * u64::from(self.key_vectors))
+    }
+}

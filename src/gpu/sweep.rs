@@ -1,0 +1,154 @@
+//! A pass over the patterns, chunk by chunk: what it dispatches for each.
+
+use std::collections::VecDeque;
+
+use super::buffer::Binding;
+use super::dispatch::Dispatch;
+use super::kernels::common::{Pass, summed_rows};
+use super::kernels::fused::{matrix, register, stream};
+use super::kernels::rows::write_rows::{self, SourceRows};
+use super::kernels::sparse::{filter_candidates, merge_candidates};
+use super::kernels::staged::similarity::{Comparison, Trial};
+use super::kernels::staged::{merge, projection, separation, similarity, weights};
+use super::operands::{Chunk, KernelRule, QueryBlock, Sums};
+use super::plan::choice::{Plan, Regime};
+use super::targets::Place;
+use super::task::{Goal, Task};
+
+/// A pass over the patterns, chunk by chunk.
+#[derive(Clone, Debug)]
+pub(crate) struct Sweep {
+    pub block: QueryBlock,
+    pub data_dependent: bool,
+    /// What is compared with the keys.
+    pub compared: Binding,
+    pub queries: Binding,
+    pub over: Over,
+}
+
+/// What is done with each chunk.
+#[derive(Clone, Debug)]
+pub(crate) enum Over {
+    /// Softmax with every stage fused, into the running state.
+    Fused(Sums),
+    /// Softmax stage by stage, into the running state.
+    Staged(Sums),
+    /// Candidates of a rule, into lists.
+    List(KernelRule),
+    /// Trial thresholds.
+    Try(KernelRule, Trial),
+    /// Weights by the records, summed into the running state.
+    Project(KernelRule, Sums),
+    /// Weights by the records, tallied.
+    Weigh(KernelRule),
+    /// The same, and those that are asked for are written out.
+    WriteWeights(KernelRule),
+    /// Scores, written out.
+    Scores,
+}
+
+impl Sweep {
+    /// The plan whose chunks it goes through.
+    pub fn plan<'t>(&self, task: &'t Task) -> &'t Plan {
+        match self.over {
+            Over::Fused(_) => &task.plan,
+            Over::Try(..) => &task.searching,
+            _ => &task.staged,
+        }
+    }
+
+    /// Lists the dispatches of one chunk.
+    pub fn list(&self, task: &Task, chunk: &Chunk<'_>, list: &mut VecDeque<Dispatch>) {
+        let Self { block, data_dependent, compared, queries, over } = self;
+        let pass = Pass { operands: &task.operands, block: *block, data_dependent: *data_dependent };
+        let each = task.staged.each;
+        let stride = task.staged.score_stride();
+        let comparison = Comparison { compared, queries, each };
+        let scores = || similarity::scores(&pass, comparison, stride, chunk);
+        let projected = |sums: Sums| {
+            summed_rows(chunk.rows, sums)
+                .map(move |side| projection::dispatch(&pass, queries, (stride, each), side, sums, chunk))
+        };
+        match *over {
+            Over::Fused(sums) => {
+                let (inputs, plan) = ((compared, queries), &task.plan);
+                list.push_back(match (plan.regime, plan.cooperate) {
+                    (Regime::Cooperate, Some(tile)) => matrix::dispatch(&pass, tile, inputs, sums, chunk),
+                    (Regime::Hold, _) => register::dispatch(&pass, plan.hold, inputs, sums, chunk),
+                    _ => stream::dispatch(&pass, plan.stream.queries, inputs, sums, chunk),
+                });
+                list.push_back(merge::dispatch(&pass, queries, sums, chunk));
+            }
+            Over::Staged(sums) => {
+                list.push_back(scores());
+                list.push_back(separation::dispatch(&pass, queries, stride, chunk));
+                list.extend(projected(sums));
+                list.push_back(merge::dispatch(&pass, queries, sums, chunk));
+            }
+            Over::List(rule) => {
+                let room = task.staged.room();
+                let segments = filter_candidates::Segments { score_stride: stride, room };
+                list.push_back(scores());
+                list.push_back(filter_candidates::dispatch(&pass, queries, rule, segments, chunk));
+                list.push_back(merge_candidates::dispatch(&pass, queries, rule, room, chunk));
+            }
+            Over::Try(rule, trial) => {
+                let splits = task.searching.splits;
+                list.push_back(similarity::trials(&pass, comparison, rule, trial, splits, chunk));
+            }
+            Over::Project(rule, sums) => {
+                list.push_back(scores());
+                list.push_back(weights::dispatch(&pass, queries, rule, stride, chunk));
+                list.extend(projected(sums));
+                list.push_back(merge::dispatch(&pass, queries, sums, chunk));
+            }
+            Over::Weigh(rule) | Over::WriteWeights(rule) => {
+                list.push_back(scores());
+                list.push_back(weights::dispatch(&pass, queries, rule, stride, chunk));
+                if let (Over::WriteWeights(_), Goal::Answers(outputs)) = (over, &task.goal) {
+                    write_weights(&pass, &outputs.weights, stride, chunk, list);
+                }
+            }
+            Over::Scores => {
+                list.push_back(scores());
+                if let Goal::Scores { target, .. } = &task.goal {
+                    let at = (chunk.window_first + chunk.first_row) as usize - task.range.start;
+                    let offset = target.offset + 4 * at as u64;
+                    let rows = Place { offset, stride: Some(task.range.len() as u32), ..target.clone() };
+                    let buffer = &task.operands.workspace.scores;
+                    let source = SourceRows { buffer, columns: chunk.count, first: 0, stride };
+                    list.push_back(write_rows::dispatch(&pass, source, &rows));
+                }
+            }
+        }
+    }
+}
+
+/// Writes the weights of a chunk of those queries of the block that are among `runs`, which rise, into rows as wide as the
+/// memory.
+fn write_weights(
+    pass: &Pass<'_>,
+    runs: &[(u32, u32, Place)],
+    stride: u32,
+    chunk: &Chunk<'_>,
+    list: &mut VecDeque<Dispatch>,
+) {
+    let (operands, block) = (pass.operands, pass.block);
+    let before = runs.partition_point(|(first, count, _)| first + count <= block.first);
+    let end = block.first + block.count;
+    for (first, count, target) in runs[before..].iter().take_while(|(first, ..)| *first < end) {
+        let from = block.first.max(*first);
+        let to = end.min(first + count);
+        let at = chunk.window_first + chunk.first_row;
+        let rows = Place {
+            buffer: target.buffer.clone(),
+            offset: target.offset + 4 * u64::from(at),
+            stride: Some(operands.problem.patterns as u32),
+        };
+        let first_word = (from - block.first) * stride;
+        let source = SourceRows { buffer: &operands.workspace.scores, columns: chunk.count, first: first_word, stride };
+        let part = Pass { block: QueryBlock { first: from - first, count: to - from }, ..*pass };
+        // No list is read, so a part of the block is one of its own.
+        list.push_back(Dispatch { queries: block.count, ..write_rows::dispatch(&part, source, &rows) });
+    }
+}

@@ -1,0 +1,107 @@
+//! One retrieval: what it works on, its plans, what it is for, and where its answers go.
+
+use std::ops::Range;
+
+use super::kernels::common::{LIST_CAPACITY, LIST_TOP};
+use super::operands::{Chunk, KernelRule, Operands};
+use super::patterns::StoredRows;
+use super::plan::choice::Plan;
+use super::targets::Place;
+use crate::store::Window;
+
+/// A retrieval: what it works on, its plans, and what it is for.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub operands: Operands,
+    pub windows: Vec<Window<StoredRows>>,
+    /// The positions to go over; nothing outside counts.
+    pub range: Range<usize>,
+    /// Sizes of the steps.
+    pub plan: Plan,
+    /// Sizes where every stage is on its own.
+    pub staged: Plan,
+    /// Sizes of a pass of the search.
+    pub searching: Plan,
+    pub max_steps: u32,
+    pub goal: Goal,
+}
+
+/// What a retrieval is for.
+#[derive(Debug)]
+pub(crate) enum Goal {
+    /// The answers to a batch.
+    Answers(Box<Outputs>),
+    /// Lists of candidates of `count` queries: their heads, and their entries.
+    Candidates { queries: Place, count: usize, rule: KernelRule, heads: Place, entries: Place },
+    /// The scores of `count` queries, for each a row as wide as the range.
+    Scores { queries: Place, count: usize, target: Place },
+}
+
+/// Where the answers to one batch go.
+#[derive(Debug)]
+pub(crate) struct Outputs {
+    pub count: usize,
+    pub queries: Place,
+    pub output: Place,
+    pub state: Option<Place>,
+    pub report: Option<Place>,
+    /// Record and tally of the last step's weights.
+    pub weighed: Option<WeightOutputs>,
+    /// Record and tally at the last state.
+    pub energy: Option<WeightOutputs>,
+    /// The same at the query and after every step, with the states: one set of rows for each.
+    pub trace: Vec<WeightOutputs>,
+    /// Heads and entries of lists of the `k` largest scores of the last step.
+    pub top: Option<(Place, Place, u32)>,
+    /// Unnormalised weights in full, for runs of queries: the first query, how many, and where theirs go.
+    pub weights: Vec<(u32, u32, Place)>,
+}
+
+/// Where records and tallies go, 8 words each, and states where they are wanted too.
+#[derive(Debug)]
+pub(crate) struct WeightOutputs {
+    pub records: Place,
+    pub tallies: Place,
+    pub state: Option<Place>,
+}
+
+impl Task {
+    pub fn kernel_rule(&self) -> KernelRule {
+        self.operands.kernel_rule()
+    }
+
+    /// The chunk that starts at `position`, or behind it where no window has it.
+    pub fn chunk_from(&self, position: usize, number: u32, plan: &Plan) -> Option<Chunk<'_>> {
+        let passed = self.windows.partition_point(|window| window.first + window.rows <= position);
+        let window = self.windows.get(passed)?;
+        let start = position.max(window.first);
+        let end = self.range.end.min(window.first + window.rows);
+        let count = end.checked_sub(start).filter(|count| *count > 0)?.min(plan.chunk() as usize) as u32;
+        Some(Chunk {
+            rows: &window.storage,
+            window_first: window.first as u32,
+            first_row: (start - window.first) as u32,
+            count,
+            rows_per_split: plan.rows_per_split,
+            splits: count.div_ceil(plan.rows_per_split),
+            number,
+        })
+    }
+
+    /// Chunks of a sweep under `plan`.
+    pub fn chunks(&self, plan: &Plan) -> u32 {
+        let rows = |window: &Window<StoredRows>| {
+            let end = self.range.end.min(window.first + window.rows);
+            end.saturating_sub(self.range.start.max(window.first))
+        };
+        self.windows.iter().map(|window| rows(window).div_ceil(plan.chunk() as usize) as u32).sum()
+    }
+
+    /// Whether a list can hold what the rule selects: of top-k always, or never.
+    pub fn listable(&self, rule: KernelRule) -> bool {
+        match rule {
+            KernelRule::Top { k } => k <= LIST_TOP || self.operands.problem.patterns <= LIST_CAPACITY.into(),
+            _ => true,
+        }
+    }
+}

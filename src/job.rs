@@ -1,93 +1,9 @@
-//! Retrievals that are too long for one frame: recorded slice by slice into encoders of the host's, within a budget.
+//! Jobs that share one budget of GPU time.
 
-use std::fmt;
 use std::time::Duration;
 
 use crate::error::Result;
-use crate::gpu;
-
-/// A retrieval that a host records over as many frames as it takes, from [`Memory::job`](crate::Memory::job) or
-/// [`Memory::job_into`](crate::Memory::job_into).
-///
-/// [`Job::advance`] records the next slice. The slices together are the dispatches of the one-shot call, cut between
-/// workgroups, so the answer has the same bits. The memory may change between slices: a job sees it as it was when the
-/// job began. Slices have to be submitted in the order in which they were recorded; where one is dropped instead, the job
-/// fails rather than going on from nothing. Dropping the job, or [`Job::cancel`], ends it: what was recorded may still
-/// run, and its [`Pending`](crate::Pending) gives [`Error::Cancelled`](crate::Error::Cancelled).
-///
-/// What a dispatch costs is estimated from its work and from what earlier slices on the same device were timed at, where
-/// the device has `TIMESTAMP_QUERY` ([`Device::required_features`](crate::Device::required_features)); before that, and
-/// without, from what kind of device it is.
-///
-/// ```
-/// # fn frame(memory: &attractor::Memory, queries: &[f32], device: &attractor::wgpu::Device, queue: &attractor::wgpu::Queue)
-/// # -> Result<(), attractor::Error> {
-/// use std::time::Duration;
-/// let (mut job, mut answer) = memory.job(queries, &attractor::RetrieveOptions::default())?;
-/// let answer = loop {
-///     let mut encoder = device.create_command_encoder(&Default::default());
-///     // The frame's own passes go here.
-///     job.advance(&mut encoder, Duration::from_millis(2))?;
-///     queue.submit([encoder.finish()]);
-///     if let Some(answer) = answer.try_take() {
-///         break answer?;
-///     }
-/// };
-/// # drop(answer); Ok(()) }
-/// ```
-pub struct Job {
-    inner: gpu::Job,
-    slices: usize,
-}
-
-/// What one call of [`Job::advance`] recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slice {
-    /// Dispatches.
-    pub dispatches: usize,
-    /// The GPU time that they are expected to take.
-    pub estimate: Duration,
-    /// Whether nothing is left to record.
-    pub done: bool,
-}
-
-impl Job {
-    pub(crate) fn new(inner: gpu::Job) -> Self {
-        Self { inner, slices: 0 }
-    }
-
-    /// Records the next slice into `encoder`: as many dispatches as are expected to take no longer than `budget` of GPU
-    /// time, but at least one workgroup of one. Neither submits nor polls. Once everything is recorded it records nothing.
-    ///
-    /// # Errors
-    /// [`Error::Lost`](crate::Error::Lost) where an earlier slice was dropped before it ran, or the device fails. The job
-    /// has ended then, and its [`Pending`](crate::Pending) says why.
-    pub fn advance(&mut self, encoder: &mut wgpu::CommandEncoder, budget: Duration) -> Result<Slice> {
-        let slice = self.inner.advance(encoder, budget)?;
-        self.slices += usize::from(slice.dispatches > 0);
-        Ok(slice)
-    }
-
-    /// Whether every slice has been recorded.
-    pub fn is_recorded(&self) -> bool {
-        self.inner.is_done()
-    }
-
-    /// Slices that have been recorded.
-    pub fn slices(&self) -> usize {
-        self.slices
-    }
-
-    /// Ends the job. Dropping it does the same.
-    pub fn cancel(self) {}
-}
-
-impl fmt::Debug for Job {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let recorded = self.is_recorded();
-        f.debug_struct("Job").field("slices", &self.slices).field("recorded", &recorded).finish_non_exhaustive()
-    }
-}
+use crate::gpu::{Job, Slice};
 
 /// Jobs that share a budget: those of higher priority first, among equals the older.
 #[derive(Debug, Default)]

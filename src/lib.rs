@@ -72,6 +72,7 @@
 #[cfg(all(feature = "capi", target_arch = "wasm32"))]
 compile_error!("feature `capi`: the C ABI is of native programs");
 
+mod answer;
 mod atomic_file;
 mod cache;
 #[cfg(feature = "capi")]
@@ -95,6 +96,7 @@ mod retrieval;
 mod room;
 mod rule;
 mod store;
+mod sync;
 mod tuning;
 mod wait;
 
@@ -102,8 +104,8 @@ pub use cache::user_cache_folder;
 pub use device::{AdapterChoice, Device, DeviceInfo, DeviceOptions, Software};
 pub use error::{Error, Result};
 pub use explanation::{Explanation, KernelWork};
-pub use gpu::{Recording, Rows};
-pub use job::{Job, JobId, Jobs, Slice};
+pub use gpu::{Job, Recording, Rows, Slice};
+pub use job::{JobId, Jobs};
 pub use mask::Mask;
 #[cfg(feature = "files")]
 pub use memory::LoadOptions;

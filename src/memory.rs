@@ -15,7 +15,6 @@ use crate::error::{Error, Result, check_finite};
 use crate::explanation::Explanation;
 use crate::fork;
 use crate::gpu;
-use crate::job::Job;
 use crate::mask::Mask;
 use crate::partial::{Partial, PartialOptions};
 use crate::pending::Pending;
@@ -609,10 +608,11 @@ impl Memory {
     ) -> Result<Pending<Retrieval>> {
         self.check(operation, queries, options)?;
         let view = self.ids.view();
-        match &self.engine {
+        let answer = match &self.engine {
             Engine::Cpu(engine) => engine.begin(operation, queries, options, view),
-            Engine::Gpu(engine) => engine.retrieve(operation, queries, options, &view, gpu::Waiting::Forbidden),
-        }
+            Engine::Gpu(engine) => engine.retrieve(operation, queries, options, &view, gpu::Wait::Forbidden),
+        };
+        answer.map(Pending::new)
     }
 
     /// [`Memory::retrieve_with`], waiting for the answer on this thread.
@@ -630,7 +630,7 @@ impl Memory {
             Engine::Cpu(engine) => engine.retrieve(operation, queries, options, &view),
             Engine::Gpu(engine) => {
                 wait::check(operation)?;
-                engine.retrieve(operation, queries, options, &view, gpu::Waiting::Allowed)?.wait()
+                Pending::new(engine.retrieve(operation, queries, options, &view, gpu::Wait::Allowed)?).wait()
             }
         }
     }
@@ -642,7 +642,7 @@ impl Memory {
     /// [`Error::Shape`] and [`Error::NotFinite`] for the queries, [`Error::Parameter`] for a subset that is not within
     /// the memory, [`Error::Shape`] for a mask that does not fit, [`Error::Lost`] where the device fails.
     pub async fn retrieve_partial(&self, queries: &[f32], options: &PartialOptions) -> Result<Vec<Partial>> {
-        self.partials(queries, options, gpu::Waiting::Forbidden).await
+        self.partials(queries, options, gpu::Wait::Forbidden).await
     }
 
     /// [`Memory::retrieve_partial`], waiting for the answer on this thread.
@@ -654,10 +654,10 @@ impl Memory {
         if let Engine::Gpu(_) = self.engine {
             wait::check(OPERATION)?;
         }
-        wait::block_on(OPERATION, self.partials(queries, options, gpu::Waiting::Allowed))
+        wait::block_on(OPERATION, self.partials(queries, options, gpu::Wait::Allowed))
     }
 
-    async fn partials(&self, queries: &[f32], options: &PartialOptions, waiting: gpu::Waiting) -> Result<Vec<Partial>> {
+    async fn partials(&self, queries: &[f32], options: &PartialOptions, wait: gpu::Wait) -> Result<Vec<Partial>> {
         const OPERATION: &str = "Memory::retrieve_partial";
         fork::check(OPERATION)?;
         let batch = rows(OPERATION, "queries", queries, self.layout.dim)?;
@@ -667,7 +667,7 @@ impl Memory {
         let view = self.ids.view();
         match &self.engine {
             Engine::Cpu(engine) => Ok(engine.partials(queries, options, view.alive())),
-            Engine::Gpu(engine) => engine.partials(queries, options, &view, waiting).await,
+            Engine::Gpu(engine) => engine.partials(queries, options, &view, wait).await,
         }
     }
 
@@ -764,33 +764,34 @@ impl Memory {
     ) -> Result<Pending<Retrieval>> {
         const OPERATION: &str = "Memory::record_answers";
         let engine = self.recorder(OPERATION, count, options)?;
-        engine.record_answers(OPERATION, encoder, count, queries, options, &self.ids.view(), self.snapshots.take())
+        let answer =
+            engine.record_answers(OPERATION, encoder, count, queries, options, &self.ids.view(), self.snapshots.take());
+        answer.map(Pending::new)
     }
 
-    /// A retrieval for each row of `queries` (`B x d`) that the host records slice by slice ([`Job`]), and its answer,
+    /// A retrieval for each row of `queries` (`B x d`) that the host records slice by slice ([`Job`](gpu::Job)), and its answer,
     /// which comes once all slices have been submitted and run. It sees the patterns that are stored now, whatever is
     /// added, updated or removed before it ends; meanwhile the room of removed patterns is not used again.
     ///
     /// # Errors
     /// As [`Memory::retrieve_with`], and [`Error::Device`] on the CPU engine.
-    pub fn job(&self, queries: &[f32], options: &RetrieveOptions) -> Result<(Job, Pending<Retrieval>)> {
+    pub fn job(&self, queries: &[f32], options: &RetrieveOptions) -> Result<(gpu::Job, Pending<Retrieval>)> {
         const OPERATION: &str = "Memory::job";
         self.check(OPERATION, queries, options)?;
         let engine = self.recorder(OPERATION, queries.len() / self.layout.dim, options)?;
         let (job, answer) = engine.job(OPERATION, queries, options, &self.ids.view(), self.snapshots.take())?;
-        Ok((Job::new(job), answer))
+        Ok((job, Pending::new(answer)))
     }
 
     /// [`Memory::job`] from and to buffers of the caller's, as [`Memory::record`] has it. Nothing is read back.
     ///
     /// # Errors
     /// As [`Memory::record`].
-    pub fn job_into(&self, recording: &gpu::Recording<'_>, options: &RetrieveOptions) -> Result<Job> {
+    pub fn job_into(&self, recording: &gpu::Recording<'_>, options: &RetrieveOptions) -> Result<gpu::Job> {
         const OPERATION: &str = "Memory::job_into";
         options.without_reports(OPERATION)?;
         let engine = self.recorder(OPERATION, recording.count, options)?;
-        let job = engine.job_into(OPERATION, recording, options, &self.ids.view(), self.snapshots.take())?;
-        Ok(Job::new(job))
+        engine.job_into(OPERATION, recording, options, &self.ids.view(), self.snapshots.take())
     }
 
     /// The engine that records, if it can record `count` queries.

@@ -1,28 +1,23 @@
-//! Answers on their way: awaited by any executor, asked for once a frame, or waited for.
+//! Answers that may not be computed yet: awaited by any executor, polled once a frame, or waited for.
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use crate::answer::{Answer, AnswerFuture, Progress};
 use crate::error::Result;
 use crate::fork;
-use crate::gpu;
 use crate::wait;
 
-/// What comes later. Nothing of it borrows the memory that was asked.
-pub(crate) type Coming<T> = Pin<Box<dyn Future<Output = Result<T>> + Send + Sync>>;
-
-/// An answer on its way, of [`Memory::begin`](crate::Memory::begin) or of a [`Job`](crate::Job).
+/// An answer that may not be computed yet, from [`Memory::begin`](crate::Memory::begin) or a [`Job`](crate::Job).
 ///
-/// It is a future that any executor can await. A loop that must not wait asks [`Pending::is_ready`] once a frame instead,
-/// or takes the answer by [`Pending::try_take`] when it is there. Dropping it drops the answer; work that was submitted
-/// runs to its end, unheard.
+/// It is a future that any executor can await. A loop that must not block calls [`Pending::try_take`] once a frame
+/// instead, or asks [`Pending::is_ready`]. Dropping it discards the answer; GPU work that was submitted still completes.
 ///
-/// Awaiting starts a thread of ours, once a device, that polls the device without waiting while something is awaited.
-/// Asking does not: on a device of ours it polls itself, without waiting, and on a host's device the host's own
-/// submissions and polls bring the answer. In a browser there is no such thread: the browser itself brings it, once the
-/// program returns to it.
+/// Awaiting starts one background thread per device, which polls the device without blocking while something is awaited.
+/// [`Pending::try_take`] and [`Pending::is_ready`] need no thread: they poll a device that this library opened, and on a
+/// host's device the host's own submissions and polls complete the answer. In a browser there is no such thread: the
+/// browser completes the answer once the program returns to it.
 ///
 /// ```
 /// use attractor::{Device, Memory, RetrieveOptions, Rule};
@@ -38,67 +33,72 @@ pub(crate) type Coming<T> = Pin<Box<dyn Future<Output = Result<T>> + Send + Sync
 /// assert!(answer.output[0] > 0.9);
 /// # Ok::<(), attractor::Error>(())
 /// ```
-#[must_use = "an answer that nobody takes is lost"]
+#[must_use = "an answer that is neither awaited nor taken is discarded"]
 pub struct Pending<T> {
-    /// Absent once it has come.
-    coming: Option<Coming<T>>,
-    come: Option<Result<T>>,
-    /// The device that it comes from.
-    device: Option<Arc<gpu::Context>>,
-    /// What sees to it that it comes, from the first await on.
-    awaited: Option<gpu::Awaited>,
-    /// What to wait for on a device of ours.
-    submission: Option<wgpu::SubmissionIndex>,
+    state: PendingState<T>,
+    /// The device that computes the answer.
+    device: Option<Box<dyn Progress>>,
+    /// Keeps the device polled, from the first await until the answer is ready.
+    polling: Option<Box<dyn Send + Sync>>,
+}
+
+enum PendingState<T> {
+    Computing(AnswerFuture<T>),
+    Ready(Result<T>),
+    Taken,
+}
+
+impl<T> PendingState<T> {
+    fn take(&mut self) -> Option<Result<T>> {
+        match std::mem::replace(self, Self::Taken) {
+            Self::Ready(answer) => Some(answer),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
 }
 
 impl<T> Pending<T> {
-    /// What comes from threads of ours.
-    pub(crate) fn native(coming: Coming<T>) -> Self {
-        Self { coming: Some(coming), come: None, device: None, awaited: None, submission: None }
+    pub(crate) fn new(answer: Answer<T>) -> Self {
+        Self { state: PendingState::Computing(answer.future), device: answer.device, polling: None }
     }
 
-    /// What comes from a device, with `submission` if that is known.
-    pub(crate) fn device(
-        device: Arc<gpu::Context>,
-        submission: Option<wgpu::SubmissionIndex>,
-        coming: Coming<T>,
-    ) -> Self {
-        Self { coming: Some(coming), come: None, device: Some(device), awaited: None, submission }
-    }
-
-    /// Whether the answer is there. Never waits, and never polls a host's device.
+    /// Whether the answer can be taken. Never blocks, and never polls a host's device.
     pub fn is_ready(&mut self) -> bool {
-        if let Some(device) = self.device.as_ref().filter(|_| self.come.is_none()) {
-            device.look();
+        if let (PendingState::Computing(_), Some(device)) = (&self.state, &self.device) {
+            device.poll();
         }
         self.advance(&mut Context::from_waker(Waker::noop()));
-        self.come.is_some()
+        matches!(self.state, PendingState::Ready(_))
     }
 
-    /// The answer, once, if it is there. Never waits, and never polls a host's device.
+    /// The answer, once, if it is ready. Never blocks, and never polls a host's device.
     pub fn try_take(&mut self) -> Option<Result<T>> {
         self.is_ready();
-        self.come.take()
+        self.state.take()
     }
 
     fn advance(&mut self, context: &mut Context<'_>) {
-        if let Some(coming) = &mut self.coming
-            && let Poll::Ready(answer) = coming.as_mut().poll(context)
+        if let PendingState::Computing(future) = &mut self.state
+            && let Poll::Ready(answer) = future.as_mut().poll(context)
         {
-            (self.coming, self.come, self.awaited) = (None, Some(answer), None);
+            self.state = PendingState::Ready(answer);
+            self.polling = None;
         }
     }
 
-    /// The answer, waiting for it on this thread; on a host's device without waiting inside the device.
+    /// The answer, blocking this thread until it is ready. On a host's device it blocks outside of the device.
     ///
     /// # Errors
     /// Those of what was asked, and [`Error::Lost`](crate::Error::Lost) where the device failed. In a browser
-    /// [`Error::Unsupported`](crate::Error::Unsupported) where the answer is not there yet.
-    pub fn wait(mut self) -> Result<T> {
+    /// [`Error::Unsupported`](crate::Error::Unsupported) where the answer is not ready yet.
+    pub fn wait(self) -> Result<T> {
         const OPERATION: &str = "Pending::wait";
         fork::check(OPERATION)?;
-        if let (Some(device), Some(submission)) = (&self.device, self.submission.take()) {
-            device.wait(&submission)?;
+        if let Some(device) = &self.device {
+            device.wait()?;
         }
         wait::block_on(OPERATION, self)
     }
@@ -109,18 +109,19 @@ impl<T> Future for Pending<T> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         fork::check("Pending::poll")?;
         self.advance(context);
-        if self.coming.is_some() && self.awaited.is_none() {
-            self.awaited = self.device.as_ref().map(|device| device.bring());
+        if matches!(self.state, PendingState::Computing(_)) && self.polling.is_none() {
+            self.polling = self.device.as_ref().map(|device| device.keep_polling());
         }
-        self.come.take().map_or(Poll::Pending, Poll::Ready)
+        self.state.take().map_or(Poll::Pending, Poll::Ready)
     }
 }
 
-/// Results are moved, and the rest is pinned by itself.
+/// The future is pinned in its own box, and an answer may be moved.
 impl<T> Unpin for Pending<T> {}
 
 impl<T> fmt::Debug for Pending<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pending").field("come", &self.come.is_some()).finish_non_exhaustive()
+        let ready = matches!(self.state, PendingState::Ready(_));
+        f.debug_struct("Pending").field("ready", &ready).finish_non_exhaustive()
     }
 }

@@ -32,8 +32,8 @@ use std::sync::Arc;
 
 use futures::channel::oneshot;
 
+use crate::answer::Answer;
 use crate::error::{Error, Result};
-use crate::pending::Pending;
 use crate::retrieval::{Retrieval, RetrieveOptions};
 use crate::room::{copy, copy_first, zeros};
 use crate::rule::Rule;
@@ -163,12 +163,12 @@ impl Engine {
         queries: &[f32],
         options: &RetrieveOptions,
         view: View,
-    ) -> Result<Pending<Retrieval>> {
+    ) -> Result<Answer<Retrieval>> {
         // Starts the pool, so that `current_thread_index` knows its threads.
         let _ = rayon::current_num_threads();
         if rayon::current_thread_index().is_some() {
             let answer = self.retrieve(operation, queries, options, &view)?;
-            return Ok(Pending::native(Box::pin(std::future::ready(Ok(answer)))));
+            return Ok(Answer::ready(answer));
         }
         let (sender, receiver) = oneshot::channel();
         let (engine, queries) = (self.clone(), copy(operation, "queries", queries)?);
@@ -186,7 +186,7 @@ impl Engine {
             }
         });
         let lost = move |_| Error::Lost { operation, message: "its thread panicked".into() };
-        Ok(Pending::native(Box::pin(async move { receiver.await.map_err(lost)? })))
+        Ok(Answer::new(async move { receiver.await.map_err(lost)? }))
     }
 
     /// The pattern at `position`, which is stored, as its precision has it.

@@ -1,23 +1,23 @@
 //! Retrievals that are submitted: a batch in parts, each with its answers on their way.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::answers::{Answers, Facts};
 use super::buffer;
 use super::engine::Engine;
 use super::planning::Sizing;
-use super::readback::Staged;
+use super::readback::{Readback, Submitted, Wait};
 use super::schedule::Schedule;
-use super::submit::Waiting;
 use super::targets::Place;
 use super::task::{Goal, Task};
 use super::upload::fill;
 use super::workspace::Workspace;
+use crate::answer::Answer;
 use crate::error::Result;
 use crate::mask::Mask;
-use crate::pending::Pending;
 use crate::retrieval::{Retrieval, RetrieveOptions, Weighed, WeightsOf};
 use crate::store::{Alive, View};
+use crate::sync::lock;
 
 /// Bytes of queries, of masks, and of answers that one submission of ours takes, as far as queries can be cut apart.
 pub(super) const PART: u64 = 64 << 20;
@@ -86,14 +86,14 @@ impl Engine {
         queries: &[f32],
         options: &RetrieveOptions,
         view: &View,
-        waiting: Waiting,
-    ) -> Result<Pending<Retrieval>> {
+        wait: Wait,
+    ) -> Result<Answer<Retrieval>> {
         let layout = self.layout;
         let batch = queries.len() / layout.dim;
         let facts = self.facts(view.alive());
         let mut collected = Collected::new(operation, &facts, view, batch, options)?;
         if batch == 0 {
-            return Ok(Pending::native(Box::pin(std::future::ready(Ok(collected.finish())))));
+            return Ok(Answer::ready(collected.finish()));
         }
         Self::check_steps(operation, options)?;
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(batch), options), options);
@@ -104,21 +104,21 @@ impl Engine {
         let weighed = Weighed::new(operation, &options.weights)?;
         let alive = view.alive();
         let asked = Asked { queries, options, weighed: &weighed, alive, facts, sizing: &sizing, workspace: &workspace };
-        let mut parts: Vec<(Staged, Laid)> = Vec::new();
+        let mut parts: Vec<(Readback, Laid)> = Vec::new();
         for part in self.parts(batch, &sizing, options) {
             let Part { task, target, staging, laid } = self.part(&asked, part)?;
             let schedule = Schedule::new(&self.context, options.hints.damage, [task]);
-            parts.push((self.context.submit(schedule, &target, staging, waiting)?, laid));
+            parts.push((self.context.submit(schedule, &target, staging, wait)?, laid));
         }
         self.give_back(workspace);
-        let submission = parts.last().and_then(|(staged, _)| staged.submission());
-        let coming = async move {
-            for (staged, laid) in parts {
-                collected.take(&laid, &staged.come().await?)?;
+        let submission = parts.last().and_then(|(readback, _)| readback.submission());
+        let answer = async move {
+            for (readback, laid) in parts {
+                collected.take(&laid, &readback.mapped().await?)?;
             }
             Ok(collected.finish())
         };
-        Ok(Pending::device(self.context.clone(), submission, Box::pin(coming)))
+        Ok(Answer::on_device(Submitted { context: self.context.clone(), submission }, answer))
     }
 
     /// Queries `part` of what is asked: uploaded, with somewhere for their answers, and ready to be recorded.
@@ -168,7 +168,7 @@ impl Engine {
 
     /// A workspace that serves `sizing`, to be given back once everything that uses it has been submitted.
     pub fn workspace(&self, sizing: &Sizing) -> Result<Arc<Workspace>> {
-        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let spare = lock(&self.spare).pop();
         match spare.filter(|workspace| workspace.sizes.hold(&sizing.sizes)) {
             Some(workspace) => Ok(workspace),
             None => Ok(Arc::new(Workspace::new(&self.context, sizing.sizes, false)?)),
@@ -176,6 +176,6 @@ impl Engine {
     }
 
     pub fn give_back(&self, workspace: Arc<Workspace>) {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
+        lock(&self.spare).push(workspace);
     }
 }

@@ -47,13 +47,14 @@ mod platform {
 mod platform {
     use std::fmt;
     use std::pin::Pin;
-    use std::sync::{Mutex, PoisonError};
+    use std::sync::Mutex;
     use std::task::{Context, Poll, Waker};
 
     use futures::FutureExt;
     use futures::future::join_all;
 
     use crate::error::{Error, Result};
+    use crate::sync::{lock, unpoisoned};
 
     /// What the error scopes of some operations will have caught.
     #[derive(Default)]
@@ -74,7 +75,7 @@ mod platform {
         ) -> Result<()> {
             let scopes: Vec<F> = scopes.into_iter().collect();
             let caught = Box::pin(join_all(scopes).map(|all| all.into_iter().flatten().next()));
-            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = lock(&self.0);
             // Those who add patterns for ever ask for no answer. Looking at all of them takes no longer, on average,
             // than keeping them.
             if all.len() == all.capacity() {
@@ -86,20 +87,20 @@ mod platform {
 
         /// All that has been gathered.
         pub fn take(&self) -> Self {
-            Self(Mutex::new(std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))))
+            Self(Mutex::new(std::mem::take(&mut *lock(&self.0))))
         }
 
         /// Gathers those again.
         pub fn put_back(&self, others: Self) {
-            let others = others.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(others);
+            let others = unpoisoned(others.0.into_inner());
+            lock(&self.0).extend(others);
         }
 
         /// Fails where there is a complaint. Each is known before what was submitted after it is done.
         pub async fn hear(self) -> Result<()> {
             let mut all = self.0;
             let hear = |context: &mut Context<'_>| {
-                let all = all.get_mut().unwrap_or_else(PoisonError::into_inner);
+                let all = unpoisoned(all.get_mut());
                 while let Some(complaint) = all.first_mut() {
                     match complaint.poll(context) {
                         Poll::Pending => return Poll::Pending,

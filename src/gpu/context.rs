@@ -2,18 +2,19 @@
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use super::handles::Handles;
-use super::job::Probe;
 use super::limits::{experimental, least_limits};
 use super::matrices::Ability;
 use super::pipeline_cache::PipelineCache;
 use super::pipelines::Pipelines;
-use super::readback::Poller;
+use super::poller::Poller;
+use super::timestamps::TimestampQueries;
 use crate::device::DeviceOptions;
 use crate::error::{Error, Result};
+use crate::sync::lock;
 use crate::tuning::Tuning;
 
 /// The environment variable that keeps wgpu's checks in every shader.
@@ -35,8 +36,8 @@ pub(crate) struct Context {
     pub tuning: Mutex<Tuning>,
     /// Nanoseconds that a dispatch is expected to take, at the most.
     pub dispatch_bound: AtomicU64,
-    /// Timers that are not in use.
-    pub probes: Mutex<Vec<Probe>>,
+    /// Timestamp queries that are not in use.
+    pub idle_timestamps: Mutex<Vec<TimestampQueries>>,
     /// Calls that waited inside the device.
     pub waits: AtomicU64,
     /// Held by whoever submits on GL.
@@ -128,7 +129,7 @@ impl Context {
             owner: OnceLock::new(),
             stamp: AtomicU32::new(1),
             dispatch_bound: AtomicU64::new(DISPATCH_BOUND.as_nanos() as u64),
-            probes: Mutex::default(),
+            idle_timestamps: Mutex::default(),
             waits: AtomicU64::new(0),
             submitting: Mutex::default(),
         })
@@ -153,12 +154,12 @@ impl Context {
 
     /// What plans go by.
     pub fn tuning(&self) -> Tuning {
-        *self.tuning.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.tuning)
     }
 
     /// Sets what plans go by from now on.
     pub fn set_tuning(&self, tuning: Tuning) {
-        *self.tuning.lock().unwrap_or_else(PoisonError::into_inner) = tuning;
+        *lock(&self.tuning) = tuning;
     }
 
     /// The longest that one dispatch is expected to take.

@@ -1,6 +1,6 @@
 //! Patterns on a device and what retrieves from them: rows in.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::buffer::{self, Binding};
 use super::context::Context;
@@ -10,6 +10,7 @@ use super::workspace::Workspace;
 use crate::error::Result;
 use crate::rule::{Rule, Similarity};
 use crate::store::{Growth, Layout, NewRows, Precision, Windows};
+use crate::sync::unpoisoned;
 
 /// Bytes of an upload after which pending writes are flushed on a device of ours.
 const UPLOAD: usize = 32 << 20;
@@ -43,7 +44,7 @@ impl Engine {
 
     /// Other patterns are left than before.
     pub fn others_left(&mut self) {
-        *self.left.get_mut().unwrap_or_else(PoisonError::into_inner) = None;
+        *unpoisoned(self.left.get_mut()) = None;
     }
 
     pub fn clear(&mut self) {

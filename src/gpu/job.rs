@@ -1,7 +1,8 @@
-//! Jobs: a program that a host records slice by slice, and what is seen of how long slices take.
+//! Jobs: retrievals that a host records slice by slice, each within a budget of GPU time.
 
+use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::channel::oneshot;
@@ -12,48 +13,90 @@ use super::context::Context;
 use super::encode::encode;
 use super::engine::Engine;
 use super::pace::Expected;
-use super::readback::Staged;
+use super::readback::{Readback, Submitted};
 use super::schedule::Schedule;
 use super::targets::Recording;
 use super::task::Goal;
+use super::timestamps::TimestampQueries;
+use crate::answer::Answer;
 use crate::error::{Error, Result};
-use crate::job::Slice;
-use crate::pending::Pending;
 use crate::retrieval::{Retrieval, RetrieveOptions, Weighed};
 use crate::store::{Snapshot, View};
+use crate::sync::lock;
 
-/// A retrieval that is recorded slice by slice.
-pub(crate) struct Job {
+/// A retrieval that a host records over as many frames as it takes, from [`Memory::job`](crate::Memory::job) or
+/// [`Memory::job_into`](crate::Memory::job_into).
+///
+/// [`Job::advance`] records the next slice. The slices together are the dispatches of the one-shot call, cut between
+/// workgroups, so the answer has the same bits. The memory may change between slices: a job sees it as it was when the
+/// job began. Slices have to be submitted in the order in which they were recorded; where one is dropped instead, the job
+/// fails. Dropping the job, or [`Job::cancel`], ends it: what was recorded may still run, and its
+/// [`Pending`](crate::Pending) gives [`Error::Cancelled`](crate::Error::Cancelled).
+///
+/// The cost of a dispatch is estimated from its work and from how long earlier slices on the same device took, where the
+/// device has `TIMESTAMP_QUERY` ([`Device::required_features`](crate::Device::required_features)); otherwise from the
+/// kind of device alone.
+///
+/// ```
+/// # fn frame(memory: &attractor::Memory, queries: &[f32], device: &attractor::wgpu::Device, queue: &attractor::wgpu::Queue)
+/// # -> Result<(), attractor::Error> {
+/// use std::time::Duration;
+/// let (mut job, mut answer) = memory.job(queries, &attractor::RetrieveOptions::default())?;
+/// let answer = loop {
+///     let mut encoder = device.create_command_encoder(&Default::default());
+///     // The frame's own passes go here.
+///     job.advance(&mut encoder, Duration::from_millis(2))?;
+///     queue.submit([encoder.finish()]);
+///     if let Some(answer) = answer.try_take() {
+///         break answer?;
+///     }
+/// };
+/// # drop(answer); Ok(()) }
+/// ```
+pub struct Job {
     context: Arc<Context>,
     schedule: Schedule,
-    read_back: Option<ReadBack>,
+    host_answer: Option<HostAnswer>,
     /// Held until the last slice has run.
     snapshot: Option<Snapshot>,
     /// Whether a slice was recorded and then dropped.
     broken: Arc<AtomicBool>,
+    slices: usize,
 }
 
-/// Answers that the host wants: where they are, where it reads them, and who waits for them.
-struct ReadBack {
-    answers: Vec<(wgpu::Buffer, wgpu::Buffer)>,
-    to: oneshot::Sender<Result<Vec<Staged>>>,
+/// What one call of [`Job::advance`] recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// The number of dispatches.
+    pub dispatches: usize,
+    /// The GPU time that they are expected to take.
+    pub estimate: Duration,
+    /// Whether nothing is left to record.
+    pub done: bool,
 }
 
-/// One slice within an encoder of the host's.
-struct Recorded {
+/// The answers of a job that are read back.
+struct HostAnswer {
+    /// For each part of the batch: the buffer that it is computed in, and its staging buffer.
+    buffers: Vec<(wgpu::Buffer, wgpu::Buffer)>,
+    /// Where the read-backs are sent once they have been recorded.
+    sender: oneshot::Sender<Result<Vec<Readback>>>,
+}
+
+/// One slice within an encoder of the host's. Marks the job as broken where it is dropped without having run.
+struct RecordedSlice {
     ran: bool,
     broken: Arc<AtomicBool>,
     _snapshot: Option<Snapshot>,
 }
 
-impl Recorded {
-    /// It has run.
-    fn end(mut self) {
+impl RecordedSlice {
+    fn has_run(mut self) {
         self.ran = true;
     }
 }
 
-impl Drop for Recorded {
+impl Drop for RecordedSlice {
     fn drop(&mut self) {
         if !self.ran {
             self.broken.store(true, Ordering::Release);
@@ -62,25 +105,42 @@ impl Drop for Recorded {
 }
 
 impl Job {
-    pub fn is_done(&self) -> bool {
+    /// Records the next slice into `encoder`: as many dispatches as are expected to take no longer than `budget` of GPU
+    /// time, but at least one workgroup of one. Neither submits nor polls. Records nothing once everything is recorded.
+    ///
+    /// # Errors
+    /// [`Error::Lost`](crate::Error::Lost) where an earlier slice was dropped before it ran, or the device fails. The job
+    /// has ended then, and its [`Pending`](crate::Pending) says why.
+    pub fn advance(&mut self, encoder: &mut wgpu::CommandEncoder, budget: Duration) -> Result<Slice> {
+        if self.is_recorded() {
+            return Ok(Slice { dispatches: 0, estimate: Duration::ZERO, done: true });
+        }
+        let recorded = self.record(encoder, budget);
+        if let Err(error) = &recorded
+            && let Some(host_answer) = self.host_answer.take()
+        {
+            let lost = Error::Lost { operation: "Job::advance", message: error.to_string() };
+            let _ = host_answer.sender.send(Err(lost));
+        }
+        let slice = recorded?;
+        self.slices += usize::from(slice.dispatches > 0);
+        Ok(slice)
+    }
+
+    /// Whether every slice has been recorded.
+    pub fn is_recorded(&self) -> bool {
         self.schedule.is_done()
     }
 
-    pub fn advance(&mut self, encoder: &mut wgpu::CommandEncoder, budget: Duration) -> Result<Slice> {
-        if self.is_done() {
-            return Ok(Slice { dispatches: 0, estimate: Duration::ZERO, done: true });
-        }
-        let recorded = self.slice(encoder, budget);
-        if let Err(error) = &recorded
-            && let Some(read_back) = self.read_back.take()
-        {
-            let told = Error::Lost { operation: "Job::advance", message: error.to_string() };
-            let _ = read_back.to.send(Err(told));
-        }
-        recorded
+    /// The number of slices that have been recorded.
+    pub fn slices(&self) -> usize {
+        self.slices
     }
 
-    fn slice(&mut self, encoder: &mut wgpu::CommandEncoder, budget: Duration) -> Result<Slice> {
+    /// Ends the job. Dropping it does the same.
+    pub fn cancel(self) {}
+
+    fn record(&mut self, encoder: &mut wgpu::CommandEncoder, budget: Duration) -> Result<Slice> {
         if self.broken.load(Ordering::Acquire) {
             let message = "a slice was dropped before it ran: the rest would go on from nothing".into();
             return Err(Error::Lost { operation: "Job::advance", message });
@@ -89,31 +149,43 @@ impl Job {
         let calls = self.schedule.next(budget.as_secs_f64())?;
         let expected = Expected::new(context, &calls);
         let estimate = Duration::try_from_secs_f64(expected.seconds()).unwrap_or(Duration::MAX);
-        let probe = context.probe()?;
+        let timestamps = context.timestamps()?;
         let recorded = buffer::scoped(context, "Job::advance", || {
-            encode(context, encoder, &calls, probe.as_ref().map(Probe::writes))?;
-            if let Some(probe) = probe {
-                probe.read_after(context, encoder, expected);
+            encode(context, encoder, &calls, timestamps.as_ref().map(TimestampQueries::writes))?;
+            if let Some(timestamps) = timestamps {
+                let context = Arc::downgrade(context);
+                timestamps.read_after(encoder, move |timestamps, ticks| {
+                    let Some(context) = context.upgrade() else { return };
+                    expected.learn(ticks as f64 * f64::from(context.queue.get_timestamp_period()) * 1e-9);
+                    lock(&context.idle_timestamps).push(timestamps);
+                });
             }
             Ok(())
         });
         recorded??;
         let done = self.schedule.is_done();
-        let slice = Recorded {
+        let slice = RecordedSlice {
             ran: false,
             broken: self.broken.clone(),
             _snapshot: if done { self.snapshot.take() } else { None },
         };
-        encoder.on_submitted_work_done(move || slice.end());
-        if done && let Some(ReadBack { answers, to }) = self.read_back.take() {
+        encoder.on_submitted_work_done(move || slice.has_run());
+        if done && let Some(HostAnswer { buffers, sender }) = self.host_answer.take() {
             let stage = |(answers, staging): (wgpu::Buffer, wgpu::Buffer)| {
                 encoder.copy_buffer_to_buffer(&answers, 0, &staging, 0, staging.size());
-                Staged::on_submit(context.clone(), staging, encoder)
+                Readback::on_submit(context.clone(), staging, encoder)
             };
-            // Nobody listens any more where the answer was dropped.
-            let _ = to.send(Ok(answers.into_iter().map(stage).collect()));
+            // The receiver is gone where the answer was dropped.
+            let _ = sender.send(Ok(buffers.into_iter().map(stage).collect()));
         }
         Ok(Slice { dispatches: calls.len(), estimate, done })
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let recorded = self.is_recorded();
+        f.debug_struct("Job").field("slices", &self.slices).field("recorded", &recorded).finish_non_exhaustive()
     }
 }
 
@@ -126,46 +198,47 @@ impl Engine {
         options: &RetrieveOptions,
         view: &View,
         snapshot: Snapshot,
-    ) -> Result<(Job, Pending<Retrieval>)> {
+    ) -> Result<(Job, Answer<Retrieval>)> {
         let context = &self.context;
         let batch = queries.len() / self.layout.dim;
         let (facts, alive) = (self.facts(view.alive()), view.alive());
         let mut collected = Collected::new(operation, &facts, view, batch, options)?;
         if batch == 0 {
-            let answer = std::future::ready(Ok(collected.finish()));
-            return Ok((self.no_job(), Pending::native(Box::pin(answer))));
+            return Ok((self.empty_job(), Answer::ready(collected.finish())));
         }
         Self::check_steps(operation, options)?;
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(batch), options), options);
         let workspace = self.workspace(&sizing)?;
         let weighed = Weighed::new(operation, &options.weights)?;
         let asked = Asked { queries, options, weighed: &weighed, alive, facts, sizing: &sizing, workspace: &workspace };
-        let (mut tasks, mut all, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut tasks, mut all, mut buffers) = (Vec::new(), Vec::new(), Vec::new());
         for part in self.parts(batch, &sizing, options) {
             let Part { task, target, staging, laid } = self.part(&asked, part)?;
             tasks.push(task);
-            answers.push((target, staging));
+            buffers.push((target, staging));
             all.push(laid);
         }
         let schedule = Schedule::new(context, options.hints.damage, tasks);
-        let (to, from) = oneshot::channel::<Result<Vec<Staged>>>();
+        let (sender, readbacks) = oneshot::channel::<Result<Vec<Readback>>>();
         let spare = self.spare.clone();
-        let coming = async move {
-            let staged = from.await.map_err(|_| Error::Cancelled { operation: "Memory::job" })??;
-            for (staged, laid) in staged.into_iter().zip(all) {
-                collected.take(&laid, &staged.come().await?)?;
+        let answer = async move {
+            let readbacks = readbacks.await.map_err(|_| Error::Cancelled { operation: "Memory::job" })??;
+            for (readback, laid) in readbacks.into_iter().zip(all) {
+                collected.take(&laid, &readback.mapped().await?)?;
             }
-            spare.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
+            lock(&spare).push(workspace);
             Ok(collected.finish())
         };
         let job = Job {
             context: context.clone(),
             schedule,
-            read_back: Some(ReadBack { answers, to }),
+            host_answer: Some(HostAnswer { buffers, sender }),
             snapshot: Some(snapshot),
             broken: Arc::default(),
+            slices: 0,
         };
-        Ok((job, Pending::device(context.clone(), None, Box::pin(coming))))
+        let device = Submitted { context: context.clone(), submission: None };
+        Ok((job, Answer::on_device(device, answer)))
     }
 
     /// A job from and to buffers of the caller's.
@@ -180,7 +253,7 @@ impl Engine {
         let context = &self.context;
         let count = recording.count;
         if count == 0 {
-            return Ok(self.no_job());
+            return Ok(self.empty_job());
         }
         let targets = self.targets(operation, recording)?;
         Self::check_steps(operation, options)?;
@@ -193,80 +266,32 @@ impl Engine {
         Ok(Job {
             context: context.clone(),
             schedule: Schedule::new(context, options.hints.damage, [task]),
-            read_back: None,
+            host_answer: None,
             snapshot: Some(snapshot),
             broken: Arc::default(),
+            slices: 0,
         })
     }
 
     /// The job of no queries: nothing is left to record.
-    fn no_job(&self) -> Job {
-        let context = self.context.clone();
+    fn empty_job(&self) -> Job {
         Job {
-            schedule: Schedule::new(&context, None, []),
-            context,
-            read_back: None,
+            schedule: Schedule::new(&self.context, None, []),
+            context: self.context.clone(),
+            host_answer: None,
             snapshot: None,
             broken: Arc::default(),
+            slices: 0,
         }
     }
 }
-
-/// Timestamps around a pass, where the device has them.
-#[derive(Debug)]
-pub(crate) struct Probe {
-    set: wgpu::QuerySet,
-    resolved: wgpu::Buffer,
-    staging: wgpu::Buffer,
-}
-
-/// Two timestamps.
-const TIMESTAMPS: u64 = 16;
 
 impl Context {
-    /// A probe that is free, or a new one.
-    fn probe(&self) -> Result<Option<Probe>> {
-        if !self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
-            return Ok(None);
+    /// Timestamp queries that are not in use, or new ones; `None` where the device has none.
+    fn timestamps(&self) -> Result<Option<TimestampQueries>> {
+        match lock(&self.idle_timestamps).pop() {
+            Some(timestamps) => Ok(Some(timestamps)),
+            None => TimestampQueries::new(self),
         }
-        if let Some(probe) = self.probes.lock().unwrap_or_else(PoisonError::into_inner).pop() {
-            return Ok(Some(probe));
-        }
-        let descriptor =
-            wgpu::QuerySetDescriptor { label: Some("attractor.times"), ty: wgpu::QueryType::Timestamp, count: 2 };
-        let set = buffer::scoped(self, "Job::advance", || self.device.create_query_set(&descriptor))?;
-        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
-        let resolved = buffer::create(self, "attractor.times", TIMESTAMPS, usage)?;
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = buffer::create(self, "attractor.times", TIMESTAMPS, usage)?;
-        Ok(Some(Probe { set, resolved, staging }))
-    }
-}
-
-impl Probe {
-    fn writes(&self) -> wgpu::ComputePassTimestampWrites<'_> {
-        wgpu::ComputePassTimestampWrites {
-            query_set: &self.set,
-            beginning_of_pass_write_index: Some(0),
-            end_of_pass_write_index: Some(1),
-        }
-    }
-
-    /// Compares what the pass took with what was expected, once whoever owns `encoder` has submitted it.
-    fn read_after(self, context: &Arc<Context>, encoder: &mut wgpu::CommandEncoder, expected: Expected) {
-        encoder.resolve_query_set(&self.set, 0..2, &self.resolved, 0);
-        encoder.copy_buffer_to_buffer(&self.resolved, 0, &self.staging, 0, TIMESTAMPS);
-        let context = Arc::downgrade(context);
-        let staging = self.staging.clone();
-        encoder.map_buffer_on_submit(&staging, wgpu::MapMode::Read, .., move |mapped| {
-            let Some(context) = context.upgrade().filter(|_| mapped.is_ok()) else { return };
-            let Ok(view) = self.staging.slice(..).get_mapped_range() else { return };
-            let times: Vec<u64> = bytemuck::pod_collect_to_vec(&view);
-            drop(view);
-            self.staging.unmap();
-            let ticks = times[1].saturating_sub(times[0]) as f64;
-            expected.learn(ticks * f64::from(context.queue.get_timestamp_period()) * 1e-9);
-            context.probes.lock().unwrap_or_else(PoisonError::into_inner).push(self);
-        });
     }
 }

@@ -1,13 +1,12 @@
 //! Masks, clamps and the patterns that are left, as bits on the device.
 
-use std::sync::PoisonError;
-
 use super::buffer::Binding;
 use super::engine::Engine;
 use super::operands::Bits;
 use crate::error::Result;
 use crate::mask::Mask;
 use crate::store::Alive;
+use crate::sync::lock;
 
 impl Engine {
     /// The mask and the patterns that are left, as bits for queries `part`.
@@ -22,7 +21,7 @@ impl Engine {
         }
         let patterns = self.windows.len();
         if let (None, Some(alive)) = (mask, alive) {
-            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut left = lock(&self.left);
             let words = match &*left {
                 Some(words) => words.clone(),
                 None => {

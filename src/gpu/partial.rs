@@ -10,8 +10,8 @@ use super::batch::{self, PART, Part};
 use super::engine::Engine;
 use super::kernels::common::{LIST_CAPACITY, LIST_TOP};
 use super::operands::{KernelRule, Operands};
+use super::readback::Wait;
 use super::schedule::Schedule;
-use super::submit::Waiting;
 use super::targets::Place;
 use super::task::{Goal, Task};
 use crate::cpu;
@@ -33,7 +33,7 @@ struct Asked<'a> {
     subset: Range<usize>,
     /// All patterns, inside the subset or not.
     stored: usize,
-    waiting: Waiting,
+    wait: Wait,
 }
 
 /// What is asked of the device for some of the queries.
@@ -61,13 +61,13 @@ impl Engine {
         queries: &[f32],
         options: &PartialOptions,
         view: &View,
-        waiting: Waiting,
+        wait: Wait,
     ) -> Result<Vec<Partial>> {
         let alive = view.alive();
         let stored = self.windows.len();
         let subset = options.range(stored);
         let batch = queries.len() / self.layout.dim;
-        let asked = Asked { queries, options, alive, subset, stored, waiting };
+        let asked = Asked { queries, options, alive, subset, stored, wait };
         // A mask of one row says the same of every query.
         let same = options.mask.as_ref().is_none_or(|mask| !mask.is_per_query());
         let all = asked.usable(0).count() as u64;
@@ -110,9 +110,9 @@ impl Engine {
             let operands = Operands { rule, ..task.operands };
             let task = Task { operands, range: asked.subset.clone(), ..task };
             let schedule = Schedule::new(&self.context, None, [task]);
-            let staged = self.context.submit(schedule, &target, staging, asked.waiting)?;
+            let readback = self.context.submit(schedule, &target, staging, asked.wait)?;
             self.give_back(workspace);
-            let bytes = staged.get(asked.waiting).await?;
+            let bytes = readback.get(asked.wait).await?;
             bodies.extend(laid.answers.means(&bytes, laid.stamp, &patterns[part])?.into_iter().map(Body::Mean));
         }
         Ok(bodies)
@@ -128,7 +128,7 @@ impl Engine {
             let chosen = self.chosen(asked, &part).await?;
             let positions: BTreeSet<usize> = chosen.iter().flatten().copied().collect();
             let positions: Vec<usize> = positions.into_iter().collect();
-            let patterns = self.read(&positions, asked.waiting).await?;
+            let patterns = self.read(&positions, asked.wait).await?;
             for (query, chosen) in part.into_iter().zip(chosen) {
                 let scorer = cpu::Scorer::new(self.rule, &asked.queries[query * self.layout.dim..][..self.layout.dim]);
                 let candidate = |position: usize| {
@@ -243,9 +243,9 @@ impl Engine {
         let queries = part.iter().copied();
         let task = self.task(&sizing, workspace.clone(), &options, asked.alive, queries, 0, goal)?;
         let schedule = Schedule::new(context, None, [Task { range, ..task }]);
-        let staged = context.submit(schedule, &target, staging, asked.waiting)?;
+        let readback = context.submit(schedule, &target, staging, asked.wait)?;
         self.give_back(workspace);
-        staged.get(asked.waiting).await
+        readback.get(asked.wait).await
     }
 }
 

@@ -4,11 +4,12 @@
 #![allow(unsafe_code, reason = "wgpu cannot tell whether bytes are a driver's own; the seal can")]
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::buffer;
 use super::handles::Handles;
 use crate::cache;
+use crate::sync::lock;
 
 /// What a file starts with.
 const MAGIC: &[u8; 16] = b"attractor kernel";
@@ -64,7 +65,7 @@ impl PipelineCache {
         let Some(File { path, kept }) = &self.file else { return };
         let Some(data) = self.cache.get_data() else { return };
         let hash = cache::hash(&data);
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(kept);
         if *kept == hash {
             return;
         }

@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use super::buffer;
 use super::engine::Engine;
-use super::readback::Staged;
-use super::submit::Waiting;
+use super::readback::{Readback, Wait};
 use super::upload::fill;
 use crate::error::{Error, Result};
 use crate::store::{Pattern, decode};
@@ -17,14 +16,14 @@ const STAMP: usize = 16;
 
 /// Rows that have been asked for, and the stamp that comes last: without it they did not come.
 pub(super) struct Piece {
-    staged: Staged,
+    readback: Readback,
     stamp: u32,
 }
 
 impl Piece {
     /// The rows, waiting for them on this thread.
     pub fn wait(self) -> Result<Vec<u8>> {
-        stamped(self.staged.wait()?, self.stamp)
+        stamped(self.readback.wait()?, self.stamp)
     }
 }
 
@@ -41,12 +40,12 @@ fn lost(message: &str) -> Error {
 
 impl Engine {
     /// The patterns at `positions`, which are stored and rise.
-    pub async fn read(&self, positions: &[usize], waiting: Waiting) -> Result<Vec<Pattern>> {
+    pub async fn read(&self, positions: &[usize], wait: Wait) -> Result<Vec<Pattern>> {
         let row: usize = self.row_sizes().iter().sum();
         let mut patterns = Vec::with_capacity(positions.len());
         for positions in positions.chunks((PIECE / row).max(1)) {
-            let Piece { staged, stamp } = self.stage(positions)?;
-            let bytes = stamped(staged.get(waiting).await?, stamp)?;
+            let Piece { readback, stamp } = self.stage(positions)?;
+            let bytes = stamped(readback.get(wait).await?, stamp)?;
             patterns.extend(self.decoded(&bytes, positions.len()));
         }
         Ok(patterns)
@@ -93,7 +92,7 @@ impl Engine {
         }
         encoder.copy_buffer_to_buffer(&stamp, 0, &staging, padded as u64, STAMP as u64);
         let submission = buffer::scoped(context, "read", || context.hand_in(Some(encoder.finish())))?;
-        Ok(Piece { staged: Staged::new(self.context.clone(), staging, submission), stamp: mark })
+        Ok(Piece { readback: Readback::new(self.context.clone(), staging, submission), stamp: mark })
     }
 
     /// `positions` in runs that are side by side in one window, as ranges of `positions`.

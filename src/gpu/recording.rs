@@ -1,6 +1,6 @@
 //! Retrievals that are recorded into an encoder of the host's.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::answers::Answers;
 use super::batch::{Collected, Laid};
@@ -9,15 +9,16 @@ use super::encode::encode;
 use super::engine::Engine;
 use super::kernels::staged::update_states;
 use super::planning::Sizing;
-use super::readback::Staged;
+use super::readback::{Readback, Submitted};
 use super::schedule::Schedule;
 use super::targets::{Place, Recording, Rows};
 use super::task::{Goal, Outputs};
 use super::workspace::Workspace;
+use crate::answer::Answer;
 use crate::error::{Error, Result};
-use crate::pending::Pending;
 use crate::retrieval::{Retrieval, RetrieveOptions, Weighed};
 use crate::store::{Snapshot, View};
+use crate::sync::lock;
 
 /// Dispatches that one encoder of the caller's takes, at the most.
 const MOST_RECORDED: usize = 1 << 20;
@@ -114,7 +115,7 @@ impl Engine {
         options: &RetrieveOptions,
         view: &View,
         snapshot: Snapshot,
-    ) -> Result<Pending<Retrieval>> {
+    ) -> Result<Answer<Retrieval>> {
         let facts = self.facts(view.alive());
         if count > 0 {
             queries.check(operation, "queries", count, self.layout.dim)?;
@@ -123,7 +124,7 @@ impl Engine {
         }
         let mut collected = Collected::new(operation, &facts, view, count, options)?;
         if count == 0 {
-            return Ok(Pending::native(Box::pin(std::future::ready(Ok(collected.finish())))));
+            return Ok(Answer::ready(collected.finish()));
         }
         let (positions, places): (Vec<usize>, Vec<usize>) =
             Weighed::new(operation, &options.weights)?.of(0..count).unzip();
@@ -132,13 +133,14 @@ impl Engine {
         let targets = answers.targets(&target, queries.into());
         let stamp = self.record_targets(operation, encoder, targets, options, None, view, snapshot)?;
         encoder.copy_buffer_to_buffer(&target, 0, &staging, 0, staging.size());
-        let staged = Staged::on_submit(self.context.clone(), staging, encoder);
+        let readback = Readback::on_submit(self.context.clone(), staging, encoder);
         let laid = Laid { stamp, answers, places };
-        let coming = async move {
-            collected.take(&laid, &staged.come().await?)?;
+        let answer = async move {
+            collected.take(&laid, &readback.mapped().await?)?;
             Ok(collected.finish())
         };
-        Ok(Pending::device(self.context.clone(), None, Box::pin(coming)))
+        let device = Submitted { context: self.context.clone(), submission: None };
+        Ok(Answer::on_device(device, answer))
     }
 
     /// Records what answers `targets`, and returns the stamp that the answers carry.
@@ -158,7 +160,7 @@ impl Engine {
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(count), options), options);
         self.check_spans(operation, &targets, &sizing)?;
         let workspace = {
-            let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut recorded = lock(&self.recorded);
             match &*recorded {
                 Some(workspace) if workspace.sizes.hold(&sizing.sizes) && !options.hints.garbage => workspace.clone(),
                 _ => {

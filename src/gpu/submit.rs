@@ -2,14 +2,15 @@
 //! that brings the answers back.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::buffer;
 use super::context::Context;
 use super::encode::encode;
-use super::readback::Staged;
+use super::readback::{Readback, Wait};
 use super::schedule::{Compiled, Schedule};
 use crate::error::Result;
+use crate::sync::lock;
 
 /// Seconds that one submission is expected to take, at the most: well under what a watchdog allows, even where the
 /// expectation is several times too short.
@@ -21,15 +22,6 @@ const SUBMISSION_GL: f64 = 0.12;
 /// its parameters, and is not to grow with the memory.
 const IN_FLIGHT: usize = 2;
 
-/// Whether the thread that submits may wait for the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waiting {
-    /// It will wait for the answer in any case.
-    Allowed,
-    /// It runs an executor.
-    Forbidden,
-}
-
 impl Context {
     /// Submits the dispatches of `schedule`, then a copy of `answers` to where the host reads it.
     pub fn submit(
@@ -37,8 +29,8 @@ impl Context {
         mut schedule: Schedule,
         answers: &wgpu::Buffer,
         staging: wgpu::Buffer,
-        waiting: Waiting,
-    ) -> Result<Staged> {
+        wait: Wait,
+    ) -> Result<Readback> {
         let mut under_way = VecDeque::new();
         loop {
             let calls = schedule.next(self.submission())?;
@@ -47,11 +39,11 @@ impl Context {
                     encoder.copy_buffer_to_buffer(answers, 0, &staging, 0, staging.size());
                 };
                 let submission = self.submit_piece(&calls, copy)?;
-                return Ok(Staged::new(self.clone(), staging, submission));
+                return Ok(Readback::new(self.clone(), staging, submission));
             }
             under_way.push_back(self.submit_piece(&calls, |_| ())?);
             if under_way.len() > IN_FLIGHT
-                && waiting == Waiting::Allowed
+                && wait == Wait::Allowed
                 && let Some(submission) = under_way.pop_front()
             {
                 self.wait(&submission)?;
@@ -70,7 +62,7 @@ impl Context {
         then: impl FnOnce(&mut wgpu::CommandEncoder),
     ) -> Result<wgpu::SubmissionIndex> {
         // On GL one at a time: what else waits for the context then waits for one piece, however many threads submit.
-        let _turn = self.gl().then(|| self.submitting.lock().unwrap_or_else(PoisonError::into_inner));
+        let _turn = self.gl().then(|| lock(&self.submitting));
         buffer::scoped(self, "submit", || {
             let descriptor = wgpu::CommandEncoderDescriptor { label: Some("attractor") };
             let mut encoder = self.device.create_command_encoder(&descriptor);

@@ -1,6 +1,6 @@
-//! The one error type: each variant names the operation, what it expected and what came.
+//! The error type of this crate: each variant names the operation that failed, what it expected and what it got.
 
-use rayon::prelude::*;
+use crate::id::PatternId;
 
 /// What can go wrong. No input given by a caller panics; it ends up here.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,7 @@ pub enum Error {
         /// The call that was refused.
         operation: &'static str,
         /// The id.
-        id: crate::store::PatternId,
+        id: PatternId,
     },
     /// No adapter fits what was asked.
     #[error("no adapter fits {asked}; found: {found}")]
@@ -205,59 +205,3 @@ impl Error {
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// Floats that are looked at together: a loop without an exit is vector code.
-const TOGETHER: usize = 1024;
-/// Floats that are not worth a second thread.
-const ALONE: usize = 1 << 16;
-
-/// Whether no value is NaN or infinite.
-#[inline(always)]
-#[allow(clippy::inline_always, reason = "vector code where the caller is")]
-pub(crate) fn all_finite(values: &[f32]) -> bool {
-    // A finite number times zero is a zero, and everything else is NaN, in every lane of a vector.
-    let mut lanes = [0.0f32; 16];
-    let (whole, rest) = values.as_chunks::<16>();
-    for values in whole {
-        for (lane, value) in lanes.iter_mut().zip(values) {
-            *lane += value * 0.0;
-        }
-    }
-    lanes.iter().chain(rest).all(|v| v.is_finite())
-}
-
-/// Refuses `values` (row-major, `columns` wide) if any is NaN or infinite, naming the first.
-pub(crate) fn check_finite(operation: &'static str, what: &'static str, values: &[f32], columns: usize) -> Result<()> {
-    if values.len() > ALONE && values.par_chunks(ALONE).all(all_finite) {
-        return Ok(());
-    }
-    for (i, part) in values.chunks(TOGETHER).enumerate() {
-        if all_finite(part) {
-            continue;
-        }
-        for (j, value) in part.iter().copied().enumerate() {
-            let at = i * TOGETHER + j;
-            if !value.is_finite() {
-                return Err(Error::NotFinite { operation, what, row: at / columns, column: at % columns, value });
-            }
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_value_that_is_not_finite_is_named() {
-        let mut values = vec![0.0f32; 7 * 1000];
-        assert!(check_finite("test", "keys", &values, 7).is_ok());
-        for at in [6999, 5000, 1024, 1023, 0] {
-            values[at] = f32::NEG_INFINITY;
-            let error = check_finite("test", "keys", &values, 7).unwrap_err();
-            let named = matches!(error, Error::NotFinite { row, column, .. } if (row, column) == (at / 7, at % 7));
-            assert!(named, "{error} for element {at}");
-        }
-    }
-}

@@ -81,15 +81,19 @@ mod cpu;
 mod device;
 mod error;
 mod explanation;
+mod finite;
 mod fork;
 mod gpu;
+mod id;
 #[doc(hidden)]
 pub mod internals;
 mod job;
 mod mask;
 mod memory;
 mod partial;
+mod patterns;
 mod pending;
+mod precision;
 pub mod reference;
 mod regular_file;
 mod retrieval;
@@ -105,20 +109,23 @@ pub use device::{AdapterChoice, Device, DeviceInfo, DeviceOptions, Software};
 pub use error::{Error, Result};
 pub use explanation::{Explanation, KernelWork};
 pub use gpu::{Job, Recording, Rows, Slice};
+pub use id::{PatternId, PatternIds, PatternIdsIter};
 pub use job::{JobId, Jobs};
 pub use mask::Mask;
 #[cfg(feature = "files")]
 pub use memory::LoadOptions;
-pub use memory::{Memory, MemoryOptions, Patterns};
+pub use memory::{Memory, MemoryOptions};
 pub use partial::{Finished, Partial, PartialOptions};
+pub use patterns::Patterns;
 pub use pending::Pending;
+pub use precision::Precision;
 pub use retrieval::{
     DEFAULT_TOLERANCE, FixedPoint, MAX_TOP, Retrieval, RetrieveOptions, Statistics, Status, Stop, Top, WeightsOf,
 };
 pub use rule::{MAX_ALPHA, Rule, Separation, Similarity};
+pub use store::Pattern;
 #[cfg(feature = "files")]
 pub use store::files;
-pub use store::{Pattern, PatternId, PatternIds, Precision};
 pub use tuning::Tuning;
 pub use wgpu;
 

@@ -11,18 +11,20 @@ pub use files::LoadOptions;
 
 use crate::cpu;
 use crate::device::{Device, Kind};
-use crate::error::{Error, Result, check_finite};
+use crate::error::{Error, Result};
 use crate::explanation::Explanation;
+use crate::finite::check_finite;
 use crate::fork;
 use crate::gpu;
+use crate::id::{PatternId, PatternIds};
 use crate::mask::Mask;
 use crate::partial::{Partial, PartialOptions};
+use crate::patterns::{Patterns, rows};
 use crate::pending::Pending;
+use crate::precision::Precision;
 use crate::retrieval::{Facing, Retrieval, RetrieveOptions};
 use crate::rule::Rule;
-use crate::store::{
-    Growth, Ids, Layout, NewRows, Pattern, PatternId, PatternIds, Precision, Snapshots, check_halves, stride,
-};
+use crate::store::{Growth, Ids, Layout, NewRows, Pattern, Snapshots, check_halves, stride};
 use crate::wait;
 
 /// The shape of a memory, and how it is laid out.
@@ -224,17 +226,6 @@ impl fmt::Debug for Memory {
             .field("device", &self.device.info())
             .finish_non_exhaustive()
     }
-}
-
-/// Rows to store: `n` keys, and what goes with them.
-#[derive(Clone, Copy, Debug)]
-pub struct Patterns<'a> {
-    /// `n x d`, row-major.
-    pub keys: &'a [f32],
-    /// `n x dv`, row-major, exactly where the memory has a value dimension.
-    pub values: Option<&'a [f32]>,
-    /// `n` scores to add, zeros when absent; only where the memory was built with [`MemoryOptions::bias`].
-    pub bias: Option<&'a [f32]>,
 }
 
 enum Engine {
@@ -867,16 +858,4 @@ impl Memory {
             Engine::Gpu(engine) => engine.check_range(operation, queries, options, self.ids.view().alive()),
         }
     }
-}
-
-/// The number of rows of `dim` in a slice.
-fn rows(operation: &'static str, what: &str, slice: &[f32], dim: usize) -> Result<usize> {
-    if slice.len().is_multiple_of(dim) {
-        return Ok(slice.len() / dim);
-    }
-    Err(Error::Shape {
-        operation,
-        expected: format!("{what} as whole rows of {dim} floats"),
-        got: format!("{} floats, {} too many", slice.len(), slice.len() % dim),
-    })
 }

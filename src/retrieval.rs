@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::gpu::plan::choice::Hints;
+use crate::id::PatternId;
 use crate::mask::Mask;
 use crate::room::{copy, elements, room, zeros};
-use crate::store::{Layout, Names, PatternId};
+use crate::store::{Layout, Names};
 
 /// When the iteration `x <- x'` stops.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -12,10 +12,12 @@ use super::pointer::{Array, Out, OutRows, borrow, free, optional_rows, rows, tex
 use super::retrieval::{attractor_retrieval, attractor_retrieve_options, defaults as retrieve_defaults};
 use super::versioned::{choice, init, read, versioned};
 use crate::error::Error;
-use crate::memory::{Memory, MemoryOptions, Patterns};
+use crate::id::PatternId;
+use crate::memory::{Memory, MemoryOptions};
+use crate::patterns::Patterns;
+use crate::precision::Precision;
 use crate::retrieval::RetrieveOptions;
 use crate::rule::{Rule, Separation, Similarity};
-use crate::store::{PatternId, Precision};
 
 /// Patterns on a device, and the rule that recalls them. Any number of threads may use it at once: retrievals and questions
 /// run side by side, and whatever changes the memory waits for those that are inside and keeps out those that come. A

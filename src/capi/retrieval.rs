@@ -6,12 +6,12 @@ use super::error::{Outcome, attractor_error, code, guard};
 use super::pointer::{Out, borrow, free, lend, optional_rows, rows};
 use super::versioned::{choice, init, versioned};
 use crate::error::Error;
+use crate::id::PatternId;
 use crate::mask::Mask;
 use crate::retrieval::{
     DEFAULT_TOLERANCE, FixedPoint, Retrieval, RetrieveOptions, Statistics, Status, Stop, WeightsOf,
 };
 use crate::room::room;
-use crate::store::PatternId;
 
 /// A finished retrieval: the answers to B queries against N patterns. It never changes, so any number of threads may read it
 /// at once. Everything that its functions point to lives until it is freed.

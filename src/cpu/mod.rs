@@ -205,7 +205,7 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Precision;
+    use crate::precision::Precision;
 
     #[test]
     fn rows_are_read_back_and_overwritten_in_any_window() {

@@ -10,7 +10,7 @@ use super::separation::{Weigher, softmax};
 use super::simd::{Simd, Work, wide};
 use super::similarity::{Block, Form, Query, norm};
 use super::transpose::{PART, into_panel, into_rows};
-use crate::error::all_finite;
+use crate::finite::all_finite;
 use crate::retrieval::{RetrieveOptions, WeightsOf};
 use crate::rule::{Separation, Similarity};
 use crate::store::stride;
@@ -164,9 +164,10 @@ impl Work for Settle<'_> {
 #[cfg(test)]
 mod tests {
     use crate::cpu::Engine;
+    use crate::precision::Precision;
     use crate::retrieval::RetrieveOptions;
     use crate::rule::{Rule, Separation, Similarity};
-    use crate::store::{Growth, Layout, NewRows, Precision};
+    use crate::store::{Growth, Layout, NewRows};
 
     use super::Plan;
 

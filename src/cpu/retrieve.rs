@@ -16,8 +16,9 @@ use super::slots::{Slots, WeightRows};
 use super::walk::{Extent, TASKS, TILE, Usable, Walk, split};
 use super::{Engine, projection, report};
 use crate::device::DeviceInfo;
-use crate::error::{Result, all_finite};
+use crate::error::Result;
 use crate::explanation::Explanation;
+use crate::finite::all_finite;
 use crate::retrieval::{Retrieval, RetrieveOptions, Status, Weighed};
 use crate::rule::Separation;
 use crate::store::{Alive, View, stride};
@@ -635,8 +636,9 @@ fn largest_move(a: &[f64], b: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::precision::Precision;
     use crate::rule::{Rule, Similarity};
-    use crate::store::{Growth, Layout, NewRows, Precision};
+    use crate::store::{Growth, Layout, NewRows};
 
     const SEPARATIONS: [Separation; 5] = [
         Separation::Softmax,

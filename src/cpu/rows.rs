@@ -7,9 +7,10 @@ use half::f16;
 use super::lines::Lines;
 use super::simd::{Level, Simd, Work};
 use crate::error::Result;
+use crate::precision::Precision;
 use crate::room::{copy_first, zeros};
 use crate::store::Encoded;
-use crate::store::{Precision, half_of, quantize, stride};
+use crate::store::{half_of, quantize, stride};
 
 /// Rows of `stride(columns)` elements, the padding zero.
 #[derive(Debug)]

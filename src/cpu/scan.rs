@@ -11,7 +11,7 @@ use super::separation::softmax::{Fold, Running};
 use super::simd::{Level, MOST_LANES};
 use super::similarity::{Block, Form, Query, Scores};
 use super::walk::{TILE, Tile, Walk};
-use crate::store::Precision;
+use crate::precision::Precision;
 
 /// Floats of a tile that few queries go over: 16 KiB.
 const NEAR: usize = 4096;

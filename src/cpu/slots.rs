@@ -6,9 +6,10 @@ use std::sync::{Mutex, PoisonError};
 
 use super::retrieve::Answer;
 use crate::error::Result;
+use crate::id::PatternId;
 use crate::retrieval::{Retrieval, Statistics, Status, Weighed};
 use crate::room::room;
-use crate::store::{Names, PatternId};
+use crate::store::Names;
 
 /// The places of some queries side by side; empty where something was not asked for.
 pub(super) struct Slots<'a> {

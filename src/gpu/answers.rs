@@ -374,7 +374,7 @@ impl Weights {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Precision;
+    use crate::precision::Precision;
 
     /// A command buffer that was killed leaves its answers as they were, and may look as if it had run.
     #[test]

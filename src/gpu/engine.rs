@@ -8,8 +8,9 @@ use super::patterns::StoredRows;
 use super::range::Magnitudes;
 use super::workspace::Workspace;
 use crate::error::Result;
+use crate::precision::Precision;
 use crate::rule::{Rule, Similarity};
-use crate::store::{Growth, Layout, NewRows, Precision, Windows};
+use crate::store::{Growth, Layout, NewRows, Windows};
 use crate::sync::unpoisoned;
 
 /// Bytes of an upload after which pending writes are flushed on a device of ours.

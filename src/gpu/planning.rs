@@ -12,9 +12,10 @@ use super::range::States;
 use super::task::{Goal, Task};
 use super::workspace::{Sizes, Workspace};
 use crate::error::{Error, Result};
+use crate::precision::Precision;
 use crate::retrieval::{RetrieveOptions, WeightsOf};
 use crate::rule::{Rule, Similarity};
-use crate::store::{Alive, Precision};
+use crate::store::Alive;
 use crate::tuning::Tuning;
 
 /// Updates of one retrieval, at the most: each is recorded, whether or not queries stop before it.

@@ -3,13 +3,15 @@
 use std::ops::Range;
 use std::path::Path;
 
-use super::{Engine, Memory, MemoryOptions, Patterns};
+use super::{Engine, Memory, MemoryOptions};
 use crate::cpu;
 use crate::device::Device;
 use crate::error::Result;
+use crate::id::PatternIds;
+use crate::patterns::Patterns;
 use crate::rule::Rule;
 use crate::store::files::{Buffers, Contents, PatternFiles, SavedMemory, write_saved};
-use crate::store::{Layout, NewRows, PatternIds};
+use crate::store::{Layout, NewRows};
 use crate::wait;
 
 /// Floats that are imported at a time.

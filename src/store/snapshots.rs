@@ -1,7 +1,9 @@
-//! Who still reads the memory as it was: rows that a snapshot sees are not written over while it lives.
+//! Tracks the live snapshots of a memory, so that rows that they can see are not overwritten.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::sync::lock;
 
 /// The snapshots of one memory that are alive.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +26,7 @@ pub(crate) struct Snapshot {
 
 impl Snapshots {
     fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// A snapshot of now.

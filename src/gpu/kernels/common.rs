@@ -8,7 +8,7 @@ use crate::gpu::patterns::StoredRows;
 use crate::gpu::shader::{Constant, Substitution};
 use crate::gpu::targets::Place;
 use crate::rule::Similarity;
-use crate::store::Precision;
+use crate::precision::Precision;
 
 /// Entries of a list of candidates.
 pub const LIST_CAPACITY: u32 = 4096;

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::{Address, Role, Tensor, unfit};
 use crate::error::Result;
-use crate::memory::{MemoryOptions, Patterns};
+use crate::memory::MemoryOptions;
+use crate::patterns::Patterns;
 use crate::rule::Rule;
 
 /// Keys in a file, with the values and biases that go with them: what [`Memory::import`](crate::Memory::import) stores.

@@ -17,8 +17,9 @@ use super::tensor::first_bad;
 use super::write::replace;
 use super::{refused, shape_text, unfit};
 use crate::error::{Error, Result};
+use crate::precision::Precision;
 use crate::rule::{Rule, Separation, Similarity};
-use crate::store::{Encoded, EncodedRows, Ids, Layout, Precision, stride};
+use crate::store::{Encoded, EncodedRows, Ids, Layout, stride};
 
 /// What the format is called, and its version.
 const FORMAT: &str = "attractor.memory";

@@ -5,8 +5,10 @@ use std::ops::Range;
 
 use half::f16;
 
-use super::{Layout, NewRows, Precision, stride};
+use super::layout::{Layout, stride};
+use super::rows::NewRows;
 use crate::error::{Error, Result};
+use crate::precision::Precision;
 
 impl Precision {
     /// Bytes of one stored element.

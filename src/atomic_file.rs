@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use crate::cache;
+use crate::hash::hash;
 use crate::regular_file;
 
 /// Writes what `fill` writes to `path`: to a temporary file in the same folder, which is synced and renamed. On an
@@ -115,7 +115,7 @@ struct Temporary {
 impl Temporary {
     fn create(target: &Target) -> io::Result<Self> {
         // Of fixed length, for the target's own name may be as long as the system allows.
-        let name = cache::hash(target.path.file_name().unwrap_or_default().as_encoded_bytes());
+        let name = hash(target.path.file_name().unwrap_or_default().as_encoded_bytes());
         let numbered = |number: u32| parent(&target.path).join(format!(".attractor-{name:016x}-{number}.tmp"));
         for number in 0..SEARCHED {
             hold::remove_abandoned(&numbered(number));

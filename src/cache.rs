@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::hash::hash;
 use crate::{atomic_file, regular_file};
 
 /// The folder for what this crate may keep from one run to the next: `attractor` in `%LOCALAPPDATA%` on Windows, in
@@ -32,11 +33,6 @@ pub(crate) fn key(adapter: &wgpu::AdapterInfo) -> String {
     let all = format!("{name}\n{vendor:x}\n{device:x}\n{driver}\n{driver_info}\n{backend:?}\n{version}");
     let readable: String = name.chars().filter(char::is_ascii_alphanumeric).take(24).collect();
     format!("{readable}-{:016x}", hash(all.as_bytes())).to_lowercase()
-}
-
-/// FNV-1a, 64 bits: the same for the same bytes, whatever built this.
-pub(crate) fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Bytes of a cached file, at most: drivers keep tens of megabytes.

@@ -81,9 +81,12 @@ mod cpu;
 mod device;
 mod error;
 mod explanation;
+#[cfg(feature = "files")]
+mod file_error;
 mod finite;
 mod fork;
 mod gpu;
+mod hash;
 mod id;
 #[doc(hidden)]
 pub mod internals;

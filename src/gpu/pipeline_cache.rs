@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use super::buffer;
 use super::handles::Handles;
 use crate::cache;
+use crate::hash;
 use crate::sync::lock;
 
 /// What a file starts with.
@@ -51,7 +52,7 @@ impl PipelineCache {
             buffer::scoped(handles, "open pipeline cache", || unsafe { device.create_pipeline_cache(&descriptor) })
                 .inspect_err(|error| log::warn!("attractor: no pipeline cache: {error}"))
                 .ok()?;
-        let kept = Mutex::new(data.map_or(0, cache::hash));
+        let kept = Mutex::new(data.map_or(0, hash::hash));
         Some(Self { cache, file: Some(File { path, kept }) })
     }
 
@@ -64,7 +65,7 @@ impl PipelineCache {
     pub fn save(&self) {
         let Some(File { path, kept }) = &self.file else { return };
         let Some(data) = self.cache.get_data() else { return };
-        let hash = cache::hash(&data);
+        let hash = hash::hash(&data);
         let mut kept = lock(kept);
         if *kept == hash {
             return;
@@ -83,13 +84,13 @@ impl Drop for PipelineCache {
 }
 
 fn seal(data: &[u8]) -> Vec<u8> {
-    [&MAGIC[..], &cache::hash(data).to_le_bytes(), data].concat()
+    [&MAGIC[..], &hash::hash(data).to_le_bytes(), data].concat()
 }
 
 /// The data of a file that is whole.
 fn unseal(bytes: &[u8]) -> Option<&[u8]> {
     let (hash, data) = bytes.strip_prefix(MAGIC)?.split_first_chunk()?;
-    (u64::from_le_bytes(*hash) == cache::hash(data)).then_some(data)
+    (u64::from_le_bytes(*hash) == hash::hash(data)).then_some(data)
 }
 
 #[cfg(test)]

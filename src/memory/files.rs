@@ -178,6 +178,20 @@ impl Memory {
     }
 }
 
+impl PatternFiles {
+    /// Options for a memory that these patterns fit, under `rule`.
+    pub fn options(&self, rule: Rule) -> MemoryOptions {
+        let mut options = MemoryOptions::new(self.dim(), rule);
+        if let Some(value_dim) = self.value_dim() {
+            options = options.value_dim(value_dim);
+        }
+        if self.has_bias() {
+            options = options.bias();
+        }
+        options
+    }
+}
+
 impl SavedMemory {
     /// Loads this memory onto `device` as `options` say ([`Memory::load`]).
     ///

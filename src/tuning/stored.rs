@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Tuning;
 use crate::device::{Device, Kind};
 use crate::error::{Error, Result};
-use crate::store::files;
+use crate::file_error::{refused, unfit};
 use crate::{cache, regular_file};
 
 /// What says that a file is one of these, and how its rest is to be read.
@@ -36,12 +36,12 @@ impl Tuning {
     pub fn read(path: &Path, device: &Device) -> Result<Self> {
         const OPERATION: &str = "Tuning::read";
         let adapter = adapter(OPERATION, device)?;
-        let unfit = |why: String| files::unfit(OPERATION, path, format!("{}: {why}", path.display()));
+        let fail = |why: String| unfit(OPERATION, path, format!("{}: {why}", path.display()));
         let text = regular_file::read(path, LARGEST).map_err(|error| match error.kind() {
-            ErrorKind::FileTooLarge => unfit("too large for a tuning".into()),
-            _ => files::refused(OPERATION, path, "read")(error),
+            ErrorKind::FileTooLarge => fail("too large for a tuning".into()),
+            _ => refused(OPERATION, path, "read")(error),
         })?;
-        parse(&text, adapter).map_err(unfit)
+        parse(&text, adapter).map_err(fail)
     }
 
     /// Writes this tuning of `device` atomically, and makes the file's folder where it is absent.
@@ -55,7 +55,7 @@ impl Tuning {
         let settings: Map<String, Value> =
             self.settings().map(|(name, value)| (name.to_owned(), value.into())).collect();
         let text = format!("{:#}\n", json!({ "format": FORMAT, "for": identity(adapter), "settings": settings }));
-        cache::write(path, text.as_bytes()).map_err(files::refused(OPERATION, path, "write"))
+        cache::write(path, text.as_bytes()).map_err(refused(OPERATION, path, "write"))
     }
 }
 

@@ -37,63 +37,25 @@
 //! no checksums, is not read.
 
 mod address;
+mod contents;
+mod dtype;
+mod located;
 mod npy;
 mod patterns;
 mod safetensors;
+mod save;
 mod saved;
 mod source;
 mod tensor;
 mod write;
 
-use std::ops::Range;
-use std::path::Path;
-
 pub use address::{Address, AddressError};
+pub(crate) use contents::Contents;
+pub use dtype::Dtype;
 pub(crate) use patterns::Buffers;
 pub use patterns::PatternFiles;
+pub(crate) use save::write as write_saved;
 pub use saved::SavedMemory;
-pub(crate) use saved::{Contents, write as write_saved};
 pub use source::open_regular;
-pub use tensor::{Dtype, Role, Tensor};
+pub use tensor::{Role, Tensor};
 pub use write::{NewTensor, check_target, write_tensors, write_whole};
-
-use crate::error::Error;
-
-/// A tensor's place in a file, as the file's own header has it.
-struct Located {
-    /// `None` for a dtype that no tensor here has.
-    dtype: Option<Dtype>,
-    /// The dtype as the file spells it. One format's spelling means nothing in another.
-    spelling: String,
-    shape: Vec<usize>,
-    /// Bytes of the file.
-    data: Range<u64>,
-}
-
-/// A shape as messages have it.
-fn shape_text(shape: &[usize]) -> String {
-    match shape {
-        [] => "scalar".into(),
-        [one] => format!("({one},)"),
-        _ => shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(" x "),
-    }
-}
-
-/// The error of a file whose contents are not what they should be.
-pub(crate) fn unfit(operation: &'static str, path: &Path, why: String) -> Error {
-    Error::File { operation, path: path.to_owned(), why, source: None }
-}
-
-/// For `map_err` on what `std::fs` returns; `action` is a verb.
-pub(crate) fn refused(
-    operation: &'static str,
-    path: &Path,
-    action: &'static str,
-) -> impl FnOnce(std::io::Error) -> Error {
-    move |source| Error::File {
-        operation,
-        path: path.to_owned(),
-        why: format!("{}: cannot {action}: {source}", path.display()),
-        source: Some(source),
-    }
-}

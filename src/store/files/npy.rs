@@ -1,7 +1,8 @@
 //! The header of a NumPy file.
 
+use super::dtype::Dtype;
+use super::located::{Located, shape_text};
 use super::source::Source;
-use super::{Dtype, Located, shape_text};
 use crate::error::Result;
 
 /// The longest header that NumPy reads from files that are not trusted.

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::{Address, Role, Tensor, unfit};
+use super::address::Address;
+use super::tensor::{Role, Tensor};
 use crate::error::Result;
-use crate::memory::MemoryOptions;
+use crate::file_error::unfit;
 use crate::patterns::Patterns;
-use crate::rule::Rule;
 
 /// Keys in a file, with the values and biases that go with them: what [`Memory::import`](crate::Memory::import) stores.
 #[derive(Debug)]
@@ -85,16 +85,9 @@ impl PatternFiles {
         self.value_dim
     }
 
-    /// Options for a memory that these patterns fit.
-    pub fn options(&self, rule: Rule) -> MemoryOptions {
-        let mut options = MemoryOptions::new(self.dim, rule);
-        if let Some(value_dim) = self.value_dim {
-            options = options.value_dim(value_dim);
-        }
-        if self.bias.is_some() {
-            options = options.bias();
-        }
-        options
+    /// Whether there are biases.
+    pub fn has_bias(&self) -> bool {
+        self.bias.is_some()
     }
 
     /// Refuses patterns that do not fit a memory of `dim`, `value_dim` and, if `bias`, biases.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use safetensors::tensor::{Dtype, Metadata};
 use serde_json::{Map, Value, json};
 
-use super::Located;
+use super::located::Located;
 use super::source::Source;
 use crate::error::Result;
 

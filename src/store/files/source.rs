@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::{refused, unfit};
 use crate::error::{Error, Result};
+use crate::file_error::{refused, unfit};
 use crate::regular_file;
 
 /// Opens a regular file for reading. Returns at once where something else is at `path`, such as a FIFO, which would

@@ -5,10 +5,15 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 
+use super::address::Address;
+use super::contents::is_saved;
+use super::dtype::Dtype;
+use super::located::{Located, shape_text};
+use super::npy;
 use super::safetensors::Header;
 use super::source::{Source, resize, room};
-use super::{Address, Located, npy, saved, shape_text, unfit};
 use crate::error::{Error, Result};
+use crate::file_error::unfit;
 
 /// What a tensor is to a memory: it decides which dtypes fit, and messages say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,33 +46,6 @@ impl Role {
         match self {
             Self::Keys | Self::Values | Self::Queries => plural,
             Self::Bias | Self::Mask => singular,
-        }
-    }
-}
-
-/// The type of a tensor's elements, little-endian.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Dtype {
-    /// Double precision, rounded to single when it is read.
-    F64,
-    /// Single precision.
-    F32,
-    /// Half precision.
-    F16,
-    /// The upper half of single precision; in safetensors files.
-    BF16,
-    /// A byte, or a truth value in one.
-    U8,
-}
-
-impl Dtype {
-    /// Bytes of one element.
-    pub fn bytes(self) -> usize {
-        match self {
-            Self::F64 => 8,
-            Self::F32 => 4,
-            Self::F16 | Self::BF16 => 2,
-            Self::U8 => 1,
         }
     }
 }
@@ -113,7 +91,7 @@ impl Tensor {
         let located = match address.tensor() {
             Some(tensor) => {
                 let header = Header::read(OPERATION, &source)?.map_err(fail)?;
-                if matches!(role, Role::Keys | Role::Values | Role::Bias) && saved::is_saved(&header) {
+                if matches!(role, Role::Keys | Role::Values | Role::Bias) && is_saved(&header) {
                     let path = address.path().display();
                     return Err(fail(format!(
                         "the file is a saved memory, not bare {}: use Memory::load, or --memory {path} (command line)",

@@ -8,9 +8,10 @@ use std::path::Path;
 
 use safetensors::tensor::Dtype;
 
+use super::located::shape_text;
 use super::safetensors::Frame;
-use super::{refused, shape_text, unfit};
 use crate::error::Result;
+use crate::file_error::{refused, unfit};
 use crate::{atomic_file, regular_file};
 
 /// A tensor to be written, row-major.

@@ -2,7 +2,7 @@
 //! bounds; the CPU engine's stages; the parser of tuning files, which needs no device.
 
 pub use crate::cpu::internals::*;
-use crate::device::{Device, Kind};
+use crate::device::handle::{Backend, Device};
 pub use crate::gpu::kernel::{Access, Kernel, Variant};
 pub use crate::gpu::kernels::KERNELS;
 pub use crate::gpu::matrices::Ability;
@@ -11,28 +11,28 @@ pub use crate::gpu::plan::choice::{Hints, ITERATION_LIMIT, Plan, Regime};
 pub use crate::gpu::plan::problem::Problem;
 pub use crate::gpu::shader::{Constant, FRAGMENTS, Fragment, link};
 #[cfg(feature = "files")]
-pub use crate::tuning::parse as parse_tuning;
+pub use crate::tuning::file::from_json as parse_tuning;
 
 /// Submissions that were made for a device, and calls that waited inside it.
 pub fn counts(device: &Device) -> (u64, u64) {
-    match &device.kind {
-        Kind::Cpu => (0, 0),
-        Kind::Gpu(context) => context.counts(),
+    match &device.backend {
+        Backend::Cpu => (0, 0),
+        Backend::Gpu(context) => context.counts(),
     }
 }
 
 /// Pipelines that were compiled for a device.
 pub fn compiled(device: &Device) -> usize {
-    match &device.kind {
-        Kind::Cpu => 0,
-        Kind::Gpu(context) => context.pipelines.count(),
+    match &device.backend {
+        Backend::Cpu => 0,
+        Backend::Gpu(context) => context.pipelines.count(),
     }
 }
 
 /// Watches every kernel that is compiled for a device from here on; says whether it is now watched by this one.
 pub fn watch(device: &Device, watch: Watch) -> bool {
-    match &device.kind {
-        Kind::Cpu => false,
-        Kind::Gpu(context) => context.pipelines.watch.set(watch).is_ok(),
+    match &device.backend {
+        Backend::Cpu => false,
+        Backend::Gpu(context) => context.pipelines.watch.set(watch).is_ok(),
     }
 }

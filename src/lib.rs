@@ -80,7 +80,7 @@ pub mod capi;
 mod cpu;
 mod device;
 mod error;
-mod explanation;
+mod explain;
 #[cfg(feature = "files")]
 mod file_error;
 mod finite;
@@ -110,7 +110,7 @@ mod wait;
 pub use cache::user_cache_folder;
 pub use device::{AdapterChoice, Device, DeviceInfo, DeviceOptions, Software};
 pub use error::{Error, Result};
-pub use explanation::{Explanation, KernelWork};
+pub use explain::{Explanation, KernelWork};
 pub use gpu::{Job, Recording, Rows, Slice};
 pub use id::{PatternId, PatternIds, PatternIdsIter};
 pub use job::{JobId, Jobs};

@@ -10,9 +10,9 @@ use std::fmt;
 pub use files::LoadOptions;
 
 use crate::cpu;
-use crate::device::{Device, Kind};
+use crate::device::handle::{Backend, Device};
 use crate::error::{Error, Result};
-use crate::explanation::Explanation;
+use crate::explain::Explanation;
 use crate::finite::check_finite;
 use crate::fork;
 use crate::gpu;
@@ -119,9 +119,9 @@ impl MemoryOptions {
                 });
             }
         }
-        let (limit, max_dim) = match &device.kind {
-            Kind::Cpu => (usize::MAX as u64 / 2, usize::MAX / 64),
-            Kind::Gpu(context) => (context.window_limit(), gpu::plan::choice::MAX_DIM),
+        let (limit, max_dim) = match &device.backend {
+            Backend::Cpu => (usize::MAX as u64 / 2, usize::MAX / 64),
+            Backend::Gpu(context) => (context.window_limit(), gpu::plan::choice::MAX_DIM),
         };
         for dim in [self.dim, self.value_dim.unwrap_or(0)] {
             if dim > max_dim {
@@ -143,9 +143,9 @@ impl MemoryOptions {
         let max_rows = (limit / widest).min(u64::from(u32::MAX / 2)) as usize;
         let layout =
             Layout { dim: self.dim, value_dim: self.value_dim, precision: self.precision, bias: self.bias, max_rows };
-        let engine = match &device.kind {
-            Kind::Cpu => Engine::Cpu(cpu::Engine::new(layout, self.rule)),
-            Kind::Gpu(context) => Engine::Gpu(gpu::Engine::new(context.clone(), layout, self.rule)),
+        let engine = match &device.backend {
+            Backend::Cpu => Engine::Cpu(cpu::Engine::new(layout, self.rule)),
+            Backend::Gpu(context) => Engine::Gpu(gpu::Engine::new(context.clone(), layout, self.rule)),
         };
         // Its windows are as long as the device's, so that the copy is rebuilt as it was.
         let copy = (self.host_copy && !device.is_cpu()).then(|| cpu::Engine::new(layout, self.rule));

@@ -1,12 +1,9 @@
 //! What the plan goes by besides the shape of a retrieval: sizes that suit an adapter.
 
 #[cfg(feature = "files")]
-mod stored;
+pub(crate) mod file;
 
 use std::fmt;
-
-#[cfg(feature = "files")]
-pub use stored::parse;
 
 macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident: [$software:expr, $discrete:expr, $other:expr] within $range:expr;)*) => {

@@ -12,7 +12,7 @@ use super::pipeline_cache::PipelineCache;
 use super::pipelines::Pipelines;
 use super::poller::Poller;
 use super::timestamps::TimestampQueries;
-use crate::device::DeviceOptions;
+use crate::device::options::DeviceOptions;
 use crate::error::{Error, Result};
 use crate::sync::lock;
 use crate::tuning::Tuning;

@@ -10,7 +10,7 @@ use super::schedule::Schedule;
 use super::targets::Place;
 use super::task::Goal;
 use crate::error::{Error, Result};
-use crate::explanation::{Explanation, KernelWork};
+use crate::explain::{Explanation, KernelWork};
 use crate::retrieval::{RetrieveOptions, Weighed};
 use crate::store::View;
 use crate::tuning::Told;

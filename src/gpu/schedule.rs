@@ -12,7 +12,7 @@ use super::pipelines::Pipeline;
 use super::shader::Constant;
 use super::task::Task;
 use crate::error::Result;
-use crate::explanation::KernelWork;
+use crate::explain::KernelWork;
 
 /// The most dispatches of one piece.
 const MAX_PIECE: usize = 256;

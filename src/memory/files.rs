@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Engine, Memory, MemoryOptions};
 use crate::cpu;
-use crate::device::Device;
+use crate::device::handle::Device;
 use crate::error::Result;
 use crate::id::PatternIds;
 use crate::patterns::Patterns;

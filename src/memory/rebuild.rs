@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{Engine, Memory};
 use crate::cpu;
-use crate::device::Device;
+use crate::device::handle::Device;
 use crate::error::Result;
 use crate::store::{EncodedRows, Growth};
 use crate::wait;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::device::DeviceInfo;
+use crate::device::info::DeviceInfo;
 
 /// How a memory would answer a batch, from [`Memory::explain`](crate::Memory::explain).
 ///

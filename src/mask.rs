@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::retrieval::Facing;
 
 /// A mask over patterns, the same for all queries or one row for each. A clone shares the flags.
 ///
@@ -61,7 +60,7 @@ impl Mask {
         self.keep[if self.per_query { b * patterns + i } else { i }]
     }
 
-    pub(crate) fn check(&self, operation: &'static str, batch: usize, memory: &Facing) -> Result<()> {
+    pub(crate) fn check(&self, operation: &'static str, batch: usize, memory: &MemoryExtent) -> Result<()> {
         let patterns = memory.patterns;
         if let Some(generation) = self.generation {
             let why = match self.keep.len() {
@@ -89,6 +88,17 @@ impl Mask {
     }
 }
 
+/// The extent of a memory, which options and masks must fit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MemoryExtent {
+    /// `d`.
+    pub dim: usize,
+    /// Positions in use.
+    pub patterns: usize,
+    /// Changes whenever a position comes to mean another pattern.
+    pub generation: u64,
+}
+
 impl fmt::Debug for Mask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kept = self.keep.iter().filter(|keep| **keep).count();
@@ -109,7 +119,7 @@ mod tests {
         let mask = Mask::exclude_per_query(&[true, false, false, true]);
         let flags: Vec<bool> = [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(b, i)| mask.keeps(b, i, 2)).to_vec();
         assert_eq!(flags, [false, true, true, false]);
-        let facing = |patterns| Facing { dim: 1, patterns, generation: 7 };
+        let facing = |patterns| MemoryExtent { dim: 1, patterns, generation: 7 };
         assert!(mask.check("test", 2, &facing(2)).is_ok());
         let message = mask.check("test", 3, &facing(2)).unwrap_err().to_string();
         assert!(message.contains("3 x 2 = 6 flags") && message.contains("4 flags"), "{message}");
@@ -122,7 +132,7 @@ mod tests {
     #[test]
     fn a_mask_of_a_memory_knows_when_it_is_stale() {
         let mask = Mask::of_memory(vec![true, false], 7);
-        let check = |patterns, generation| mask.check("test", 1, &Facing { dim: 1, patterns, generation });
+        let check = |patterns, generation| mask.check("test", 1, &MemoryExtent { dim: 1, patterns, generation });
         assert!(check(2, 7).is_ok());
         for (patterns, generation, word) in [(2, 8, "other patterns"), (3, 7, "had 2 positions")] {
             let error = check(patterns, generation).unwrap_err();

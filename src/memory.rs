@@ -18,11 +18,13 @@ use crate::fork;
 use crate::gpu;
 use crate::id::{PatternId, PatternIds};
 use crate::mask::Mask;
+use crate::mask::MemoryExtent;
 use crate::partial::{Partial, PartialOptions};
 use crate::patterns::{Patterns, rows};
 use crate::pending::Pending;
 use crate::precision::Precision;
-use crate::retrieval::{Facing, Retrieval, RetrieveOptions};
+use crate::retrieval::options::RetrieveOptions;
+use crate::retrieval::report::Retrieval;
 use crate::rule::Rule;
 use crate::store::{Growth, Ids, Layout, NewRows, Pattern, Snapshots, check_halves, stride};
 use crate::wait;
@@ -827,8 +829,8 @@ impl Memory {
     }
 
     /// What options must fit.
-    fn facing(&self) -> Facing {
-        Facing { dim: self.layout.dim, patterns: self.positions(), generation: self.ids.generation() }
+    fn facing(&self) -> MemoryExtent {
+        MemoryExtent { dim: self.layout.dim, patterns: self.positions(), generation: self.ids.generation() }
     }
 
     /// Refuses reports that the rule has no definition of.

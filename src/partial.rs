@@ -5,7 +5,8 @@ use std::ops::Range;
 use crate::cpu;
 use crate::error::{Error, Result};
 use crate::mask::Mask;
-use crate::retrieval::{Facing, Statistics, Status};
+use crate::mask::MemoryExtent;
+use crate::retrieval::report::{Statistics, Status};
 use crate::room::room;
 use crate::rule::{Rule, Separation, Similarity};
 
@@ -90,7 +91,7 @@ impl PartialOptions {
     }
 
     /// Refuses options that do not fit `batch` queries of `memory`.
-    pub(crate) fn validate(&self, operation: &'static str, batch: usize, memory: &Facing) -> Result<()> {
+    pub(crate) fn validate(&self, operation: &'static str, batch: usize, memory: &MemoryExtent) -> Result<()> {
         let positions = memory.patterns;
         let subset = self.range(positions);
         if subset.start > subset.end || subset.end > positions {

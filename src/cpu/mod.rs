@@ -34,7 +34,8 @@ use futures::channel::oneshot;
 
 use crate::answer::Answer;
 use crate::error::{Error, Result};
-use crate::retrieval::{Retrieval, RetrieveOptions};
+use crate::retrieval::options::RetrieveOptions;
+use crate::retrieval::report::Retrieval;
 use crate::room::{copy, copy_first, zeros};
 use crate::rule::Rule;
 use crate::store::{Growth, Layout, NewRows, Pattern, View, Windows, stride};

@@ -11,7 +11,7 @@ use super::simd::{Simd, Work, wide};
 use super::similarity::{Block, Form, Query, norm};
 use super::transpose::{PART, into_panel, into_rows};
 use crate::finite::all_finite;
-use crate::retrieval::{RetrieveOptions, WeightsOf};
+use crate::retrieval::options::{RetrieveOptions, WeightsOf};
 use crate::rule::{Separation, Similarity};
 use crate::store::stride;
 
@@ -165,7 +165,7 @@ impl Work for Settle<'_> {
 mod tests {
     use crate::cpu::Engine;
     use crate::precision::Precision;
-    use crate::retrieval::RetrieveOptions;
+    use crate::retrieval::options::RetrieveOptions;
     use crate::rule::{Rule, Separation, Similarity};
     use crate::store::{Growth, Layout, NewRows};
 

@@ -4,7 +4,7 @@ use super::separation::{Entry, Weigher, preferred};
 use super::similarity::Query;
 use super::slots::{ranges_of, taken};
 use super::walk::{TASKS, Walk, split};
-use crate::retrieval::Statistics;
+use crate::retrieval::report::Statistics;
 
 /// What is asked for.
 pub(super) struct Wanted<'a> {

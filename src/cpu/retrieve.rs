@@ -19,7 +19,9 @@ use crate::device::info::DeviceInfo;
 use crate::error::Result;
 use crate::explain::Explanation;
 use crate::finite::all_finite;
-use crate::retrieval::{Retrieval, RetrieveOptions, Status, Weighed};
+use crate::retrieval::options::RetrieveOptions;
+use crate::retrieval::report::{Retrieval, Status};
+use crate::retrieval::weight_queries::WeightQueries;
 use crate::rule::Separation;
 use crate::store::{Alive, View, stride};
 
@@ -137,7 +139,7 @@ impl Engine {
         if batch == 0 {
             return Ok(retrieval);
         }
-        let weighed = Weighed::new(operation, &options.weights)?;
+        let weighed = WeightQueries::new(operation, &options.weights)?;
         let mut weights = retrieval.weights.take();
         let weight_rows = match &mut weights {
             Some(weights) => Some(WeightRows::new(operation, &weighed, weights, patterns)?),

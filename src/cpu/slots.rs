@@ -7,7 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use super::retrieve::Answer;
 use crate::error::Result;
 use crate::id::PatternId;
-use crate::retrieval::{Retrieval, Statistics, Status, Weighed};
+use crate::retrieval::report::{Retrieval, Statistics, Status};
+use crate::retrieval::weight_queries::WeightQueries;
 use crate::room::room;
 use crate::store::Names;
 
@@ -113,13 +114,18 @@ impl<'a> Slots<'a> {
 
 /// The rows of weights that are asked for, each to be written by the thread that answers its query.
 pub(super) struct WeightRows<'a> {
-    weighed: &'a Weighed,
+    weighed: &'a WeightQueries,
     rows: Vec<Mutex<&'a mut [f32]>>,
 }
 
 impl<'a> WeightRows<'a> {
     /// Rows of `patterns` zeros side by side, in the order in which they were asked for.
-    pub fn new(operation: &'static str, weighed: &'a Weighed, weights: &'a mut [f32], patterns: usize) -> Result<Self> {
+    pub fn new(
+        operation: &'static str,
+        weighed: &'a WeightQueries,
+        weights: &'a mut [f32],
+        patterns: usize,
+    ) -> Result<Self> {
         let mut rows = room(operation, "rows of weights", weights.len() / patterns)?;
         rows.extend(weights.chunks_exact_mut(patterns).map(Mutex::new));
         Ok(Self { weighed, rows })

@@ -6,7 +6,8 @@ use super::targets::Place;
 use super::task::{Outputs, WeightOutputs};
 use crate::error::{Error, Result};
 use crate::partial::Mean;
-use crate::retrieval::{Retrieval, RetrieveOptions, Statistics, Status, Top};
+use crate::retrieval::options::RetrieveOptions;
+use crate::retrieval::report::{Retrieval, Statistics, Status, Top};
 use crate::rule::{Rule, Separation, Similarity};
 use crate::store::{Layout, Names};
 

@@ -15,7 +15,9 @@ use super::workspace::Workspace;
 use crate::answer::Answer;
 use crate::error::Result;
 use crate::mask::Mask;
-use crate::retrieval::{Retrieval, RetrieveOptions, Weighed, WeightsOf};
+use crate::retrieval::options::{RetrieveOptions, WeightsOf};
+use crate::retrieval::report::Retrieval;
+use crate::retrieval::weight_queries::WeightQueries;
 use crate::store::{Alive, View};
 use crate::sync::lock;
 
@@ -27,7 +29,7 @@ pub(super) const PART: u64 = 64 << 20;
 pub(crate) struct Asked<'a> {
     pub queries: &'a [f32],
     pub options: &'a RetrieveOptions,
-    pub weighed: &'a Weighed,
+    pub weighed: &'a WeightQueries,
     pub alive: Option<&'a Alive>,
     pub facts: Facts,
     pub sizing: &'a Sizing,
@@ -101,7 +103,7 @@ impl Engine {
             false => self.workspace(&sizing)?,
             true => Arc::new(Workspace::new(&self.context, sizing.sizes, true)?),
         };
-        let weighed = Weighed::new(operation, &options.weights)?;
+        let weighed = WeightQueries::new(operation, &options.weights)?;
         let alive = view.alive();
         let asked = Asked { queries, options, weighed: &weighed, alive, facts, sizing: &sizing, workspace: &workspace };
         let mut parts: Vec<(Readback, Laid)> = Vec::new();

@@ -11,7 +11,8 @@ use super::targets::Place;
 use super::task::Goal;
 use crate::error::{Error, Result};
 use crate::explain::{Explanation, KernelWork};
-use crate::retrieval::{RetrieveOptions, Weighed};
+use crate::retrieval::options::RetrieveOptions;
+use crate::retrieval::weight_queries::WeightQueries;
 use crate::store::View;
 use crate::tuning::Told;
 
@@ -28,7 +29,7 @@ impl Engine {
         // One block of queries has every kernel, and so have the first, another and the last of its updates.
         let block = batch.min(sizing.plan.query_block as usize);
         let weights: Vec<usize> =
-            Weighed::new(operation, &options.weights)?.of(0..block).map(|(query, _)| query).collect();
+            WeightQueries::new(operation, &options.weights)?.of(0..block).map(|(query, _)| query).collect();
         let answers = Answers::new(self.facts(view.alive()), options, block, &weights);
         let goal = Goal::Answers(Box::new(answers.targets(&stand_in, Place::at(&stand_in, 0))));
         let mut task = self.task(&sizing, workspace.clone(), options, view.alive(), 0..block, 0, goal)?;
@@ -56,7 +57,7 @@ impl Engine {
         let usage = buffer::STORAGE;
         // Nothing is run, so one small buffer stands in for queries and answers of any size.
         let stand_in = buffer::create(&self.context, "attractor.answers", 16, usage)?;
-        let weighed = Weighed::new(operation, &options.weights)?;
+        let weighed = WeightQueries::new(operation, &options.weights)?;
         let (facts, mut left) = (self.facts(view.alive()), MOST_COUNTED);
         let mut kernels: Vec<KernelWork> = Vec::new();
         let mut submissions = 0usize;
@@ -103,13 +104,13 @@ impl Engine {
 }
 
 /// A batch in parts of `size`, those that are dispatched alike together: one of them, and how many there are.
-fn alike(batch: usize, size: usize, weighed: &Weighed) -> Vec<(Range<usize>, usize)> {
+fn alike(batch: usize, size: usize, weighed: &WeightQueries) -> Vec<(Range<usize>, usize)> {
     let (full, rest) = (batch / size, batch % size);
     let part = |number: usize| number * size..(number + 1) * size;
     let mut parts = Vec::new();
     // Parts of which some weights are reported are each as they are; the others are alike, and so are all under `All`.
     let mut others = full;
-    if let Weighed::Some(places) = weighed {
+    if let WeightQueries::Some(places) = weighed {
         let mut numbers: Vec<usize> = places.iter().map(|(query, _)| query / size).filter(|n| *n < full).collect();
         numbers.dedup();
         others -= numbers.len();
@@ -128,11 +129,11 @@ fn alike(batch: usize, size: usize, weighed: &Weighed) -> Vec<(Range<usize>, usi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::retrieval::WeightsOf;
+    use crate::retrieval::options::WeightsOf;
 
     #[test]
     fn parts_that_are_alike_are_counted_once() {
-        let parts = |batch, size, weights| alike(batch, size, &Weighed::new("test", &weights).unwrap());
+        let parts = |batch, size, weights| alike(batch, size, &WeightQueries::new("test", &weights).unwrap());
         assert_eq!(parts(7, 10, WeightsOf::None), [(0..7, 1)]);
         assert_eq!(parts(20, 10, WeightsOf::All), [(0..10, 2)]);
         let all = parts(usize::MAX, 1 << 20, WeightsOf::None);

@@ -20,7 +20,9 @@ use super::task::Goal;
 use super::timestamps::TimestampQueries;
 use crate::answer::Answer;
 use crate::error::{Error, Result};
-use crate::retrieval::{Retrieval, RetrieveOptions, Weighed};
+use crate::retrieval::options::RetrieveOptions;
+use crate::retrieval::report::Retrieval;
+use crate::retrieval::weight_queries::WeightQueries;
 use crate::store::{Snapshot, View};
 use crate::sync::lock;
 
@@ -209,7 +211,7 @@ impl Engine {
         Self::check_steps(operation, options)?;
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(batch), options), options);
         let workspace = self.workspace(&sizing)?;
-        let weighed = Weighed::new(operation, &options.weights)?;
+        let weighed = WeightQueries::new(operation, &options.weights)?;
         let asked = Asked { queries, options, weighed: &weighed, alive, facts, sizing: &sizing, workspace: &workspace };
         let (mut tasks, mut all, mut buffers) = (Vec::new(), Vec::new(), Vec::new());
         for part in self.parts(batch, &sizing, options) {

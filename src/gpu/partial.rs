@@ -17,7 +17,8 @@ use super::task::{Goal, Task};
 use crate::cpu;
 use crate::error::{Error, Result};
 use crate::partial::{Body, Candidate, Partial, PartialOptions, prune};
-use crate::retrieval::{RetrieveOptions, Weighed};
+use crate::retrieval::options::RetrieveOptions;
+use crate::retrieval::weight_queries::WeightQueries;
 use crate::rule::{Rule, Separation};
 use crate::store::{Alive, View};
 
@@ -100,7 +101,7 @@ impl Engine {
             let whole = batch::Asked {
                 queries: asked.queries,
                 options: &options,
-                weighed: &Weighed::None,
+                weighed: &WeightQueries::None,
                 alive: asked.alive,
                 facts,
                 sizing: &sizing,

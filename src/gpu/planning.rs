@@ -13,7 +13,7 @@ use super::task::{Goal, Task};
 use super::workspace::{Sizes, Workspace};
 use crate::error::{Error, Result};
 use crate::precision::Precision;
-use crate::retrieval::{RetrieveOptions, WeightsOf};
+use crate::retrieval::options::{RetrieveOptions, WeightsOf};
 use crate::rule::{Rule, Similarity};
 use crate::store::Alive;
 use crate::tuning::Tuning;

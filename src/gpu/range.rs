@@ -18,7 +18,7 @@
 
 use super::engine::Engine;
 use crate::error::{Error, Result};
-use crate::retrieval::RetrieveOptions;
+use crate::retrieval::options::RetrieveOptions;
 use crate::room::no_room;
 use crate::rule::{Rule, Separation, Similarity};
 use crate::store::{Alive, Layout};

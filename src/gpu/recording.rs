@@ -16,7 +16,9 @@ use super::task::{Goal, Outputs};
 use super::workspace::Workspace;
 use crate::answer::Answer;
 use crate::error::{Error, Result};
-use crate::retrieval::{Retrieval, RetrieveOptions, Weighed};
+use crate::retrieval::options::RetrieveOptions;
+use crate::retrieval::report::Retrieval;
+use crate::retrieval::weight_queries::WeightQueries;
 use crate::store::{Snapshot, View};
 use crate::sync::lock;
 
@@ -127,7 +129,7 @@ impl Engine {
             return Ok(Answer::ready(collected.finish()));
         }
         let (positions, places): (Vec<usize>, Vec<usize>) =
-            Weighed::new(operation, &options.weights)?.of(0..count).unzip();
+            WeightQueries::new(operation, &options.weights)?.of(0..count).unzip();
         let answers = Answers::new(facts, options, count, &positions);
         let (target, staging) = self.context.answers(answers.size)?;
         let targets = answers.targets(&target, queries.into());

@@ -7,8 +7,8 @@ use crate::gpu::operands::{Chunk, KernelRule, Operands, QueryBlock, Sums};
 use crate::gpu::patterns::StoredRows;
 use crate::gpu::shader::{Constant, Substitution};
 use crate::gpu::targets::Place;
-use crate::rule::Similarity;
 use crate::precision::Precision;
+use crate::rule::Similarity;
 
 /// Entries of a list of candidates.
 pub const LIST_CAPACITY: u32 = 4096;

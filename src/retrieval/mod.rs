@@ -1,0 +1,9 @@
+//! Retrievals: what is asked for, and what is reported.
+
+mod assemble;
+pub(crate) mod options;
+pub(crate) mod report;
+pub(crate) mod weight_queries;
+
+pub use options::{DEFAULT_TOLERANCE, MAX_TOP, RetrieveOptions, Stop, WeightsOf};
+pub use report::{FixedPoint, Retrieval, Statistics, Status, Top};

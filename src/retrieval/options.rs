@@ -1,0 +1,263 @@
+//! What is asked of a retrieval, and when it stops.
+
+use crate::error::{Error, Result};
+use crate::gpu::plan::choice::Hints;
+use crate::mask::{Mask, MemoryExtent};
+use crate::room::copy;
+
+/// When the iteration `x <- x'` stops.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Stop {
+    /// After exactly this many updates, at least 1; on a GPU at most 1,048,575.
+    Steps(u32),
+    /// As soon as `max |x' - x| <= tolerance`, or after `max_steps` updates. Each query stops by itself.
+    Converge {
+        /// The cap on updates, at least 1; on a GPU at most 1,048,575.
+        max_steps: u32,
+        /// The largest change of a coordinate that counts as none, above 0.
+        tolerance: f32,
+    },
+}
+
+/// The tolerance under which [`Retrieval::converged`] is judged when [`Stop::Steps`] names none.
+pub const DEFAULT_TOLERANCE: f32 = 1e-4;
+/// The most patterns that [`RetrieveOptions::top`] may ask for.
+pub const MAX_TOP: usize = 1024;
+
+/// Queries whose weights are reported in full.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum WeightsOf {
+    /// None.
+    #[default]
+    None,
+    /// Every query: `B x N` weights leave the device.
+    All,
+    /// These, by position in the batch.
+    Queries(Vec<usize>),
+}
+
+/// Options of one retrieval.
+///
+/// ```
+/// use attractor::RetrieveOptions;
+/// let options = RetrieveOptions::converge(50, 1e-5).statistics().top(3).energy();
+/// # let _ = options;
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a yes or no of its own")]
+pub struct RetrieveOptions {
+    /// When to stop; one update by default.
+    pub stop: Stop,
+    /// Report the energy of the last state ([`Retrieval::energy`]).
+    pub energy: bool,
+    /// Report the energy of every state from the query on ([`Retrieval::energy_trace`]); on a GPU of at most 2^20
+    /// states.
+    pub trace: bool,
+    /// Report this many patterns of largest weight ([`Retrieval::top`]), at most [`MAX_TOP`]; none at 0.
+    pub top: usize,
+    /// Report support, perplexity, largest weight and the kind of fixed point ([`Retrieval::statistics`]).
+    pub statistics: bool,
+    /// Report the weights in full for these queries ([`Retrieval::weights`]).
+    pub weights: WeightsOf,
+    /// Which patterns may be used; all when absent.
+    pub mask: Option<Mask>,
+    /// `B x d` flags, row-major: coordinates that are known and stay as the query has them in every state.
+    pub clamp: Option<Vec<bool>>,
+    /// Choose kernels, tiles and splits as for a batch of this many queries instead of the batch at hand. With it held
+    /// fixed, a query gives the same bits alone as in any batch (on one device, with one memory).
+    pub plan_for: Option<usize>,
+    /// Let queries and weights be rounded to halves (11 bits) where cooperative matrices multiply them, which halves the
+    /// products: [`RetrieveOptions::round_to_half`].
+    pub round_to_half: bool,
+    /// Overrides of the plan, for tests and measurements; every setting gives a right answer.
+    #[doc(hidden)]
+    pub hints: Hints,
+}
+
+impl Default for RetrieveOptions {
+    fn default() -> Self {
+        Self::steps(1)
+    }
+}
+
+impl RetrieveOptions {
+    /// Stop after `steps` updates.
+    pub fn steps(steps: u32) -> Self {
+        Self {
+            stop: Stop::Steps(steps),
+            energy: false,
+            trace: false,
+            top: 0,
+            statistics: false,
+            weights: WeightsOf::None,
+            mask: None,
+            clamp: None,
+            plan_for: None,
+            round_to_half: false,
+            hints: Hints::default(),
+        }
+    }
+
+    /// Stop when no coordinate moves by more than `tolerance`, or after `max_steps` updates.
+    pub fn converge(max_steps: u32, tolerance: f32) -> Self {
+        Self { stop: Stop::Converge { max_steps, tolerance }, ..Self::default() }
+    }
+
+    /// Sets [`RetrieveOptions::energy`].
+    pub fn energy(mut self) -> Self {
+        self.energy = true;
+        self
+    }
+
+    /// Sets [`RetrieveOptions::trace`].
+    pub fn trace(mut self) -> Self {
+        self.trace = true;
+        self
+    }
+
+    /// Sets [`RetrieveOptions::top`].
+    pub fn top(mut self, patterns: usize) -> Self {
+        self.top = patterns;
+        self
+    }
+
+    /// Sets [`RetrieveOptions::statistics`].
+    pub fn statistics(mut self) -> Self {
+        self.statistics = true;
+        self
+    }
+
+    /// Sets [`RetrieveOptions::weights`].
+    pub fn weights(mut self, of: WeightsOf) -> Self {
+        self.weights = of;
+        self
+    }
+
+    /// Sets [`RetrieveOptions::mask`].
+    pub fn mask(mut self, mask: Mask) -> Self {
+        self.mask = Some(mask);
+        self
+    }
+
+    /// Sets [`RetrieveOptions::clamp`].
+    pub fn clamp(mut self, known: &[bool]) -> Self {
+        self.clamp = Some(known.to_vec());
+        self
+    }
+
+    /// Sets [`RetrieveOptions::plan_for`].
+    pub fn plan_for(mut self, batch: usize) -> Self {
+        self.plan_for = Some(batch);
+        self
+    }
+
+    /// Sets [`RetrieveOptions::round_to_half`]. It matters where a batch meets patterns that are stored as
+    /// [`Precision::F16`](crate::Precision::F16) on a device with cooperative matrices; everything else stays as exact as
+    /// it is.
+    ///
+    /// Without it, queries and weights go into such products as sums of two halves, and answers are as good as `f32` makes
+    /// them. With it, a score `z_i` may be off by `e_i = 2^-11 |beta| sum_c |x_c k_ic|` more, and the output of one update,
+    /// in each coordinate, by `(2^-10 + 2 max_i e_i) max|v|`.
+    pub fn round_to_half(mut self) -> Self {
+        self.round_to_half = true;
+        self
+    }
+
+    /// The cap on updates.
+    pub(crate) fn max_steps(&self) -> u32 {
+        match self.stop {
+            Stop::Steps(steps) => steps,
+            Stop::Converge { max_steps, .. } => max_steps,
+        }
+    }
+
+    pub(crate) fn tolerance(&self) -> f32 {
+        match self.stop {
+            Stop::Steps(_) => DEFAULT_TOLERANCE,
+            Stop::Converge { tolerance, .. } => tolerance,
+        }
+    }
+
+    /// Whether a query stops before the cap once it has converged.
+    pub(crate) fn stops_early(&self) -> bool {
+        matches!(self.stop, Stop::Converge { .. })
+    }
+
+    /// A copy, or an error where the host has no room for the flags and queries that it lists.
+    pub(crate) fn try_clone(&self, operation: &'static str) -> Result<Self> {
+        let Self { stop, energy, trace, top, statistics, plan_for, round_to_half, .. } = *self;
+        Ok(Self {
+            stop,
+            energy,
+            trace,
+            top,
+            statistics,
+            weights: match &self.weights {
+                WeightsOf::None => WeightsOf::None,
+                WeightsOf::All => WeightsOf::All,
+                WeightsOf::Queries(queries) => WeightsOf::Queries(copy(operation, "weights", queries)?),
+            },
+            mask: self.mask.clone(),
+            clamp: self.clamp.as_deref().map(|clamp| copy(operation, "clamp", clamp)).transpose()?,
+            plan_for,
+            round_to_half,
+            hints: self.hints.clone(),
+        })
+    }
+
+    /// Refuses options that do not fit a batch of `batch` queries against `memory`.
+    pub(crate) fn validate(&self, operation: &'static str, batch: usize, memory: &MemoryExtent) -> Result<()> {
+        let refuse = |parameter, expected, got: String| Err(Error::Parameter { operation, parameter, expected, got });
+        match self.stop {
+            Stop::Steps(0) => return refuse("steps", "at least 1", "0".into()),
+            Stop::Converge { max_steps: 0, .. } => return refuse("max_steps", "at least 1", "0".into()),
+            Stop::Converge { tolerance, .. } if !(tolerance > 0.0 && tolerance.is_finite()) => {
+                return refuse("tolerance", "finite and above 0", tolerance.to_string());
+            }
+            _ => {}
+        }
+        if self.top > MAX_TOP {
+            return refuse("top", "at most 1024", self.top.to_string());
+        }
+        if let Some(mask) = &self.mask {
+            mask.check(operation, batch, memory)?;
+        }
+        if let Some(clamp) = &self.clamp
+            && batch.checked_mul(memory.dim) != Some(clamp.len())
+        {
+            let flags = batch as u128 * memory.dim as u128;
+            return Err(Error::Shape {
+                operation,
+                expected: format!("a clamp of {batch} x {} = {flags} flags", memory.dim),
+                got: format!("{} flags", clamp.len()),
+            });
+        }
+        if let WeightsOf::Queries(queries) = &self.weights
+            && let Some(query) = queries.iter().find(|query| **query >= batch)
+        {
+            return refuse("weights", "positions within the batch", query.to_string());
+        }
+        Ok(())
+    }
+
+    /// Refuses reports: `operation` writes to buffers of the caller's, which have no place for them.
+    pub(crate) fn without_reports(&self, operation: &'static str) -> Result<()> {
+        let reports = [
+            ("energy", self.energy),
+            ("trace", self.trace),
+            ("top", self.top > 0),
+            ("statistics", self.statistics),
+            ("weights", self.weights != WeightsOf::None),
+        ];
+        match reports.iter().find(|(_, asked)| *asked) {
+            None => Ok(()),
+            Some((name, _)) => {
+                let what = format!(
+                    "the option `{name}`: buffers of the caller's have no place for that report \
+                     (Memory::record_answers and Memory::job bring it to the host), which"
+                );
+                Err(Error::Unsupported { operation, what })
+            }
+        }
+    }
+}

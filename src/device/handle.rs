@@ -7,7 +7,7 @@ use super::options::{DeviceOptions, Software};
 use super::select::{choose, no_adapter};
 use crate::error::Result;
 use crate::fork;
-use crate::gpu::context::Context;
+use crate::gpu::Context;
 use crate::tuning::Tuning;
 
 /// Handle to a device; clones share it. See [`Device::new`].

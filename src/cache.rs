@@ -1,5 +1,5 @@
-//! What is kept from one run to the next in the user's cache folder. A file belongs to one adapter under one driver and one
-//! version of this crate ([`key`]). It is replaced atomically, and a file that cannot be read counts as absent.
+//! What is kept from one run to the next in the user's cache folder. A file belongs to one adapter under one driver and
+//! one version of this crate ([`key`]). It is replaced atomically, and a file that cannot be read counts as absent.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -9,8 +9,9 @@ use crate::hash::hash;
 use crate::{atomic_file, regular_file};
 
 /// The folder for what this crate may keep from one run to the next: `attractor` in `%LOCALAPPDATA%` on Windows, in
-/// `~/Library/Caches` on macOS, elsewhere in `$XDG_CACHE_HOME` or `~/.cache`; or what `ATTRACTOR_CACHE_DIR` says. It need not be
-/// there yet. `None` where the environment tells of no such place. The library keeps nothing unless it is asked to; the command line does.
+/// `~/Library/Caches` on macOS, elsewhere in `$XDG_CACHE_HOME` or `~/.cache`; or what `ATTRACTOR_CACHE_DIR` says. It
+/// need not be there yet. `None` where the environment tells of no such place. The library keeps nothing unless it is
+/// asked to; the command line does.
 pub fn user_cache_folder() -> Option<PathBuf> {
     folder(std::env::consts::OS, |name| std::env::var_os(name))
 }
@@ -26,7 +27,8 @@ fn folder(system: &str, variable: impl Fn(&str) -> Option<OsString>) -> Option<P
     path("ATTRACTOR_CACHE_DIR").or_else(|| base.map(|base| base.join("attractor")))
 }
 
-/// The name of what is kept for `adapter` by this version of this crate: two adapters, drivers or versions have two names.
+/// The name of what is kept for `adapter` by this version of this crate: two adapters, drivers or versions have two
+/// names.
 pub(crate) fn key(adapter: &wgpu::AdapterInfo) -> String {
     let wgpu::AdapterInfo { name, vendor, device, driver, driver_info, backend, .. } = adapter;
     let version = env!("CARGO_PKG_VERSION");

@@ -79,6 +79,7 @@ mod cache;
 pub mod capi;
 mod cpu;
 mod device;
+mod engine;
 mod error;
 mod explain;
 #[cfg(feature = "files")]

@@ -1,5 +1,5 @@
-//! Which patterns a query may use. The two conventions of the field are opposite, so the direction is in the name: `keep`
-//! lists what may be used (attention masks), `exclude` what may not (hopfield-layers, padding masks).
+//! Which patterns a query may use. The two conventions of the field are opposite, so the direction is in the name:
+//! `keep` lists what may be used (attention masks), `exclude` what may not (hopfield-layers, padding masks).
 
 use std::fmt;
 use std::sync::Arc;

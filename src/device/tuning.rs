@@ -14,8 +14,8 @@ use crate::{cache, regular_file};
 const LARGEST: u64 = 64 << 10;
 
 impl Tuning {
-    /// The file of `folder` in which the tuning for `device` is kept. Other adapters, drivers and versions of this crate
-    /// have files of other names. `None` for the CPU engine, which has no use for one.
+    /// The file of `folder` in which the tuning for `device` is kept. Other adapters, drivers and versions of this
+    /// crate have files of other names. `None` for the CPU engine, which has no use for one.
     pub fn file(device: &Device, folder: &Path) -> Option<PathBuf> {
         match &device.backend {
             Backend::Cpu => None,
@@ -23,8 +23,8 @@ impl Tuning {
         }
     }
 
-    /// Reads what [`Tuning::write`] wrote. Settings that the file lacks are those of the device's kind, and what else is in
-    /// it is left alone.
+    /// Reads what [`Tuning::write`] wrote. Settings that the file lacks are those of the device's kind, and what else
+    /// is in it is left alone.
     ///
     /// # Errors
     /// [`Error::File`] where the file cannot be read, is no regular file, is no tuning, has a setting that is no whole
@@ -55,8 +55,8 @@ impl Tuning {
 }
 
 impl Device {
-    /// Sets the tuning that is kept in `folder` for this device ([`Tuning::file`]), if there is one; whether there is. One
-    /// that cannot be read, or is of something else, is left alone, which is said through `log`.
+    /// Sets the tuning that is kept in `folder` for this device ([`Tuning::file`]), if there is one; whether there is.
+    /// One that cannot be read, or is of something else, is left alone, which is said through `log`.
     pub fn load_tuning(&self, folder: &Path) -> bool {
         let Some(path) = Tuning::file(self, folder).filter(|path| path.exists()) else { return false };
         match Tuning::read(&path, self) {

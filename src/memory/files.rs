@@ -3,57 +3,26 @@
 use std::ops::Range;
 use std::path::Path;
 
-use super::{Engine, Memory, MemoryOptions};
-use crate::cpu;
+use super::handle::Memory;
+use super::options::{LoadOptions, MemoryOptions};
 use crate::device::handle::Device;
 use crate::error::Result;
 use crate::id::PatternIds;
 use crate::patterns::Patterns;
 use crate::rule::Rule;
 use crate::store::files::{Buffers, Contents, PatternFiles, SavedMemory, write_saved};
-use crate::store::{Layout, NewRows};
-use crate::wait;
+use crate::store::{Growth, Layout, NewRows};
 
 /// Floats that are imported at a time.
 const CHUNK: usize = 1 << 22;
 /// Bytes that are loaded at a time.
 const PIECE: usize = 16 << 20;
 
-/// How a saved memory is laid out again.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct LoadOptions {
-    rule: Option<Rule>,
-    window_bytes: Option<u64>,
-    host_copy: bool,
-}
-
-impl LoadOptions {
-    /// Recall by `rule` instead of the rule that was saved.
-    pub fn rule(mut self, rule: Rule) -> Self {
-        self.rule = Some(rule);
-        self
-    }
-
-    /// The most bytes of keys, and of values, that one window holds, as
-    /// [`MemoryOptions::window_bytes`]. Rows are then laid out anew, and answers may differ in their last bits from those
-    /// of the memory that was saved.
-    pub fn window_bytes(mut self, bytes: u64) -> Self {
-        self.window_bytes = Some(bytes);
-        self
-    }
-
-    /// Keep a copy in host memory, as [`MemoryOptions::host_copy`].
-    pub fn host_copy(mut self) -> Self {
-        self.host_copy = true;
-        self
-    }
-}
-
 impl Memory {
-    /// Saves this memory to `path`, a safetensors file ([`files`](crate::files) says what it holds): the rule, and every
-    /// pattern with its id, in the precision in which it is stored. Patterns that were removed are not in the file; their
-    /// positions are, so that [`Retrieval::weights`](crate::Retrieval::weights) and masks of flags mean the same after
-    /// loading.
+    /// Saves this memory to `path`, a safetensors file ([`files`](crate::files) says what it holds): the rule, and
+    /// every pattern with its id, in the precision in which it is stored. Patterns that were removed are not in the
+    /// file; their positions are, so that [`Retrieval::weights`](crate::Retrieval::weights) and masks of flags mean the
+    /// same after loading.
     ///
     /// The file is written to a temporary file beside it, synced and renamed: whatever happens, there is the old file
     /// or the whole new one at `path`. Symbolic links are followed, and mode and owner are kept. Temporary files of
@@ -80,18 +49,9 @@ impl Memory {
     /// regular file; [`Error::Lost`](crate::Error::Lost) where the device fails. What is at `path` is then unchanged.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let Layout { dim, value_dim, precision, bias, .. } = self.layout;
-        let (windows, saturate) = (self.window_rows(), self.options.saturate);
+        let (windows, saturate) = (self.engine.window_rows(), self.options.saturate);
         let contents = Contents { rule: self.rule, dim, value_dim, precision, saturate, bias, windows };
-        let (path, ids) = (path.as_ref(), &self.ids);
-        match &self.engine {
-            Engine::Cpu(engine) => {
-                write_saved(path, &contents, ids, cpu::Engine::PIECE, |rows| Ok(engine.stored(rows)))
-            }
-            Engine::Gpu(engine) => {
-                wait::check("Memory::save")?;
-                write_saved(path, &contents, ids, engine.piece(), |rows| engine.stored(rows))
-            }
-        }
+        write_saved(path.as_ref(), &contents, &self.ids, |rows| self.engine.stored("Memory::save", rows))
     }
 
     /// Loads a memory that [`Memory::save`] wrote on any engine: bit-exact rows, under the same ids at the same
@@ -150,7 +110,7 @@ impl Memory {
         let Layout { dim, value_dim, bias, .. } = self.layout;
         files.check(OPERATION, dim, value_dim, bias)?;
         let places = self.ids.places(files.len(), &self.snapshots);
-        self.reserve_fresh(places.fresh)?;
+        self.engine.reserve(places.fresh, Growth::Doubling)?;
         let chunk = (CHUNK / dim.max(value_dim.unwrap_or(0))).max(1);
         let mut buffers = Buffers::default();
         for rows in pieces(files.len(), chunk) {
@@ -162,14 +122,7 @@ impl Memory {
             });
             if let Err(error) = stored {
                 // What went to freed positions has no id, as before.
-                let positions = self.ids.positions();
-                match &mut self.engine {
-                    Engine::Cpu(engine) => engine.truncate(positions),
-                    Engine::Gpu(engine) => engine.truncate(positions),
-                }
-                if let Some(copy) = &mut self.copy {
-                    copy.truncate(positions);
-                }
+                self.engine.truncate(self.ids.positions());
                 return Err(error);
             }
             progress(rows.end);
@@ -214,15 +167,15 @@ impl SavedMemory {
         let layout = memory.layout;
         if options.window_bytes.is_none() && windows.iter().all(|rows| *rows <= layout.max_rows) {
             for rows in windows {
-                memory.reserve_window(*rows)?;
+                memory.engine.reserve_window(*rows)?;
             }
         }
         // Whatever has no window yet.
-        memory.reserve_fresh(self.positions())?;
+        memory.engine.reserve(self.positions(), Growth::Doubling)?;
         let row = precision.bytes() * (layout.key_stride() + layout.value_stride());
         let mut reader = self.reader();
         for rows in pieces(self.positions(), (PIECE / row).max(1)) {
-            memory.add_encoded(&reader.rows(rows, &layout)?)?;
+            memory.engine.add_encoded(&reader.rows(rows, &layout)?)?;
         }
         reader.verify()?;
         Ok(memory)

@@ -66,8 +66,8 @@ pub struct RetrieveOptions {
     /// Choose kernels, tiles and splits as for a batch of this many queries instead of the batch at hand. With it held
     /// fixed, a query gives the same bits alone as in any batch (on one device, with one memory).
     pub plan_for: Option<usize>,
-    /// Let queries and weights be rounded to halves (11 bits) where cooperative matrices multiply them, which halves the
-    /// products: [`RetrieveOptions::round_to_half`].
+    /// Let queries and weights be rounded to halves (11 bits) where cooperative matrices multiply them, which halves
+    /// the products: [`RetrieveOptions::round_to_half`].
     pub round_to_half: bool,
     /// Overrides of the plan, for tests and measurements; every setting gives a right answer.
     #[doc(hidden)]
@@ -152,12 +152,12 @@ impl RetrieveOptions {
     }
 
     /// Sets [`RetrieveOptions::round_to_half`]. It matters where a batch meets patterns that are stored as
-    /// [`Precision::F16`](crate::Precision::F16) on a device with cooperative matrices; everything else stays as exact as
-    /// it is.
+    /// [`Precision::F16`](crate::Precision::F16) on a device with cooperative matrices; everything else stays as exact
+    /// as it is.
     ///
-    /// Without it, queries and weights go into such products as sums of two halves, and answers are as good as `f32` makes
-    /// them. With it, a score `z_i` may be off by `e_i = 2^-11 |beta| sum_c |x_c k_ic|` more, and the output of one update,
-    /// in each coordinate, by `(2^-10 + 2 max_i e_i) max|v|`.
+    /// Without it, queries and weights go into such products as sums of two halves, and answers are as good as `f32`
+    /// makes them. With it, a score `z_i` may be off by `e_i = 2^-11 |beta| sum_c |x_c k_ic|` more, and the output of
+    /// one update, in each coordinate, by `(2^-10 + 2 max_i e_i) max|v|`.
     pub fn round_to_half(mut self) -> Self {
         self.round_to_half = true;
         self

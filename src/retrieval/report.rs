@@ -60,8 +60,8 @@ impl Statistics {
     }
 }
 
-/// The patterns of largest weight of every query, in falling order of weight (of score, where weights are equal; then of
-/// rising position).
+/// The patterns of largest weight of every query, in falling order of weight (of score, where weights are equal; then
+/// of rising position).
 ///
 /// ```
 /// use attractor::{Device, Memory, PatternId, RetrieveOptions, Rule};

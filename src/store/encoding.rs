@@ -68,8 +68,8 @@ pub(crate) fn quantize(row: &[f32], levels: &mut [i8]) -> f32 {
     scale
 }
 
-/// Tight rows of `columns` as stored rows, padded with zeros to `stride(columns)` elements, and the scale of each row (1
-/// where the precision has none).
+/// Tight rows of `columns` as stored rows, padded with zeros to `stride(columns)` elements, and the scale of each row
+/// (1 where the precision has none).
 pub(crate) fn encode(rows: &[f32], columns: usize, precision: Precision) -> (Vec<u8>, Vec<f32>) {
     let count = rows.len() / columns;
     let mut bytes = vec![0u8; count * stride(columns) * precision.bytes()];

@@ -1,5 +1,5 @@
-//! The ids of a memory and the positions of its patterns. Positions are rows of the windows; an id names a pattern for as
-//! long as it is stored and is never used again.
+//! The ids of a memory and the positions of its patterns. Positions are rows of the windows; an id names a pattern for
+//! as long as it is stored and is never used again.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,9 +1,9 @@
 //! The pattern at each position.
 //!
-//! New positions get consecutive ids, so both directions are arithmetic over a few runs. Exceptions (removed patterns and
-//! positions that were filled again) are kept in pages, which are made when they are first needed. A change costs a page
-//! at most, however many patterns there are, and a retrieval that still needs the ids as they were shares the pages
-//! instead of copying them.
+//! New positions get consecutive ids, so both directions are arithmetic over a few runs. Exceptions (removed patterns
+//! and positions that were filled again) are kept in pages, which are made when they are first needed. A change costs a
+//! page at most, however many patterns there are, and a retrieval that still needs the ids as they were shares the
+//! pages instead of copying them.
 
 use std::fmt;
 use std::sync::Arc;

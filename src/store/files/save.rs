@@ -17,13 +17,12 @@ use crate::store::encoding::{Encoded, EncodedRows};
 use crate::store::ids::Ids;
 use crate::store::layout::stride;
 
-/// Writes a memory to `path`, atomically. `stored` gives some of the rows at the positions asked for, from the first
-/// on; `piece` is how many to ask for.
+/// Writes a memory to `path`, atomically. `stored` gives the first of the rows at the positions asked for, as many as
+/// it reads at a time.
 pub(crate) fn write<'a>(
     path: &Path,
     contents: &Contents,
     ids: &Ids,
-    piece: usize,
     mut stored: impl FnMut(Range<usize>) -> Result<EncodedRows<'a>>,
 ) -> Result<()> {
     little_endian(SAVE)?;
@@ -59,7 +58,7 @@ pub(crate) fn write<'a>(
         }
         let mut first = 0;
         while first < positions {
-            let rows = stored(first..positions.min(first + piece))?;
+            let rows = stored(first..positions)?;
             let alive = alive(&(first..first + rows.count));
             let alive = alive.as_deref();
             let element = contents.precision.bytes();

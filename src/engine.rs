@@ -1,0 +1,300 @@
+//! The engine that a memory computes on, and the copy of its rows in host memory: every choice between the CPU engine
+//! and a GPU is made here.
+
+use std::ops::Range;
+
+use crate::answer::Answer;
+use crate::cpu;
+use crate::device::handle::{Backend, Device};
+use crate::error::{Error, Result};
+use crate::explain::Explanation;
+use crate::gpu;
+use crate::partial::{Partial, PartialOptions};
+use crate::pending::Pending;
+use crate::retrieval::options::RetrieveOptions;
+use crate::retrieval::report::Retrieval;
+use crate::rule::Rule;
+use crate::store::{Alive, EncodedRows, Growth, Layout, NewRows, Pattern, View};
+use crate::wait;
+
+/// What a device allows a memory.
+pub(crate) struct Limits {
+    /// Bytes of keys, and of values, in one window.
+    pub window_bytes: u64,
+    /// Dimensions of a key or a value.
+    pub dim: usize,
+}
+
+impl Limits {
+    pub fn of(device: &Device) -> Self {
+        match &device.backend {
+            Backend::Cpu => Self { window_bytes: usize::MAX as u64 / 2, dim: usize::MAX / 64 },
+            Backend::Gpu(context) => Self { window_bytes: context.window_limit(), dim: gpu::plan::choice::MAX_DIM },
+        }
+    }
+}
+
+enum Kind {
+    Cpu(cpu::Engine),
+    Gpu(gpu::Engine),
+}
+
+/// The rows of one memory, and what computes with them.
+pub(crate) struct Engine {
+    kind: Kind,
+    /// The same rows in host memory, where a host copy was asked for and the rows are on a GPU.
+    mirror: Option<cpu::Engine>,
+}
+
+impl Engine {
+    /// An engine without rows. The windows of a host copy are as long as the device's, so that it is rebuilt as it was.
+    pub fn new(device: &Device, layout: Layout, rule: Rule, host_copy: bool) -> Self {
+        let cpu = || cpu::Engine::new(layout, rule);
+        match &device.backend {
+            Backend::Cpu => Self { kind: Kind::Cpu(cpu()), mirror: None },
+            Backend::Gpu(context) => {
+                Self { kind: Kind::Gpu(gpu::Engine::new(context.clone(), layout, rule)), mirror: host_copy.then(cpu) }
+            }
+        }
+    }
+
+    /// Whether the rows are in host memory besides being on a GPU.
+    pub fn has_mirror(&self) -> bool {
+        self.mirror.is_some()
+    }
+
+    /// Rows for which there is room.
+    pub fn capacity(&self) -> usize {
+        match &self.kind {
+            Kind::Cpu(engine) => engine.capacity(),
+            Kind::Gpu(engine) => engine.capacity(),
+        }
+    }
+
+    /// Rows of each window that has some.
+    pub fn window_rows(&self) -> Vec<usize> {
+        match &self.kind {
+            Kind::Cpu(engine) => engine.window_rows(),
+            Kind::Gpu(engine) => engine.window_rows(),
+        }
+    }
+
+    /// Makes room for `rows` more than are stored.
+    pub fn reserve(&mut self, rows: usize, growth: Growth) -> Result<()> {
+        if let Some(mirror) = &mut self.mirror {
+            mirror.reserve(rows, growth)?;
+        }
+        match &mut self.kind {
+            Kind::Cpu(engine) => engine.reserve(rows, growth),
+            Kind::Gpu(engine) => engine.reserve(rows, growth),
+        }
+    }
+
+    /// Makes room for `rows` more than there is room for, in a window of their own.
+    pub fn reserve_window(&mut self, rows: usize) -> Result<()> {
+        let additional = self.capacity() + rows;
+        if let Some(mirror) = &mut self.mirror {
+            mirror.reserve(mirror.capacity() + rows, Growth::Exact)?;
+        }
+        match &mut self.kind {
+            Kind::Cpu(engine) => engine.reserve(additional, Growth::Exact),
+            Kind::Gpu(engine) => engine.reserve(additional, Growth::Exact),
+        }
+    }
+
+    /// Forgets all rows and keeps the room. Where a job or a recording still reads them, their buffers are left to it.
+    pub fn clear(&mut self, still_read: bool) {
+        if let Some(mirror) = &mut self.mirror {
+            mirror.clear();
+        }
+        match &mut self.kind {
+            Kind::Cpu(engine) => engine.clear(),
+            Kind::Gpu(engine) if still_read => engine.leave(),
+            Kind::Gpu(engine) => engine.clear(),
+        }
+    }
+
+    /// Forgets the rows from the `rows`-th on.
+    pub fn truncate(&mut self, rows: usize) {
+        if let Some(mirror) = &mut self.mirror {
+            mirror.truncate(rows);
+        }
+        match &mut self.kind {
+            Kind::Cpu(engine) => engine.truncate(rows),
+            Kind::Gpu(engine) => engine.truncate(rows),
+        }
+    }
+
+    /// Drops what was kept about which positions have a pattern: that is about to change.
+    pub fn invalidate_live_mask(&mut self) {
+        if let Kind::Gpu(engine) = &mut self.kind {
+            engine.others_left();
+        }
+    }
+
+    /// Stores rows behind all others, for which there is room.
+    pub fn add(&mut self, rows: &NewRows<'_>) -> Result<()> {
+        match &mut self.kind {
+            Kind::Cpu(engine) => engine.add(rows)?,
+            Kind::Gpu(engine) => engine.add(rows)?,
+        }
+        self.mirror.as_mut().map_or(Ok(()), |mirror| mirror.add(rows))
+    }
+
+    /// Replaces the row at `position` by the one of `row`.
+    pub fn overwrite(&mut self, position: usize, row: &NewRows<'_>) -> Result<()> {
+        match &mut self.kind {
+            Kind::Cpu(engine) => engine.overwrite(position, row)?,
+            Kind::Gpu(engine) => engine.overwrite(position, row)?,
+        }
+        self.mirror.as_mut().map_or(Ok(()), |mirror| mirror.overwrite(position, row))
+    }
+
+    /// Stores encoded rows behind all others, for which there is room.
+    pub fn add_encoded(&mut self, rows: &EncodedRows<'_>) -> Result<()> {
+        match &mut self.kind {
+            Kind::Cpu(engine) => engine.add_encoded(rows)?,
+            Kind::Gpu(engine) => engine.add_encoded(rows)?,
+        }
+        self.mirror.as_mut().map_or(Ok(()), |mirror| mirror.add_encoded(rows))
+    }
+
+    /// The engine whose rows are in host memory, or the one that has to read them back.
+    fn rows(&self) -> std::result::Result<&cpu::Engine, &gpu::Engine> {
+        match (&self.mirror, &self.kind) {
+            (Some(engine), _) | (None, Kind::Cpu(engine)) => Ok(engine),
+            (None, Kind::Gpu(engine)) => Err(engine),
+        }
+    }
+
+    /// The pattern at `position`, from host memory where it is there; otherwise it is read back, which waits.
+    pub fn read(&self, operation: &'static str, position: usize) -> Result<Pattern> {
+        match self.rows() {
+            Ok(engine) => Ok(engine.read(position)),
+            Err(engine) => {
+                wait::check(operation)?;
+                engine.read_one(position)
+            }
+        }
+    }
+
+    /// The first rows at `positions` as they are stored, at most as many as are read at a time. As [`Engine::read`].
+    pub fn stored(&self, operation: &'static str, positions: Range<usize>) -> Result<EncodedRows<'_>> {
+        let piece = |max: usize| positions.start..positions.end.min(positions.start.saturating_add(max));
+        match self.rows() {
+            Ok(engine) => Ok(engine.stored(piece(cpu::Engine::PIECE))),
+            Err(engine) => {
+                wait::check(operation)?;
+                engine.stored(piece(engine.piece()))
+            }
+        }
+    }
+
+    /// Refuses finite queries that the engine may not answer right; the CPU engine answers all. Without `queries`, only
+    /// what is stored is judged.
+    pub fn check_range(
+        &self,
+        operation: &'static str,
+        queries: &[f32],
+        options: &RetrieveOptions,
+        alive: Option<&Alive>,
+    ) -> Result<()> {
+        match &self.kind {
+            Kind::Cpu(_) => Ok(()),
+            Kind::Gpu(engine) => engine.check_range(operation, queries, options, alive),
+        }
+    }
+
+    /// Begins a retrieval of checked queries, without waiting for the device.
+    pub fn begin(
+        &self,
+        operation: &'static str,
+        queries: &[f32],
+        options: &RetrieveOptions,
+        view: View,
+    ) -> Result<Answer<Retrieval>> {
+        match &self.kind {
+            Kind::Cpu(engine) => engine.begin(operation, queries, options, view),
+            Kind::Gpu(engine) => engine.retrieve(operation, queries, options, &view, gpu::Wait::Forbidden),
+        }
+    }
+
+    /// Retrieves for checked queries on this thread.
+    pub fn retrieve(
+        &self,
+        operation: &'static str,
+        queries: &[f32],
+        options: &RetrieveOptions,
+        view: &View,
+    ) -> Result<Retrieval> {
+        match &self.kind {
+            Kind::Cpu(engine) => engine.retrieve(operation, queries, options, view),
+            Kind::Gpu(engine) => {
+                wait::check(operation)?;
+                Pending::new(engine.retrieve(operation, queries, options, view, gpu::Wait::Allowed)?).wait()
+            }
+        }
+    }
+
+    /// The partial states of checked queries, awaited.
+    pub async fn partials(&self, queries: &[f32], options: &PartialOptions, view: &View) -> Result<Vec<Partial>> {
+        match &self.kind {
+            Kind::Cpu(engine) => Ok(engine.partials(queries, options, view.alive())),
+            Kind::Gpu(engine) => engine.partials(queries, options, view, gpu::Wait::Forbidden).await,
+        }
+    }
+
+    /// The partial states of checked queries, computed on this thread.
+    pub fn partials_blocking(
+        &self,
+        operation: &'static str,
+        queries: &[f32],
+        options: &PartialOptions,
+        view: &View,
+    ) -> Result<Vec<Partial>> {
+        match &self.kind {
+            Kind::Cpu(engine) => Ok(engine.partials(queries, options, view.alive())),
+            Kind::Gpu(engine) => {
+                wait::check(operation)?;
+                wait::block_on(operation, engine.partials(queries, options, view, gpu::Wait::Allowed))
+            }
+        }
+    }
+
+    /// Compiles and allocates what a retrieval of `batch` queries needs. The CPU engine has nothing to prepare.
+    pub fn prepare(&self, operation: &'static str, batch: usize, options: &RetrieveOptions, view: &View) -> Result<()> {
+        match &self.kind {
+            Kind::Cpu(_) => Ok(()),
+            Kind::Gpu(engine) => engine.prepare(operation, batch, options, view),
+        }
+    }
+
+    /// How a retrieval of `batch` queries on `device`, which this engine is on, would be computed.
+    pub fn explain(
+        &self,
+        operation: &'static str,
+        batch: usize,
+        options: &RetrieveOptions,
+        view: &View,
+        device: &Device,
+    ) -> Result<Explanation> {
+        match &self.kind {
+            Kind::Cpu(engine) => Ok(engine.explain(batch, options, device.info())),
+            Kind::Gpu(engine) => engine.explain(operation, batch, options, view),
+        }
+    }
+
+    /// The engine that records into command encoders.
+    ///
+    /// # Errors
+    /// [`Error::Device`] on the CPU engine.
+    pub fn recorder(&self, operation: &'static str) -> Result<&gpu::Engine> {
+        match &self.kind {
+            Kind::Cpu(_) => Err(Error::Device {
+                operation,
+                why: "the memory lives on the CPU engine, which has no command encoder".into(),
+            }),
+            Kind::Gpu(engine) => Ok(engine),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Empty memories.
+
+use super::handle::Memory;
+use super::options::MemoryOptions;
+use crate::device::handle::Device;
+use crate::engine::{Engine, Limits};
+use crate::error::{Error, Result};
+use crate::rule::Rule;
+use crate::store::{Ids, Layout, Snapshots, stride};
+
+impl MemoryOptions {
+    /// An empty memory on `device`.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a zero dimension or a rule that does not [validate](Rule::validate);
+    /// [`Error::Limit`] where one row does not fit a window.
+    pub fn build(&self, device: &Device) -> Result<Memory> {
+        const OPERATION: &str = "MemoryOptions::build";
+        self.rule.validate().map_err(|error| error.named(OPERATION))?;
+        for (parameter, dim) in [("dim", Some(self.dim)), ("value_dim", self.value_dim)] {
+            if dim == Some(0) {
+                return Err(Error::Parameter {
+                    operation: OPERATION,
+                    parameter,
+                    expected: "at least 1",
+                    got: "0".into(),
+                });
+            }
+        }
+        let Limits { window_bytes: limit, dim: max_dim } = Limits::of(device);
+        for dim in [self.dim, self.value_dim.unwrap_or(0)] {
+            if dim > max_dim {
+                let (need, allowed) = (dim as u64, max_dim as u64);
+                return Err(Error::Limit { operation: OPERATION, limit: "dimensions of one row", need, allowed });
+            }
+        }
+        let limit = self.window_bytes.unwrap_or(limit).min(limit);
+        let widest = stride(self.dim).max(self.value_dim.map_or(0, stride)) as u64 * 4;
+        if widest > limit {
+            return Err(Error::Limit {
+                operation: OPERATION,
+                limit: "window bytes (max_storage_buffer_binding_size, or as asked)",
+                need: widest,
+                allowed: limit,
+            });
+        }
+        // Row indices within a window are u32 in the shaders.
+        let max_rows = (limit / widest).min(u64::from(u32::MAX / 2)) as usize;
+        let layout =
+            Layout { dim: self.dim, value_dim: self.value_dim, precision: self.precision, bias: self.bias, max_rows };
+        Ok(Memory {
+            device: device.clone(),
+            layout,
+            rule: self.rule,
+            ids: Ids::default(),
+            snapshots: Snapshots::default(),
+            engine: Engine::new(device, layout, self.rule, self.host_copy),
+            options: self.clone(),
+        })
+    }
+}
+
+impl Memory {
+    /// An empty memory whose keys of `dim` dimensions are their own values.
+    ///
+    /// # Errors
+    /// As [`MemoryOptions::build`].
+    pub fn new(device: &Device, dim: usize, rule: Rule) -> Result<Self> {
+        MemoryOptions::new(dim, rule).build(device)
+    }
+
+    /// An empty memory with values of `value_dim` dimensions beside keys of `dim`.
+    ///
+    /// # Errors
+    /// As [`MemoryOptions::build`].
+    pub fn with_values(device: &Device, dim: usize, value_dim: usize, rule: Rule) -> Result<Self> {
+        MemoryOptions::new(dim, rule).value_dim(value_dim).build(device)
+    }
+}

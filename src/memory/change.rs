@@ -1,0 +1,174 @@
+//! Patterns stored, replaced and removed.
+
+use super::handle::Memory;
+use crate::error::{Error, Result};
+use crate::finite::check_finite;
+use crate::fork;
+use crate::id::{PatternId, PatternIds};
+use crate::patterns::{Patterns, rows};
+use crate::precision::Precision;
+use crate::store::{Growth, Ids, Layout, NewRows, check_halves};
+
+impl Memory {
+    /// Makes room for `additional` patterns, in as few windows as the limits allow.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] where the host has no room, [`Error::Limit`] or [`Error::Lost`] where the device has
+    /// none; nothing has changed then. On the CPU engine room takes no memory until patterns are stored in it.
+    pub fn reserve(&mut self, additional: usize) -> Result<()> {
+        let fresh = self.ids.fresh(additional, &self.snapshots);
+        self.engine.reserve(fresh, Growth::Doubling).map_err(|error| error.named("Memory::reserve"))
+    }
+
+    /// Forgets every pattern and keeps the room. Ids are not used again.
+    pub fn clear(&mut self) {
+        self.ids_mut().clear();
+        self.engine.clear(self.snapshots.any());
+    }
+
+    /// The ids, to be changed.
+    pub(super) fn ids_mut(&mut self) -> &mut Ids {
+        self.engine.invalidate_live_mask();
+        &mut self.ids
+    }
+
+    /// Stores the rows of `keys` (`n x d`) as patterns that are their own values.
+    ///
+    /// # Errors
+    /// As [`Memory::add_patterns`].
+    pub fn add(&mut self, keys: &[f32]) -> Result<PatternIds> {
+        self.store("Memory::add", &Patterns { keys, values: None, bias: None })
+    }
+
+    /// Stores the rows of `keys` (`n x d`) with the rows of `values` (`n x dv`).
+    ///
+    /// # Errors
+    /// As [`Memory::add_patterns`].
+    pub fn add_with_values(&mut self, keys: &[f32], values: &[f32]) -> Result<PatternIds> {
+        self.store("Memory::add_with_values", &Patterns { keys, values: Some(values), bias: None })
+    }
+
+    /// Stores patterns with everything that they may have.
+    ///
+    /// ```
+    /// use attractor::{Device, MemoryOptions, Patterns, Rule};
+    /// let mut memory = MemoryOptions::new(2, Rule::softmax(1.0)).bias().build(&Device::cpu())?;
+    /// let ids = memory.add_patterns(&Patterns { keys: &[1.0, 0.0, 0.0, 1.0], values: None, bias: Some(&[0.0, 2.0]) })?;
+    /// assert_eq!(ids.len(), 2);
+    /// # Ok::<(), attractor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for lengths that are not whole rows or disagree, and for values or a bias that the memory was
+    /// not built for; [`Error::NotFinite`]; [`Error::Range`] for a row that halves cannot hold
+    /// ([`MemoryOptions::saturate`]); the errors of [`Memory::reserve`]; [`Error::Lost`] where the device is gone.
+    /// The memory is then as it was.
+    pub fn add_patterns(&mut self, patterns: &Patterns<'_>) -> Result<PatternIds> {
+        self.store("Memory::add_patterns", patterns)
+    }
+
+    fn store(&mut self, operation: &'static str, patterns: &Patterns<'_>) -> Result<PatternIds> {
+        let (rows, new) = self.checked(operation, patterns)?;
+        let places = self.ids.places(rows, &self.snapshots);
+        self.engine.reserve(places.fresh, Growth::Doubling).map_err(|error| error.named(operation))?;
+        self.place(&places.freed, rows, &new).map_err(|error| error.named(operation))?;
+        Ok(self.ids_mut().add(&places))
+    }
+
+    /// Writes checked rows, the first of them to the positions `freed`, the others behind all others, where there is
+    /// room. On an error nothing is behind them.
+    pub(super) fn place(&mut self, freed: &[usize], rows: usize, new: &NewRows<'_>) -> Result<()> {
+        let Layout { dim, value_dim, .. } = self.layout;
+        for (i, position) in freed.iter().enumerate() {
+            self.engine.overwrite(*position, &new.slice(i..i + 1, dim, value_dim))?;
+        }
+        if rows == freed.len() {
+            return Ok(());
+        }
+        self.engine.add(&new.slice(freed.len()..rows, dim, value_dim))
+    }
+
+    /// The number of patterns and their rows, if they are what this memory stores.
+    fn checked<'p>(&self, operation: &'static str, patterns: &Patterns<'p>) -> Result<(usize, NewRows<'p>)> {
+        let shape = |expected: String, got: String| Err(Error::Shape { operation, expected, got });
+        fork::check(operation)?;
+        let Patterns { keys, values, bias } = *patterns;
+        let rows = rows(operation, "keys", keys, self.layout.dim)?;
+        match (values, self.layout.value_dim) {
+            (None, None) => {}
+            (Some(values), Some(columns)) if rows.checked_mul(columns) == Some(values.len()) => {
+                check_finite(operation, "values", values, columns)?;
+            }
+            (Some(values), Some(columns)) => {
+                let floats = rows as u128 * columns as u128;
+                let expected = format!("values of {rows} x {columns} = {floats} floats");
+                return shape(expected, format!("{} floats", values.len()));
+            }
+            (None, Some(columns)) => {
+                return shape(format!("keys with values of {columns} dimensions"), "keys alone".into());
+            }
+            (Some(_), None) => {
+                let expected = "keys alone: this memory was created without a value dimension".into();
+                return shape(expected, "keys with values".into());
+            }
+        }
+        match bias {
+            None => {}
+            Some(_) if !self.layout.bias => {
+                let expected = "no bias: this memory was built without (MemoryOptions::bias)".into();
+                return shape(expected, "a bias".into());
+            }
+            Some(bias) if bias.len() == rows => check_finite(operation, "bias", bias, 1)?,
+            Some(bias) => return shape(format!("a bias of {rows} floats"), format!("{} floats", bias.len())),
+        }
+        check_finite(operation, "keys", keys, self.layout.dim)?;
+        let new = NewRows { keys, values, bias };
+        self.check_range(operation, &new, 0)?;
+        Ok((rows, new))
+    }
+
+    /// Refuses finite rows that the precision cannot hold; `first` is the row of the input that they begin with.
+    pub(super) fn check_range(&self, operation: &'static str, rows: &NewRows<'_>, first: usize) -> Result<()> {
+        if self.layout.precision != Precision::F16 || self.options.saturate {
+            return Ok(());
+        }
+        check_halves(operation, "keys", rows.keys, self.layout.dim, first)?;
+        match (rows.values, self.layout.value_dim) {
+            (Some(values), Some(columns)) => check_halves(operation, "values", values, columns, first),
+            _ => Ok(()),
+        }
+    }
+
+    /// Replaces the pattern `id` by the one row of `pattern`; the id stays. So does its position, unless a recording or
+    /// a job is under way, which goes on with the pattern as it was.
+    ///
+    /// # Errors
+    /// [`Error::UnknownId`], [`Error::Shape`] for anything but one row, and as [`Memory::add_patterns`]. The memory is
+    /// then as it was.
+    pub fn update(&mut self, id: PatternId, pattern: &Patterns<'_>) -> Result<()> {
+        const OPERATION: &str = "Memory::update";
+        let position = self.position(OPERATION, id)?;
+        let (rows, new) = self.checked(OPERATION, pattern)?;
+        if rows != 1 {
+            return Err(Error::Shape { operation: OPERATION, expected: "one pattern".into(), got: rows.to_string() });
+        }
+        if self.snapshots.any() {
+            let places = self.ids.places(1, &self.snapshots);
+            self.engine.reserve(places.fresh, Growth::Doubling).map_err(|error| error.named(OPERATION))?;
+            self.place(&places.freed, 1, &new).map_err(|error| error.named(OPERATION))?;
+            let snapshots = self.snapshots.clone();
+            self.ids_mut().relocate(id, &places, &snapshots);
+            return Ok(());
+        }
+        self.engine.overwrite(position, &new).map_err(|error| error.named(OPERATION))
+    }
+
+    /// Forgets the pattern `id`. Its room is used again by a later `add`, its id is not.
+    ///
+    /// # Errors
+    /// [`Error::UnknownId`].
+    pub fn remove(&mut self, id: PatternId) -> Result<()> {
+        let snapshots = self.snapshots.clone();
+        self.ids_mut().remove(id, &snapshots).map(|_| ()).ok_or(Error::UnknownId { operation: "Memory::remove", id })
+    }
+}

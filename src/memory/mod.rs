@@ -1,0 +1,17 @@
+//! The memory: patterns that are stored once and recalled by queries.
+
+mod build;
+mod change;
+#[cfg(feature = "files")]
+mod files;
+mod handle;
+mod options;
+mod rebuild;
+mod record;
+mod request;
+mod retrieve;
+
+pub use handle::Memory;
+#[cfg(feature = "files")]
+pub use options::LoadOptions;
+pub use options::MemoryOptions;

@@ -1,0 +1,84 @@
+//! What a retrieval is asked of a memory, checked once for every call that retrieves.
+
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::finite::check_finite;
+use crate::fork;
+use crate::mask::MemoryExtent;
+use crate::patterns::rows;
+use crate::retrieval::options::RetrieveOptions;
+use crate::rule::Rule;
+use crate::store::{Layout, View};
+
+/// What a memory is to those who check what is asked of it.
+pub(super) struct MemoryFacts<'m> {
+    pub layout: &'m Layout,
+    pub rule: Rule,
+    pub extent: MemoryExtent,
+    /// The patterns as they are now.
+    pub view: View,
+    /// Whether no pattern is stored.
+    pub is_empty: bool,
+    pub engine: &'m Engine,
+}
+
+/// Where the queries of a request are.
+#[derive(Clone, Copy)]
+pub(super) enum Queries<'q> {
+    /// In host memory, `B x d`.
+    Given(&'q [f32]),
+    /// So many, in a buffer on the device, which judges them.
+    OnDevice(usize),
+    /// So many, in a request that is only planned.
+    Planned(usize),
+}
+
+impl MemoryFacts<'_> {
+    /// Checks what `operation` asks of the memory, and gives the patterns as its answer sees them.
+    ///
+    /// # Errors
+    /// [`Error::Forked`]; [`Error::Shape`] and [`Error::NotFinite`] for the queries; [`Error::Parameter`],
+    /// [`Error::Shape`] and [`Error::Stale`] for the options; [`Error::Unsupported`] for an energy where the rule has
+    /// none; [`Error::Empty`]; [`Error::Range`] for finite queries that the engine may not answer right;
+    /// [`Error::Parameter`] and [`Error::Limit`] for a planned batch that no slice holds.
+    pub fn check(self, operation: &'static str, queries: Queries<'_>, options: &RetrieveOptions) -> Result<View> {
+        let MemoryFacts { layout, rule, extent, view, is_empty, engine } = self;
+        fork::check(operation)?;
+        let batch = match queries {
+            Queries::Given(queries) => rows(operation, "queries", queries, layout.dim)?,
+            Queries::OnDevice(batch) | Queries::Planned(batch) => batch,
+        };
+        options.validate(operation, batch, &extent)?;
+        if options.energy || options.trace {
+            rule.check_energy(operation)?;
+        }
+        if is_empty {
+            return Err(Error::Empty { operation });
+        }
+        match queries {
+            Queries::Given(queries) => {
+                check_finite(operation, "queries", queries, layout.dim)?;
+                engine.check_range(operation, queries, options, view.alive())?;
+            }
+            Queries::OnDevice(_) => {
+                engine.recorder(operation)?;
+                engine.check_range(operation, &[], options, view.alive())?;
+            }
+            Queries::Planned(_) => check_size(operation, batch, layout)?,
+        }
+        Ok(view)
+    }
+}
+
+/// Refuses batches whose queries or outputs no slice holds.
+fn check_size(operation: &'static str, batch: usize, layout: &Layout) -> Result<()> {
+    const MAX_FLOATS: usize = isize::MAX as usize / size_of::<f32>();
+    match batch.checked_mul(layout.dim.max(layout.output_dim())) {
+        Some(0) => Err(Error::Parameter { operation, parameter: "batch", expected: "at least 1", got: "0".into() }),
+        Some(floats) if floats <= MAX_FLOATS => Ok(()),
+        floats => {
+            let (need, allowed) = (floats.map_or(u64::MAX, |floats| floats as u64), MAX_FLOATS as u64);
+            Err(Error::Limit { operation, limit: "floats of one batch", need, allowed })
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Retrievals whose queries are in host memory.
+
+use super::handle::Memory;
+use super::request::{MemoryFacts, Queries};
+use crate::error::Result;
+use crate::explain::Explanation;
+use crate::finite::check_finite;
+use crate::fork;
+use crate::partial::{Partial, PartialOptions};
+use crate::patterns::rows;
+use crate::pending::Pending;
+use crate::retrieval::options::RetrieveOptions;
+use crate::retrieval::report::Retrieval;
+use crate::store::View;
+
+impl Memory {
+    /// One update for each row of `queries` (`B x d`).
+    ///
+    /// # Errors
+    /// As [`Memory::retrieve_with`].
+    pub async fn retrieve(&self, queries: &[f32]) -> Result<Retrieval> {
+        self.submit("Memory::retrieve", queries, &RetrieveOptions::default())?.await
+    }
+
+    /// [`Memory::retrieve`], waiting for the answer on this thread.
+    ///
+    /// # Errors
+    /// As [`Memory::retrieve_with_blocking`].
+    pub fn retrieve_blocking(&self, queries: &[f32]) -> Result<Retrieval> {
+        self.answer("Memory::retrieve_blocking", queries, &RetrieveOptions::default())
+    }
+
+    /// Retrieves for each row of `queries` (`B x d`) as `options` say; no row gives an answer of no row. On a GPU:
+    /// uploads, records, submits and reads back in the same submission; the future completes under any executor.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] and [`Error::NotFinite`] for the queries, [`Error::Empty`], [`Error::Parameter`] for the
+    /// options, [`Error::Stale`] for a mask that this memory has outlived, [`Error::Unsupported`] for an energy where
+    /// the rule has none, [`Error::OutOfMemory`] where the host has no room for the answers, [`Error::Lost`] where the
+    /// device fails.
+    pub async fn retrieve_with(&self, queries: &[f32], options: &RetrieveOptions) -> Result<Retrieval> {
+        self.submit("Memory::retrieve_with", queries, options)?.await
+    }
+
+    /// [`Memory::retrieve_with`] for callers that neither await nor wait: the answer is on its way, and this memory may
+    /// change meanwhile. On a GPU everything has been submitted when this returns; the CPU engine computes on the
+    /// threads of `rayon`, or in a browser, which has none, before this returns.
+    ///
+    /// # Errors
+    /// As [`Memory::retrieve_with`]; the [`Error::Lost`] of a device that fails meanwhile, and on the CPU engine
+    /// [`Error::OutOfMemory`], come with the answer.
+    pub fn begin(&self, queries: &[f32], options: &RetrieveOptions) -> Result<Pending<Retrieval>> {
+        self.submit("Memory::begin", queries, options)
+    }
+
+    fn submit(
+        &self,
+        operation: &'static str,
+        queries: &[f32],
+        options: &RetrieveOptions,
+    ) -> Result<Pending<Retrieval>> {
+        let view = self.facts().check(operation, Queries::Given(queries), options)?;
+        self.engine.begin(operation, queries, options, view).map(Pending::new)
+    }
+
+    /// [`Memory::retrieve_with`], waiting for the answer on this thread.
+    ///
+    /// # Errors
+    /// As [`Memory::retrieve_with`], and [`Error::Unsupported`] on a GPU in a browser, where nothing can wait.
+    pub fn retrieve_with_blocking(&self, queries: &[f32], options: &RetrieveOptions) -> Result<Retrieval> {
+        self.answer("Memory::retrieve_with_blocking", queries, options)
+    }
+
+    fn answer(&self, operation: &'static str, queries: &[f32], options: &RetrieveOptions) -> Result<Retrieval> {
+        let view = self.facts().check(operation, Queries::Given(queries), options)?;
+        self.engine.retrieve(operation, queries, options, &view)
+    }
+
+    /// One update for each row of `queries` (`B x d`) over the patterns that `options` name, to be merged with those
+    /// over other patterns, of this memory or of any other under the same rule ([`Partial`]).
+    ///
+    /// # Errors
+    /// [`Error::Shape`] and [`Error::NotFinite`] for the queries, [`Error::Parameter`] for a subset that is not within
+    /// the memory, [`Error::Shape`] for a mask that does not fit, [`Error::Lost`] where the device fails.
+    pub async fn retrieve_partial(&self, queries: &[f32], options: &PartialOptions) -> Result<Vec<Partial>> {
+        let view = self.check_partial("Memory::retrieve_partial", queries, options)?;
+        self.engine.partials(queries, options, &view).await
+    }
+
+    /// [`Memory::retrieve_partial`], waiting for the answer on this thread.
+    ///
+    /// # Errors
+    /// As [`Memory::retrieve_partial`], and [`Error::Unsupported`] on a GPU in a browser, where nothing can wait.
+    pub fn retrieve_partial_blocking(&self, queries: &[f32], options: &PartialOptions) -> Result<Vec<Partial>> {
+        const OPERATION: &str = "Memory::retrieve_partial_blocking";
+        let view = self.check_partial(OPERATION, queries, options)?;
+        self.engine.partials_blocking(OPERATION, queries, options, &view)
+    }
+
+    fn check_partial(&self, operation: &'static str, queries: &[f32], options: &PartialOptions) -> Result<View> {
+        let MemoryFacts { layout, extent, view, engine, .. } = self.facts();
+        fork::check(operation)?;
+        let batch = rows(operation, "queries", queries, layout.dim)?;
+        options.validate(operation, batch, &extent)?;
+        check_finite(operation, "queries", queries, layout.dim)?;
+        engine.check_range(operation, queries, &RetrieveOptions::default(), view.alive())?;
+        Ok(view)
+    }
+
+    /// Compiles and allocates now what a retrieval of `batch` queries with these options needs, as a game does behind
+    /// its loading screen: otherwise the first retrieval of its kind does. Neither submits nor waits. Other batches may
+    /// go by other kernels ([`Memory::explain`]); the CPU engine has nothing to prepare.
+    ///
+    /// # Errors
+    /// As [`Memory::explain`].
+    pub fn prepare(&self, batch: usize, options: &RetrieveOptions) -> Result<()> {
+        const OPERATION: &str = "Memory::prepare";
+        let view = self.facts().check(OPERATION, Queries::Planned(batch), options)?;
+        self.engine.prepare(OPERATION, batch, options, &view)
+    }
+
+    /// How this memory would answer `batch` queries: kernels, tiles, splits, windows, dispatches, and the work that
+    /// they are. On a GPU the workspace is allocated, and nothing is compiled or run.
+    ///
+    /// ```
+    /// use attractor::{Device, Memory, RetrieveOptions, Rule};
+    /// let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(1.0))?;
+    /// memory.add(&[1.0, 0.0, 0.0, 1.0])?;
+    /// println!("{}", memory.explain(100, &RetrieveOptions::default())?);
+    /// # Ok::<(), attractor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Memory::retrieve_with`]; [`Error::Parameter`] for a batch of none, [`Error::Limit`] for one that no slice
+    /// holds, and for more dispatches than are counted in reasonable time.
+    pub fn explain(&self, batch: usize, options: &RetrieveOptions) -> Result<Explanation> {
+        const OPERATION: &str = "Memory::explain";
+        let view = self.facts().check(OPERATION, Queries::Planned(batch), options)?;
+        self.engine.explain(OPERATION, batch, options, &view, &self.device)
+    }
+}

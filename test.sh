@@ -66,22 +66,26 @@ if [ "$(uname -s)" = Linux ]; then
     export ATTRACTOR_REQUIRE_ADAPTERS="${ATTRACTOR_REQUIRE_ADAPTERS-$required}"
 fi
 
-cargo fmt --check
-# The projects beside this one know its dependencies.
-for project in fuzz platforms/browser examples/engine/bevy; do
+cargo fmt --all --check
+# Every lock knows the dependencies of its project.
+for project in . fuzz platforms/browser examples/engine/bevy benches/peers/burn; do
     cargo metadata --locked --format-version 1 --manifest-path "$project/Cargo.toml" >/dev/null
 done
-cargo clippy --locked --all-targets --features capi -- -D warnings
-# The bare library: neither argument parser nor image, file-format or progress-bar crate.
-cargo clippy --locked --lib --no-default-features -- -D warnings
-cargo clippy --locked --lib --no-default-features --features files -- -D warnings
-cargo clippy --locked --lib --no-default-features --features capi -- -D warnings
-bare=$(cargo tree --locked --no-default-features --edges normal --prefix none)
-if echo "$bare" | grep -E '^(clap|image|indicatif|plotters|npyz|safetensors|crc32fast|memmap2|serde_json|flate2|env_logger) '; then
-    echo "test.sh: the bare library depends on the crates above" >&2
-    exit 1
-fi
-RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --lib --features capi
+cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+cargo clippy --locked --package attractor --lib --no-default-features -- -D warnings
+cargo clippy --locked --package attractor --lib -- -D warnings
+cargo clippy --locked --package attractor --lib --no-default-features --features capi -- -D warnings
+# The library has neither the command's argument parser nor its pictures and progress bars; without its default features
+# it has no file formats either.
+depends_on() {
+    if cargo tree --locked --package attractor --edges normal --prefix none "${@:2}" | grep -E "^($1) "; then
+        echo "test.sh: the library depends on the crates above (cargo tree ${*:2})" >&2
+        exit 1
+    fi
+}
+depends_on 'clap|image|indicatif|plotters|flate2|env_logger|attractor-harness'
+depends_on 'clap|image|indicatif|plotters|flate2|env_logger|safetensors|crc32fast|serde_json' --no-default-features
+RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --lib --package attractor --package attractor-harness --all-features
 
 # Runs the tests of one program, and prints all that they say when they are through.
 one() {
@@ -102,8 +106,8 @@ export -f one
 export failed
 
 # With the C ABI from the start, so that everything is built once; its tests build it again, as a library for C.
-cargo test --locked --features capi --no-run
-built=$(cargo test --locked --features capi --no-run 2>&1 | sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
+cargo test --locked --workspace --all-features --no-run
+built=$(cargo test --locked --workspace --all-features --no-run 2>&1 | sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
 # Most of the time goes into compiling kernels, on one thread: two programs share a small machine well. Long ones come first.
 long='/(attacks|shapes|cli|rules|files|bounds|capi)-[0-9a-f]+$'
 { grep -E "$long" <<<"$built"; grep -vE "$long" <<<"$built"; } |
@@ -112,7 +116,7 @@ if [ -s "$failed" ]; then
     echo "test.sh: these failed: $(sort "$failed" | tr '\n' ' ')" >&2
     exit 1
 fi
-cargo test --locked --features capi --doc
+cargo test --locked --workspace --all-features --doc
 if [ "$(uname -s)" = Linux ]; then
     # The plugin for Bevy is a project of its own. Bevy's shader compiler declares a later Rust than it needs.
     bevy=(--manifest-path examples/engine/bevy/Cargo.toml)

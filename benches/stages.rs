@@ -5,10 +5,7 @@ use std::hint::black_box;
 
 use attractor::internals::Stages;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-
-#[path = "../src/bin/attractor/bench/numbers.rs"]
-mod numbers;
-use numbers::normal;
+use harness::rng::normal;
 
 /// Compares the tile's answers with plain sums.
 fn check(dim: usize, one: bool, numbers: &[f32]) {

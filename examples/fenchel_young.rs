@@ -1,8 +1,8 @@
-//! The image retrieval of Hopfield-Fenchel-Young networks (Santos et al. 2024): half-hidden MNIST digits under softmax and
-//! two sparse rules, at a temperature where softmax still tells patterns apart and at one where it does not.
+//! The image retrieval of Hopfield-Fenchel-Young networks (Santos et al. 2024): half-hidden MNIST digits under softmax
+//! and two sparse rules, at a temperature where softmax still tells patterns apart and at one where it does not.
 //!
-//! Pixels are in -1..1. Run `r` stores images `1024 r .. 1024 r + 1024` and asks with all of them, lower half set to 0, in
-//! 5 updates. A digit is recalled where its cosine with the whole image is above 0.9. Rates are means of 5 runs.
+//! Pixels are in -1..1. Run `r` stores images `1024 r .. 1024 r + 1024` and asks with all of them, lower half set to 0,
+//! in 5 updates. A digit is recalled where its cosine with the whole image is above 0.9. Rates are means of 5 runs.
 //!
 //! ```sh
 //! cargo run --release --example fenchel_young -- [--device cpu|vulkan|gl] [--software] [--images FILE]

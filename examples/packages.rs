@@ -8,8 +8,8 @@
 //! cargo run --release --example packages -- [--device cpu|vulkan|gl] [--software] [--folder FOLDER]
 //! ```
 //!
-//! `FOLDER` (or `ATTRACTOR_PACKAGES`) holds `packages-minilm384.safetensors`, `packages.tsv` and `queries.tsv`; the project
-//! does not carry them.
+//! `FOLDER` (or `ATTRACTOR_PACKAGES`) holds `packages-minilm384.safetensors`, `packages.tsv` and `queries.tsv`; the
+//! project does not carry them.
 
 mod common;
 

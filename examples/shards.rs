@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 use attractor::{Device, Memory, Partial, PartialOptions, Rule, Separation, Similarity};
+use harness::Rng;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -12,17 +13,6 @@ const SHARDS: usize = 3;
 const PATTERNS: usize = 3000;
 const DIM: usize = 32;
 const BATCH: usize = 4;
-
-/// Numbers that every process makes alike.
-fn numbers(seed: u64, length: usize) -> Vec<f32> {
-    let mut state = seed;
-    (0..length)
-        .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 40) as f32 / (1u32 << 23) as f32 - 1.0
-        })
-        .collect()
-}
 
 fn rules() -> [Rule; 3] {
     let dot = |separation, beta| Rule::new(Similarity::Dot, separation, beta);
@@ -49,7 +39,7 @@ fn receive(from: &mut impl Read) -> Result<Vec<u8>> {
 /// One shard: patterns `shard * N/3 ..`, queries from standard input, partial states to standard output.
 fn shard(shard: usize) -> Result<()> {
     let rows = PATTERNS / SHARDS;
-    let keys = &numbers(1, PATTERNS * DIM)[shard * rows * DIM..][..rows * DIM];
+    let keys = &Rng(1).vector(PATTERNS * DIM)[shard * rows * DIM..][..rows * DIM];
     let queries: Vec<f32> = bytemuck::pod_collect_to_vec(&receive(&mut std::io::stdin().lock())?);
     for rule in rules() {
         let mut memory = Memory::new(&Device::cpu(), DIM, rule)?;
@@ -66,7 +56,7 @@ fn main() -> Result<()> {
     if let Some(number) = std::env::args().nth(1) {
         return shard(number.parse::<usize>().ok().filter(|number| *number < SHARDS).ok_or("a shard from 0 to 2")?);
     }
-    let queries = numbers(2, BATCH * DIM);
+    let queries = Rng(2).vector(BATCH * DIM);
     let mut children = Vec::new();
     for number in 0..SHARDS {
         let mut child = Command::new(std::env::current_exe()?)
@@ -82,7 +72,7 @@ fn main() -> Result<()> {
     }
     for rule in rules() {
         let mut single = Memory::new(&Device::cpu(), DIM, rule)?;
-        single.add(&numbers(1, PATTERNS * DIM))?;
+        single.add(&Rng(1).vector(PATTERNS * DIM))?;
         let expected = single.retrieve_blocking(&queries)?;
         let (mut worst, mut bytes) = (0.0f32, 0);
         for b in 0..BATCH {

@@ -1,9 +1,9 @@
 //! The image retrieval of Universal Hopfield Networks (Millidge et al. 2022): half-hidden MNIST digits under four
 //! similarities, with the best match taken whole (`topk` with `k = 1`).
 //!
-//! Pixels are in 0..1. Run `r` stores images `1000 r .. 1000 r + N` and asks with the first `min(N, 200)` of them, lower
-//! half set to 0. A digit is recalled where its squared difference to the whole image is at most 50. Rates are means of 5
-//! runs.
+//! Pixels are in 0..1. Run `r` stores images `1000 r .. 1000 r + N` and asks with the first `min(N, 200)` of them,
+//! lower half set to 0. A digit is recalled where its squared difference to the whole image is at most 50. Rates are
+//! means of 5 runs.
 //!
 //! ```sh
 //! cargo run --release --example universal_hopfield -- [--device cpu|vulkan|gl] [--software] [--images FILE]

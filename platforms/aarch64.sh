@@ -15,9 +15,9 @@ slow=(attacks differential rules)
 skip=(--skip many_are_in_huge_pages_where_the_system_has_them)
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 
-for_target "$triple" cargo build --locked --bin attractor || failed "attractor does not build for $triple"
+for_target "$triple" cargo build --locked --package attractor-cli || failed "attractor does not build for $triple"
 names=("${quick[@]}" "${slow[@]}")
-for_target "$triple" cargo test --locked --no-run --lib "${names[@]/#/--test=}" 2>&1 | tee "$work/aarch64.txt" ||
+for_target "$triple" cargo test --locked --package attractor --no-run --lib "${names[@]/#/--test=}" 2>&1 | tee "$work/aarch64.txt" ||
     failed "the tests do not build for $triple"
 
 said=()
@@ -45,7 +45,7 @@ on() {
 on max "${names[@]}"
 on cortex-a53 "${quick[@]}"
 
-for_target "$triple" cargo rustc --locked --features capi --lib --crate-type staticlib ||
+for_target "$triple" cargo rustc --locked --package attractor --features capi --lib --crate-type staticlib ||
     failed "the C library does not build for $triple"
 aarch64-linux-gnu-gcc -std=c11 -Iinclude examples/c/recall.c "$target/$triple/debug/libattractor.a" \
     -o "$work/aarch64-recall" -lpthread -ldl -lm || failed "examples/c/recall.c does not link"

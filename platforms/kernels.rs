@@ -5,10 +5,11 @@
 use std::error::Error;
 use std::path::Path;
 
-use attractor::internals::{KERNELS, Kernel, Variant, link};
+use attractor::internals::{Kernel, Variant};
+use harness::kernels::{Linked, validate, variants};
 use naga::back::{hlsl, msl, spv};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
-use naga::valid::{Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
+use naga::valid::ModuleInfo;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -17,19 +18,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let stems: Vec<String> = arguments.collect();
     std::fs::create_dir_all(&folder)?;
-    for kernel in KERNELS.iter().filter(|kernel| stems.is_empty() || stems.iter().any(|stem| stem == kernel.stem)) {
-        let source = kernel.source;
-        for variant in kernel.variants {
-            let text = link(kernel.stem, source, variant.constants, variant.fragments)?;
-            let Some(written) = translate(&language, &text)? else { continue };
-            std::fs::write(Path::new(&folder).join(name(kernel, variant)).with_extension(&language), written)?;
-        }
+    for linked in variants().filter(|one| stems.is_empty() || stems.iter().any(|stem| stem == one.kernel.stem)) {
+        let Some(written) = translate(&language, &linked)? else { continue };
+        let name = file_name(linked.kernel, linked.variant);
+        std::fs::write(Path::new(&folder).join(name).with_extension(&language), written)?;
     }
     Ok(())
 }
 
 /// The stem, constants and fragments of a variant.
-fn name(kernel: &Kernel, variant: &Variant) -> String {
+fn file_name(kernel: &Kernel, variant: &Variant) -> String {
     let constants = variant.constants.iter().map(|(name, value)| format!("{name}_{value}"));
     let fragments = variant.fragments.iter().map(|(_, fragment)| fragment.trim_start_matches("lib/").into());
     let parts: Vec<String> = [kernel.stem.to_owned()].into_iter().chain(constants).chain(fragments).collect();
@@ -37,20 +35,12 @@ fn name(kernel: &Kernel, variant: &Variant) -> String {
 }
 
 /// A kernel in another language; nothing where that language lacks what the kernel asks for.
-fn translate(language: &str, text: &str) -> Result<Option<Vec<u8>>, Box<dyn Error>> {
-    let cooperates = text.contains("enable wgpu_cooperative_matrix;");
+fn translate(language: &str, linked: &Linked) -> Result<Option<Vec<u8>>, Box<dyn Error>> {
+    let (text, cooperates) = (&linked.text, linked.cooperates());
     if language == "wgsl" {
         return Ok((!cooperates).then(|| text.as_bytes().to_vec()));
     }
-    let module = naga::front::wgsl::parse_str(text).map_err(|error| error.emit_to_string(text))?;
-    let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32 | Capabilities::SUBGROUP;
-    if cooperates {
-        capabilities |= Capabilities::COOPERATIVE_MATRIX | Capabilities::SHADER_FLOAT16;
-    }
-    let info = Validator::new(ValidationFlags::all(), capabilities)
-        .subgroup_stages(ShaderStages::COMPUTE)
-        .subgroup_operations(SubgroupOperationSet::all())
-        .validate(&module)?;
+    let (module, info) = validate(&linked.name, text);
     let subgroups = text.contains("subgroup");
     match language {
         "spv" => spirv(&module, &info).map(Some),

@@ -11,13 +11,11 @@ cd "$(dirname "$0")/.."
 
 profile="${1:-release}"
 triple=x86_64-pc-windows-gnu
-# One set of features for both, so that their dependencies are built once.
-features=(--no-default-features --features cli,capi)
 need 'command -v x86_64-w64-mingw32-gcc && command -v x86_64-w64-mingw32-dlltool' \
     gcc-mingw-w64-x86-64-win32 binutils-mingw-w64-x86-64
-for_target "$triple" cargo build --locked --profile "$profile" "${features[@]}" --bin attractor ||
+for_target "$triple" cargo build --locked --profile "$profile" --package attractor-cli ||
     failed "attractor.exe does not build"
-for_target "$triple" cargo rustc --locked --profile "$profile" "${features[@]}" --lib --crate-type cdylib ||
+for_target "$triple" cargo rustc --locked --profile "$profile" --package attractor --features capi --lib --crate-type cdylib ||
     failed "attractor.dll does not build"
 
 built="$target/$triple/${profile/#dev/debug}"

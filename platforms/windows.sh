@@ -114,7 +114,7 @@ done
 
 echo "==== tests"
 cd "$root"
-build=(cargo test --locked --features capi --no-run --lib --bins "${tests[@]/#/--test=}")
+build=(cargo test --locked --workspace --all-features --no-run --lib --bins "${tests[@]/#/--test=}")
 built=$(for_target "$triple" "${build[@]}" 2>&1 | tee "$work/windows-tests.log" |
     sed -n 's/^ *Executable .*(\(.*\))$/\1/p') && [ -n "$built" ] ||
     failed "the tests do not build: $work/windows-tests.log"

@@ -21,9 +21,8 @@
 
 //! # Features
 //!
-//! `files`: [`Memory::save`], [`Memory::load`] and [`Memory::import`], with the module [`mod@files`], and a [`Tuning`] in its
-//! file. `cli`, on by default and with `files`: the command `attractor`. `capi`: the C ABI of `include/attractor.h`, with the
-//! module `capi`, which says how it is built. The library alone is `default-features = false`.
+//! `files`, on by default: [`Memory::save`], [`Memory::load`] and [`Memory::import`], with the module [`mod@files`], and a
+//! [`Tuning`] in its file. `capi`: the C ABI of `include/attractor.h`, with the module `capi`, which says how it is built.
 
 //! # In a browser
 //!

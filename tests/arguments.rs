@@ -1,7 +1,5 @@
-//! Numbers, options and buffers that do not fit: each is refused by an error that names the call, before any work is
+//! Rng, options and buffers that do not fit: each is refused by an error that names the call, before any work is
 //! done, and by the same error on every engine.
-
-mod common;
 
 use std::time::{Duration, Instant};
 
@@ -9,6 +7,7 @@ use attractor::{
     Device, Error, Mask, Memory, MemoryOptions, Partial, PartialOptions, Recording, RetrieveOptions, Rows, Rule,
     Separation, Similarity, WeightsOf, wgpu,
 };
+use harness::host::{Host, hosts};
 
 /// An error of `result`, which names `operation`.
 #[track_caller]
@@ -43,7 +42,7 @@ fn buffer(device: &wgpu::Device, size: u64) -> wgpu::Buffer {
 
 #[test]
 fn rows_whose_end_does_not_fit_64_bits() {
-    for (name, host, queue) in common::hosts() {
+    for Host { name, device: host, queue, .. } in hosts() {
         let memory = memory(&Device::from_wgpu(&host, &queue).unwrap(), 4, 3);
         let rows = buffer(&host, 4096);
         let mut encoder = host.create_command_encoder(&Default::default());
@@ -75,7 +74,7 @@ fn rows_whose_end_does_not_fit_64_bits() {
 /// Rows that fit their buffer, and of which a block fits no binding.
 #[test]
 fn rows_too_far_apart_for_a_binding() {
-    for (name, host, queue) in common::hosts() {
+    for Host { name, device: host, queue, .. } in hosts() {
         let memory = memory(&Device::from_wgpu(&host, &queue).unwrap(), 4, 3);
         let (stride, count) = (1 << 20, 40);
         let far = buffer(&host, 4 * (u64::from(stride) * 39 + 4));
@@ -98,7 +97,7 @@ fn rows_too_far_apart_for_a_binding() {
 
 #[test]
 fn batches_that_no_slice_holds_and_long_ones() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         let memory = memory(device, 4, 300);
         for options in [RetrieveOptions::default(), RetrieveOptions::default().weights(WeightsOf::All).top(3)] {
             for batch in [usize::MAX, usize::MAX / 4, 1 << 62, 1 << 61] {
@@ -125,7 +124,7 @@ fn batches_that_no_slice_holds_and_long_ones() {
 /// What is explained of a long batch is what is explained of its parts.
 #[test]
 fn a_long_batch_is_as_many_times_its_parts() {
-    for (name, device) in common::gpus() {
+    for (name, device) in harness::gpus() {
         let memory = memory(device, 64, 100);
         let one = memory.explain(1 << 20, &RetrieveOptions::steps(2)).unwrap();
         let four = memory.explain(1 << 22, &RetrieveOptions::steps(2)).unwrap();
@@ -138,7 +137,7 @@ fn a_long_batch_is_as_many_times_its_parts() {
 
 #[test]
 fn updates_that_a_device_would_never_be_through_with() {
-    for (name, device) in common::gpus() {
+    for (name, device) in harness::gpus() {
         let memory = memory(device, 4, 3);
         for options in [RetrieveOptions::steps(u32::MAX), RetrieveOptions::converge(1 << 20, 1e-6).trace()] {
             let words = ["updates of one retrieval", "1048575"];
@@ -157,7 +156,7 @@ fn updates_that_a_device_would_never_be_through_with() {
 
 #[test]
 fn room_for_more_windows_than_a_memory_may_have() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         let mut memory = MemoryOptions::new(4, Rule::softmax(1.0)).window_bytes(64).build(device).unwrap();
         soon(name, Duration::from_secs(2), || {
             for rows in [usize::MAX, usize::MAX / 4, 1 << 40, (4 << 16) + 1] {
@@ -189,7 +188,7 @@ fn shapes_whose_product_wraps() {
     let mut wide = options.build(&Device::cpu()).unwrap();
     let added = wide.add_with_values(&[0.0; 128], &[]);
     refused(added, "Memory::add_with_values", &["values of 128 x 144115188075855872 = 18446744073709551616 floats"]);
-    for (_, device) in common::devices() {
+    for (_, device) in harness::devices() {
         let memory = memory(device, 4, 4);
         let mask = RetrieveOptions::default().mask(Mask::keep_per_query(&[]));
         refused(memory.explain(1 << 62, &mask), "Memory::explain", &["a mask of 4611686018427387904 x 4"]);
@@ -201,7 +200,7 @@ fn shapes_whose_product_wraps() {
 /// 200,000 queries whose weights are asked for one by one take about as long as all of them.
 #[test]
 fn listing_queries_costs_as_much_as_all() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         let memory = memory(device, 4, 8);
         let batch = if device.is_cpu() { 200_000 } else { 4_000 };
         let queries = vec![0.25f32; 4 * batch];
@@ -226,7 +225,7 @@ fn listing_queries_costs_as_much_as_all() {
 /// Rows of weights come in the order that was asked for, however often.
 #[test]
 fn weights_in_any_order_and_twice() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         let mut memory = Memory::new(device, 2, Rule::softmax(2.0)).unwrap();
         memory.add(&[1.0, 0.0, 0.0, 1.0, 0.6, 0.6]).unwrap();
         let queries = [1.0, 0.1, 0.0, 1.0, -1.0, 0.0, 0.5, 0.5, 0.2, 0.9];
@@ -251,7 +250,7 @@ fn recordings_refuse_reports_that_they_have_no_place_for() {
         ("energy", RetrieveOptions::default().energy()),
         ("trace", RetrieveOptions::default().trace()),
     ];
-    for (name, host, queue) in common::hosts() {
+    for Host { name, device: host, queue, .. } in hosts() {
         let memory = memory(&Device::from_wgpu(&host, &queue).unwrap(), 4, 3);
         let rows = buffer(&host, 4096);
         let mut encoder = host.create_command_encoder(&Default::default());
@@ -271,7 +270,7 @@ fn recordings_refuse_reports_that_they_have_no_place_for() {
 
 #[test]
 fn buffers_of_another_device() {
-    let adapters = common::adapters();
+    let adapters = harness::adapters();
     let open = |adapter: &wgpu::Adapter| pollster::block_on(adapter.request_device(&Default::default())).unwrap();
     for (name, adapter) in &adapters {
         let (host, queue) = open(adapter);
@@ -319,7 +318,7 @@ fn no_queries() {
         .mask(Mask::keep(&[true, false, true]))
         .clamp(&[]);
     let mut expected = None;
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         let memory = memory(device, 4, 3);
         let mut answers = vec![
             memory.retrieve_with_blocking(&[], &options).unwrap(),
@@ -353,7 +352,7 @@ fn no_queries() {
 /// The call that was made, for each way to make it.
 #[test]
 fn option_errors_name_the_call() {
-    for (_, device) in common::devices() {
+    for (_, device) in harness::devices() {
         let memory = memory(device, 4, 3);
         let (bad, query) = (RetrieveOptions::steps(0), [0.5; 4]);
         let words = ["steps must be at least 1"];
@@ -382,7 +381,7 @@ fn option_errors_name_the_call() {
 /// Debug output is a line or two, however much is stored.
 #[test]
 fn debug_output_is_a_summary() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         let mut memory = memory(device, 4, 100_000);
         memory.remove(memory.id_at(7).unwrap()).unwrap();
         let mask = memory.filter(|id| id.0 % 2 == 0);
@@ -462,10 +461,10 @@ fn partial_states_of_every_engine_are_read_back() {
         Separation::Entmax { alpha: 1.5 },
         Separation::TopK { k: 5 },
     ];
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         for (seed, separation) in separations.into_iter().enumerate() {
             for beta in [0.0, 1e-3, 1.0, 300.0, -4.0] {
-                let mut numbers = common::Numbers(seed as u64 + 1);
+                let mut numbers = harness::Rng(seed as u64 + 1);
                 let rule = Rule::new(Similarity::Euclidean, separation, beta);
                 let mut memory = Memory::with_values(device, 5, 3, rule).unwrap();
                 memory.add_with_values(&numbers.vector(5 * 700), &numbers.vector(3 * 700)).unwrap();

@@ -1,8 +1,6 @@
 //! Inputs that hurt: one pattern, nothing left, ties at the boundary, far-off centres, extreme temperatures, steep and
 //! shallow entropies, long iterations. Every engine, judged by the reference.
 
-mod common;
-
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use attractor::reference::{Problem, project, separate};
@@ -10,7 +8,7 @@ use attractor::{
     Device, Error, Mask, MemoryOptions, Patterns, Precision, Result, Retrieval, RetrieveOptions, Rule, Separation,
     Similarity, Status, WeightsOf,
 };
-use common::Numbers;
+use harness::Rng;
 
 const SIMILARITIES: [Similarity; 4] =
     [Similarity::Dot, Similarity::Cosine, Similarity::Euclidean, Similarity::Manhattan];
@@ -71,7 +69,7 @@ impl Attack {
 
     /// Uniform keys and queries in [-1, 1).
     fn random(name: &str, rule: Rule, seed: u64, batch: usize, patterns: usize, dim: usize) -> Self {
-        let mut numbers = Numbers(seed);
+        let mut numbers = Rng(seed);
         let keys = numbers.vector(patterns * dim);
         Self::new(name, rule, dim, keys, numbers.vector(batch * dim))
     }
@@ -173,15 +171,15 @@ impl Attack {
             let mut say = |what: String| wrong.push(format!("query {q}: {what}"));
             let allowed = |of: &[f64]| 2e-5 * of.iter().fold(1.0f64, |most, v| most.max(v.abs()));
 
-            let error = common::worst(got.state(q), &expected.state);
+            let error = harness::worst(got.state(q), &expected.state);
             if error > allowed(&expected.state) {
                 say(format!("state off by {error:.2e}"));
             }
-            let error = common::worst(got.output(q), &expected.output);
+            let error = harness::worst(got.output(q), &expected.output);
             if error > allowed(&expected.output) {
                 say(format!("output off by {error:.2e}"));
             }
-            let error = common::worst(weights, &expected.weights);
+            let error = harness::worst(weights, &expected.weights);
             if error > 2e-5 {
                 say(format!("weights off by {error:.2e}"));
             }
@@ -225,8 +223,8 @@ impl Attack {
     }
 }
 
-/// Keeps the device to one thread of the test run: on GL wgpu lets a thread panic when another has kept the context busy
-/// for some seconds, as a software driver does.
+/// Keeps the device to one thread of the test run: on GL wgpu lets a thread panic when another has kept the context
+/// busy for some seconds, as a software driver does.
 fn alone() -> MutexGuard<'static, ()> {
     static DEVICES: Mutex<()> = Mutex::new(());
     DEVICES.lock().unwrap_or_else(PoisonError::into_inner)
@@ -236,7 +234,7 @@ fn alone() -> MutexGuard<'static, ()> {
 fn all_withstand(attacks: &[Attack]) {
     let mut failures = Vec::new();
     let _alone = alone();
-    for (name, device) in common::quick_devices() {
+    for (name, device) in harness::quick_devices() {
         for attack in attacks {
             let wrong = attack.judge(device);
             if let Some(first) = wrong.first() {
@@ -270,7 +268,7 @@ fn masks_down_to_nothing() {
                 // Flat enough that many patterns stay candidates.
                 let rule = Rule::new(similarity, separation, 0.5);
                 let mut attack = Attack::random("masks", rule, 7, 6, patterns, dim);
-                let mut numbers = Numbers(70);
+                let mut numbers = Rng(70);
                 let mut keep = vec![false; 6 * patterns];
                 let rows = keep.chunks_exact_mut(patterns);
                 for (q, row) in rows.enumerate() {
@@ -294,7 +292,7 @@ fn masks_down_to_nothing() {
 }
 
 /// Small whole numbers: scores are exact in any order of summation, and many are equal.
-fn whole(numbers: &mut Numbers, count: usize, most: f32) -> Vec<f32> {
+fn whole(numbers: &mut Rng, count: usize, most: f32) -> Vec<f32> {
     (0..count).map(|_| (numbers.unit() * (most + 0.5)).round()).collect()
 }
 
@@ -304,7 +302,7 @@ fn ties_at_the_boundary_keep_the_smaller_index() {
     for (patterns, ks) in [(50, vec![1, 2, 7, 49, 50, 51]), (9000, vec![1, 7, 100, 1024, 1025, 5000, 8999])] {
         for k in ks {
             for (similarity, beta) in [(Similarity::Dot, 1.0), (Similarity::Dot, 0.0), (Similarity::Manhattan, -0.5)] {
-                let mut numbers = Numbers(k as u64);
+                let mut numbers = Rng(k as u64);
                 let rule = Rule::new(similarity, Separation::TopK { k }, beta);
                 let (keys, queries) = (whole(&mut numbers, patterns * 4, 1.0), whole(&mut numbers, 3 * 4, 1.0));
                 attacks.push(Attack::new("ties", rule, 4, keys, queries));
@@ -320,7 +318,7 @@ fn duplicates_share_their_weight() {
     for copies in [2, 1500] {
         for separation in separations() {
             for beta in [0.3, 4.0, 1e30] {
-                let mut numbers = Numbers(copies as u64);
+                let mut numbers = Rng(copies as u64);
                 let rule = Rule::new(Similarity::Dot, separation, beta);
                 let distinct = whole(&mut numbers, 3 * 4, 3.0);
                 let keys = distinct.chunks_exact(4).cycle().take(3 * copies).flatten().copied().collect();
@@ -334,7 +332,7 @@ fn duplicates_share_their_weight() {
 
 /// Keys and queries within `spread` of a centre of norm `norm`.
 fn far(similarity: Similarity, separation: Separation, beta: f32, norm: f32, spread: f32, dim: usize) -> Attack {
-    let mut numbers = Numbers(11);
+    let mut numbers = Rng(11);
     let centre: Vec<f32> = numbers.vector(dim).iter().map(|c| c.signum() * norm / (dim as f32).sqrt()).collect();
     let mut near = |count: usize| -> Vec<f32> {
         (0..count).flat_map(|_| &centre).map(|c| c + spread * numbers.unit() / (dim as f32).sqrt()).collect()
@@ -426,7 +424,7 @@ fn far_out() -> Vec<Attack> {
 fn numbers_that_leave_f32_are_answered_right_or_refused() {
     let mut failures = Vec::new();
     let _alone = alone();
-    for (name, device) in common::quick_devices() {
+    for (name, device) in harness::quick_devices() {
         let (mut answered, mut refused) = (0, 0);
         for attack in far_out() {
             let wrong = match attack.try_ask(device) {
@@ -508,7 +506,7 @@ fn clamped_coordinates_stay() {
     for separation in separations() {
         for similarity in SIMILARITIES {
             let mut attack = Attack::random("clamp", Rule::new(similarity, separation, 2.0), 9, 4, 60, 37);
-            let mut numbers = Numbers(90);
+            let mut numbers = Rng(90);
             // None, all, and some coordinates of a query.
             let known = |q: usize, draw: f32| q != 0 && (q == 1 || draw > 0.0);
             attack.known = Some((0..4 * 37).map(|i| known(i / 37, numbers.unit())).collect());
@@ -546,7 +544,7 @@ fn a_bias_shifts_scores() {
             // Ordinary ones, and one that outweighs every similarity in favour of a pattern or against it.
             for most in [1.0, 1e4, -1e30] {
                 let mut attack = Attack::random("bias", Rule::new(similarity, separation, 1.5), 13, 3, 150, 9);
-                let mut bias = Numbers(130).vector(150);
+                let mut bias = Rng(130).vector(150);
                 bias[77] *= most;
                 attack.bias = Some(bias);
                 attack.steps = 2;
@@ -575,14 +573,14 @@ fn a_query_does_not_see_its_batch() {
     const DIM: usize = 12;
     const BATCH: usize = 41;
     let _alone = alone();
-    let mut numbers = Numbers(12);
+    let mut numbers = Rng(12);
     // Clusters: queries at a key stop at once, queries between keys go on.
     let keys = numbers.vector(400 * DIM);
     let mut queries = numbers.vector(BATCH * DIM);
     for q in (0..BATCH).step_by(3) {
         queries[q * DIM..(q + 1) * DIM].copy_from_slice(&keys[q * DIM..(q + 1) * DIM]);
     }
-    for (name, device) in common::quick_devices() {
+    for (name, device) in harness::quick_devices() {
         for separation in separations() {
             for similarity in [Similarity::Dot, Similarity::Euclidean] {
                 let rule = Rule::new(similarity, separation, 8.0);
@@ -599,7 +597,7 @@ fn a_query_does_not_see_its_batch() {
                     }
                     let (last, problem) = (together.steps[q], Problem::new(rule, DIM, &keys));
                     let expected = problem.retrieve(&queries[q * DIM..(q + 1) * DIM], last);
-                    let error = common::worst(together.state(q), &expected.state);
+                    let error = harness::worst(together.state(q), &expected.state);
                     assert!(error <= 2e-5, "{name} {rule:?} query {q}: {error:.2e} after {last} steps");
                     assert!(together.converged[q] || last == 40, "{name} {rule:?} query {q}: stopped at {last}");
                 }

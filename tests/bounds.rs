@@ -2,8 +2,6 @@
 //! of every kind and in orders that nobody should submit, and shaders without wgpu's checks give the bits of those with
 //! them.
 
-mod common;
-
 use std::time::Duration;
 
 use attractor::internals::{Hints, KERNELS, Regime, link};
@@ -11,13 +9,13 @@ use attractor::{
     Device, DeviceOptions, Mask, Precision, Recording, RetrieveOptions, Rows, Rule, Separation, Similarity, WeightsOf,
     wgpu,
 };
-use common::watch::{Seen, WATCHED, rewrite};
-use common::{Case, Numbers};
+use harness::index_check::{Seen, WATCHED, rewrite};
+use harness::{Case, Rng};
 use wgpu::util::DeviceExt;
 
 /// A retrieval of one kind or another.
 fn draw(seed: u64) -> (Case, RetrieveOptions) {
-    let mut numbers = Numbers(seed);
+    let mut numbers = Rng(seed);
     let mut pick = |of: usize| (numbers.bits() % of as u64) as usize;
     let similarity =
         [Similarity::Dot, Similarity::Cosine, Similarity::Euclidean, Similarity::Manhattan, Similarity::Dot][pick(5)];
@@ -40,7 +38,7 @@ fn draw(seed: u64) -> (Case, RetrieveOptions) {
     case.tolerance = [None, Some(1e-3)][pick(2)];
     let mut flags = |count: usize| (0..count).map(|_| pick(3) > 0).collect::<Vec<bool>>();
     let (bias, keep, clamp) = (flags(1)[0], flags(batch * patterns), flags(batch * dim));
-    case.bias = bias.then(|| Numbers(seed + 1).vector(patterns));
+    case.bias = bias.then(|| Rng(seed + 1).vector(patterns));
     case.keep = flags(1)[0].then_some(keep);
     case.clamp = flags(1)[0].then_some(clamp);
     let mut options = case.options();
@@ -97,12 +95,12 @@ fn rare() -> Vec<(Case, RetrieveOptions)> {
 
 /// The GPUs on which this does not take too long.
 fn gpus() -> impl Iterator<Item = &'static (String, Device)> {
-    common::quick_devices().filter(|(_, device)| !device.is_cpu())
+    harness::quick_devices().filter(|(_, device)| !device.is_cpu())
 }
 
 /// Another device on the adapter of `like`, watched or not.
 fn opened(like: &Device, checked_shaders: bool) -> Device {
-    common::reopened_with(like, DeviceOptions { checked_shaders, ..DeviceOptions::default() })
+    harness::reopened_with(like, DeviceOptions { checked_shaders, ..DeviceOptions::default() })
 }
 
 fn untouched(_: &str, text: &str) -> String {
@@ -278,7 +276,7 @@ fn queries_of_any_bits_stay_within() {
         let device = opened(like, false);
         let (gpu, queue) = device.wgpu().unwrap();
         let seen = Seen::watch(&device, untouched);
-        let mut numbers = Numbers(12);
+        let mut numbers = Rng(12);
         let words: Vec<u32> = (0..20 * 9).map(|_| numbers.bits() as u32).collect();
         let usage = wgpu::BufferUsages::STORAGE;
         let contents = bytemuck::cast_slice(&words);

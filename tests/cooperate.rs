@@ -3,12 +3,10 @@
 
 #![allow(unsafe_code, reason = "a host must vouch for experimental features")]
 
-mod common;
-
 use attractor::internals::{Hints, Regime};
 use attractor::wgpu::{self, Features};
 use attractor::{Device, Precision, Retrieval, RetrieveOptions, Rule, Separation, Similarity, Status};
-use common::{Case, Numbers};
+use harness::{Case, Rng};
 
 fn cooperate() -> Hints {
     Hints { regime: Some(Regime::Cooperate), garbage: true, ..Hints::default() }
@@ -16,7 +14,7 @@ fn cooperate() -> Hints {
 
 /// The devices with cooperative matrices that suit; the others are printed as skips.
 fn cooperating() -> impl Iterator<Item = &'static (String, Device)> {
-    common::gpus().filter(|(name, device)| {
+    harness::gpus().filter(|(name, device)| {
         let case = Case { precision: Precision::F16, ..Case::random(1, 1, 1, 1, None, Rule::softmax(1.0)) };
         let options = RetrieveOptions { hints: cooperate(), ..RetrieveOptions::default() };
         let told = case.memory(name, device).map(|memory| memory.explain(1, &options).unwrap());
@@ -107,7 +105,7 @@ fn masks_biases_and_rules() {
     for (name, device) in cooperating() {
         for similarity in [Similarity::Dot, Similarity::Cosine] {
             for separation in [Separation::Softmax, Separation::Softmax1, Separation::TopK { k: 1000 }] {
-                let mut numbers = Numbers(73);
+                let mut numbers = Rng(73);
                 let mut case = halves(72, 41, 131, 18, Some(7), Rule::new(similarity, separation, 2.9));
                 case.bias = Some(numbers.vector(131));
                 let keep: Vec<bool> = (0..41 * 131).map(|i| i >= 131 && numbers.unit() > 0.0).collect();
@@ -226,7 +224,7 @@ fn extreme_betas_give_no_nan() {
 #[test]
 fn a_host_says_what_is_used() {
     let case = halves(6, 40, 130, 12, None, Rule::softmax(1.0));
-    for (name, adapter) in common::adapters() {
+    for (name, adapter) in harness::adapters() {
         let takes = Features::EXPERIMENTAL_COOPERATIVE_MATRIX | Features::SHADER_F16 | Features::SUBGROUP;
         for features in [takes, takes - Features::SUBGROUP, Features::empty()] {
             if !adapter.features().contains(features) {
@@ -235,7 +233,8 @@ fn a_host_says_what_is_used() {
             let descriptor = wgpu::DeviceDescriptor {
                 required_features: features,
                 required_limits: adapter.limits(),
-                // SAFETY: of what is experimental only cooperative matrices are asked for, and only the library uses them.
+                // SAFETY: of what is experimental only cooperative matrices are asked for, and only the library uses
+                // them.
                 experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
                 ..Default::default()
             };
@@ -252,8 +251,8 @@ fn a_host_says_what_is_used() {
     }
 }
 
-/// Of two kinds of patterns, one has all the value and so little weight that no half of its size could tell it from zero,
-/// and there are many of it: 2^-14 to 2^-36 of the largest weight each.
+/// Of two kinds of patterns, one has all the value and so little weight that no half of its size could tell it from
+/// zero, and there are many of it: 2^-14 to 2^-36 of the largest weight each.
 #[test]
 fn many_small_weights_are_not_lost() {
     const N: usize = 8192;
@@ -294,8 +293,8 @@ fn rounding_is_asked_for() {
                     .map(|key| key.iter().zip(case.query(b)).map(|(k, x)| f64::from((k * x).abs())).sum::<f64>());
                 let scores = f64::from(beta) * sums.fold(0.0, f64::max) * 2f64.powi(-11);
                 let bound =
-                    2f64.powi(-10) + 2.0 * scores + common::bound(case.rule, 24, &case.keys, &[1.0], case.query(b), 1);
-                let error = common::worst(got.output(b), &case.reference(b).output);
+                    2f64.powi(-10) + 2.0 * scores + harness::bound(case.rule, 24, &case.keys, &[1.0], case.query(b), 1);
+                let error = harness::worst(got.output(b), &case.reference(b).output);
                 assert!(error <= bound, "{name} beta {beta}: off by {error:e}, allowed {bound:e}");
             }
             rounded = rounded.max(case.judge(&got, 0..40));

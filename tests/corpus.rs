@@ -1,31 +1,11 @@
 //! Every file of `fuzz/corpus` through the entry functions of the fuzz targets, and a bounded number of mutations of
 //! each. `ATTRACTOR_MUTATIONS=N` makes N of each file; `ATTRACTOR_WRITE_CORPUS=1` writes the seeds anew.
-#![cfg(feature = "cli")]
-
-#[path = "../fuzz/entries.rs"]
-mod entries;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use attractor::{Device, MemoryOptions, PartialOptions, Patterns, Precision, Rule, Separation, Similarity, internals};
-
-/// SplitMix64.
-struct Numbers(u64);
-
-impl Numbers {
-    fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.bits() % bound.max(1) as u64) as usize
-    }
-}
+use harness::{Rng, inputs, seal};
 
 fn corpus(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target)
@@ -46,7 +26,7 @@ fn files(target: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 /// Bits, bytes, numbers, pieces that are cut, repeated or taken from another input.
-fn mutated(numbers: &mut Numbers, from: &[u8], other: &[u8]) -> Vec<u8> {
+fn mutated(numbers: &mut Rng, from: &[u8], other: &[u8]) -> Vec<u8> {
     let mut bytes = from.to_vec();
     for _ in 0..=numbers.below(3) {
         let at = numbers.below(bytes.len());
@@ -85,7 +65,7 @@ fn run(target: &str, entry: fn(&[u8]) -> bool) {
     let each = std::env::var("ATTRACTOR_MUTATIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(200);
     let files = files(target);
     let (mut accepted, mut mutations) = (0, 0);
-    let mut numbers = Numbers(20_261_129);
+    let mut numbers = Rng(20_261_129);
     for (name, bytes) in &files {
         let taken = entry(bytes);
         assert!(name.starts_with(if taken { "good" } else { "bad" }), "{target}/{name}: accepted {taken}");
@@ -100,32 +80,32 @@ fn run(target: &str, entry: fn(&[u8]) -> bool) {
 
 #[test]
 fn npy() {
-    run("npy", entries::npy);
+    run("npy", inputs::npy);
 }
 
 #[test]
 fn safetensors() {
-    run("safetensors", entries::safetensors);
+    run("safetensors", inputs::safetensors);
 }
 
 #[test]
 fn saved() {
-    run("saved", entries::saved);
+    run("saved", inputs::saved);
 }
 
 #[test]
 fn partial() {
-    run("partial", entries::partial);
+    run("partial", inputs::partial);
 }
 
 #[test]
 fn tuning() {
-    run("tuning", entries::tuning);
+    run("tuning", inputs::tuning);
 }
 
 #[test]
 fn idx() {
-    run("idx", entries::idx);
+    run("idx", inputs::idx);
 }
 
 #[test]
@@ -282,7 +262,7 @@ fn saved_seeds() -> Seeds {
         assert_eq!(from.len(), to.len());
         let mut bytes = good.clone();
         bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
-        entries::seal::sealed(&bytes).unwrap_or(bytes)
+        seal::sealed(&bytes).unwrap_or(bytes)
     };
     for (name, from, to) in [
         ("version", r#""version":"2""#, r#""version":"9""#),
@@ -301,7 +281,7 @@ fn saved_seeds() -> Seeds {
     let mut nan = good.clone();
     let end = nan.len();
     nan[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
-    seeds.push(("bad_not_finite".into(), entries::seal::sealed(&nan).unwrap()));
+    seeds.push(("bad_not_finite".into(), seal::sealed(&nan).unwrap()));
     seeds.push(("bad_empty".into(), Vec::new()));
     seeds
 }
@@ -343,7 +323,7 @@ fn partial_seeds() -> Seeds {
 }
 
 fn tuning_seeds() -> Seeds {
-    let adapter = entries::adapter();
+    let adapter = inputs::adapter();
     let whole = serde_json::json!({
         "format": "attractor.tuning 1",
         "for": {

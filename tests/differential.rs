@@ -2,10 +2,8 @@
 //! it is refused. `attractor verify --random COUNT --seed SEED` runs the same. `ATTRACTOR_SLOW=1` runs the full
 //! counts.
 
-mod common;
-
 use attractor::{Device, PatternId, Retrieval};
-use common::trial::{self, Outcome, Trial, Way};
+use harness::trial::{self, Outcome, Trial, Way};
 
 const SEED: u64 = 1;
 /// Of the CPU engine, and of each adapter: the full count, and the usual one.
@@ -21,7 +19,7 @@ fn count(device: &Device) -> usize {
 /// refused.
 fn all_hold(takes: impl Fn(usize) -> bool, refused: f64) {
     let mut failures = Vec::new();
-    for (name, device) in common::quick_devices() {
+    for (name, device) in harness::quick_devices() {
         let count = count(device);
         let tally = trial::run(device, SEED, (0..count).filter(|number| takes(*number)), 2, || ());
         eprintln!("{name}: {} right, {} refused, {} wrong", tally.right, tally.refused, tally.wrong.len());

@@ -1,7 +1,5 @@
 //! Bad input is refused with an error that says what was expected and what came, and leaves the memory as it was.
 
-mod common;
-
 use attractor::{
     AdapterChoice, Device, DeviceOptions, Error, Memory, MemoryOptions, RetrieveOptions, Rule, Separation, Similarity,
     Software, wgpu,
@@ -17,7 +15,7 @@ fn says(result: Result<impl std::fmt::Debug, Error>, words: &[&str]) {
 
 #[test]
 fn shapes_and_values() {
-    for (_, device) in common::devices() {
+    for (_, device) in harness::devices() {
         let mut memory = Memory::new(device, 4, Rule::softmax(1.0)).unwrap();
         says(memory.retrieve_blocking(&[0.0; 4]), &["empty"]);
         memory.add(&[1.0; 8]).unwrap();
@@ -47,7 +45,7 @@ fn shapes_and_values() {
 
 #[test]
 fn values_beside_keys() {
-    for (_, device) in common::devices() {
+    for (_, device) in harness::devices() {
         let mut memory = Memory::with_values(device, 4, 3, Rule::softmax(1.0)).unwrap();
         says(memory.add(&[1.0; 4]), &["values of 3"]);
         says(memory.add_with_values(&[1.0; 8], &[1.0; 5]), &["2 x 3 = 6", "5 floats"]);
@@ -58,7 +56,7 @@ fn values_beside_keys() {
 
 #[test]
 fn rules_and_dimensions() {
-    for (_, device) in common::devices() {
+    for (_, device) in harness::devices() {
         says(Memory::new(device, 0, Rule::softmax(1.0)), &["dim", "at least 1"]);
         says(Memory::with_values(device, 3, 0, Rule::softmax(1.0)), &["value_dim", "at least 1"]);
         says(Memory::new(device, 3, Rule::softmax(f32::NAN)), &["beta", "finite", "NaN"]);
@@ -66,7 +64,7 @@ fn rules_and_dimensions() {
         says(Memory::new(device, 3, rule), &["alpha", "above 1"]);
         says(MemoryOptions::new(64, Rule::softmax(1.0)).window_bytes(100).build(device), &["256", "100"]);
     }
-    for (_, device) in common::gpus() {
+    for (_, device) in harness::gpus() {
         says(Memory::new(device, 1 << 30, Rule::softmax(1.0)), &["dimensions of one row", "65536"]);
     }
     says(Memory::new(&Device::cpu(), usize::MAX, Rule::softmax(1.0)), &["dimensions of one row"]);
@@ -74,7 +72,7 @@ fn rules_and_dimensions() {
 
 #[test]
 fn more_than_the_device_holds() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         let mut memory = Memory::new(device, 4, Rule::softmax(1.0)).unwrap();
         memory.add(&[1.0; 4]).unwrap();
         if device.is_cpu() {

@@ -1,7 +1,5 @@
 //! What a plan says that it does, against counts by hand.
 
-mod common;
-
 use std::time::Duration;
 
 use attractor::internals::{Hints, Regime};
@@ -28,11 +26,11 @@ const B: u64 = 256;
 const N: u64 = 16_384;
 const D: u64 = 64;
 
-/// 256 queries by 16,384 patterns of 64, each query in the registers of one invocation: patterns are loaded once for all
-/// queries of a workgroup, queries once a split, and no score leaves the registers.
+/// 256 queries by 16,384 patterns of 64, each query in the registers of one invocation: patterns are loaded once for
+/// all queries of a workgroup, queries once a split, and no score leaves the registers.
 #[test]
 fn many_queries_are_held() {
-    for (name, device) in common::gpus() {
+    for (name, device) in harness::gpus() {
         // Whole dispatches are counted here.
         device.bound_dispatches(Duration::from_secs(60));
         let memory = memory(device, N as usize, D as usize, Rule::softmax(1.0), Precision::F32);
@@ -54,7 +52,7 @@ fn many_queries_are_held() {
 /// weight; patterns are loaded as halves once for all queries of a workgroup.
 #[test]
 fn many_queries_go_through_cooperative_matrices() {
-    for (name, device) in common::gpus() {
+    for (name, device) in harness::gpus() {
         // Whole dispatches are counted here.
         device.bound_dispatches(Duration::from_secs(60));
         let memory = memory(device, N as usize, D as usize, Rule::softmax(1.0), Precision::F16);
@@ -82,7 +80,7 @@ fn many_queries_go_through_cooperative_matrices() {
 /// The same where no query is held: products in tiles of 64 queries and 128 patterns, each operand loaded once a tile.
 #[test]
 fn many_queries_go_tile_by_tile() {
-    for (name, device) in common::gpus() {
+    for (name, device) in harness::gpus() {
         // Whole dispatches are counted here.
         device.bound_dispatches(Duration::from_secs(60));
         for (precision, row) in [(Precision::F32, 4 * D), (Precision::F16, 2 * D)] {
@@ -126,7 +124,7 @@ fn many_queries_go_tile_by_tile() {
 fn one_query_reads_each_pattern_once() {
     const N: u64 = 100_000;
     const D: u64 = 128;
-    for (name, device) in common::gpus() {
+    for (name, device) in harness::gpus() {
         for (precision, row, terms) in [(Precision::F32, 4 * D, 0), (Precision::I8, D, 16)] {
             let memory = memory(device, N as usize, D as usize, Rule::softmax(1.0), precision);
             let told = memory.explain(1, &RetrieveOptions::default()).unwrap();
@@ -142,7 +140,7 @@ fn one_query_reads_each_pattern_once() {
 
 #[test]
 fn steps_reports_and_rules_are_counted() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         let rule = Rule::new(Similarity::Cosine, Separation::Entmax { alpha: 1.5 }, 1.0);
         let memory = memory(device, 3000, 20, rule, Precision::F32);
         let one = memory.explain(50, &RetrieveOptions::steps(1)).unwrap();
@@ -166,7 +164,7 @@ fn a_search_is_two_dispatches_a_pass() {
     const BATCH: usize = 5;
     const PATTERNS: usize = 4200;
     let entmax = |alpha| Separation::Entmax { alpha };
-    for (name, device) in common::gpus() {
+    for (name, device) in harness::gpus() {
         // Whole dispatches are counted here.
         device.bound_dispatches(Duration::from_secs(60));
         for (separation, passes) in [
@@ -188,8 +186,8 @@ fn a_search_is_two_dispatches_a_pass() {
                 "{name}: for the list, by pass, for weights: {told}"
             );
             assert_eq!(count("bracket_threshold"), searched + passes, "{name}: {told}");
-            // prepare, compact for all and for those that go on; a list; threshold, compact, gather, finish; two exports;
-            // and after the search, scores, weigh, projection, merge and finish.
+            // prepare, compact for all and for those that go on; a list; threshold, compact, gather, finish; two
+            // exports; and after the search, scores, weigh, projection, merge and finish.
             let rest = 3 + 3 + 4 + 2 + 5 * searched;
             assert_eq!(told.dispatches(), rest + searched + 2 * passes, "{name}: {told}");
         }
@@ -198,7 +196,7 @@ fn a_search_is_two_dispatches_a_pass() {
 
 #[test]
 fn what_cannot_be_retrieved_is_not_explained() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         let stored = memory(device, 3, 2, Rule::softmax(1.0), Precision::F32);
         let error = stored.explain(0, &RetrieveOptions::default()).unwrap_err();
         assert!(error.to_string().contains("batch"), "{name}: {error}");

@@ -1,9 +1,4 @@
 //! Memories that are saved, loaded and imported, on every device; and files that lie.
-#![cfg(feature = "files")]
-
-mod common;
-#[path = "../fuzz/seal.rs"]
-mod seal;
 
 use std::collections::HashMap;
 use std::fs;
@@ -15,7 +10,7 @@ use attractor::{
     Device, Error, LoadOptions, Memory, MemoryOptions, PatternId, Patterns, Precision, RetrieveOptions, Rule,
     Separation, Similarity, WeightsOf,
 };
-use common::Numbers;
+use harness::{Rng, seal};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use tempfile::TempDir;
 
@@ -36,7 +31,7 @@ fn bits(floats: &[f32]) -> Vec<u32> {
 }
 
 /// `count` rows for `memory`, with everything that it stores.
-fn add(memory: &mut Memory, numbers: &mut Numbers, count: usize, values: bool, bias: bool) -> Vec<PatternId> {
+fn add(memory: &mut Memory, numbers: &mut Rng, count: usize, values: bool, bias: bool) -> Vec<PatternId> {
     let keys = numbers.vector(count * memory.dim());
     let values = values.then(|| numbers.vector(count * memory.value_dim()));
     let bias = bias.then(|| numbers.vector(count));
@@ -65,7 +60,7 @@ fn alike(what: &str, got: &Memory, expected: &Memory) {
 /// The two give the same answers, to the bit.
 #[track_caller]
 fn answer_alike(what: &str, got: &Memory, expected: &Memory) {
-    let queries = Numbers(99).vector(3 * expected.dim());
+    let queries = Rng(99).vector(3 * expected.dim());
     for steps in [1, 3] {
         let options = RetrieveOptions::steps(steps).weights(WeightsOf::All).top(4);
         let [got, expected] = [got, expected].map(|memory| memory.retrieve_with_blocking(&queries, &options).unwrap());
@@ -80,12 +75,12 @@ fn answer_alike(what: &str, got: &Memory, expected: &Memory) {
 fn what_is_saved_is_loaded_to_the_bit() {
     let folder = TempDir::new().unwrap();
     let (path, again) = (folder.path().join("memory.safetensors"), folder.path().join("again.safetensors"));
-    for (name, device) in common::quick_devices() {
+    for (name, device) in harness::quick_devices() {
         for (i, rule) in rules().into_iter().enumerate() {
             // Every precision under the first rule, and one under each of the others.
             for precision in PRECISIONS.into_iter().filter(|precision| i == 0 || *precision == PRECISIONS[i % 3]) {
                 let what = format!("{name} {rule:?} {precision:?}");
-                let mut numbers = Numbers(i as u64);
+                let mut numbers = Rng(i as u64);
                 let (values, bias) = (i % 2 == 0, i % 3 == 0);
                 let mut options = MemoryOptions::new([5, 8][i % 2], rule).precision(precision);
                 if values {
@@ -120,8 +115,8 @@ fn what_is_saved_is_loaded_to_the_bit() {
                 memory.update(ids[50], &update).unwrap();
                 let mut loaded = saved_and_loaded(&memory, "with holes");
                 // Ids and positions go on as they would have.
-                let mut same = Numbers(7);
-                let first = add(&mut memory, &mut Numbers(7), 6, values, bias);
+                let mut same = Rng(7);
+                let first = add(&mut memory, &mut Rng(7), 6, values, bias);
                 assert_eq!(first, add(&mut loaded, &mut same, 6, values, bias), "{what}");
                 assert_eq!(first[0], PatternId(100), "{what}");
                 alike(&what, &loaded, &memory);
@@ -136,14 +131,14 @@ fn a_file_of_one_engine_is_read_by_every_other() {
     let folder = TempDir::new().unwrap();
     for precision in PRECISIONS {
         let mut files = Vec::new();
-        for (name, device) in common::devices() {
+        for (name, device) in harness::devices() {
             let options = MemoryOptions::new(6, Rule::softmax(1.0)).value_dim(9).bias().precision(precision);
             let mut memory = options.build(device).unwrap();
-            let ids = add(&mut memory, &mut Numbers(4), 150, true, true);
+            let ids = add(&mut memory, &mut Rng(4), 150, true, true);
             memory.remove(ids[3]).unwrap();
             let path = folder.path().join(format!("{}.safetensors", files.len()));
             memory.save(&path).unwrap();
-            for (other, there) in common::devices() {
+            for (other, there) in harness::devices() {
                 let loaded = Memory::load(there, &path).unwrap();
                 alike(&format!("{precision:?} from {name} to {other}"), &loaded, &memory);
             }
@@ -157,7 +152,7 @@ fn a_file_of_one_engine_is_read_by_every_other() {
 fn ids_are_never_used_again_and_memories_may_be_empty() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("m.safetensors");
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         let mut memory = Memory::new(device, 2, Rule::softmax(1.0)).unwrap();
         memory.save(&path).unwrap();
         assert!(Memory::load(device, &path).unwrap().is_empty(), "{name}");
@@ -189,9 +184,9 @@ fn ids_are_never_used_again_and_memories_may_be_empty() {
 fn windows_are_cut_as_the_loader_asks() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("m.safetensors");
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         let mut memory = Memory::new(device, 4, Rule::softmax(1.0)).unwrap();
-        memory.add(&Numbers(1).vector(4 * 90)).unwrap();
+        memory.add(&Rng(1).vector(4 * 90)).unwrap();
         memory.save(&path).unwrap();
         let options = LoadOptions::default().window_bytes(16 * 16);
         let mut loaded = Memory::load_with(device, &path, &options).unwrap();
@@ -210,7 +205,7 @@ fn extreme_numbers_survive() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("m.safetensors");
     let rows = [f32::MAX, -f32::MAX, f32::MIN_POSITIVE, -1e-45, 0.0, -0.0, 65504.0, 1e-8];
-    for (name, device) in common::quick_devices() {
+    for (name, device) in harness::quick_devices() {
         for precision in PRECISIONS {
             for dim in [1, 2, 4] {
                 let mut memory = MemoryOptions::new(dim, Rule::softmax(f32::MIN_POSITIVE))
@@ -277,7 +272,7 @@ fn small(path: &Path) -> Vec<u8> {
     let rule = Rule::new(Similarity::Cosine, Separation::Entmax { alpha: 1.5 }, 2.0);
     let options = MemoryOptions::new(3, rule).value_dim(2).bias().precision(Precision::I8);
     let mut memory = options.build(&Device::cpu()).unwrap();
-    let ids = add(&mut memory, &mut Numbers(5), 3, true, true);
+    let ids = add(&mut memory, &mut Rng(5), 3, true, true);
     memory.remove(ids[1]).unwrap();
     memory.save(path).unwrap();
     fs::read(path).unwrap()
@@ -352,7 +347,7 @@ fn damage_anywhere_is_found() {
     for precision in PRECISIONS {
         let options = MemoryOptions::new(45, Rule::softmax(1.0)).value_dim(7).bias().precision(precision);
         let mut memory = options.build(&Device::cpu()).unwrap();
-        let ids = add(&mut memory, &mut Numbers(5), 3000, true, true);
+        let ids = add(&mut memory, &mut Rng(5), 3000, true, true);
         memory.remove(ids[77]).unwrap();
         memory.save(&path).unwrap();
         let whole = fs::read(&path).unwrap();
@@ -361,7 +356,7 @@ fn damage_anywhere_is_found() {
             (&file).seek(SeekFrom::Start(at as u64)).unwrap();
             (&file).write_all(bytes).unwrap();
         };
-        let mut numbers = Numbers(17);
+        let mut numbers = Rng(17);
         let (mut flips, mut sectors) = (0, 0);
         while flips + sectors < 2000 {
             let (at, bytes) = if numbers.bits().is_multiple_of(2) {
@@ -434,7 +429,7 @@ fn forged(precision: Precision) -> Forged {
     let rule = Rule::new(Similarity::Dot, Separation::Softmax, 2.0);
     let options = MemoryOptions::new(3, rule).value_dim(2).bias().precision(precision);
     let mut memory = options.build(&Device::cpu()).unwrap();
-    let ids = add(&mut memory, &mut Numbers(5), 4, true, true);
+    let ids = add(&mut memory, &mut Rng(5), 4, true, true);
     memory.remove(ids[1]).unwrap();
     memory.save(&path).unwrap();
     let bytes = fs::read(&path).unwrap();
@@ -559,7 +554,7 @@ fn forged_files_are_refused_with_what_is_wrong() {
         let mut file = forged(*precision);
         change(&mut file);
         fs::write(&path, file.bytes()).unwrap();
-        for (name, device) in common::devices() {
+        for (name, device) in harness::devices() {
             let error = Memory::load(device, &path).unwrap_err();
             assert!(matches!(error, Error::File { operation: "Memory::load", .. }), "case {i} on {name}: {error:?}");
             let text = error.to_string();
@@ -635,7 +630,7 @@ fn files_are_imported_like_slices_are_added() {
     let folder = TempDir::new().unwrap();
     let at = |name: &str| folder.path().join(name);
     // Whole halves, so that f16 files say the same as f32 ones.
-    let mut numbers = Numbers(3);
+    let mut numbers = Rng(3);
     let mut halves = |count| -> Vec<f32> {
         numbers.vector(count).iter().map(|value| half::f16::from_f32(*value).to_f32()).collect()
     };
@@ -657,7 +652,7 @@ fn files_are_imported_like_slices_are_added() {
     let (header, data) = all[8..].split_at(length as usize - 1);
     fs::write(at("odd.safetensors"), [&length.to_le_bytes(), header, b" ", data].concat()).unwrap();
     let tensor = |file: &str, name: &str| Address::safetensors(at(file), name);
-    for (name, device) in common::quick_devices() {
+    for (name, device) in harness::quick_devices() {
         for precision in PRECISIONS {
             for (i, (k, v, b)) in [
                 (Address::npy(at("k32.npy")), Address::npy(at("v16.npy")), Address::npy(at("b.npy"))),
@@ -673,7 +668,7 @@ fn files_are_imported_like_slices_are_added() {
                 let build = || {
                     let options = files.options(Rule::softmax(0.5)).precision(precision).window_bytes(32 * 16);
                     let mut memory = options.build(device).unwrap();
-                    let ids = add(&mut memory, &mut Numbers(1), 4, true, true);
+                    let ids = add(&mut memory, &mut Rng(1), 4, true, true);
                     memory.remove(ids[2]).unwrap();
                     memory.remove(ids[1]).unwrap();
                     memory
@@ -696,7 +691,7 @@ fn chunks_join_and_an_error_in_a_later_one_changes_nothing() {
     const DIM: usize = 3001;
     let folder = TempDir::new().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let mut keys = Numbers(8).vector(ROWS * DIM);
+    let mut keys = Rng(8).vector(ROWS * DIM);
     let shape = [ROWS, DIM];
     write_tensors(&at("good.safetensors"), &[NewTensor::f32("k", &shape, &keys)]).unwrap();
     let files = PatternFiles::open(&Address::safetensors(at("good.safetensors"), "k")).unwrap();
@@ -705,10 +700,10 @@ fn chunks_join_and_an_error_in_a_later_one_changes_nothing() {
     write_tensors(&at("bad.safetensors"), &[NewTensor::f32("k", &shape, &keys)]).unwrap();
     let broken = PatternFiles::open(&Address::safetensors(at("bad.safetensors"), "k")).unwrap();
     keys[bad * DIM + 17] = 0.0;
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         let build = || {
             let mut memory = Memory::new(device, DIM, Rule::softmax(0.01)).unwrap();
-            memory.add(&Numbers(2).vector(3 * DIM)).unwrap();
+            memory.add(&Rng(2).vector(3 * DIM)).unwrap();
             memory.remove(PatternId(1)).unwrap();
             memory
         };
@@ -763,7 +758,7 @@ fn patterns_that_do_not_fit_are_refused_with_both_shapes() {
     refused(PatternFiles::open(&at("b2")).unwrap_err(), &["(2,)", "two dimensions"]);
     refused(PatternFiles::open(&at("x")).unwrap_err(), &["no tensor", "flags"]);
     let rule = Rule::softmax(1.0);
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         let refuses = |options: MemoryOptions, files: &PatternFiles, words: &[&str]| {
             let mut memory = options.build(device).unwrap();
             refused(memory.import(files).unwrap_err(), words);
@@ -790,7 +785,7 @@ fn rows_beyond_halves_are_refused_unless_the_memory_saturates() {
     let folder = TempDir::new().unwrap();
     let at = |name: &str| folder.path().join(name);
     let good = [1.0, 65_519.0, -65_504.0, 2.0, 3.0, 4.0];
-    for (name, device) in common::quick_devices() {
+    for (name, device) in harness::quick_devices() {
         let build = |saturate: bool| {
             let options = MemoryOptions::new(2, Rule::softmax(1.0)).value_dim(2).precision(Precision::F16);
             let mut memory = if saturate { options.saturate() } else { options }.build(device).unwrap();
@@ -896,10 +891,10 @@ fn a_saved_memory_tells_what_it_is_and_takes_another_rule() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("m.safetensors");
     let (first, second) = (Rule::softmax(2.0), Rule::new(Similarity::Euclidean, Separation::Sparsemax, 0.5));
-    for (name, device) in common::quick_devices() {
+    for (name, device) in harness::quick_devices() {
         let build = |rule| {
             let mut memory = MemoryOptions::new(3, rule).value_dim(2).precision(Precision::F16).build(device).unwrap();
-            let ids = add(&mut memory, &mut Numbers(5), 40, true, false);
+            let ids = add(&mut memory, &mut Rng(5), 40, true, false);
             memory.remove(ids[7]).unwrap();
             memory
         };
@@ -924,7 +919,7 @@ fn many_windows_are_loaded_in_time_that_grows_with_their_number() {
     let path = folder.path().join("m.safetensors");
     let load = |windows: usize| {
         let mut memory = MemoryOptions::new(4, Rule::softmax(1.0)).window_bytes(16).build(&Device::cpu()).unwrap();
-        memory.add(&Numbers(1).vector(4 * windows)).unwrap();
+        memory.add(&Rng(1).vector(4 * windows)).unwrap();
         memory.save(&path).unwrap();
         let start = std::time::Instant::now();
         let loaded = Memory::load(&Device::cpu(), &path).unwrap();
@@ -942,8 +937,8 @@ fn many_windows_are_loaded_in_time_that_grows_with_their_number() {
 fn a_file_that_is_truncated_while_it_is_read_is_an_error() {
     let folder = TempDir::new().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let keys = Numbers(8).vector(2000 * 64);
-    for (name, device) in common::quick_devices() {
+    let keys = Rng(8).vector(2000 * 64);
+    for (name, device) in harness::quick_devices() {
         for length in [100, 200_000] {
             write_npy(&at("k.npy"), "<f4", "(2000, 64)", bytemuck::cast_slice(&keys));
             let files = PatternFiles::open(&Address::npy(at("k.npy"))).unwrap();
@@ -1000,7 +995,7 @@ fn files_that_change_while_they_are_read_do_no_harm() {
     std::thread::scope(|scope| {
         let _stop = Stop(&stop);
         scope.spawn(|| {
-            let mut numbers = Numbers(4);
+            let mut numbers = Rng(4);
             let files = [&keys, &saved].map(|path| fs::File::options().write(true).open(path).unwrap());
             while !stop.load(Ordering::Relaxed) {
                 for (file, whole) in files.iter().zip(&whole) {

@@ -1,8 +1,6 @@
 //! Retrievals as futures: under several executors, dropped at every point, asked for once a frame, and on a device that
 //! goes away.
 
-mod common;
-
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -12,9 +10,9 @@ use attractor::{
     Device, Error, Memory, MemoryOptions, Patterns, Pending, Recording, Result, Retrieval, RetrieveOptions, Rows, Rule,
     wgpu,
 };
-use common::host::{Host, hosts, within};
-use common::{Case, devices};
 use futures::future::join_all;
+use harness::host::{Host, hosts, within};
+use harness::{Case, devices};
 use wgpu::util::DeviceExt;
 
 const DIM: usize = 12;
@@ -211,7 +209,7 @@ fn futures_dropped_midway_leave_nothing() {
 
 #[test]
 fn a_host_brings_answers_by_its_own_frames() {
-    for host in hosts() {
+    for host in hosts().map(Host::listening) {
         let name = &host.name;
         let (case, memory, expected) = waited_for(name, &host.guest(), 84);
         drop(memory);
@@ -262,7 +260,7 @@ fn in_a_buffer(host: &Host, queries: &[f32]) -> wgpu::Buffer {
 
 #[test]
 fn recorded_answers_come_or_are_lost_with_their_encoder() {
-    for host in hosts() {
+    for host in hosts().map(Host::listening) {
         let name = &host.name;
         let (case, memory, expected) = waited_for(name, &host.guest(), 85);
         let queries = in_a_buffer(&host, &case.queries);
@@ -317,13 +315,13 @@ fn recorded_answers_come_or_are_lost_with_their_encoder() {
 
 #[test]
 fn a_destroyed_device_ends_everything_with_errors() {
-    for (name, like) in common::gpus() {
+    for (name, like) in harness::gpus() {
         // A device of ours and one of a host's.
         for ours in [true, false] {
             let what = format!("{name}, {} device", if ours { "our" } else { "a host's" });
-            let host = Host::open(name, like);
+            let host = Host::open(name, like).listening();
             let device = match ours {
-                true => common::reopened(like),
+                true => harness::reopened(like),
                 false => host.guest(),
             };
             within(60, &what.clone(), move || destroyed(&what, &host, &device, ours));

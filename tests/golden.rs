@@ -1,9 +1,7 @@
 //! Expected results from independent software (PyTorch in double precision) on every device.
 
-mod common;
-
 use attractor::{Device, Rule, Separation, Similarity, WeightsOf};
-use common::Case;
+use harness::Case;
 use safetensors::SafeTensors;
 
 /// One `tests/golden/retrieve_*.safetensors`.
@@ -93,7 +91,7 @@ impl Golden {
         let plain = case.run(name, device, &case.options())?;
         let share = |got: &[f32], expected: &[f64]| {
             let largest = expected.iter().fold(1.0f64, |most, v| most.max(v.abs()));
-            common::worst(got, expected) / (2e-5 * largest)
+            harness::worst(got, expected) / (2e-5 * largest)
         };
         let answers = share(&plain.output, &self.output).max(share(&plain.state, &self.state));
         let reported = case.run(name, device, &case.options().weights(WeightsOf::All).statistics());
@@ -116,7 +114,7 @@ impl Golden {
                 let error = (f64::from(statistics.perplexity) - perplexity).abs() / perplexity;
                 assert!(error < 1e-3, "{}: perplexity {} for {perplexity}", self.name, statistics.perplexity);
             }
-            common::worst(&weights, &self.weights) / 2e-5
+            harness::worst(&weights, &self.weights) / 2e-5
         });
         Some((answers, weights))
     }
@@ -126,7 +124,7 @@ impl Golden {
 fn every_case_on_every_device() {
     let cases = Golden::all();
     assert_eq!(cases.len(), 24, "the golden cases are all there");
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         let mut worst = (0.0f64, 0.0f64);
         let mut run = 0;
         for case in &cases {
@@ -154,8 +152,8 @@ fn every_case_under_odd_tunings() {
         &[("workgroups", 1), ("stream_batch", u64::MAX), ("stream_queries", 3), ("stream_work", 0), ("query_block", 2)],
     ];
     let cases = Golden::all();
-    for (name, device) in common::quick_devices().filter(|(_, device)| !device.is_cpu()) {
-        let device = common::reopened(device);
+    for (name, device) in harness::quick_devices().filter(|(_, device)| !device.is_cpu()) {
+        let device = harness::reopened(device);
         for settings in odd {
             let mut tuning = device.tuning().unwrap();
             assert!(settings.iter().all(|(setting, value)| tuning.set(setting, *value)));

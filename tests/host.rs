@@ -1,7 +1,5 @@
 //! A guest on a device that the host owns: within its limits, beside its passes, and leaving no trace.
 
-mod common;
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,7 +8,8 @@ use attractor::internals::counts;
 use attractor::{
     Device, Error, Memory, Pending, Recording, Retrieval, RetrieveOptions, Rows, Rule, Separation, Similarity, wgpu,
 };
-use common::Case;
+use harness::Case;
+use harness::host::{Host, hosts};
 use wgpu::util::DeviceExt;
 
 fn rules() -> [Rule; 3] {
@@ -82,7 +81,7 @@ fn await_in_frames(host: &wgpu::Device, pending: &mut Pending<Retrieval>) -> Ret
 
 #[test]
 fn the_default_limits_do_and_the_hosts_handlers_stay() {
-    for (name, host, queue) in common::hosts() {
+    for Host { name, device: host, queue, .. } in hosts() {
         let errors = Arc::new(Mutex::new(Vec::<String>::new()));
         let lost = Arc::new(AtomicUsize::new(0));
         let heard = errors.clone();
@@ -132,8 +131,8 @@ fn the_default_limits_do_and_the_hosts_handlers_stay() {
                 for b in 0..30 {
                     let values = case.values.as_ref().unwrap();
                     let expected = case.problem(b).retrieve(case.query(b), 2);
-                    let bound = common::bound(rule, 20, &case.keys, values, case.query(b), 2);
-                    let error = common::worst(answer.output(b), &expected.output);
+                    let bound = harness::bound(rule, 20, &case.keys, values, case.query(b), 2);
+                    let error = harness::worst(answer.output(b), &expected.output);
                     assert!(error <= bound, "{name} {rule:?}: {error:e} of {bound:e}");
                 }
                 assert_eq!(await_in_frames(&host, &mut late), answer, "{name}");
@@ -177,7 +176,7 @@ fn the_default_limits_do_and_the_hosts_handlers_stay() {
 /// The least that is taken is enough for every rule, and what is advised is there.
 #[test]
 fn least_and_advised_limits() {
-    for (name, adapter) in common::adapters() {
+    for (name, adapter) in harness::adapters() {
         let least = Device::least_limits();
         assert!(least.check_limits(&wgpu::Limits::default()), "{name}: WebGPU's defaults have all of it");
         let advised = Device::required_limits(&adapter);
@@ -229,7 +228,7 @@ fn handles_are_send_and_sync() {
 /// What was prepared is not compiled again, and nothing was submitted for it.
 #[test]
 fn preparing_leaves_the_first_retrieval_nothing_to_compile() {
-    for (name, host, queue) in common::hosts() {
+    for Host { name, device: host, queue, .. } in hosts() {
         let device = Device::from_wgpu(&host, &queue).unwrap();
         for rule in rules() {
             for options in [RetrieveOptions::default(), RetrieveOptions::converge(4, 1e-4).top(3).statistics()] {

@@ -2,8 +2,6 @@
 //! whose address space is limited: the system would promise more than it has.
 #![cfg(target_os = "linux")]
 
-mod common;
-
 use std::process::Command;
 
 use attractor::{Device, Error, Memory, MemoryOptions, Patterns, RetrieveOptions, Rule, WeightsOf};
@@ -136,7 +134,7 @@ fn a_copy_for_a_retrieval() {
 #[test]
 fn answers_of_a_device() {
     limited("answers_of_a_device", 20_000, || {
-        for (_, device) in common::gpus() {
+        for (_, device) in harness::gpus() {
             let mut memory = Memory::new(device, 1, Rule::softmax(1.0)).unwrap();
             memory.add(&vec![0.5; 100_000]).unwrap();
             let queries = vec![0.25; 100_000];

@@ -1,9 +1,7 @@
 //! Patterns by id: what is removed, updated and read back, on every device.
 
-mod common;
-
 use attractor::{Error, Memory, MemoryOptions, PatternId, Patterns, Precision, RetrieveOptions, Rule, WeightsOf};
-use common::{Case, Numbers};
+use harness::{Case, Rng};
 
 /// The stored rows in the order of their positions, as a case for the reference.
 fn case_of(memory: &Memory, rule: Rule, queries: &[f32]) -> Case {
@@ -14,9 +12,9 @@ fn case_of(memory: &Memory, rule: Rule, queries: &[f32]) -> Case {
 
 #[test]
 fn what_is_removed_has_no_weight_and_what_is_updated_counts() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         let rule = Rule::softmax(1.5);
-        let mut numbers = Numbers(7);
+        let mut numbers = Rng(7);
         let mut memory = MemoryOptions::new(6, rule).window_bytes(20 * 32).build(device).unwrap();
         let ids: Vec<PatternId> = memory.add(&numbers.vector(50 * 6)).unwrap().iter().collect();
         let queries = numbers.vector(5 * 6);
@@ -77,7 +75,7 @@ fn answers_on_their_way_name_the_patterns_that_they_saw() {
         let named: Vec<Option<PatternId>> = (0..4).map(|position| got.id_at(position)).collect();
         assert_eq!(named, [Some(ids[0]), Some(ids[1]), Some(ids[2]), None], "{what}");
     };
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         let mut memory = Memory::new(device, 2, Rule::softmax(3.0)).unwrap();
         let ids = rows(&mut memory);
         let answer = memory.begin(&query, &options).unwrap();
@@ -104,7 +102,7 @@ fn answers_on_their_way_name_the_patterns_that_they_saw() {
 
 #[test]
 fn a_mask_of_a_memory_that_has_changed_is_refused() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         let rule = Rule::softmax(3.0);
         let mut memory = Memory::new(device, 2, rule).unwrap();
         let ids: Vec<PatternId> = memory.add(&[1.0, 0.0, 0.0, 1.0, -1.0, 0.0]).unwrap().iter().collect();
@@ -162,7 +160,7 @@ fn a_mask_of_a_memory_that_has_changed_is_refused() {
 
 #[test]
 fn unknown_ids_and_wrong_rows_change_nothing() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         let mut memory = Memory::with_values(device, 3, 2, Rule::softmax(1.0)).unwrap();
         memory.add_with_values(&[1.0; 6], &[2.0; 4]).unwrap();
         let before = memory.get(PatternId(1)).unwrap();
@@ -191,10 +189,10 @@ fn unknown_ids_and_wrong_rows_change_nothing() {
 
 #[test]
 fn every_precision_reads_back_what_it_stores() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         for (precision, error) in [(Precision::F32, 0.0), (Precision::F16, 1.0 / 2048.0), (Precision::I8, 0.5 / 127.0)]
         {
-            let mut numbers = Numbers(3);
+            let mut numbers = Rng(3);
             let options = MemoryOptions::new(7, Rule::softmax(1.0)).value_dim(5).bias().precision(precision);
             let mut memory = options.build(device).unwrap();
             let (keys, values) = (numbers.vector(9 * 7), numbers.vector(9 * 5));

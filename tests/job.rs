@@ -1,14 +1,13 @@
 //! Jobs: the same bits as the one-shot call, however they are cut and whatever happens between their slices.
 
-mod common;
-
 use std::time::Duration;
 
 use attractor::{
     Device, Error, Job, Jobs, Memory, Patterns, Pending, Recording, Retrieval, RetrieveOptions, Rows, Rule, Separation,
     Similarity, wgpu,
 };
-use common::Case;
+use harness::Case;
+use harness::host::{Host, hosts};
 use wgpu::util::DeviceExt;
 
 const NOW: Duration = Duration::ZERO;
@@ -50,7 +49,7 @@ fn rules() -> Vec<(Rule, RetrieveOptions)> {
 
 #[test]
 fn the_bits_do_not_depend_on_the_cut() {
-    for (name, device) in common::gpus() {
+    for (name, device) in harness::gpus() {
         for (rule, options) in rules() {
             for (batch, patterns, dim) in [(1, 600, 33), (70, 700, 20)] {
                 let case = Case::random(5, batch, patterns, dim, None, rule);
@@ -74,7 +73,7 @@ fn the_bits_do_not_depend_on_the_cut() {
 
 #[test]
 fn a_bound_on_dispatches_is_kept_and_changes_no_bit() {
-    for (name, device) in common::gpus() {
+    for (name, device) in harness::gpus() {
         let case = Case::random(6, 128, 4096, 64, None, Rule::softmax(0.5));
         let memory = case.memory(name, device).unwrap();
         device.bound_dispatches(LONG);
@@ -110,7 +109,7 @@ fn a_bound_on_dispatches_is_kept_and_changes_no_bit() {
 
 #[test]
 fn a_job_sees_the_memory_as_it_was() {
-    for (name, device) in common::gpus() {
+    for (name, device) in harness::gpus() {
         for (rule, options) in rules() {
             let case = Case::random(7, 20, 600, 16, Some(5), rule);
             let mut memory = case.memory(name, device).unwrap();
@@ -162,7 +161,7 @@ fn a_job_sees_the_memory_as_it_was() {
 /// What was recorded and not yet submitted is safe from what is stored meanwhile.
 #[test]
 fn a_recording_sees_the_memory_as_it_was() {
-    for (name, host, queue) in common::hosts() {
+    for Host { name, device: host, queue, .. } in hosts() {
         let case = Case::random(9, 20, 300, 16, None, Rule::softmax(2.0));
         let device = Device::from_wgpu(&host, &queue).unwrap();
         let mut memory = case.memory(&name, &device).unwrap();
@@ -191,7 +190,7 @@ fn a_recording_sees_the_memory_as_it_was() {
 
 #[test]
 fn into_buffers_of_the_host() {
-    for (name, host, queue) in common::hosts() {
+    for Host { name, device: host, queue, .. } in hosts() {
         let case = Case::random(12, 33, 2000, 24, None, Rule::new(Similarity::Dot, Separation::Sparsemax, 3.0));
         let device = Device::from_wgpu(&host, &queue).unwrap();
         let memory = case.memory(&name, &device).unwrap();
@@ -234,7 +233,7 @@ fn into_buffers_of_the_host() {
 
 #[test]
 fn ended_and_broken_jobs_say_so() {
-    for (name, device) in common::gpus() {
+    for (name, device) in harness::gpus() {
         let case = Case::random(13, 40, 2000, 24, None, Rule::softmax(1.0));
         let memory = case.memory(name, device).unwrap();
         let options = RetrieveOptions::steps(3);
@@ -283,7 +282,7 @@ fn ended_and_broken_jobs_say_so() {
 
 #[test]
 fn the_more_urgent_goes_first() {
-    for (name, device) in common::gpus() {
+    for (name, device) in harness::gpus() {
         let case = Case::random(15, 40, 3000, 24, None, Rule::softmax(1.0));
         let memory = case.memory(name, device).unwrap();
         let options = RetrieveOptions::default();

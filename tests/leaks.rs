@@ -2,11 +2,9 @@
 //!
 //! `ATTRACTOR_SLOW=1` runs the full counts on software adapters, too.
 
-mod common;
-
 use attractor::{Device, Memory, PatternId, RetrieveOptions, Rule, wgpu};
-use common::Numbers;
-use common::host::{Host, hosts};
+use harness::Rng;
+use harness::host::{Host, hosts};
 
 const DIM: usize = 24;
 
@@ -92,7 +90,7 @@ fn stays_flat(what: &str, count: usize, slack: usize, alive: impl Fn() -> Alive,
 }
 
 /// Adds, retrieves in one of the ways there are, and removes.
-fn come_and_go(memory: &mut Memory, numbers: &mut Numbers, round: usize) {
+fn come_and_go(memory: &mut Memory, numbers: &mut Rng, round: usize) {
     let ids: Vec<PatternId> = memory.add(&numbers.vector(3 * DIM)).unwrap().iter().collect();
     let queries = numbers.vector(2 * DIM);
     let options = RetrieveOptions::steps(1 + (round % 2) as u32);
@@ -111,7 +109,7 @@ fn come_and_go(memory: &mut Memory, numbers: &mut Numbers, round: usize) {
 #[test]
 fn patterns_that_come_and_go_leave_nothing() {
     let cycles = |what: &str, device: &Device, alive: &dyn Fn() -> Alive| {
-        let mut numbers = Numbers(95);
+        let mut numbers = Rng(95);
         let mut memory = Memory::new(device, DIM, Rule::softmax(1.0)).unwrap();
         memory.add(&numbers.vector(50 * DIM)).unwrap();
         let count = count(device, 10_000);
@@ -131,7 +129,7 @@ fn patterns_that_come_and_go_leave_nothing() {
 #[test]
 fn memories_that_are_made_and_dropped_leave_nothing() {
     let cycles = |what: &str, device: &Device, alive: &dyn Fn() -> Alive| {
-        let mut numbers = Numbers(96);
+        let mut numbers = Rng(96);
         stays_flat(what, count(device, 1000), 2 << 20, alive, |round| {
             let mut memory = Memory::new(device, DIM, Rule::softmax(1.0)).unwrap();
             memory.add(&numbers.vector(100 * DIM)).unwrap();
@@ -146,9 +144,9 @@ fn memories_that_are_made_and_dropped_leave_nothing() {
 
 #[test]
 fn devices_that_are_made_and_dropped_leave_no_thread_and_no_object() {
-    for (name, device) in common::gpus().filter(|(name, _)| name == "lavapipe") {
+    for (name, device) in harness::gpus().filter(|(name, _)| name == "lavapipe") {
         let host = Host::open(name, device);
-        let mut numbers = Numbers(97);
+        let mut numbers = Rng(97);
         // Awaiting starts a thread of ours, which is to end with its device.
         let mut part = |device: &Device, round: usize| {
             let mut memory = Memory::new(device, DIM, Rule::softmax(1.0)).unwrap();
@@ -174,11 +172,11 @@ fn devices_that_are_made_and_dropped_leave_no_thread_and_no_object() {
                 assert!(settled(before), "{name}: {before} threads, now {:?}", threads());
             },
         );
-        part(&common::reopened(device), 0);
+        part(&harness::reopened(device), 0);
         assert!(settled(usize::MAX), "{name}");
         let before = threads().unwrap_or(0);
         stays_flat(&format!("{name}, devices of ours"), 20, 24 << 20, Alive::default, |round| {
-            part(&common::reopened(device), round);
+            part(&harness::reopened(device), round);
         });
         assert!(settled(before), "{name}: {before} threads, now {:?}", threads());
     }

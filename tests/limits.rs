@@ -1,10 +1,8 @@
 //! What must not go unnoticed: loops longer than software drivers run, and kernels that are wrong.
 
-mod common;
-
 use attractor::internals::{Hints, Plan, Problem, Regime};
 use attractor::{Memory, RetrieveOptions, Rule, Separation, Similarity, Tuning};
-use common::Case;
+use harness::Case;
 
 /// The share of its bound by which the answers of `hints` are off; above 1 is wrong.
 fn share(device: &attractor::Device, case: &Case, hints: Hints) -> f64 {
@@ -34,7 +32,7 @@ fn one_invocation_never_loops_too_often() {
         Plan::new(&shape, &tuning, &greedy(true)).iterations(&shape, &tuning) > 65_535,
         "the hints ask for too much"
     );
-    for (name, device) in common::gpus() {
+    for (name, device) in harness::gpus() {
         let bounded = share(device, &case, greedy(false));
         assert!(bounded <= 1.0, "{name}: {bounded:.2} times the bound");
         let unbounded = share(device, &case, greedy(true));
@@ -62,7 +60,7 @@ fn a_damaged_kernel_is_caught() {
     ];
     // Of the constants above these two change nothing that is computed: controls of the control.
     let harmless = ["load_queries", "update_states"];
-    for (name, device) in common::gpus() {
+    for (name, device) in harness::gpus() {
         for (regime, damage) in damages {
             let hints = Hints { regime: Some(regime), damage: Some(damage), ..Hints::default() };
             let share = share(device, &case, hints);
@@ -87,7 +85,7 @@ fn a_damaged_kernel_of_a_sparse_rule_is_caught() {
         (&searched, "bracket_threshold", ("RULE", 2)),
         (&searched, "weights", ("RULE", 0)),
     ];
-    for (name, device) in common::gpus() {
+    for (name, device) in harness::gpus() {
         for case in [&listed, &searched] {
             assert!(share(device, case, Hints::default()) <= 1.0, "{name}: sound kernels answer rightly");
         }
@@ -104,7 +102,7 @@ fn a_damaged_kernel_of_a_sparse_rule_is_caught() {
 #[test]
 fn parameters_do_not_pile_up_in_the_driver() {
     let Some(_) = resident() else { return eprintln!("SKIP: no /proc tells how much memory is resident") };
-    for (name, device) in common::quick_devices() {
+    for (name, device) in harness::quick_devices() {
         for separation in [Separation::Softmax, Separation::Entmax { alpha: 1.5 }] {
             let rule = Rule::new(Similarity::Euclidean, separation, 6.0);
             let case = Case { steps: 4, ..Case::random(65, 40, 40, 6, Some(3), rule) };

@@ -1,11 +1,9 @@
 //! A device that goes away, and the memory that comes back on another.
 
-mod common;
-
 use attractor::{
     Device, Error, Memory, MemoryOptions, Patterns, Precision, RetrieveOptions, Rule, Separation, Similarity,
 };
-use common::Case;
+use harness::Case;
 
 /// A memory with gaps, rows that were written over, several windows and a narrow store.
 fn varied(device: &Device, precision: Precision, host_copy: bool) -> (Case, Memory) {
@@ -47,9 +45,9 @@ fn same(name: &str, case: &Case, got: &Memory, expected: &Memory, bits: bool) {
 
 #[test]
 fn a_memory_is_rebuilt_from_its_host_copy() {
-    for (name, device) in common::gpus() {
+    for (name, device) in harness::gpus() {
         for precision in [Precision::F32, Precision::F16, Precision::I8] {
-            let doomed = common::reopened(device);
+            let doomed = harness::reopened(device);
             let (case, memory) = varied(&doomed, precision, true);
             let (_, expected) = varied(device, precision, false);
             let pending = memory.begin(&case.queries, &RetrieveOptions::default()).unwrap();
@@ -70,7 +68,7 @@ fn a_memory_is_rebuilt_from_its_host_copy() {
             let back = native.rebuild(device).unwrap();
             same(name, &case, &back, &native, false);
 
-            let doomed = common::reopened(device);
+            let doomed = harness::reopened(device);
             let (_, memory) = varied(&doomed, precision, false);
             // While the device is there, rows are read back from it.
             same(name, &case, &memory.rebuild(device).unwrap(), &expected, true);
@@ -87,8 +85,8 @@ fn a_memory_is_rebuilt_from_its_host_copy() {
 fn a_memory_is_rebuilt_from_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("memory.safetensors");
-    for (name, device) in common::gpus() {
-        let doomed = common::reopened(device);
+    for (name, device) in harness::gpus() {
+        let doomed = harness::reopened(device);
         let (case, memory) = varied(&doomed, Precision::F32, false);
         memory.save(&path).unwrap();
         doomed.wgpu().unwrap().0.destroy();
@@ -103,7 +101,7 @@ fn a_memory_is_rebuilt_from_its_file() {
 
 #[test]
 fn a_cleared_memory_keeps_its_copy_in_step() {
-    for (name, device) in common::gpus() {
+    for (name, device) in harness::gpus() {
         let (case, mut memory) = varied(device, Precision::F32, true);
         memory.clear();
         let one = Patterns { keys: &case.keys[..36], values: Some(&[0.5; 14]), bias: None };

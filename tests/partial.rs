@@ -1,13 +1,11 @@
 //! Partial states on every device: any split, merged in any order, answers as the whole; and bytes that are not one are
 //! refused.
 
-mod common;
-
 use attractor::{
     Device, Error, Finished, Mask, Memory, MemoryOptions, Partial, PartialOptions, PatternId, Precision, Retrieval,
     RetrieveOptions, Rule, Separation, Similarity, Status,
 };
-use common::{Case, Numbers};
+use harness::{Case, Rng};
 
 fn separations() -> [Separation; 8] {
     [
@@ -31,7 +29,7 @@ fn subset(range: std::ops::Range<usize>) -> PartialOptions {
 }
 
 /// Merges all in an order, and a tree, that the numbers choose; through bytes.
-fn merge(mut parts: Vec<Partial>, numbers: &mut Numbers) -> Partial {
+fn merge(mut parts: Vec<Partial>, numbers: &mut Rng) -> Partial {
     while parts.len() > 1 {
         let pick = numbers.bits() as usize % parts.len();
         let a = parts.swap_remove(pick);
@@ -44,7 +42,7 @@ fn merge(mut parts: Vec<Partial>, numbers: &mut Numbers) -> Partial {
 }
 
 /// Cuts `0..patterns` into as many parts, some of them perhaps empty.
-fn cuts(patterns: usize, parts: usize, numbers: &mut Numbers) -> Vec<std::ops::Range<usize>> {
+fn cuts(patterns: usize, parts: usize, numbers: &mut Rng) -> Vec<std::ops::Range<usize>> {
     let mut ends: Vec<usize> = (1..parts).map(|_| numbers.bits() as usize % (patterns + 1)).collect();
     ends.extend([0, patterns]);
     ends.sort_unstable();
@@ -56,7 +54,7 @@ fn is_the_whole(what: &str, got: &Finished, whole: &Retrieval, b: usize) {
     let largest = whole.output.iter().chain(&whole.state).fold(1.0f32, |most, v| most.max(v.abs()));
     for (got, expected) in [(&got.output[..], whole.output(b)), (&got.state, whole.state(b))] {
         let expected: Vec<f64> = expected.iter().map(|v| f64::from(*v)).collect();
-        let worst = common::worst(got, &expected);
+        let worst = harness::worst(got, &expected);
         assert!(worst <= 1e-5 * f64::from(largest), "{what}: off by {worst}");
     }
     assert_eq!(got.status, whole.status[b], "{what}");
@@ -68,14 +66,14 @@ fn is_the_whole(what: &str, got: &Finished, whole: &Retrieval, b: usize) {
 
 #[test]
 fn any_split_in_any_order_is_the_whole() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         // On a GPU every part is a submission or three.
         let shards: &[usize] = if device.is_cpu() { &[1, 2, 3, 4, 5, 6, 7] } else { &[1, 2, 5] };
         for similarity in [Similarity::Dot, Similarity::Cosine, Similarity::Euclidean] {
             for (seed, separation) in separations().into_iter().enumerate() {
                 for (beta, value_dim) in [(2.0, None), (0.01, Some(3)), (-1.0, Some(5)), (1e30, None)] {
                     let rule = Rule::new(similarity, separation, beta);
-                    let mut numbers = Numbers(seed as u64);
+                    let mut numbers = Rng(seed as u64);
                     let mut case = Case::random(seed as u64 + 70, 3, 150, 6, value_dim, rule);
                     case.bias = Some(numbers.vector(150));
                     case.window_bytes = Some(64 * 32);
@@ -107,11 +105,11 @@ fn any_split_in_any_order_is_the_whole() {
 /// narrow stores.
 #[test]
 fn masked_and_removed_patterns_are_not_covered() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         for (seed, separation) in separations().into_iter().enumerate() {
             for precision in [Precision::F32, Precision::F16, Precision::I8] {
                 let rule = Rule::new(Similarity::Dot, separation, 1.5);
-                let mut numbers = Numbers(seed as u64 + 5);
+                let mut numbers = Rng(seed as u64 + 5);
                 let mut case = Case::random(seed as u64, 4, 90, 5, Some(7), rule);
                 case.precision = precision;
                 case.window_bytes = Some(32 * 8 * 4);
@@ -161,14 +159,14 @@ fn parts_with_long_lists_are_exact() {
         Rule::new(Similarity::Dot, Separation::TopK { k: 2000 }, 1.0),
         Rule::new(Similarity::Dot, Separation::TopK { k: 20_000 }, 1.0),
     ];
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         for rule in rules {
             let mut case = Case::random(9, 3, 9001, 4, None, rule);
             // One query is sharp: its list does not overflow.
             case.queries[8..].iter_mut().for_each(|x| *x *= 3e3);
             let whole = cpu(&case).retrieve_with_blocking(&case.queries, &case.options().statistics()).unwrap();
             let memory = case.memory(name, device).unwrap();
-            let mut numbers = Numbers(1);
+            let mut numbers = Rng(1);
             let parts: Vec<Vec<Partial>> = [0..8000, 8000..9001]
                 .into_iter()
                 .map(|cut| memory.retrieve_partial_blocking(&case.queries, &subset(cut)).unwrap())
@@ -188,8 +186,8 @@ fn parts_of_different_devices_are_one_memory() {
         let rule = Rule::new(Similarity::Dot, separation, 2.0);
         let case = Case::random(seed as u64, 2, 100, 6, Some(2), rule);
         let whole = cpu(&case).retrieve_with_blocking(&case.queries, &case.options().statistics()).unwrap();
-        let step = 100_usize.div_ceil(common::devices().len());
-        let parts: Vec<Vec<Partial>> = common::devices()
+        let step = 100_usize.div_ceil(harness::devices().len());
+        let parts: Vec<Vec<Partial>> = harness::devices()
             .iter()
             .enumerate()
             .map(|(i, (name, device))| {
@@ -201,7 +199,7 @@ fn parts_of_different_devices_are_one_memory() {
             .collect();
         for b in 0..2 {
             let parts = parts.iter().map(|part| part[b].clone()).collect();
-            let got = merge(parts, &mut Numbers(3)).finish();
+            let got = merge(parts, &mut Rng(3)).finish();
             is_the_whole(&format!("{separation:?}, query {b}"), &got, &whole, b);
         }
     }
@@ -210,7 +208,7 @@ fn parts_of_different_devices_are_one_memory() {
 #[test]
 fn ties_across_shards_keep_the_smaller_id() {
     let rule = Rule::new(Similarity::Dot, Separation::TopK { k: 1 }, 1.0);
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         let shard = |value: f32, first_id| {
             let mut memory = Memory::with_values(device, 1, 1, rule).unwrap();
             memory.add_with_values(&[1.0], &[value]).unwrap();
@@ -225,7 +223,7 @@ fn ties_across_shards_keep_the_smaller_id() {
 
 #[test]
 fn nothing_merges_and_finishes() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         for separation in separations() {
             let case = Case::random(3, 1, 20, 4, Some(2), Rule::new(Similarity::Dot, separation, 1.0));
             let memory = case.memory(name, device).unwrap();
@@ -247,7 +245,7 @@ fn nothing_merges_and_finishes() {
 
 #[test]
 fn others_and_bad_arguments_are_refused() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         let partial = |dim, rule| {
             let case = Case::random(3, 1, 5, dim, None, rule);
             let memory = case.memory(name, device).unwrap();

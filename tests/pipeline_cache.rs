@@ -1,16 +1,15 @@
 //! Compiled kernels that are kept from run to run, and what damages them.
 
-mod common;
-
 use std::fs;
 use std::path::PathBuf;
 
 use attractor::{Device, DeviceOptions, Memory, Rule, wgpu};
+use harness::host::{Host, hosts};
 
 /// What a device on the adapter of `like` answers that keeps its kernels in `folder`.
 fn answer(like: &Device, folder: &std::path::Path) -> Vec<f32> {
     let options = DeviceOptions { pipeline_cache: Some(folder.into()), ..DeviceOptions::default() };
-    ask(&common::reopened_with(like, options))
+    ask(&harness::reopened_with(like, options))
 }
 
 fn ask(device: &Device) -> Vec<f32> {
@@ -27,8 +26,8 @@ fn files(folder: &std::path::Path) -> Vec<PathBuf> {
 
 /// The adapters whose backend lets compiled kernels out.
 fn keeping() -> impl Iterator<Item = (&'static str, &'static Device)> {
-    let adapters = common::adapters();
-    common::gpus().zip(adapters).filter_map(|((name, device), (_, adapter))| {
+    let adapters = harness::adapters();
+    harness::gpus().zip(adapters).filter_map(|((name, device), (_, adapter))| {
         let keeps = adapter.features().contains(wgpu::Features::PIPELINE_CACHE);
         if !keeps {
             eprintln!("SKIP {name}: its backend keeps compiled kernels to itself");
@@ -39,7 +38,7 @@ fn keeping() -> impl Iterator<Item = (&'static str, &'static Device)> {
 
 #[test]
 fn nothing_is_kept_unless_it_is_asked_for() {
-    for (name, like) in common::gpus() {
+    for (name, like) in harness::gpus() {
         let features = like.wgpu().unwrap().0.features();
         assert!(!features.contains(wgpu::Features::PIPELINE_CACHE), "{name}: not asked for");
     }
@@ -98,7 +97,7 @@ fn damaged_files_are_ignored_and_replaced() {
 
 #[test]
 fn a_host_gives_its_own_or_none() {
-    for host in common::host::hosts() {
+    for host in hosts().map(Host::listening) {
         let guest = host.guest();
         ask(&guest);
         assert!(host.errors.lock().unwrap().is_empty(), "{}", host.name);

@@ -1,9 +1,7 @@
 //! What must hold whatever the numbers are, on every device that supports the rule.
 
-mod common;
-
 use attractor::{Retrieval, RetrieveOptions, Rule, Separation, Similarity, WeightsOf};
-use common::Case;
+use harness::Case;
 use proptest::prelude::*;
 
 fn separation() -> impl Strategy<Value = Separation> {
@@ -52,7 +50,7 @@ fn config() -> ProptestConfig {
 
 /// Everything about the case on every device that supports it.
 fn each(case: &Case, mut judge: impl FnMut(&str, Retrieval)) {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         if let Some(got) = case.run(name, device, &case.options().weights(WeightsOf::All)) {
             judge(name, got);
         }
@@ -61,7 +59,7 @@ fn each(case: &Case, mut judge: impl FnMut(&str, Retrieval)) {
 
 /// Both cases on every device that supports them.
 fn both(a: &Case, b: &Case, mut judge: impl FnMut(&str, &[f32], &[f32])) {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         let run = |case: &Case| case.run(name, device, &case.options().weights(WeightsOf::All));
         if let (Some(a), Some(b)) = (run(a), run(b)) {
             judge(name, &a.weights.unwrap(), &b.weights.unwrap());
@@ -71,7 +69,7 @@ fn both(a: &Case, b: &Case, mut judge: impl FnMut(&str, &[f32], &[f32])) {
 
 fn assert_close(name: &str, a: &[f32], b: &[f32], within: f64) {
     let b: Vec<f64> = b.iter().map(|v| f64::from(*v)).collect();
-    let worst = common::worst(a, &b);
+    let worst = harness::worst(a, &b);
     assert!(worst <= within, "{name}: off by {worst}");
 }
 
@@ -127,7 +125,7 @@ proptest! {
         if let (Some(values), Some(dv)) = (&mut appended.values, case.value_dim) {
             values.extend(vec![0.0; dv]);
         }
-        for (name, device) in common::devices() {
+        for (name, device) in harness::devices() {
             let run = |case: &Case| case.run(name, device, &case.options());
             if let (Some(a), Some(b)) = (run(&one), run(&appended)) {
                 assert_close(name, &a.output, &b.output, 1e-5);
@@ -163,7 +161,7 @@ proptest! {
             case.clamp = Some((0..case.queries.len()).map(|i| i % 3 == 0).collect());
         }
         prop_assume!(case.problem(0).energy(&vec![0.0; case.dim]).is_some());
-        for (name, device) in common::devices() {
+        for (name, device) in harness::devices() {
             let Some(got) = case.run(name, device, &case.options().energy().trace()) else { continue };
             for trace in got.energy_trace.unwrap() {
                 assert_eq!(trace.len(), 7);
@@ -185,7 +183,7 @@ proptest! {
         // Just beyond the margin m/beta.
         let beta = (1.001 / (f64::from(alpha) - 1.0) / gap) as f32;
         case.rule = Rule::new(Similarity::Dot, Separation::Entmax { alpha }, beta);
-        for (name, device) in common::devices() {
+        for (name, device) in harness::devices() {
             let Some(got) = case.run(name, device, &RetrieveOptions::converge(9, 1e-6)) else { continue };
             assert_eq!((&got.state, got.steps[0], got.change[0]), (&case.queries, 1, 0.0), "{name}");
         }
@@ -194,10 +192,10 @@ proptest! {
     #[test]
     fn a_query_does_not_see_its_batch(case in case(), tolerance in 1e-4f32..1e-1) {
         let case = Case { steps: 12, tolerance: Some(tolerance), ..case };
-        for (name, device) in common::devices() {
+        for (name, device) in harness::devices() {
             let Some(memory) = case.memory(name, device) else { continue };
             let options = case.options().plan_for(8);
-            let Some(all) = common::supported(name, memory.retrieve_with_blocking(&case.queries, &options)) else {
+            let Some(all) = harness::supported(name, memory.retrieve_with_blocking(&case.queries, &options)) else {
                 continue;
             };
             for b in 0..case.batch() {

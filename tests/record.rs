@@ -1,9 +1,8 @@
 //! Recording into an encoder of the caller's, on a device of the caller's.
 
-mod common;
-
 use attractor::{Device, Error, Memory, MemoryOptions, Recording, RetrieveOptions, Rows, Rule, Status, wgpu};
-use common::Case;
+use harness::Case;
+use harness::host::{Host, hosts};
 use wgpu::util::DeviceExt;
 
 fn read(device: &wgpu::Device, queue: &wgpu::Queue, encoder: wgpu::CommandEncoder, buffer: &wgpu::Buffer) -> Vec<u32> {
@@ -26,7 +25,7 @@ const GARBAGE: u32 = 0xdead_beef;
 
 #[test]
 fn into_one_buffer_with_offsets_and_strides() {
-    for (name, host, queue) in common::hosts() {
+    for Host { name, device: host, queue, .. } in hosts() {
         let case = Case { steps: 2, ..Case::random(71, 37, 300, 10, Some(7), Rule::softmax(0.9)) };
         let device = Device::from_wgpu(&host, &queue).unwrap();
         let mut memory = MemoryOptions::new(10, case.rule).value_dim(7).window_bytes(4096).build(&device).unwrap();
@@ -60,11 +59,11 @@ fn into_one_buffer_with_offsets_and_strides() {
         let mut written = vec![false; words.len()];
         for b in 0..37 {
             let expected = case.reference(b);
-            let bound = common::bound(case.rule, 10, &case.keys, case.values.as_ref().unwrap(), case.query(b), 2);
+            let bound = harness::bound(case.rule, 10, &case.keys, case.values.as_ref().unwrap(), case.query(b), 2);
             let (output, state, report) =
                 (500 + 9 * b..507 + 9 * b, 1000 + 10 * b..1010 + 10 * b, 1500 + 4 * b..1504 + 4 * b);
-            assert!(common::worst(&floats(&after[output.clone()]), &expected.output) <= bound, "{name} query {b}");
-            assert!(common::worst(&floats(&after[state.clone()]), &expected.state) <= bound, "{name} query {b}");
+            assert!(harness::worst(&floats(&after[output.clone()]), &expected.output) <= bound, "{name} query {b}");
+            assert!(harness::worst(&floats(&after[state.clone()]), &expected.state) <= bound, "{name} query {b}");
             let [stamp, steps, change, status] = after[report.clone()] else { unreachable!() };
             assert!(stamp != 0 && stamp == after[1500], "{name}: one stamp for one recording");
             assert_eq!((steps, status), (2, 0), "{name}");
@@ -81,7 +80,7 @@ fn into_one_buffer_with_offsets_and_strides() {
 
 #[test]
 fn queries_that_are_not_finite_or_out_of_range_are_reported() {
-    for (name, host, queue) in common::hosts() {
+    for Host { name, device: host, queue, .. } in hosts() {
         let device = Device::from_wgpu(&host, &queue).unwrap();
         let mut memory = Memory::new(&device, 5, Rule::softmax(1.0)).unwrap();
         memory.add(&[1.0; 10]).unwrap();
@@ -124,7 +123,7 @@ fn queries_that_are_not_finite_or_out_of_range_are_reported() {
 
 #[test]
 fn retrieval_and_recording_give_the_same_bits() {
-    for (name, host, queue) in common::hosts() {
+    for Host { name, device: host, queue, .. } in hosts() {
         let case = Case::random(72, 20, 500, 33, None, Rule::softmax(0.4));
         let device = Device::from_wgpu(&host, &queue).unwrap();
         let mut memory = Memory::new(&device, 33, case.rule).unwrap();
@@ -160,7 +159,7 @@ fn retrieval_and_recording_give_the_same_bits() {
 
 #[test]
 fn buffers_that_do_not_fit_are_refused() {
-    for (name, host, queue) in common::hosts() {
+    for Host { name, device: host, queue, .. } in hosts() {
         let device = Device::from_wgpu(&host, &queue).unwrap();
         let mut memory = Memory::new(&device, 4, Rule::softmax(1.0)).unwrap();
         let buffer = |size, usage| {
@@ -189,7 +188,7 @@ fn buffers_that_do_not_fit_are_refused() {
     }
     let mut memory = Memory::new(&Device::cpu(), 4, Rule::softmax(1.0)).unwrap();
     memory.add(&[0.0; 4]).unwrap();
-    for (_, host, _) in common::hosts().into_iter().take(1) {
+    for Host { device: host, .. } in hosts().take(1) {
         let buffer = host.create_buffer(&wgpu::BufferDescriptor {
             label: None,
             size: 64,

@@ -1,13 +1,11 @@
-//! Every similarity with every separation, with bias, masks, clamps, early stops and reports, against the reference; and
-//! exact answers where lists of candidates overflow.
-
-mod common;
+//! Every similarity with every separation, with bias, masks, clamps, early stops and reports, against the reference;
+//! and exact answers where lists of candidates overflow.
 
 use attractor::reference;
 use attractor::{
     FixedPoint, Mask, Memory, Precision, Retrieval, RetrieveOptions, Rule, Separation, Similarity, Status, WeightsOf,
 };
-use common::{Case, Numbers};
+use harness::{Case, Rng};
 
 const SIMILARITIES: [Similarity; 4] =
     [Similarity::Dot, Similarity::Cosine, Similarity::Euclidean, Similarity::Manhattan];
@@ -20,7 +18,7 @@ fn separations() -> Vec<Separation> {
 }
 
 fn close(got: &[f32], expected: &[f64], within: f64, what: &str) {
-    let error = common::worst(got, expected);
+    let error = harness::worst(got, expected);
     let largest = expected.iter().fold(1.0f64, |most, v| most.max(v.abs()));
     assert!(error <= within * largest, "{what}: off by {error}");
 }
@@ -79,7 +77,7 @@ fn everything(case: &Case) -> RetrieveOptions {
 }
 
 fn check(case: &Case, what: &str) {
-    for (name, device) in common::quick_devices() {
+    for (name, device) in harness::quick_devices() {
         if let Some(got) = case.run(name, device, &everything(case)) {
             judge(case, &got, &format!("{name} {what}"));
         }
@@ -93,7 +91,7 @@ fn every_rule_with_everything() {
         for separation in separations() {
             for (beta, patterns) in [(1.5, 130), (-0.8, 77), (30.0, 131), (1e-4, 90), (2.0, 1)] {
                 seed += 1;
-                let mut numbers = Numbers(seed);
+                let mut numbers = Rng(seed);
                 let (batch, dim) = (11, 7);
                 let rule = Rule::new(similarity, separation, beta);
                 let mut case = Case::random(seed, batch, patterns, dim, (seed % 2 == 0).then_some(5), rule);
@@ -117,10 +115,11 @@ fn early_stops_are_each_querys_own() {
         let rule = Rule::new(Similarity::Euclidean, separation, 6.0);
         let case =
             Case { steps: 30, tolerance: Some(1e-3), ..Case::random(seed as u64 + 500, 20, 40, 6, Some(3), rule) };
-        for (name, device) in common::quick_devices() {
+        for (name, device) in harness::quick_devices() {
             let Some(memory) = case.memory(name, device) else { continue };
             let options = case.options().statistics().plan_for(20);
-            let Some(together) = common::supported(name, memory.retrieve_with_blocking(&case.queries, &options)) else {
+            let Some(together) = harness::supported(name, memory.retrieve_with_blocking(&case.queries, &options))
+            else {
                 continue;
             };
             for b in 0..case.batch() {
@@ -135,7 +134,7 @@ fn early_stops_are_each_querys_own() {
                 let expected = case.reference(b);
                 // At the edge of the tolerance a rounding may cost a step.
                 assert!(together.steps[b].abs_diff(expected.steps) <= 1, "{name} {rule:?}");
-                let settled = common::worst(together.state(b), &expected.state);
+                let settled = harness::worst(together.state(b), &expected.state);
                 assert!(settled < 2e-3, "{name} {rule:?} query {b}: {settled}");
             }
         }
@@ -150,7 +149,7 @@ fn lists_that_overflow_are_exact() {
             let rule = Rule::new(Similarity::Dot, separation, beta);
             let mut case = Case::random(77, 1, n, 3, None, rule);
             case.keep = Some((0..n).map(|i| i % 7 != 0).collect());
-            for (name, device) in common::quick_devices() {
+            for (name, device) in harness::quick_devices() {
                 let options = case.options().weights(WeightsOf::All).statistics();
                 let Some(got) = case.run(name, device, &options) else { continue };
                 let expected = case.reference(0);
@@ -176,7 +175,7 @@ fn nothing_left_is_zero_and_said() {
         let case = Case::random(5, 3, 10, 4, Some(2), rule);
         let mut keep = vec![true; 30];
         keep[10..20].fill(false);
-        for (name, device) in common::quick_devices() {
+        for (name, device) in harness::quick_devices() {
             let options = RetrieveOptions::steps(2).mask(Mask::keep_per_query(&keep)).top(4).statistics();
             let Some(got) = case.run(name, device, &options.weights(WeightsOf::Queries(vec![2, 1]))) else { continue };
             assert_eq!(got.status, [Status::Answered, Status::NothingLeft, Status::Answered], "{name} {rule:?}");
@@ -196,7 +195,7 @@ fn extreme_betas_are_finite_and_choose_the_best() {
             for beta in [1e30f32, -1e30, -1e20, 1e-38, 0.0] {
                 let rule = Rule::new(similarity, separation, beta);
                 let case = Case::random(9, 3, 60, 5, None, rule);
-                for (name, device) in common::quick_devices() {
+                for (name, device) in harness::quick_devices() {
                     let Some(got) = case.run(name, device, &case.options().statistics()) else { continue };
                     for b in 0..3 {
                         let expected = case.reference(b);
@@ -218,7 +217,7 @@ fn euclidean_holds_far_from_the_origin() {
                 *v = 353.5 + 0.05 * *v;
             }
         }
-        for (name, device) in common::quick_devices() {
+        for (name, device) in harness::quick_devices() {
             let options = case.options().weights(WeightsOf::All);
             let Some(got) = case.run(name, device, &options) else { continue };
             for b in 0..6 {
@@ -235,10 +234,10 @@ fn narrow_stores_are_as_good_as_they_say() {
         for separation in [Separation::Softmax, Separation::Sparsemax, Separation::TopK { k: 3 }] {
             let rule = Rule::new(Similarity::Cosine, separation, 8.0);
             let case = Case { precision, ..Case::random(21, 9, 300, 32, Some(6), rule) };
-            for (name, device) in common::quick_devices() {
+            for (name, device) in harness::quick_devices() {
                 let Some(got) = case.run(name, device, &case.options()) else { continue };
                 for b in 0..9 {
-                    let error = common::worst(got.output(b), &case.reference(b).output);
+                    let error = harness::worst(got.output(b), &case.reference(b).output);
                     assert!(error > 0.0 && error < 10.0 * allowed, "{name} {precision:?} {rule:?}: {error}");
                 }
             }
@@ -256,7 +255,7 @@ fn kinds_of_fixed_points() {
             (1..3).for_each(|copy| case.keys[copy * 16..(copy + 1) * 16].copy_from_slice(&first));
         }
         case.queries = first;
-        for (name, device) in common::quick_devices() {
+        for (name, device) in harness::quick_devices() {
             let Some(got) = case.run(name, device, &case.options().statistics()) else { continue };
             assert_eq!(got.statistics.unwrap()[0].kind, expected, "{name} beta {beta}");
         }
@@ -266,7 +265,7 @@ fn kinds_of_fixed_points() {
 #[test]
 fn only_what_is_asked_for_is_reported() {
     let case = Case::random(3, 2, 30, 4, None, Rule::softmax(1.0));
-    for (name, device) in common::quick_devices() {
+    for (name, device) in harness::quick_devices() {
         let plain = case.run(name, device, &case.options()).unwrap();
         let none = (plain.statistics, plain.top, plain.weights, plain.energy, plain.energy_trace);
         assert_eq!(none, (None, None, None, None, None), "{name}");
@@ -295,9 +294,9 @@ fn every_device_stores_the_same_narrow_rows() {
             let memory = case.memory(name, device).unwrap();
             (0..50).map(|id| memory.get(attractor::PatternId(id)).unwrap()).collect()
         };
-        let (first, device) = &common::devices()[0];
+        let (first, device) = &harness::devices()[0];
         let expected = rows(first, device);
-        for (name, device) in &common::devices()[1..] {
+        for (name, device) in &harness::devices()[1..] {
             assert_eq!(rows(name, device), expected, "{name} {precision:?}");
         }
     }
@@ -307,7 +306,7 @@ fn every_device_stores_the_same_narrow_rows() {
 #[test]
 fn weights_that_vanish_are_no_support() {
     let rule = Rule::new(Similarity::Euclidean, Separation::Softmax1, 1.0);
-    for (name, device) in common::quick_devices() {
+    for (name, device) in harness::quick_devices() {
         let mut memory = Memory::new(device, 1, rule).unwrap();
         memory.add(&[0.0, 1.0, 2.0]).unwrap();
         let options = RetrieveOptions::default().statistics().weights(WeightsOf::All);

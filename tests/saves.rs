@@ -1,7 +1,6 @@
 //! Saves under stress: processes that are killed, disks that are full, folders that are read-only, and many writers of
 //! one path. The writers are processes of their own: this program again, with [`WRITER`] in its environment. Windows
 //! has no limit on the size of files and no read-only folders, so that two tests are for Unix alone.
-#![cfg(feature = "files")]
 
 use std::fs;
 use std::path::Path;

@@ -4,8 +4,6 @@
 //! `ATTRACTOR_SLOW=1 cargo test --release --test scale -- --nocapture`.
 #![allow(unsafe_code, reason = "an allocator that counts cannot be written without it")]
 
-mod common;
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -15,8 +13,8 @@ use attractor::{Device, MemoryOptions, Retrieval, RetrieveOptions, Rule, Separat
 
 const DIM: usize = 64;
 const BATCH: usize = 8;
-/// Scores of the first four queries leave a sparse rule a handful of patterns; those of the others are so flat that every
-/// pattern is a candidate, which overflows any list.
+/// Scores of the first four queries leave a sparse rule a handful of patterns; those of the others are so flat that
+/// every pattern is a candidate, which overflows any list.
 const FLAT: f32 = 0.02;
 /// The queries that are compared with the reference: one of each kind, first and last of the batch.
 const SAMPLED: [usize; 2] = [0, BATCH - 1];
@@ -27,8 +25,9 @@ const SMALL: usize = 200_000;
 const WINDOW: u64 = 16 << 20;
 /// The most bytes of workspace.
 const WORKSPACE: usize = 64 << 20;
-/// Two workspaces are the same within this: a smaller memory has fewer splits, whose partial states are as many as their
-/// bound in a larger one (half of this), and drivers round. A byte for each further pattern would be nearly twice as much.
+/// Two workspaces are the same within this: a smaller memory has fewer splits, whose partial states are as many as
+/// their bound in a larger one (half of this), and drivers round. A byte for each further pattern would be nearly twice
+/// as much.
 const SAME: usize = 1 << 20;
 
 const SEPARATIONS: [Separation; 5] = [
@@ -72,7 +71,8 @@ fn buffer_bytes(device: &wgpu::Device) -> Option<usize> {
     Some(ours.map(|allocation| allocation.size as usize).sum())
 }
 
-/// What a retrieval takes while it runs, at the most: bytes on the host, and in buffers of the device where that is told.
+/// What a retrieval takes while it runs, at the most: bytes on the host, and in buffers of the device where that is
+/// told.
 struct Taken {
     host: usize,
     device: Option<usize>,
@@ -110,8 +110,8 @@ struct Data {
 
 impl Data {
     fn new(patterns: usize) -> Self {
-        let keys = common::Numbers(1).vector(patterns * DIM);
-        let mut queries = common::Numbers(2).vector(BATCH * DIM);
+        let keys = harness::Rng(1).vector(patterns * DIM);
+        let mut queries = harness::Rng(2).vector(BATCH * DIM);
         queries[BATCH / 2 * DIM..].iter_mut().for_each(|x| *x *= FLAT);
         Self { keys, queries }
     }
@@ -144,9 +144,9 @@ impl Errors {
         let mut errors = Self::default();
         let weights = got.weights.as_ref().unwrap().chunks_exact(got.patterns);
         for ((q, expected), weights) in SAMPLED.into_iter().zip(expected).zip(weights) {
-            let worst = common::worst(weights, &expected.weights);
+            let worst = harness::worst(weights, &expected.weights);
             let largest = expected.weights.iter().fold(0.0f64, |most, w| most.max(*w));
-            errors.output = errors.output.max(common::worst(got.output(q), &expected.output));
+            errors.output = errors.output.max(harness::worst(got.output(q), &expected.output));
             errors.weights = errors.weights.max(worst);
             errors.share = errors.share.max(worst / largest);
             assert!(got.output(q).iter().any(|y| y.abs() > 1e-4), "an output of nothing but zeros shows nothing");
@@ -159,8 +159,8 @@ impl Errors {
     }
 }
 
-/// Retrieves under every separation with keys in windows of `window` bytes, and judges answers and workspace. Returns the
-/// workspace of each separation.
+/// Retrieves under every separation with keys in windows of `window` bytes, and judges answers and workspace. Returns
+/// the workspace of each separation.
 fn check(name: &str, device: &Device, data: &Data, window: u64, expected: &[Vec<Answer>]) -> Vec<Taken> {
     let patterns = data.keys.len() / DIM;
     let mut all = Vec::new();
@@ -205,7 +205,7 @@ fn references(data: &Data) -> Vec<Vec<Answer>> {
 fn many_small_windows() {
     let data = Data::new(30_000);
     let expected = references(&data);
-    for (name, device) in common::quick_devices() {
+    for (name, device) in harness::quick_devices() {
         check(name, device, &data, 64 << 10, &expected);
     }
 }
@@ -221,10 +221,10 @@ fn two_million_patterns() {
     let expected = references(&data);
     println!("reference: {:.1?}", start.elapsed());
     let large: Vec<_> =
-        common::quick_devices().map(|(name, device)| check(name, device, &data, WINDOW, &expected)).collect();
+        harness::quick_devices().map(|(name, device)| check(name, device, &data, WINDOW, &expected)).collect();
     data.keys.truncate(SMALL * DIM);
     let expected = references(&data);
-    for ((name, device), large) in common::quick_devices().zip(large) {
+    for ((name, device), large) in harness::quick_devices().zip(large) {
         let small = check(name, device, &data, WINDOW, &expected);
         for ((small, large), separation) in small.iter().zip(large).zip(SEPARATIONS) {
             let all = |taken: &Taken| taken.host + taken.device.unwrap_or(0);

@@ -2,9 +2,10 @@
 //! SPIR-V, MSL, HLSL and GLSL.
 
 use attractor::internals::{Access, FRAGMENTS, KERNELS, Kernel, link};
+use harness::kernels::{cooperates, validate, variants};
 use naga::back::{glsl, hlsl, msl, spv};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
-use naga::valid::{Capabilities, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
+use naga::valid::ModuleInfo;
 
 /// WebGPU's default limits, less what the drivers may add.
 const WORKGROUP_BYTES: u32 = 14 << 10;
@@ -13,35 +14,15 @@ const INVOCATIONS: u32 = 256;
 const COOPERATIVE_BYTES: u32 = 48 << 10;
 const STORAGE_BUFFERS: usize = 8;
 
-/// Whether a kernel multiplies cooperative matrices, which HLSL and GLSL do not have.
-fn cooperates(kernel: &Kernel) -> bool {
-    kernel.source.contains("enable wgpu_cooperative_matrix;")
-}
-
 /// The least version of Metal's language that has what a kernel asks for.
 fn msl_version(kernel: &Kernel) -> (u8, u8) {
-    if cooperates(kernel) { (2, 3) } else { (2, 0) }
+    if cooperates(kernel.source) { (2, 3) } else { (2, 0) }
 }
 
 fn for_each_variant(mut check: impl FnMut(&str, &Kernel, &naga::Module, &ModuleInfo)) {
-    for kernel in KERNELS {
-        for variant in kernel.variants {
-            let name = format!("{} {variant:?}", kernel.stem);
-            let text = link(kernel.stem, kernel.source, variant.constants, variant.fragments).unwrap();
-            let module = naga::front::wgsl::parse_str(&text)
-                .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&text)));
-            // What `unpack2x16float` asks for; WebGPU has it without a feature.
-            let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32 | Capabilities::SUBGROUP;
-            if cooperates(kernel) {
-                capabilities |= Capabilities::COOPERATIVE_MATRIX | Capabilities::SHADER_FLOAT16;
-            }
-            let info = Validator::new(ValidationFlags::all(), capabilities)
-                .subgroup_stages(ShaderStages::COMPUTE)
-                .subgroup_operations(SubgroupOperationSet::all())
-                .validate(&module)
-                .unwrap_or_else(|error| panic!("{name}: {}", error.emit_to_string(&text)));
-            check(&name, kernel, &module, &info);
-        }
+    for variant in variants() {
+        let (module, info) = validate(&variant.name, &variant.text);
+        check(&variant.name, variant.kernel, &module, &info);
     }
 }
 
@@ -93,7 +74,7 @@ fn workgroups_fit_the_default_limits() {
             .filter(|(_, variable)| variable.space == naga::AddressSpace::WorkGroup)
             .map(|(_, variable)| layouter[variable.ty].size)
             .sum();
-        let most = if cooperates(kernel) { COOPERATIVE_BYTES } else { WORKGROUP_BYTES };
+        let most = if cooperates(kernel.source) { COOPERATIVE_BYTES } else { WORKGROUP_BYTES };
         assert!(bytes <= most, "{name}: {bytes} bytes of workgroup memory");
         assert_eq!(module.entry_points.len(), 1, "{name}");
         let size = module.entry_points[0].workgroup_size;
@@ -114,7 +95,7 @@ fn every_backend_can_write_them() {
         let (text, _) = msl::write_string(module, info, &options, &msl::PipelineOptions::default())
             .unwrap_or_else(|error| panic!("{name}: MSL: {error}"));
         assert!(text.contains("kernel void"), "{name}: {text}");
-        if cooperates(kernel) {
+        if cooperates(kernel.source) {
             return;
         }
 
@@ -253,7 +234,7 @@ fn no_checks_remain() {
                 ..Default::default()
             };
             let mut text = String::new();
-            if !cooperates(kernel) {
+            if !cooperates(kernel.source) {
                 hlsl::Writer::new(&mut text, &options, &hlsl::PipelineOptions::default())
                     .write(module, info, None)
                     .unwrap();
@@ -284,7 +265,7 @@ fn no_checks_remain() {
         assert!(checked[0] > 0 && checked[2] > own && checked[5] > 0, "{name}: {checked:?}");
         restricted += checked[6];
         let loops = kernel.source.contains("for (");
-        let written = [checked[1], checked[3], if cooperates(kernel) { 1 } else { checked[4] }];
+        let written = [checked[1], checked[3], if cooperates(kernel.source) { 1 } else { checked[4] }];
         assert!(!loops || written.iter().all(|count| *count > 0), "{name}: {checked:?}");
     });
     assert!(restricted > 0);

@@ -1,13 +1,11 @@
 //! Shapes around every boundary, on every device and in both regimes: right, repeatable, and independent of the batch.
 
-mod common;
-
 use attractor::internals::{Hints, Regime};
 use attractor::{
     Device, Memory, MemoryOptions, PartialOptions, Precision, Retrieval, RetrieveOptions, Rule, Separation, Similarity,
     WeightsOf,
 };
-use common::Case;
+use harness::Case;
 
 fn memory(device: &Device, case: &Case, window_bytes: Option<u64>) -> Memory {
     let mut options = MemoryOptions::new(case.dim, case.rule);
@@ -64,7 +62,7 @@ const SMALL: [usize; 12] = [1, 2, 3, 7, 15, 16, 17, 31, 33, 63, 64, 65];
 
 #[test]
 fn batches() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         for batch in SMALL.into_iter().chain([127, 128, 129, 251]) {
             let case = Case::random(batch as u64, batch, 101, 19, None, Rule::softmax(0.7));
             for hints in regimes() {
@@ -76,7 +74,7 @@ fn batches() {
 
 #[test]
 fn patterns() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         for patterns in SMALL.into_iter().chain([127, 128, 129, 1021, 4096, 4097]) {
             let case = Case::random(patterns as u64, 5, patterns, 13, Some(6), Rule::softmax(-0.9));
             for hints in regimes() {
@@ -88,7 +86,7 @@ fn patterns() {
 
 #[test]
 fn dimensions() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         for dim in SMALL.into_iter().chain([127, 128, 129, 255, 257, 784, 1023, 1025, 1031]) {
             let case = Case::random(dim as u64, 3, 67, dim, None, Rule::softmax(0.3));
             for hints in regimes() {
@@ -100,7 +98,7 @@ fn dimensions() {
 
 #[test]
 fn value_dimensions() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         for value_dim in SMALL.into_iter().chain([127, 129, 1023, 1031]) {
             let case = Case::random(value_dim as u64, 6, 70, 11, Some(value_dim), Rule::softmax(1.1));
             for hints in regimes() {
@@ -112,7 +110,7 @@ fn value_dimensions() {
 
 #[test]
 fn several_steps() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         for steps in [2, 3, 10] {
             for value_dim in [None, Some(5)] {
                 let case = Case { steps, ..Case::random(3, 9, 200, 24, value_dim, Rule::softmax(0.5)) };
@@ -126,7 +124,7 @@ fn several_steps() {
 
 #[test]
 fn windows_and_splits_and_blocks() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         let case = Case { steps: 2, ..Case::random(11, 37, 1000, 10, Some(9), Rule::softmax(0.8)) };
         // Rows of 12 floats: windows of 1, 7, 64, 333 rows and one for all.
         for window_bytes in [48, 7 * 48, 64 * 48, 333 * 48, 1 << 20] {
@@ -150,7 +148,7 @@ fn windows_and_splits_and_blocks() {
 
 #[test]
 fn extreme_betas_give_no_nan() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         for beta in [0.0, 1e-30, -1e-30, 1e30, -1e30, 200.0, -200.0] {
             let case = Case::random(5, 4, 300, 12, None, Rule::softmax(beta));
             for hints in regimes() {
@@ -167,7 +165,7 @@ fn extreme_betas_give_no_nan() {
 
 #[test]
 fn patterns_added_one_by_one_or_all_at_once() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         let case = Case::random(21, 3, 200, 6, None, Rule::softmax(1.0));
         let mut memory = Memory::new(device, case.dim, case.rule).unwrap();
         for (i, key) in case.keys.chunks_exact(case.dim).enumerate() {
@@ -188,7 +186,7 @@ fn patterns_added_one_by_one_or_all_at_once() {
 
 #[test]
 fn a_query_alone_gives_the_bits_that_it_gives_in_a_batch() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         for (batch, plan_for) in [(70, 70), (9, 9), (1100, 1100)] {
             let case = Case { steps: 2, ..Case::random(31, batch, 500, 18, Some(7), Rule::softmax(0.9)) };
             let memory = memory(device, &case, Some(16 << 10));
@@ -206,7 +204,7 @@ fn a_query_alone_gives_the_bits_that_it_gives_in_a_batch() {
 
 #[test]
 fn a_hundred_thousand_patterns() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         for (batch, dim) in [(1, 16), (33, 16)] {
             let case = Case::random(41, batch, 100_003, dim, None, Rule::softmax(2.0));
             check(name, device, &case, None, &Hints::default());
@@ -220,7 +218,7 @@ fn a_hundred_thousand_patterns() {
 #[test]
 fn held_queries() {
     let hold = Hints { regime: Some(Regime::Hold), ..Hints::default() };
-    for (name, device) in common::gpus() {
+    for (name, device) in harness::gpus() {
         for (batch, dim, value_dim) in
             [(1, 1, None), (5, 13, Some(70)), (65, 16, None), (130, 29, Some(3)), (257, 64, None), (40, 127, None)]
         {
@@ -238,7 +236,7 @@ fn held_queries() {
             (Similarity::Manhattan, Separation::Softmax, Precision::F16),
         ] {
             let rule = Rule::new(similarity, separation, 0.9);
-            let mut numbers = common::Numbers(73);
+            let mut numbers = harness::Rng(73);
             let mut case = Case::random(72, 70, 101, 18, Some(7), rule);
             // -1, 0 and 1: what every store holds as it is.
             case.keys.iter_mut().chain(case.values.as_mut().unwrap()).for_each(|v| *v = (1.49 * *v).round());
@@ -258,7 +256,7 @@ fn held_queries() {
 #[test]
 fn large_tiles() {
     // SwiftShader compiles them for minutes.
-    for (name, device) in common::gpus().filter(|(name, _)| name != "swiftshader") {
+    for (name, device) in harness::gpus().filter(|(name, _)| name != "swiftshader") {
         for (similarity, separation, precision, value_dim) in [
             (Similarity::Dot, Separation::Softmax, Precision::F32, Some(131)),
             (Similarity::Euclidean, Separation::Sparsemax, Precision::I8, None),
@@ -266,7 +264,7 @@ fn large_tiles() {
             (Similarity::Dot, Separation::Entmax { alpha: 3.0 }, Precision::F32, None),
         ] {
             let rule = Rule::new(similarity, separation, 0.01);
-            let mut numbers = common::Numbers(74);
+            let mut numbers = harness::Rng(74);
             let mut case = Case { steps: 2, ..Case::random(75, 130, 4500, 22, value_dim, rule) };
             // -1, 0 and 1: what every store holds as it is.
             case.keys.iter_mut().chain(case.values.iter_mut().flatten()).for_each(|v| *v = (1.49 * *v).round());
@@ -284,7 +282,7 @@ fn large_tiles() {
 /// query block, so the largest grid is that of splits and queries.
 #[test]
 fn more_workgroups_than_one_dimension_holds() {
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         let case = Case::random(51, 70_000, 5, 3, None, Rule::softmax(1.0));
         check(name, device, &case, None, &Hints::default());
         // 1,000 splits x 100 queries in one dispatch.
@@ -308,7 +306,7 @@ fn wide_rows() {
         Separation::Entmax { alpha: 1.5 },
         Separation::TopK { k: 2 },
     ];
-    for (name, device) in common::devices() {
+    for (name, device) in harness::devices() {
         for (dim, value_dim) in [
             (4095, None),
             (4096, None),
@@ -360,7 +358,7 @@ fn wide(name: &str, device: &Device, case: &Case) {
     for b in sample {
         let n = case.patterns();
         let expected = case.reference(b);
-        let off = common::worst(&weights[b * n..(b + 1) * n], &expected.weights);
+        let off = harness::worst(&weights[b * n..(b + 1) * n], &expected.weights);
         assert!(off < 1e-4, "weights off by {off}: {describe}");
         let largest = expected.weights.iter().copied().fold(0.0, f64::max);
         assert!((f64::from(statistics[b].largest) - largest).abs() < 1e-4, "largest weight: {describe}");
@@ -378,7 +376,7 @@ fn wide(name: &str, device: &Device, case: &Case) {
         let parts = [0..1, 1..case.patterns()]
             .map(|subset| memory.retrieve_partial_blocking(case.query(0), &part(subset)).unwrap().remove(0));
         let whole = parts.into_iter().reduce(|a, b| a.merge(b).unwrap()).unwrap().finish();
-        let off = common::worst(&whole.output, &case.reference(0).output);
+        let off = harness::worst(&whole.output, &case.reference(0).output);
         assert!(off < 1e-4, "parts off by {off}: {describe}");
     }
 }

@@ -3,9 +3,6 @@
 //!
 //! `ATTRACTOR_SOAK_MINUTES=30` runs for so long instead of some seconds, on the device that `ATTRACTOR_SOAK_DEVICE`
 //! names (`lavapipe` unless set; `cpu`, `llvmpipe`).
-#![cfg(feature = "files")]
-
-mod common;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,7 +11,7 @@ use attractor::{
     Device, Memory, MemoryOptions, PartialOptions, PatternId, Patterns, Precision, RetrieveOptions, Rule, Separation,
     Similarity, WeightsOf,
 };
-use common::{Case, Numbers};
+use harness::{Case, Rng};
 
 /// Patterns of one memory, at the most.
 const MOST: usize = 1500;
@@ -72,17 +69,17 @@ impl Subject {
         Self { memory: options.build(device).unwrap(), rule, dim, value_dim, patterns: Vec::new() }
     }
 
-    /// Numbers that halves hold.
-    fn row(numbers: &mut Numbers, length: usize) -> Vec<f32> {
+    /// Rng that halves hold.
+    fn row(numbers: &mut Rng, length: usize) -> Vec<f32> {
         (0..length).map(|_| (numbers.unit() * 64.0).round() / 64.0).collect()
     }
 
-    fn rows(&self, numbers: &mut Numbers, count: usize) -> (Vec<f32>, Option<Vec<f32>>) {
+    fn rows(&self, numbers: &mut Rng, count: usize) -> (Vec<f32>, Option<Vec<f32>>) {
         let keys = Self::row(numbers, count * self.dim);
         (keys, self.value_dim.map(|columns| Self::row(numbers, count * columns)))
     }
 
-    fn add(&mut self, numbers: &mut Numbers, count: usize) {
+    fn add(&mut self, numbers: &mut Rng, count: usize) {
         let (keys, values) = self.rows(numbers, count);
         let patterns = Patterns { keys: &keys, values: values.as_deref(), bias: None };
         let ids = self.memory.add_patterns(&patterns).unwrap();
@@ -93,12 +90,12 @@ impl Subject {
         }
     }
 
-    fn remove(&mut self, numbers: &mut Numbers) {
+    fn remove(&mut self, numbers: &mut Rng) {
         let (id, ..) = self.patterns.swap_remove(numbers.below(self.patterns.len()));
         self.memory.remove(id).unwrap();
     }
 
-    fn update(&mut self, numbers: &mut Numbers) {
+    fn update(&mut self, numbers: &mut Rng) {
         let (keys, values) = self.rows(numbers, 1);
         let at = numbers.below(self.patterns.len());
         let patterns = Patterns { keys: &keys, values: values.as_deref(), bias: None };
@@ -107,7 +104,7 @@ impl Subject {
     }
 
     /// Asks in some way; every so often the answer is judged.
-    fn ask(&self, numbers: &mut Numbers, counts: &mut Counts) {
+    fn ask(&self, numbers: &mut Rng, counts: &mut Counts) {
         let batch = numbers.pick(&[1, 1, 3, 40]);
         let mut case = Case::random(0, batch, 1, self.dim, self.value_dim, self.rule);
         case.queries = Self::row(numbers, batch * self.dim);
@@ -157,7 +154,7 @@ impl Subject {
 }
 
 /// One thing that is done to one of the memories.
-fn act(device: &Device, subjects: &mut [Subject], numbers: &mut Numbers, path: &Path, counts: &mut Counts) {
+fn act(device: &Device, subjects: &mut [Subject], numbers: &mut Rng, path: &Path, counts: &mut Counts) {
     let at = numbers.below(subjects.len());
     let subject = &mut subjects[at];
     let count = subject.patterns.len();
@@ -198,14 +195,14 @@ fn nothing_grows_and_nothing_fails() {
     let minutes = std::env::var("ATTRACTOR_SOAK_MINUTES").ok().map(|text| text.parse::<f64>().expect("a number"));
     let duration = minutes.map_or(Duration::from_secs(6), |minutes| Duration::from_secs_f64(60.0 * minutes));
     let asked = std::env::var("ATTRACTOR_SOAK_DEVICE").unwrap_or_else(|_| "lavapipe".into());
-    let Some((name, device)) = common::devices().iter().find(|(name, _)| *name == asked) else {
+    let Some((name, device)) = harness::devices().iter().find(|(name, _)| *name == asked) else {
         assert!(minutes.is_none(), "{asked} is not there");
         eprintln!("SKIP {asked}: it is not there");
         return;
     };
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("memory.safetensors");
-    let (mut numbers, mut counts) = (Numbers(2026), Counts::default());
+    let (mut numbers, mut counts) = (Rng(2026), Counts::default());
     let mut subjects: Vec<Subject> = (0..KINDS.len()).map(|kind| Subject::new(device, kind)).collect();
     let begun = Instant::now();
     let mut samples: Vec<(Duration, usize)> = Vec::new();

@@ -1,7 +1,5 @@
 //! Many threads, one memory: every answer is that of the memory as it was when the retrieval began.
 
-mod common;
-
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -10,7 +8,7 @@ use attractor::{
     Device, Mask, Memory, MemoryOptions, PatternId, Patterns, Pending, Result, Retrieval, RetrieveOptions, Rule,
     Separation, Similarity,
 };
-use common::{Numbers, devices, quick_devices};
+use harness::{Rng, devices, quick_devices};
 
 const THREADS: usize = 8;
 const DIM: usize = 16;
@@ -24,7 +22,7 @@ enum Change {
 }
 
 impl Change {
-    fn random(numbers: &mut Numbers, memory: &Memory) -> Self {
+    fn random(numbers: &mut Rng, memory: &Memory) -> Self {
         let stored: Vec<PatternId> = (0..memory.positions()).filter_map(|position| memory.id_at(position)).collect();
         let id = stored[numbers.bits() as usize % stored.len()];
         match numbers.bits() % 4 {
@@ -57,7 +55,7 @@ struct Asked {
 }
 
 /// Anything that one may ask for of `memory`.
-fn options(numbers: &mut Numbers, batch: usize, memory: &Memory) -> RetrieveOptions {
+fn options(numbers: &mut Rng, batch: usize, memory: &Memory) -> RetrieveOptions {
     let mut options = match numbers.bits() % 4 {
         0 => RetrieveOptions::converge(4, 1e-3),
         steps => RetrieveOptions::steps(1 + (steps / 2) as u32),
@@ -102,7 +100,7 @@ fn empty(device: &Device, rule: Rule) -> Memory {
 /// `THREADS` threads of `each` retrievals beside a thread that changes the memory, then everything again by one thread.
 fn agrees(name: &str, device: &Device, rule: Rule, each: usize) {
     let started = Instant::now();
-    let first = Change::Add(Numbers(90).vector(100 * DIM));
+    let first = Change::Add(Rng(90).vector(100 * DIM));
     let mut memory = empty(device, rule);
     first.apply(&mut memory);
     let shared = RwLock::new((memory, vec![first]));
@@ -113,7 +111,7 @@ fn agrees(name: &str, device: &Device, rule: Rule, each: usize) {
         let readers: Vec<_> = (0..THREADS)
             .map(|thread| {
                 scope.spawn(move || {
-                    let mut numbers = Numbers(1000 + thread as u64);
+                    let mut numbers = Rng(1000 + thread as u64);
                     let one = |_| {
                         let batch = 1 + numbers.bits() as usize % 4;
                         let queries = numbers.vector(batch * DIM);
@@ -133,7 +131,7 @@ fn agrees(name: &str, device: &Device, rule: Rule, each: usize) {
             })
             .collect();
         scope.spawn(move || {
-            let mut numbers = Numbers(2000);
+            let mut numbers = Rng(2000);
             while left.load(Ordering::Relaxed) > 0 {
                 {
                     let (memory, changes) = &mut *shared.write().unwrap();
@@ -202,11 +200,12 @@ fn so_it_is_under_sparse_rules() {
     }
 }
 
-/// wgpu's GL backend panics in whoever waits for six seconds for a context, which the driver has while a submission runs.
+/// wgpu's GL backend panics in whoever waits for six seconds for a context, which the driver has while a submission
+/// runs.
 #[test]
 fn a_long_retrieval_keeps_no_other_thread_from_gl() {
     let Some((name, device)) = devices().iter().find(|(_, device)| device.info().backend == "Gl") else { return };
-    let mut numbers = Numbers(91);
+    let mut numbers = Rng(91);
     let mut large = Memory::new(device, 64, Rule::softmax(1.0)).unwrap();
     large.add(&numbers.vector(64 * 100_000)).unwrap();
     let mut small = Memory::new(device, DIM, Rule::softmax(1.0)).unwrap();

@@ -1,17 +1,12 @@
-//! Tunings: any of them gives right answers, and `attractor tune` as a user meets it.
-#![cfg(feature = "cli")]
-
-mod common;
+//! Tunings: any of them gives right answers, and each comes back from its file alone.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use attractor::{
     Device, Error, Precision, Recording, RetrieveOptions, Rows, Rule, Separation, Similarity, Tuning, wgpu,
 };
-use common::command::{attractor, text};
-use common::{Case, Numbers};
+use harness::{Case, Rng};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -26,7 +21,7 @@ fn all(mut tuning: Tuning, mut value: impl FnMut() -> u64) -> Tuning {
 /// Settings as a hostile file may have them: all alike, or any.
 fn hostile(start: Tuning) -> Vec<Tuning> {
     let mut tunings: Vec<Tuning> = [0, 3, u64::MAX].map(|value| all(start, || value)).into();
-    let mut numbers = Numbers(20_261_126);
+    let mut numbers = Rng(20_261_126);
     let mut held = start;
     let settings = [("stream_batch", 0), ("hold_dim", 128), ("hold_least", 0), ("hold_subgroups", 0), ("hold_rows", 0)];
     assert!(settings.iter().all(|(name, value)| held.set(name, *value)));
@@ -51,8 +46,8 @@ fn hostile_tunings_answer_rightly() {
         Case::random(5, 2, 5000, 4, None, rule(Separation::Sparsemax, 1e-3)),
         Case::random(6, 3, 200, 7, None, rule(Separation::TopK { k: 5 }, 1.0)),
     ];
-    for (name, device) in common::gpus() {
-        let device = common::reopened(device);
+    for (name, device) in harness::gpus() {
+        let device = harness::reopened(device);
         for tuning in hostile(device.tuning().unwrap()) {
             device.set_tuning(tuning);
             for case in &cases {
@@ -68,8 +63,8 @@ fn hostile_tunings_answer_rightly() {
 #[test]
 fn bits_are_those_of_the_tuning() {
     let case = Case { steps: 3, ..Case::random(7, 30, 600, 24, None, Rule::softmax(2.0)) };
-    for (name, device) in common::gpus() {
-        let device = common::reopened(device);
+    for (name, device) in harness::gpus() {
+        let device = harness::reopened(device);
         let memory = case.memory(name, &device).unwrap();
         let start = device.tuning().unwrap();
         let mut odd = start;
@@ -105,8 +100,8 @@ fn bits_are_those_of_the_tuning() {
 #[test]
 fn explain_says_what_a_plan_is_tuned_to() {
     let case = Case::random(8, 4, 50, 6, None, Rule::softmax(1.0));
-    for (name, device) in common::devices() {
-        let device = if device.is_cpu() { device.clone() } else { common::reopened(device) };
+    for (name, device) in harness::devices() {
+        let device = if device.is_cpu() { device.clone() } else { harness::reopened(device) };
         let memory = case.memory(name, &device).unwrap();
         let told = || memory.explain(4, &RetrieveOptions::default()).unwrap();
         let Some(mut tuning) = device.tuning() else {
@@ -133,8 +128,8 @@ fn a_tuning_comes_back_from_its_file_and_from_no_other() {
     assert!(matches!(any.write(&folder.path().join("cpu"), &cpu), Err(Error::Device { .. })));
     assert!(!cpu.load_tuning(folder.path()));
     let mut names = Vec::new();
-    for (name, device) in common::gpus() {
-        let device = common::reopened(device);
+    for (name, device) in harness::gpus() {
+        let device = harness::reopened(device);
         let start = device.tuning().unwrap();
         let path = Tuning::file(&device, folder.path()).unwrap();
         assert!(!device.load_tuning(folder.path()), "{name}: nothing is stored");
@@ -205,7 +200,7 @@ fn a_tuning_comes_back_from_its_file_and_from_no_other() {
 #[test]
 fn a_recording_is_timed() {
     let case = Case::random(9, 40, 4000, 32, None, Rule::softmax(1.0));
-    for (name, device) in common::gpus() {
+    for (name, device) in harness::gpus() {
         let (gpu, queue) = device.wgpu().unwrap();
         if !gpu.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
             eprintln!("SKIP {name}: no timestamps");
@@ -248,111 +243,4 @@ fn a_recording_is_timed() {
         let plain = memory.retrieve_with_blocking(&case.queries, &case.options()).unwrap();
         assert_eq!(output, plain.output, "{name}: the same bits");
     }
-}
-
-/// Expects success and silence on standard error; returns what was printed.
-#[track_caller]
-fn succeeds(dir: &Path, args: &[&str]) -> String {
-    let output = attractor(dir, args);
-    assert!(output.status.success() && output.stderr.is_empty(), "{args:?}: {}", text(&output.stderr));
-    text(&output.stdout)
-}
-
-/// Tunings in the cache folder.
-fn kept(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir.join("cache")).into_iter().flatten().map(|entry| entry.unwrap().path());
-    entries.filter(|path| path.extension().is_some_and(|kind| kind == "json")).collect()
-}
-
-const SOFTWARE: [&str; 3] = ["--device", "vulkan", "--software"];
-
-#[test]
-fn the_command_tunes_once_and_others_go_by_it() {
-    if !common::gpus().any(|(name, _)| name == "lavapipe") {
-        return;
-    }
-    let dir = TempDir::new().unwrap();
-    let dir = dir.path();
-    let said = succeeds(dir, &[&["tune", "--seconds", "2"][..], &SOFTWARE].concat());
-    let lines = ["llvmpipe", "noise", "settings tried", "one query (B 1, N ", "wrote "];
-    assert!(lines.iter().all(|line| said.contains(line)), "{said}");
-    let files = kept(dir);
-    assert_eq!(files.len(), 1, "{files:?}");
-    assert!(said.contains(files[0].to_str().unwrap()), "{said}");
-    let mut file: Value = serde_json::from_slice(&fs::read(&files[0]).unwrap()).unwrap();
-    assert_eq!((&file["format"], &file["for"]["backend"]), (&json!("attractor.tuning 1"), &json!("Vulkan")));
-    assert_eq!(file["for"]["attractor"], env!("CARGO_PKG_VERSION"));
-    assert!(file["for"]["driver_info"].as_str().unwrap().contains("Mesa"), "{file}");
-    let settings = file["settings"].as_object_mut().unwrap();
-    let start = Tuning::of(wgpu::DeviceType::Cpu);
-    assert!(start.settings().all(|(name, _)| settings[name].is_u64()) && settings.len() == start.settings().count());
-
-    // What is kept is gone by, unless told otherwise.
-    settings.insert("workgroups".into(), json!(5));
-    fs::write(&files[0], file.to_string()).unwrap();
-    fs::write(dir.join("mine.json"), file.to_string()).unwrap();
-    let golden = format!("{}/tests/golden/retrieve_softmax_small.safetensors", env!("CARGO_MANIFEST_DIR"));
-    let (keys, queries) = (format!("{golden}:keys"), format!("{golden}:queries"));
-    let retrieve = |more: &[&str]| {
-        let flags = ["retrieve", "--keys", &keys, "--queries", &queries, "--out", "out.safetensors", "--explain"];
-        [&flags[..], &SOFTWARE, more].concat().iter().map(ToString::to_string).collect::<Vec<_>>()
-    };
-    let run = |more: &[&str]| {
-        let args = retrieve(more);
-        attractor(dir, &args.iter().map(String::as_str).collect::<Vec<_>>())
-    };
-    let answers = |more: &[&str]| {
-        let output = run(more);
-        assert!(output.status.success(), "{more:?}: {}", text(&output.stderr));
-        (text(&output.stdout), text(&output.stderr), fs::read(dir.join("out.safetensors")).unwrap())
-    };
-    let tuned = |said: &str| said.contains("tuning: ") && said.contains("workgroups 5 instead of 16");
-    let (said, _, _) = answers(&[]);
-    assert!(tuned(&said), "{said}");
-    let (said, _, usual) = answers(&["--tuning", "none"]);
-    assert!(said.contains("tuning: default"), "{said}");
-    fs::remove_file(&files[0]).unwrap();
-    let (said, _, _) = answers(&[]);
-    assert!(said.contains("tuning: default"), "{said}");
-    let (said, _, _) = answers(&["--tuning", "mine.json"]);
-    assert!(tuned(&said), "{said}");
-
-    // What is damaged or of something else is left alone, which is said; where it is asked for by name it is refused.
-    let text_of = file.to_string();
-    let foreign = text_of.replace("llvmpipe", "something else");
-    for (damaged, why) in [(&text_of[..100], "no tuning"), (&foreign, "another device"), ("", "no tuning")] {
-        fs::write(&files[0], damaged).unwrap();
-        fs::write(dir.join("mine.json"), damaged).unwrap();
-        let (said, warned, got) = answers(&[]);
-        assert!(said.contains("tuning: default") && warned.contains(why), "{said}{warned}");
-        assert_eq!(got, usual, "the answers of the defaults, to the bit");
-        let refused = run(&["--tuning", "mine.json"]);
-        let said = text(&refused.stderr);
-        assert_eq!((refused.status.code(), said.lines().count()), (Some(1), 1), "{said}");
-        assert!(said.contains("mine.json") && said.contains(why), "{said}");
-    }
-}
-
-#[test]
-fn the_command_refuses_what_it_cannot_tune() {
-    let dir = TempDir::new().unwrap();
-    let dir = dir.path();
-    for (args, code, why) in [
-        (&["tune", "--device", "cpu"][..], 1, "CPU engine"),
-        (&["tune", "--device", "cpu", "--software"], 2, "--software"),
-        (&["tune", "--seconds", "0"], 2, "at least 1"),
-        (&["tune", "--seconds", "soon"], 2, "whole number"),
-        (&["tune", "--tuning", "none"], 2, "--tuning"),
-    ] {
-        let output = attractor(dir, args);
-        let said = text(&output.stderr);
-        assert_eq!((output.status.code(), said.lines().count()), (Some(code), 1), "{args:?}: {said}");
-        assert!(said.contains(why), "{args:?}: {said}");
-    }
-    if common::gpus().any(|(name, _)| name == "lavapipe") {
-        let output = attractor(dir, &[&["tune", "--out", "no/such/file.json"][..], &SOFTWARE].concat());
-        assert_eq!(output.status.code(), Some(1), "before anything is measured");
-        assert!(text(&output.stderr).contains("no/such"), "{}", text(&output.stderr));
-    }
-    assert!(kept(dir).is_empty());
 }

@@ -5,13 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use attractor::internals::{KERNELS, link};
+use attractor::internals::KERNELS;
+use harness::control_flow::Leaves;
+use harness::kernels::{parse, variants};
 use naga::{AddressSpace, Block, BuiltIn, Expression, Function, Handle, Literal, Module, Statement, StorageAccess};
-
-#[path = "common/leaves.rs"]
-mod leaves;
-
-use leaves::Leaves;
 
 /// One function, called with arguments of which some vary.
 struct Walk<'a> {
@@ -253,7 +250,7 @@ impl<'a> Walk<'a> {
 
 /// What is wrong with a kernel.
 fn findings(text: &str) -> BTreeSet<String> {
-    let module = naga::front::wgsl::parse_str(text).unwrap_or_else(|error| panic!("{}", error.emit_to_string(text)));
+    let module = parse("kernel", text);
     let main = &module.entry_points[0].function;
     let varies = |binding: &Option<naga::Binding>| {
         !matches!(binding, Some(naga::Binding::BuiltIn(BuiltIn::WorkGroupId | BuiltIn::NumWorkGroups)))
@@ -265,13 +262,10 @@ fn findings(text: &str) -> BTreeSet<String> {
 #[test]
 fn barriers_stand_in_uniform_flow() {
     let (mut wrong, mut count) = (Vec::new(), 0);
-    for kernel in KERNELS {
-        for variant in kernel.variants {
-            count += 1;
-            let text = link(kernel.stem, kernel.source, variant.constants, variant.fragments).unwrap();
-            let found = findings(&text);
-            wrong.extend(found.into_iter().map(|finding| format!("{} {variant:?}: {finding}", kernel.stem)));
-        }
+    for variant in variants() {
+        count += 1;
+        let found = findings(&variant.text);
+        wrong.extend(found.into_iter().map(|finding| format!("{}: {finding}", variant.name)));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     println!("{count} variants of {} kernels, every barrier in uniform control flow", KERNELS.len());

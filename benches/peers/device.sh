@@ -18,7 +18,7 @@ tests=(shapes rules attacks partial properties cooperate)
 pack() {
     local to=$1 built stem
     mkdir -p "$to"
-    cargo build --release --locked --bin attractor --example measure
+    cargo build --release --locked --package attractor-cli --package attractor --bin attractor --example measure
     built=$(cargo test --release --locked --no-run --message-format=json "${tests[@]/#/--test=}" |
         python3 -c 'import json, sys
 for line in sys.stdin:

@@ -1,12 +1,12 @@
 //! Measures one retrieval at a time for `run.py`: a JSON request a line on standard input, a JSON answer a line on
 //! standard output. The process stays, so that it and a peer can take turns.
 //!
-//! `{"op": "prepare", "batch": B, "patterns": N, "dim": d, "rule": "softmax", "beta": x, ...}` (with `"precision": "f16"` also
-//! `"round": true`, to let queries and weights be rounded to halves) makes the patterns and the
-//! queries and judges sampled answers by the reference; `{"op": "run", "seconds": s}` times retrievals for about that
-//! long, on a GPU by its own clock, too, and the recording of each; `{"op": "bandwidth"}` reads memory and multiplies in registers with every thread;
-//! `{"op": "floors", "device": ...}` measures a GPU's copies and multiply-adds; `{"op": "explain"}` tells what is done;
-//! `{"op": "start", ...}`, the first request of a process, times all of it up to the first answer.
+//! `{"op": "prepare", "batch": B, "patterns": N, "dim": d, "rule": "softmax", "beta": x, ...}` (with `"precision":
+//! "f16"` also `"round": true`, to let queries and weights be rounded to halves) makes the patterns and the queries and
+//! judges sampled answers by the reference; `{"op": "run", "seconds": s}` times retrievals for about that long, on a
+//! GPU by its own clock, too, and the recording of each; `{"op": "bandwidth"}` reads memory and multiplies in registers
+//! with every thread; `{"op": "floors", "device": ...}` measures a GPU's copies and multiply-adds; `{"op": "explain"}`
+//! tells what is done; `{"op": "start", ...}`, the first request of a process, times all of it up to the first answer.
 
 use std::hint::black_box;
 use std::io::{BufRead, Write};
@@ -16,20 +16,12 @@ use attractor::{
     AdapterChoice, Device, DeviceOptions, Memory, Precision, RetrieveOptions, Rule, Separation, Similarity, Software,
     wgpu,
 };
+use harness::measure::gpu::Gpu;
+use harness::measure::measurement::Measurement;
+use harness::measure::{Result, cpu};
+use harness::rng::normal;
+use harness::workloads::Workload;
 use serde_json::{Value, json};
-
-// What `attractor bench` measures with.
-#[path = "../../src/bin/attractor/bench/cpu.rs"]
-mod cpu;
-#[path = "../../src/bin/attractor/bench/gpu.rs"]
-mod gpu;
-#[path = "../../src/bin/attractor/bench/job.rs"]
-mod job;
-#[path = "../../src/bin/attractor/bench/numbers.rs"]
-mod numbers;
-use gpu::Gpu;
-use job::{Job, Load, Result};
-use numbers::normal;
 
 fn device(name: &str, software: bool) -> Result<Device> {
     device_with(name, software, DeviceOptions::default())
@@ -63,7 +55,7 @@ fn separation(name: &str) -> Result<Separation> {
 }
 
 /// The job, and what is known of it before it is timed.
-fn prepare(request: &Value) -> Result<(Job, Value)> {
+fn prepare(request: &Value) -> Result<(Measurement, Value)> {
     let number = |name: &str| request[name].as_u64().ok_or_else(|| format!("{name}: expected a count"));
     let (batch, patterns, dim) = (number("batch")? as usize, number("patterns")? as usize, number("dim")? as usize);
     let name = request["rule"].as_str().unwrap_or("softmax");
@@ -83,8 +75,8 @@ fn prepare(request: &Value) -> Result<(Job, Value)> {
     let rule = Rule::new(Similarity::Dot, separation(name)?, beta);
     let near = request["near"].as_f64().unwrap_or(0.0);
     let on = device(request["device"].as_str().unwrap_or("cpu"), request["software"].as_bool().unwrap_or(false))?;
-    let load = Load { batch, patterns, dim, rule, precision, options, near };
-    let (job, told) = Job::prepare(&load, &on)?;
+    let load = Workload { batch, patterns, dim, rule, precision, options, near };
+    let (job, told) = Measurement::prepare(&load, &on)?;
     let told = json!({
         "device": on.info().to_string(), "error": told.error, "threads": rayon::current_num_threads(),
         "steps_median": told.steps[batch / 2], "steps_most": told.steps[batch - 1], "steps_mean": told.mean_steps(),
@@ -123,7 +115,7 @@ fn start(request: &Value) -> Result<Value> {
     }))
 }
 
-fn answer(request: &Value, job: &mut Option<Job>) -> Result<Value> {
+fn answer(request: &Value, job: &mut Option<Measurement>) -> Result<Value> {
     match request["op"].as_str() {
         Some("prepare") => {
             *job = None;

@@ -87,7 +87,8 @@ impl Digits {
     /// the project carries.
     pub fn load(asked: Option<&Path>) -> Result<Self> {
         let beside = ["data/mnist/t10k-images-idx3-ubyte", "data/mnist/t10k-images-idx3-ubyte.gz"].map(shared);
-        let carried = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/mnist/t10k-images-first1000-idx3-ubyte.gz");
+        let carried =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("cli/assets/mnist/t10k-images-first1000-idx3-ubyte.gz");
         let found = beside.into_iter().find(|path| path.is_file());
         let path = asked.map(Path::to_path_buf).or(found).unwrap_or(carried);
         let bytes = read_idx(&path).map_err(|why| format!("{}: {why}", path.display()))?;

@@ -1,8 +1,5 @@
 #![no_main]
 
-#[path = "../entries.rs"]
-mod entries;
-
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    entries::idx(data);
+    harness::inputs::idx(data);
 });

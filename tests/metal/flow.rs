@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::leaves::Leaves;
 use super::text::{Function, Parameter, Statement, Token, closing, effect, is_word, parts};
+use harness::control_flow::Leaves;
 
 /// Whether all threads of a threadgroup, or of a simdgroup, must come to a function together.
 pub fn is_collective(name: &str) -> bool {

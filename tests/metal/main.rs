@@ -6,19 +6,16 @@
 //! whose options these are.
 
 mod flow;
-#[path = "../common/leaves.rs"]
-mod leaves;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use attractor::internals::{Ability, Constant, Hints, KERNELS, Kernel, Plan, Problem, link};
 use attractor::{Device, Tuning, wgpu};
+use harness::kernels;
 use naga::back::msl;
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
-use naga::valid::{
-    Capabilities, FunctionInfo, ModuleInfo, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator,
-};
+use naga::valid::{FunctionInfo, ModuleInfo};
 use naga::{
     AddressSpace, ArraySize, BinaryOperator, Expression, Function, Handle, Literal, Module, ScalarKind, StorageAccess,
     TypeInner, UnaryOperator,
@@ -151,7 +148,7 @@ const CHECKS: &[Check] = &[
     },
     Check {
         name: "literals that a float holds",
-        reason: "MSL, INF, NaN, and Denormalized Numbers: subnormal numbers may be flushed; Scalar Data Types: no \
+        reason: "MSL, INF, NaN, and Denormalized Rng: subnormal numbers may be flushed; Scalar Data Types: no \
                  double",
         find: literals,
     },
@@ -745,18 +742,7 @@ fn options(module: &Module, version: (u8, u8), checked: bool) -> msl::Options {
 
 /// Calls `read` with every translation of a shader, of which the text is what `damage` makes of naga's.
 fn translations(stem: &str, wgsl: &str, damage: impl Fn(String) -> String, mut read: impl FnMut(&Reading<'_>)) {
-    let module =
-        naga::front::wgsl::parse_str(wgsl).unwrap_or_else(|error| panic!("{stem}: {}", error.emit_to_string(wgsl)));
-    let cooperates = wgsl.contains("enable wgpu_cooperative_matrix;");
-    let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32 | Capabilities::SUBGROUP;
-    if cooperates {
-        capabilities |= Capabilities::COOPERATIVE_MATRIX | Capabilities::SHADER_FLOAT16;
-    }
-    let info = Validator::new(ValidationFlags::all(), capabilities)
-        .subgroup_stages(ShaderStages::COMPUTE)
-        .subgroup_operations(SubgroupOperationSet::all())
-        .validate(&module)
-        .unwrap_or_else(|error| panic!("{stem}: {}", error.emit_to_string(wgsl)));
+    let (module, info) = kernels::validate(stem, wgsl);
     let pipeline = msl::PipelineOptions {
         entry_point: Some((naga::ShaderStage::Compute, "main".into())),
         vertex_pulling_transform: true,
@@ -770,7 +756,7 @@ fn translations(stem: &str, wgsl: &str, damage: impl Fn(String) -> String, mut r
             read(&Reading {
                 stem,
                 subgroups: wgsl.contains("subgroup"),
-                cooperates,
+                cooperates: kernels::cooperates(wgsl),
                 version,
                 checked,
                 text: &text,
@@ -784,13 +770,10 @@ fn translations(stem: &str, wgsl: &str, damage: impl Fn(String) -> String, mut r
 
 /// Every variant that a device of Metal may be given: matrices there are of 8 by 8, loaded number by number.
 fn variants() -> impl Iterator<Item = (&'static Kernel, String, String)> {
-    KERNELS.iter().flat_map(|kernel| {
-        kernel.variants.iter().filter_map(|variant| {
-            let has = |fragment: &str| variant.fragments.iter().any(|(_, linked)| *linked == fragment);
-            let metal = kernel.stem != "fused_matrix" || has("lib/matrix_8") && has("lib/entries_scalar");
-            let text = link(kernel.stem, kernel.source, variant.constants, variant.fragments).unwrap();
-            metal.then(|| (*kernel, format!("{} {variant:?}", kernel.stem), text))
-        })
+    kernels::variants().filter_map(|kernels::Linked { kernel, variant, name, text }| {
+        let has = |fragment: &str| variant.fragments.iter().any(|(_, linked)| *linked == fragment);
+        let metal = kernel.stem != "fused_matrix" || has("lib/matrix_8") && has("lib/entries_scalar");
+        metal.then_some((kernel, name, text))
     })
 }
 

@@ -8,9 +8,8 @@ use attractor::{
     AdapterChoice, Device, DeviceOptions, Error, Memory, MemoryOptions, PartialOptions, PatternId, Pending, Retrieval,
     RetrieveOptions, Rows, Rule, Separation, Similarity, user_cache_folder, wgpu,
 };
+use harness::Rng;
 use wasm_bindgen_futures::JsFuture;
-
-use crate::case::Numbers;
 
 /// What is wrong, if anything is.
 type Tried = Result<(), String>;
@@ -66,12 +65,12 @@ fn memory(device: &Device, rule: Rule, host_copy: bool) -> Result<Memory, String
         options = options.host_copy();
     }
     let mut memory = options.build(device).map_err(said)?;
-    memory.add(&Numbers(71).vector(PATTERNS * DIM)).map_err(said)?;
+    memory.add(&Rng(71).vector(PATTERNS * DIM)).map_err(said)?;
     Ok(memory)
 }
 
 fn queries() -> Vec<f32> {
-    Numbers(72).vector(QUERIES * DIM)
+    Rng(72).vector(QUERIES * DIM)
 }
 
 /// What the CPU engine answers, which the cases hold against the reference.

@@ -1,20 +1,14 @@
 //! The cases of `attractor verify`, and how the library behaves where nothing can wait: on WebGPU and on the CPU
 //! engine, in a browser or under Node. Each result is told as one line of JSON.
 
-#[path = "../../../src/bin/attractor/case.rs"]
-mod case;
-#[path = "../../../src/bin/attractor/checks.rs"]
-mod checks;
-
 mod behaviour;
 
 use attractor::internals::KERNELS;
 use attractor::{Device, DeviceOptions, Software, wgpu};
+use harness::checks::{Check, Outcome, checks};
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-
-use checks::{Check, Outcome, checks};
 
 /// Has panics say where they are.
 #[wasm_bindgen(start)]

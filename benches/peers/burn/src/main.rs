@@ -1,7 +1,7 @@
 //! burn's side of `run.py`: the same requests and answers as `measure.rs`, one JSON value a line.
 //!
-//! softmax is burn's own attention or its product, softmax and product, whichever is faster when it is prepared; both are
-//! judged by plain loops on some rows. What is timed ends with the output on the host, as ours does.
+//! softmax is burn's own attention or its product, softmax and product, whichever is faster when it is prepared; both
+//! are judged by plain loops on some rows. What is timed ends with the output on the host, as ours does.
 
 use std::io::{BufRead, Write};
 use std::time::{Duration, Instant};
@@ -11,13 +11,10 @@ use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::wgpu::WgpuBackend;
 use burn::tensor::{Device, DeviceKind, Tensor, TensorData};
+use harness::rng::normal;
 use serde_json::{Value, json};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
-
-#[path = "../../../../src/bin/attractor/bench/numbers.rs"]
-mod numbers;
-use numbers::normal;
 
 /// Above every rounding of f32 at these sizes, and below what a wrong kernel gives.
 const TOLERANCE: f64 = 2e-4;

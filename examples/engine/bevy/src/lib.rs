@@ -1,6 +1,6 @@
-//! An associative memory in Bevy's render world. Entities with a [`Cue`] get a [`Recall`] some frames later: the cues of
-//! all entities are answered together, recorded into Bevy's own command encoder on Bevy's own device, and nothing submits
-//! or waits but Bevy.
+//! An associative memory in Bevy's render world. Entities with a [`Cue`] get a [`Recall`] some frames later: the cues
+//! of all entities are answered together, recorded into Bevy's own command encoder on Bevy's own device, and nothing
+//! submits or waits but Bevy.
 //!
 //! ```no_run
 //! use attractor::Rule;
@@ -98,13 +98,13 @@ impl Plugin for AttractorPlugin {
     }
 }
 
-/// What an entity remembers from: as many floats as the memory has dimensions, all finite. An entity whose cue is not of
-/// that kind gets no [`Recall`], which is said once in the log whenever the cue changes.
+/// What an entity remembers from: as many floats as the memory has dimensions, all finite. An entity whose cue is not
+/// of that kind gets no [`Recall`], which is said once in the log whenever the cue changes.
 #[derive(Clone, Component, Debug, Default, PartialEq)]
 pub struct Cue(pub Vec<f32>);
 
-/// What the [`Cue`] of this entity recalled. It is written by the plugin, some frames after the cue was taken, and again
-/// for each frame that was answered. An entity that loses its cue keeps the last one.
+/// What the [`Cue`] of this entity recalled. It is written by the plugin, some frames after the cue was taken, and
+/// again for each frame that was answered. An entity that loses its cue keeps the last one.
 #[derive(Clone, Component, Debug, PartialEq)]
 pub struct Recall {
     /// The weighted sum of the memory's values, after the last step.

@@ -13,6 +13,7 @@ use bevy_ecs::prelude::*;
 use bevy_log::LogPlugin;
 use bevy_render::pipelined_rendering::PipelinedRenderingPlugin;
 use bevy_render::settings::WgpuSettings;
+use harness::Rng;
 
 const USAGE: &str = "attractor-bevy [--entities N] [--frames N] [--patterns N] [--dim N] [--pipelined]
 The adapter is chosen by WGPU_BACKEND, WGPU_ADAPTER_NAME and WGPU_FORCE_FALLBACK_ADAPTER.";
@@ -102,13 +103,13 @@ fn report(app: &mut App, scene: Scene, mut times: Vec<Duration>) -> ExitCode {
 }
 
 fn populate(scene: Res<Scene>, mut patterns: MessageWriter<AddPatterns>, mut commands: Commands) {
-    let mut numbers = Numbers(7);
+    let mut rng = Rng(7);
     let Scene { entities, patterns: count, dim, .. } = *scene;
-    let keys: Vec<f32> = (0..count * dim).map(|_| numbers.unit().signum()).collect();
+    let keys: Vec<f32> = (0..count * dim).map(|_| rng.unit().signum()).collect();
     for entity in 0..entities {
         let wanted = entity % count;
         // Up to one coordinate in two is lost, and the others are blurred.
-        let blur = |x: &f32| if numbers.unit() < 0.0 { 0.0 } else { x + 0.5 * numbers.unit() };
+        let blur = |x: &f32| if rng.unit() < 0.0 { 0.0 } else { x + 0.5 * rng.unit() };
         let cue = keys[wanted * dim..(wanted + 1) * dim].iter().map(blur).collect();
         commands.spawn((Cue(cue), Wanted(wanted)));
     }
@@ -160,16 +161,3 @@ fn arguments() -> Result<Option<Scene>, String> {
     Ok(Some(scene))
 }
 
-/// SplitMix64.
-struct Numbers(u64);
-
-impl Numbers {
-    /// Uniform in [-1, 1).
-    fn unit(&mut self) -> f32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 40) as f32 / (1u32 << 23) as f32 - 1.0
-    }
-}

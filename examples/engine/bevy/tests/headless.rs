@@ -16,28 +16,11 @@ use bevy_render::error_handler::{ErrorType, RenderErrorHandler, RenderErrorPolic
 use bevy_render::pipelined_rendering::PipelinedRenderingPlugin;
 use bevy_render::renderer::RenderDevice;
 use bevy_render::settings::{RenderCreation, WgpuSettings};
+use harness::Rng;
 
 const DIM: usize = 12;
 /// How long an answer may take: frames without a window are short, and an adapter may be slow.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-/// SplitMix64.
-struct Numbers(u64);
-
-impl Numbers {
-    /// Uniform in [-1, 1).
-    fn unit(&mut self) -> f32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 40) as f32 / (1u32 << 23) as f32 - 1.0
-    }
-
-    fn vector(&mut self, length: usize) -> Vec<f32> {
-        (0..length).map(|_| self.unit()).collect()
-    }
-}
 
 /// An app under test, with everything that it has been told.
 struct Host {
@@ -129,7 +112,8 @@ impl Host {
         self.failed.read(messages).map(|failed| failed.0.to_string()).collect()
     }
 
-    /// Judges the recall of `entity` by the reference over the first `patterns`, for the cue that was taken in its frame.
+    /// Judges the recall of `entity` by the reference over the first `patterns`, for the cue that was taken in its
+    /// frame.
     fn judge(&self, entity: Entity, patterns: usize) {
         let recall = self.recall(entity).expect("answer");
         let cue = &self.cues[&(entity, recall.frame)];
@@ -166,10 +150,10 @@ fn cues_that_change_each_frame() {
         (Rule::new(Similarity::Euclidean, Separation::Softmax, 4.0), Stop::Converge { max_steps: 20, tolerance: 1e-3 }),
     ];
     for (rule, stop) in rules {
-        let mut numbers = Numbers(1);
+        let mut rng = Rng(1);
         let mut host = Host::new(plugin(rule).stop(stop).top(3), rule);
-        host.add(numbers.vector(40 * DIM));
-        let entities: Vec<Entity> = (0..9).map(|_| host.spawn(numbers.vector(DIM))).collect();
+        host.add(rng.vector(40 * DIM));
+        let entities: Vec<Entity> = (0..9).map(|_| host.spawn(rng.vector(DIM))).collect();
         let mut answers = 0;
         let mut latest = HashMap::new();
         host.until("fifteen answers each", |host| {
@@ -180,7 +164,7 @@ fn cues_that_change_each_frame() {
                     host.judge(entity, 40);
                     answers += 1;
                 }
-                host.world().get_mut::<Cue>(entity).unwrap().0 = numbers.vector(DIM);
+                host.world().get_mut::<Cue>(entity).unwrap().0 = rng.vector(DIM);
             }
             answers >= 15 * entities.len()
         });
@@ -193,7 +177,7 @@ fn cues_that_change_each_frame() {
 fn a_recall_says_whether_it_answers_the_cue_at_hand() {
     let rule = Rule::softmax(3.0);
     let mut host = Host::new(plugin(rule), rule);
-    host.add(Numbers(2).vector(5 * DIM));
+    host.add(Rng(2).vector(5 * DIM));
     let entity = host.spawn(vec![0.1; DIM]);
     let answers = |host: &mut Host| {
         let mut query = host.world().query::<(Ref<Cue>, &Recall)>();
@@ -211,16 +195,16 @@ fn a_recall_says_whether_it_answers_the_cue_at_hand() {
 #[test]
 fn entities_that_come_and_go() {
     let rule = Rule::softmax(3.0);
-    let mut numbers = Numbers(3);
+    let mut rng = Rng(3);
     let mut host = Host::new(plugin(rule), rule);
-    host.add(numbers.vector(20 * DIM));
-    let mut entities: Vec<Entity> = (0..6).map(|_| host.spawn(numbers.vector(DIM))).collect();
+    host.add(rng.vector(20 * DIM));
+    let mut entities: Vec<Entity> = (0..6).map(|_| host.spawn(rng.vector(DIM))).collect();
     host.until("answer each", |host| entities.iter().all(|entity| host.recall(*entity).is_some()));
     // Others every few frames, some of which die before they are answered; indices are used again.
     for frame in 0..60 {
         let place = frame % entities.len();
         host.world().despawn(entities[place]);
-        entities[place] = host.spawn(numbers.vector(DIM));
+        entities[place] = host.spawn(rng.vector(DIM));
         host.update();
         for entity in &entities {
             if host.recall(*entity).is_some() {
@@ -244,7 +228,7 @@ fn entities_that_come_and_go() {
 #[test]
 fn patterns_that_are_added_while_it_runs() {
     let rule = Rule::new(Similarity::Euclidean, Separation::Softmax, 30.0);
-    let mut numbers = Numbers(4);
+    let mut rng = Rng(4);
     let mut host = Host::new(plugin(rule), rule);
     let entity = host.spawn(vec![0.25; DIM]);
     // Nothing is stored, so nothing is asked.
@@ -254,9 +238,9 @@ fn patterns_that_are_added_while_it_runs() {
     let mut words = Vec::new();
     for round in 0..4 {
         let patterns = 30 * (round + 1);
-        host.add(numbers.vector(29 * DIM));
+        host.add(rng.vector(29 * DIM));
         // Each round's last pattern is nearer than all before.
-        host.add((0..DIM).map(|_| 0.25 + 0.1 / (round + 1) as f32 * numbers.unit()).collect());
+        host.add((0..DIM).map(|_| 0.25 + 0.1 / (round + 1) as f32 * rng.unit()).collect());
         host.world().write_message(AddPatterns::new([0.0; DIM + 1]));
         let since = host.frame();
         host.until("recall of the newest", |host| {
@@ -277,12 +261,12 @@ fn patterns_that_are_added_while_it_runs() {
 #[test]
 fn cues_that_are_none_disturb_nobody() {
     let rule = Rule::softmax(3.0);
-    let mut numbers = Numbers(5);
+    let mut rng = Rng(5);
     let mut host = Host::new(plugin(rule), rule);
-    host.add(numbers.vector(10 * DIM));
+    host.add(rng.vector(10 * DIM));
     let short = host.spawn(vec![1.0; DIM - 1]);
     let endless = host.spawn(vec![f32::INFINITY; DIM]);
-    let good = host.spawn(numbers.vector(DIM));
+    let good = host.spawn(rng.vector(DIM));
     host.until("answer", |host| host.recall(good).is_some());
     host.judge(good, 10);
     (0..10).for_each(|_| host.update());
@@ -313,18 +297,18 @@ fn a_memory_with_values_in_f16() {
 #[test]
 fn rendering_in_a_thread_of_its_own() {
     let rule = Rule::softmax(3.0);
-    let mut numbers = Numbers(6);
+    let mut rng = Rng(6);
     let mut host = Host::with(plugin(rule).steps(2).in_flight(2), rule, |app| {
         app.add_plugins(PipelinedRenderingPlugin);
     });
-    host.add(numbers.vector(25 * DIM));
-    let entities: Vec<Entity> = (0..5).map(|_| host.spawn(numbers.vector(DIM))).collect();
+    host.add(rng.vector(25 * DIM));
+    let entities: Vec<Entity> = (0..5).map(|_| host.spawn(rng.vector(DIM))).collect();
     for _ in 0..10 {
         let since = host.frame();
         host.until("answer each", |host| entities.iter().all(|entity| host.answered_since(*entity, since)));
         for &entity in &entities {
             host.judge(entity, 25);
-            host.world().get_mut::<Cue>(entity).unwrap().0 = numbers.vector(DIM);
+            host.world().get_mut::<Cue>(entity).unwrap().0 = rng.vector(DIM);
         }
     }
     assert_eq!(host.failed(), [""; 0]);
@@ -338,15 +322,15 @@ struct Replaced;
 #[test]
 fn a_device_that_is_lost() {
     let rule = Rule::softmax(3.0);
-    let mut numbers = Numbers(7);
+    let mut rng = Rng(7);
     let mut host = Host::new(plugin(rule), rule);
     host.world().insert_resource(RenderErrorHandler(|error, main, _| {
         assert!(matches!(error.ty, ErrorType::DeviceLost), "{error:?}");
         main.insert_resource(Replaced);
         RenderErrorPolicy::Recover(RenderCreation::Automatic(Box::default()))
     }));
-    host.add(numbers.vector(15 * DIM));
-    let entity = host.spawn(numbers.vector(DIM));
+    host.add(rng.vector(15 * DIM));
+    let entity = host.spawn(rng.vector(DIM));
     host.until("answer", |host| host.recall(entity).is_some());
     let device = host.app.sub_app(RenderApp).world().resource::<RenderDevice>().wgpu_device().clone();
     device.destroy();
@@ -357,7 +341,7 @@ fn a_device_that_is_lost() {
     assert!(host.world().contains_resource::<Replaced>());
     host.judge(entity, 15);
     // Patterns from before and after the loss are one memory.
-    host.add(numbers.vector(3 * DIM));
+    host.add(rng.vector(3 * DIM));
     let since = host.frame() + 1;
     host.until("answer with the newest patterns", |host| host.answered_since(entity, since));
     host.judge(entity, 18);

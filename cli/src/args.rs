@@ -1,0 +1,182 @@
+//! Flags that more than one command takes.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use attractor::wgpu::Backends;
+use attractor::{AdapterChoice, Device, DeviceOptions, Software, Tuning, user_cache_folder};
+
+use crate::failure::Failure;
+
+/// Where to compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// What only `bench` takes.
+    All,
+    Auto,
+    Cpu,
+    Backend(Backends),
+    Index(usize),
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "auto" => Self::Auto,
+            "cpu" => Self::Cpu,
+            "vulkan" => Self::Backend(Backends::VULKAN),
+            "metal" => Self::Backend(Backends::METAL),
+            "dx12" => Self::Backend(Backends::DX12),
+            "gl" => Self::Backend(Backends::GL),
+            _ => Self::Index(text.parse().map_err(|_| {
+                "expected auto, cpu, vulkan, metal, dx12, gl, or an index that `attractor devices` lists".to_owned()
+            })?),
+        })
+    }
+}
+
+/// The flags that choose a device.
+#[derive(clap::Args, Clone, Debug)]
+pub struct DeviceArgs {
+    /// Where to compute: auto (the best GPU, else the CPU engine), cpu, vulkan, metal, dx12, gl, or an index that
+    /// `attractor devices` lists.
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: Place,
+    /// Take a software adapter (lavapipe, llvmpipe, SwiftShader, WARP): for conformance, not for speed.
+    #[arg(long)]
+    pub software: bool,
+}
+
+impl DeviceArgs {
+    /// Opens the device asked for.
+    pub fn open(&self) -> Result<Device, Failure> {
+        let (backends, adapter) = match self.device {
+            Place::Cpu if self.software => {
+                return Err(Failure::Usage(
+                    "--software picks a software GPU adapter and --device cpu is the native engine: use one of them"
+                        .into(),
+                ));
+            }
+            Place::Cpu => return Ok(Device::cpu()),
+            Place::Auto | Place::All => (None, None),
+            Place::Backend(backends) => (Some(backends), None),
+            Place::Index(index) => (None, Some(AdapterChoice::Index(index))),
+        };
+        let software = if self.software { Software::Require } else { Software::Refuse };
+        let pipeline_cache = user_cache_folder();
+        let options = DeviceOptions { backends, adapter, software, pipeline_cache, ..DeviceOptions::default() };
+        let device = pollster::block_on(Device::with_options(&options)).map_err(|error| match error {
+            attractor::Error::NoAdapter { .. } if !self.software => {
+                Failure::Work(format!("{error} (software adapters are taken with --software)"))
+            }
+            error => error.into(),
+        })?;
+        // An index picks one adapter whatever it is, so the other flag has to be held against it here.
+        if self.software && device.info().kind != "software" {
+            return Err(Failure::Work(format!("--software was asked for, but {} is not software", device.info())));
+        }
+        Ok(device)
+    }
+}
+
+/// Which tuning to go by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tunings {
+    Stored,
+    None,
+    File(PathBuf),
+}
+
+impl From<OsString> for Tunings {
+    fn from(text: OsString) -> Self {
+        match text.to_str() {
+            Some("stored") => Self::Stored,
+            Some("none") => Self::None,
+            _ => Self::File(text.into()),
+        }
+    }
+}
+
+/// The flag that chooses a tuning.
+#[derive(clap::Args, Clone, Debug)]
+pub struct TuningArgs {
+    /// What plans go by on a GPU: stored (what `attractor tune` has kept for it, else the defaults), none (the
+    /// defaults), or a file of `attractor tune --out`.
+    #[arg(long, value_name = "TUNING", default_value = "stored")]
+    tuning: Tunings,
+}
+
+impl TuningArgs {
+    /// The file to read, where one is named.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.tuning {
+            Tunings::File(file) => Some(file),
+            _ => None,
+        }
+    }
+
+    /// Lets a device go by it.
+    pub fn apply(&self, device: &Device) -> Result<(), Failure> {
+        match &self.tuning {
+            Tunings::File(file) => device.set_tuning(Tuning::read(file, device)?),
+            _ => self.apply_stored(device),
+        }
+        Ok(())
+    }
+
+    /// Lets a device go by what is stored for it, unless something else was asked for.
+    pub fn apply_stored(&self, device: &Device) {
+        if self.tuning == Tunings::Stored
+            && let Some(folder) = user_cache_folder()
+        {
+            device.load_tuning(&folder);
+        }
+    }
+}
+
+/// The flags that choose a device, and the tuning that it goes by.
+#[derive(clap::Args, Clone, Debug)]
+pub struct TunedArgs {
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    #[command(flatten)]
+    pub tuning: TuningArgs,
+}
+
+impl TunedArgs {
+    /// Opens the device asked for, tuned.
+    pub fn open(&self) -> Result<Device, Failure> {
+        let device = self.device.open()?;
+        self.tuning.apply(&device)?;
+        Ok(device)
+    }
+}
+
+/// A number that is neither NaN nor infinite.
+pub fn finite(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(value) if value.is_finite() => Ok(value),
+        Ok(_) => Err("must be finite".into()),
+        Err(_) => Err("not a number".into()),
+    }
+}
+
+/// A number of [0, 1].
+pub fn fraction(text: &str) -> Result<f32, String> {
+    match finite(text)? {
+        value if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("must be between 0 and 1".into()),
+    }
+}
+
+/// A count of at least one.
+pub fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".into()),
+        Ok(count) => Ok(count),
+        Err(_) => Err("not a whole number".into()),
+    }
+}

@@ -1,0 +1,8 @@
+//! The commands, one a file or a folder.
+
+pub mod bench;
+pub mod devices;
+pub mod recall;
+pub mod retrieve;
+pub mod tune;
+pub mod verify;

@@ -1,0 +1,141 @@
+//! `attractor verify`: whether a device computes what the mathematics says, case by case.
+//!
+//! The cases are those on which an implementation goes wrong: every similarity under every separation, each regime of
+//! the kernels at sizes that no tile divides, whether the plan would choose it there or not, stores in fewer bits,
+//! masks, biases, clamps, windows, steps, lists that overflow. The tests run many more of them on software adapters;
+//! here they meet the hardware and the driver of the user.
+
+use std::fmt::Write;
+
+use attractor::wgpu::DeviceType;
+use attractor::{Device, Tuning};
+
+use crate::args::TunedArgs;
+use crate::failure::{Failure, emit};
+use crate::ui::progress;
+use crate::ui::table::render;
+use harness::Case;
+use harness::checks::{Outcome, checks};
+use harness::trial;
+
+/// Shown under the flags.
+pub const AFTER_HELP: &str = "\
+Every case is retrieved on the device and held against a reference in f64. The last column is the largest error as a share of \
+its bound, epsilon max|v| (32 + sqrt N + 8 kappa) for each step, kappa being |beta| max_i sum_c |x_c k_ic|; above 1 is wrong.";
+
+/// The flags of `attractor verify`.
+#[derive(clap::Args, Debug)]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    device: TunedArgs,
+    /// Hold this many random trials against the reference instead: rules, numbers of every size, masks, biases,
+    /// reports.
+    #[arg(long, value_name = "COUNT")]
+    random: Option<usize>,
+    /// The seed of the random trials: the same seed gives the same trials everywhere.
+    #[arg(long, value_name = "SEED", default_value_t = 1, requires = "random")]
+    seed: u64,
+    /// The number of the first random trial.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, requires = "random")]
+    first: usize,
+}
+
+/// Verifies, and prints a table.
+pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
+    let device = args.device.open()?;
+    if let Some(count) = args.random {
+        return random(&device, args.seed, args.first, count);
+    }
+    let checks = checks();
+    let bar = progress::bar(checks.len(), "verifying");
+    let (mut rows, mut wrong, mut unsupported, mut refused) = (Vec::new(), Vec::new(), 0, 0);
+    for check in &checks {
+        let answered = check.ask(&device).and_then(|asked| {
+            Ok((asked.memory.retrieve_with_blocking(&check.case.queries, &asked.options)?, asked.told))
+        });
+        let (outcome, kernels) = check.judge(&device, answered)?;
+        let verdict = match outcome {
+            Outcome::Share(share) if share <= 1.0 => format!("{share:.3}"),
+            Outcome::Share(share) => {
+                wrong.push(check.what.as_str());
+                format!("{share:.3} WRONG")
+            }
+            Outcome::Unsupported(why) => {
+                unsupported += 1;
+                format!("not supported: {why}")
+            }
+            Outcome::Refused => {
+                refused += 1;
+                "refused: out of range".to_owned()
+            }
+        };
+        let Case { dim, .. } = check.case;
+        let count = |count: usize| count.to_string();
+        rows.push(vec![
+            check.what.clone(),
+            count(check.case.batch()),
+            count(check.case.patterns()),
+            count(dim),
+            kernels,
+            verdict,
+        ]);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    let info = device.info();
+    let mut text = format!("{info}, driver {}, attractor {}\n", info.driver, env!("CARGO_PKG_VERSION"));
+    if let Some(tuning) = device.tuning().filter(|tuning| *tuning != untuned(&device)) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "tuned: {tuning:?}");
+    }
+    text += &render(&["case", "B", "N", "d", "kernels", "share of the bound"], &rows);
+    let right = checks.len() - wrong.len() - unsupported - refused;
+    let count = checks.len();
+    let _ = writeln!(text, "{right} of {count} cases are right, {unsupported} not supported, {refused} out of range");
+    emit(&text)?;
+    match wrong.as_slice() {
+        [] => Ok(()),
+        [first, ..] => Err(Failure::Work(format!("{info}: {} cases are wrong: {first}", wrong.len()))),
+    }
+}
+
+/// Wrong trials that are shrunk and printed, at the most.
+const SHRUNK: usize = 5;
+
+/// Runs random trials, and prints those that are wrong as Rust.
+fn random(device: &Device, seed: u64, first: usize, count: usize) -> Result<(), Failure> {
+    let end = first
+        .checked_add(count)
+        .ok_or_else(|| Failure::Usage(format!("--first {first} and --random {count} are too many together")))?;
+    let bar = progress::bar(count, "verifying");
+    // A trial that panics is wrong, and says so below.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| ()));
+    let tally = trial::run(device, seed, first..end, SHRUNK, || bar.inc(1));
+    std::panic::set_hook(hook);
+    bar.finish_and_clear();
+    let info = device.info();
+    let mut text = format!("{info}, driver {}, attractor {}\n", info.driver, env!("CARGO_PKG_VERSION"));
+    for (number, why, shrunk) in &tally.wrong {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "trial {number} of seed {seed} is WRONG: {why}");
+        if let Some(shrunk) = shrunk {
+            let _ = writeln!(text, "{shrunk}");
+        }
+    }
+    let (right, refused, wrong) = (tally.right, tally.refused, tally.wrong.len());
+    let _ = writeln!(text, "{right} of {count} trials are right, {refused} were refused, {wrong} are wrong");
+    emit(&text)?;
+    match tally.wrong.first() {
+        None => Ok(()),
+        Some((number, why, _)) => {
+            Err(Failure::Work(format!("{info}: {wrong} trials are wrong: number {number} of seed {seed}: {why}")))
+        }
+    }
+}
+
+/// What a device of this kind starts with.
+fn untuned(device: &Device) -> Tuning {
+    let kind = device.wgpu().map(|(device, _)| device.adapter_info().device_type);
+    Tuning::of(kind.unwrap_or(DeviceType::Other))
+}

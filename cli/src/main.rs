@@ -1,0 +1,93 @@
+//! The command `attractor`: look at the devices, watch digits come back, retrieve from files, measure, tune and verify.
+//!
+//! `args` holds the flags that commands share; each command is a file or a folder of `commands`. `ui` prints tables and
+//! draws pictures. What the commands share with the tests is in the package `attractor-harness`.
+
+mod args;
+mod commands;
+mod failure;
+mod ui;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use commands::{bench, devices, recall, retrieve, tune, verify};
+use failure::{Failure, one_line};
+
+/// Associative memory on any GPU: store patterns once, give noisy or partial queries, get back what they recall.
+#[derive(Parser)]
+#[command(name = "attractor", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// List every adapter with the limits and features that matter here, and the CPU engine.
+    Devices,
+    /// Store handwritten digits, damage them, recall them, check every answer, write a picture.
+    #[command(after_help = recall::AFTER_HELP)]
+    Recall(recall::RecallArgs),
+    /// Retrieve from keys, values and queries in files.
+    #[command(after_help = retrieve::AFTER_HELP)]
+    Retrieve(Box<retrieve::RetrieveArgs>),
+    /// Measure how fast this machine retrieves, and how far that is from what it could.
+    #[command(after_help = bench::AFTER_HELP)]
+    Bench(bench::BenchArgs),
+    /// Measure which settings suit an adapter, and keep them for it.
+    #[command(after_help = tune::AFTER_HELP)]
+    Tune(tune::TuneArgs),
+    /// Hold a device against the reference, case by case.
+    #[command(after_help = verify::AFTER_HELP)]
+    Verify(verify::VerifyArgs),
+}
+
+fn main() -> ExitCode {
+    // RUST_LOG=info shows what the library chooses. wgpu_hal reports every driver that it tries and that is not there
+    // as an error, which is none of the user's; a driver that fails in use becomes an error of the library.
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn,wgpu_hal=off")).init();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    let outcome = match &cli.command {
+        Command::Devices => devices::run(),
+        Command::Recall(args) => recall::run(args),
+        Command::Retrieve(args) => retrieve::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Tune(args) => tune::run(args),
+        Command::Verify(args) => verify::run(args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("attractor: {}", one_line(&failure.to_string()));
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+/// Help and version go out as clap writes them; anything else becomes one line, as every error of this program is.
+fn refuse(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match failure::emit(&error.to_string()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => ExitCode::from(failure.exit_code()),
+        },
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            eprint!("{error}");
+            ExitCode::from(Failure::USAGE)
+        }
+        _ => {
+            let text = error.to_string();
+            let said = text.split("\nUsage:").next().unwrap_or(&text);
+            let said = said.split("\nFor more information").next().unwrap_or(said);
+            let said = one_line(said);
+            eprintln!("attractor: {} (see --help)", said.strip_prefix("error: ").unwrap_or(&said));
+            ExitCode::from(Failure::USAGE)
+        }
+    }
+}

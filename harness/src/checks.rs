@@ -1,0 +1,277 @@
+//! The cases of `attractor verify`, and how their answers are judged. The retrieval between is the caller's, who may
+//! wait for it or await it.
+
+use attractor::internals::Regime;
+use attractor::{
+    Device, Error, Explanation, Memory, Precision, Retrieval, RetrieveOptions, Rule, Separation, Similarity,
+    Statistics, WeightsOf,
+};
+
+use crate::bound::worst;
+use crate::case::Case;
+use crate::rng::Rng;
+
+/// A case, and what it covers.
+pub struct Check {
+    /// In words.
+    pub what: String,
+    /// The problem.
+    pub case: Case,
+    /// Whether weights, statistics and the nearest patterns are asked for, and judged.
+    reports: bool,
+    /// Whether numbers leave `f32`, so that a GPU may refuse them.
+    far: bool,
+    /// A regime that the plan is told to take, whether it would or not, and its kernel.
+    forced: Option<(Regime, &'static str)>,
+}
+
+/// A check that is ready to be answered.
+pub struct Asked {
+    /// The case's patterns on the device.
+    pub memory: Memory,
+    /// What is asked of it.
+    pub options: RetrieveOptions,
+    /// How it will be answered.
+    pub told: Explanation,
+}
+
+/// How a check came out.
+pub enum Outcome {
+    /// The error as a share of its bound.
+    Share(f64),
+    /// The device lacks what the case needs; why.
+    Unsupported(String),
+    /// The device says that its numbers do not reach so far.
+    Refused,
+}
+
+/// Queries of a batch that are judged, at the most.
+const JUDGED: usize = 12;
+/// How far a weight or a statistic may be off: a weight is at most one, and scores are of order one.
+const WEIGHT_BOUND: f64 = 2e-5;
+
+impl Check {
+    fn new(what: impl Into<String>, case: Case) -> Self {
+        Self { what: what.into(), case, reports: false, far: false, forced: None }
+    }
+
+    /// What is to be retrieved on `device`: the case's queries, from this memory, with these options.
+    pub fn ask(&self, device: &Device) -> attractor::Result<Asked> {
+        let mut options = self.case.options();
+        if self.reports {
+            options = options.weights(WeightsOf::All).statistics().top(5);
+        }
+        options.hints.regime = self.forced.map(|(regime, _)| regime);
+        let memory = self.case.build(device)?;
+        let told = memory.explain(self.case.batch(), &options)?;
+        Ok(Asked { memory, options, told })
+    }
+
+    /// What came of it on `device`, and by which kernels.
+    pub fn judge(
+        &self,
+        device: &Device,
+        answered: attractor::Result<(Retrieval, Explanation)>,
+    ) -> attractor::Result<(Outcome, String)> {
+        let case = &self.case;
+        let (got, told) = match answered {
+            Ok(answered) => answered,
+            Err(error @ Error::Unsupported { .. }) => {
+                return Ok((Outcome::Unsupported(error.to_string()), String::new()));
+            }
+            Err(Error::Range { .. } | Error::Parameter { parameter: "beta", .. }) if self.far && !device.is_cpu() => {
+                return Ok((Outcome::Refused, String::new()));
+            }
+            Err(error) => return Err(error),
+        };
+        if let Some((_, kernel)) = self.forced
+            && !device.is_cpu()
+            && told.kernels.iter().all(|work| work.kernel != kernel)
+        {
+            return Ok((Outcome::Unsupported(format!("{kernel} does not run here")), String::new()));
+        }
+        // What only prepares and cleans up is in every plan.
+        let mut kernels: Vec<&str> = told.kernels.iter().map(|work| work.kernel).collect();
+        kernels.retain(|kernel| {
+            !["load_queries", "compact_queries", "update_states", "write_rows", "copy_states"].contains(kernel)
+        });
+        kernels.dedup();
+        let kernels = if kernels.is_empty() { told.regime.to_owned() } else { kernels.join(" ") };
+        let each = case.batch().div_ceil(JUDGED);
+        let sample = || (0..case.batch()).step_by(each);
+        let mut share = case.judge(&got, sample());
+        if self.reports {
+            share = sample().map(|b| reported(case, &got, b)).fold(share, f64::max);
+        }
+        Ok((Outcome::Share(share), kernels))
+    }
+}
+
+/// What was reported of query `b`, as a share of what it may be off.
+fn reported(case: &Case, got: &Retrieval, b: usize) -> f64 {
+    let n = case.patterns();
+    let (Some(weights), Some(statistics), Some(top)) = (&got.weights, &got.statistics, &got.top) else {
+        return f64::INFINITY;
+    };
+    let expected = case.reference(b).weights;
+    let weights = &weights[b * n..(b + 1) * n];
+    let Statistics { largest, .. } = statistics[b];
+    let most = expected.iter().copied().fold(0.0, f64::max);
+    let mut error = worst(weights, &expected).max(worst(&[largest], &[most]));
+    for (id, weight) in (0..top.k).map(|rank| (top.ids[b * top.k + rank], top.weight[b * top.k + rank])) {
+        // A pattern that is not there has no weight.
+        let full = id.and_then(|id| expected.get(id.0 as usize)).copied().unwrap_or(0.0);
+        error = error.max(worst(&[weight], &[full]));
+    }
+    error / WEIGHT_BOUND
+}
+
+const SEPARATIONS: [(&str, Separation); 6] = [
+    ("softmax", Separation::Softmax),
+    ("softmax1", Separation::Softmax1),
+    ("sparsemax", Separation::Sparsemax),
+    ("entmax 1.5", Separation::Entmax { alpha: 1.5 }),
+    ("entmax 3", Separation::Entmax { alpha: 3.0 }),
+    ("top 7", Separation::TopK { k: 7 }),
+];
+
+/// All of them.
+pub fn checks() -> Vec<Check> {
+    let dot = |separation, beta| Rule::new(Similarity::Dot, separation, beta);
+    let softmax = Rule::softmax(1.0);
+    let mut checks = Vec::new();
+    let similarities = [Similarity::Dot, Similarity::Cosine, Similarity::Euclidean, Similarity::Manhattan];
+    for (seed, similarity) in similarities.into_iter().enumerate() {
+        for (name, separation) in SEPARATIONS {
+            let rule = Rule::new(similarity, separation, 1.5);
+            let case = Case { steps: 2, ..Case::random(seed as u64, 5, 203, 21, None, rule) };
+            let what = format!("{similarity:?}, {name}, 2 steps").to_lowercase();
+            checks.push(Check { reports: true, ..Check::new(what, case) });
+        }
+    }
+    for (what, batch, patterns, dim) in [
+        ("one pattern", 1, 1, 1),
+        ("one query", 1, 10_007, 128),
+        ("five queries", 5, 4_099, 96),
+        ("some queries", 33, 1_031, 65),
+        ("many queries", 257, 1_031, 64),
+        ("many queries", 300, 517, 128),
+        ("wide keys", 130, 259, 515),
+        ("wide keys, one query", 1, 1_031, 1_030),
+    ] {
+        checks.push(Check::new(what, Case::random(40, batch, patterns, dim, None, softmax)));
+        for (name, precision) in [("f16", Precision::F16), ("8 bits", Precision::I8)] {
+            let mut case = Case::random(41, batch, patterns, dim, None, softmax);
+            case.precision = precision;
+            case.keys = stored(precision, &case.keys, dim);
+            checks.push(Check::new(format!("{what}, {name}"), case));
+        }
+    }
+    for (regime, kernel, precision) in [
+        (Regime::Stream, "fused_stream", Precision::F32),
+        (Regime::Hold, "fused_register", Precision::F32),
+        (Regime::Cooperate, "fused_matrix", Precision::F16),
+        (Regime::Tile, "similarity", Precision::F32),
+    ] {
+        let mut case = Case { steps: 2, precision, ..Case::random(45, 133, 2_053, 62, None, softmax) };
+        case.keys = stored(precision, &case.keys, case.dim);
+        checks.push(Check { forced: Some((regime, kernel)), ..Check::new(format!("all by {kernel}, 2 steps"), case) });
+    }
+    for (name, separation) in &SEPARATIONS[2..] {
+        let listed = Case::random(50, 40, 5_003, 70, None, dot(*separation, 2.0));
+        checks.push(Check::new(format!("{name}, listed"), listed));
+        // So flat that no list holds what has weight.
+        let flat = Case::random(51, 3, 20_011, 6, None, dot(*separation, 1e-3));
+        checks.push(Check::new(format!("{name}, searched"), flat));
+    }
+    let base = || Case::random(60, 19, 300, 22, Some(35), softmax);
+    checks.push(Check::new("values of their own", base()));
+    let mut rng = Rng(61);
+    let mut flags = |count: usize| -> Vec<bool> { (0..count).map(|_| rng.unit() < 0.3).collect() };
+    let mut masked = base();
+    masked.keep = Some(flags(19 * 300));
+    // Nothing is left to this one.
+    if let Some(keep) = &mut masked.keep {
+        keep[600..900].fill(false);
+    }
+    checks.push(Check::new("a mask for each query", masked));
+    checks.push(Check::new("a bias", Case { bias: Some(Rng(62).vector(300)), ..base() }));
+    let clamped = Case { clamp: Some(flags(19 * 22)), steps: 3, ..Case::random(63, 19, 300, 22, None, softmax) };
+    checks.push(Check::new("clamped coordinates, 3 steps", clamped));
+    checks.push(Check::new("small windows", Case { window_bytes: Some(64 * 88), ..base() }));
+    for beta in [0.0, -1.0, 30.0] {
+        checks.push(Check::new(format!("beta {beta}"), Case::random(64, 19, 300, 22, None, Rule::softmax(beta))));
+    }
+    // Queries that arrive well within the cap, at a temperature at which rounding moves no query over the tolerance.
+    let settles = Case::random(65, 30, 60, 24, None, Rule::softmax(8.0));
+    let queries = settles.keys[..30 * 24].iter().map(|k| 0.9 * k).collect();
+    let settles = Case { steps: 12, tolerance: Some(1e-2), queries, ..settles };
+    checks.push(Check::new("until convergence", settles));
+    let small = |rule, dim, keys: &[f32], query: &[f32]| {
+        let (keys, queries) = (keys.to_vec(), query.to_vec());
+        let case = Case::random(0, 1, keys.len() / dim, dim, None, rule);
+        Check { reports: true, ..Check::new("", Case { keys, queries, ..case }) }
+    };
+    for (alpha, query) in [(1.000_000_1, 0.75), (1.0001, -0.25), (10.0, 0.11), (20.0, 0.05), (50.0, 0.02), (1e6, 0.0)] {
+        let check = small(dot(Separation::Entmax { alpha }, 1.0), 1, &[1.0, 0.0], &[query]);
+        checks.push(Check { what: format!("entmax {alpha}"), ..check });
+    }
+    // Products, squares, norms and sums that leave f32 although every row and every mean is finite.
+    let rule = |similarity, beta| Rule::new(similarity, Separation::Softmax, beta);
+    for (what, rule, dim, keys, query) in [
+        ("large products", dot(Separation::Softmax, 1e-38), 1, &[1e20, 2e20][..], &[1e20][..]),
+        ("small products", dot(Separation::Softmax, 1e38), 1, &[1e-19, 2e-19, 3e-19], &[1e-19]),
+        ("large squares", rule(Similarity::Euclidean, 1e-38), 1, &[1e20, 2e20], &[0.0]),
+        ("a large key", rule(Similarity::Cosine, 3.0), 2, &[3e38, 3e38, 1.0, 0.5], &[1.0, 1.0]),
+        ("a large query", rule(Similarity::Cosine, 3.0), 2, &[1.0, 1.0, 1.0, 0.5], &[3e38, 3e38]),
+        ("large differences", rule(Similarity::Manhattan, 1e-38), 2, &[3e38, 3e38, 2e38, 2e38], &[0.0, 0.0]),
+        ("a mean of large rows", softmax, 1, &[3e38, 2e38], &[0.0]),
+        ("large rows that cancel", softmax, 1, &[3e38, -3e38], &[0.0]),
+        ("a large mean, sparse", dot(Separation::Sparsemax, 1.0), 1, &[3e38, 2e38], &[0.0]),
+        ("many large rows", softmax, 1, &[1e36; 1000], &[0.0]),
+    ] {
+        checks.push(Check { what: what.to_owned(), far: true, ..small(rule, dim, keys, query) });
+    }
+    checks
+}
+
+/// Keys as a store in fewer bits has them, so that the reference sees what the device does.
+fn stored(precision: Precision, keys: &[f32], dim: usize) -> Vec<f32> {
+    match precision {
+        Precision::F32 => keys.to_vec(),
+        Precision::F16 => keys.iter().map(|k| half::f16::from_f32(*k).to_f32()).collect(),
+        Precision::I8 => {
+            // Whole numbers of a power of two, with the largest in each row: the scale is exact, and so is every
+            // product.
+            let row = |key: &[f32]| {
+                let whole = |(c, k): (usize, &f32)| if c == 0 { 127.0 } else { (k * 127.0).round() };
+                key.iter().enumerate().map(move |one| whole(one) / 128.0).collect::<Vec<f32>>()
+            };
+            keys.chunks_exact(dim).flat_map(row).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bound::bound;
+
+    /// A wrong answer is found in every case, however little of it is wrong.
+    #[test]
+    fn damage_is_found() {
+        let device = Device::cpu();
+        for check in checks().iter().step_by(7) {
+            let case = &check.case;
+            let memory = case.build(&device).unwrap();
+            let mut got = memory.retrieve_with_blocking(&case.queries, &case.options()).unwrap();
+            assert!(case.judge(&got, [0]) <= 1.0, "{}", check.what);
+            let values = case.values.as_deref().unwrap_or(&case.keys);
+            let off = 2.0 * bound(case.rule, case.dim, &case.keys, values, case.query(0), case.steps);
+            got.output[0] += off as f32;
+            assert!(case.judge(&got, [0]) > 1.0, "{}: {off} is not seen", check.what);
+            got.output[0] = f32::NAN;
+            assert_eq!(case.judge(&got, [0]), f64::INFINITY, "{}", check.what);
+        }
+    }
+}

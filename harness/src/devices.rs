@@ -1,0 +1,125 @@
+//! The devices that tests run on: the CPU engine and each adapter of this machine.
+//!
+//! `ATTRACTOR_REQUIRE_ADAPTERS` lists the adapters that must exist, with commas between their names (`lavapipe`,
+//! `llvmpipe`, `swiftshader`). A missing adapter is printed as a skip, and fails the test where it is on the list.
+
+use std::sync::{Once, OnceLock};
+
+use attractor::{AdapterChoice, Device, DeviceOptions, Error, Memory, Retrieval, RetrieveOptions, wgpu};
+
+use crate::case::Case;
+
+/// Adapters that every run looks for, besides all hardware: a name to require it by, the backend, and how the adapter
+/// says that it is the one.
+const SOFTWARE: &[(&str, wgpu::Backend, &str)] = &[
+    ("lavapipe", wgpu::Backend::Vulkan, "llvmpipe"),
+    ("llvmpipe", wgpu::Backend::Gl, "llvmpipe"),
+    // `VK_ADD_DRIVER_FILES` brings it in (`test.sh`).
+    ("swiftshader", wgpu::Backend::Vulkan, "swiftshader"),
+];
+
+/// Every device to test on, by name. The CPU engine comes first.
+pub fn devices() -> &'static [(String, Device)] {
+    static DEVICES: OnceLock<Vec<(String, Device)>> = OnceLock::new();
+    DEVICES.get_or_init(|| {
+        let required = std::env::var("ATTRACTOR_REQUIRE_ADAPTERS").unwrap_or_default();
+        let mut devices = vec![("cpu".to_owned(), Device::cpu())];
+        let adapters = pollster::block_on(Device::adapters());
+        let mut open = |name: &str, index: usize| {
+            let options = DeviceOptions { adapter: Some(AdapterChoice::Index(index)), ..DeviceOptions::default() };
+            match pollster::block_on(Device::with_options(&options)) {
+                Ok(device) => devices.push((name.to_owned(), device)),
+                Err(error) => panic!("{name} is there and does not open: {error}"),
+            }
+        };
+        for &(name, backend, says) in SOFTWARE {
+            let found = adapters.iter().position(|adapter| {
+                let info = adapter.get_info();
+                info.backend == backend && info.name.to_lowercase().contains(says)
+            });
+            match found {
+                Some(index) => open(name, index),
+                None => {
+                    eprintln!("SKIP {name}: no {backend:?} adapter here says {says}");
+                    let fatal = required.split(',').any(|asked| asked.trim() == name);
+                    assert!(!fatal, "{name} is required by ATTRACTOR_REQUIRE_ADAPTERS and is not there");
+                }
+            }
+        }
+        for (index, adapter) in adapters.iter().enumerate() {
+            let info = adapter.get_info();
+            if info.device_type != wgpu::DeviceType::Cpu {
+                open(&format!("{} ({:?})", info.name, info.backend), index);
+            }
+        }
+        devices
+    })
+}
+
+/// [`devices`] without those on which a minute's work takes an hour: SwiftShader runs each invocation between two
+/// barriers as a fibre. `ATTRACTOR_SLOW=swiftshader` leaves it in.
+pub fn quick_devices() -> impl Iterator<Item = &'static (String, Device)> {
+    static SAID: Once = Once::new();
+    let all = std::env::var("ATTRACTOR_SLOW").is_ok_and(|slow| slow.contains("swiftshader"));
+    devices().iter().filter(move |(name, _)| {
+        let runs = all || name != "swiftshader";
+        if !runs {
+            SAID.call_once(|| eprintln!("SKIP swiftshader: it takes too long there; set ATTRACTOR_SLOW=swiftshader"));
+        }
+        runs
+    })
+}
+
+/// The devices that have an encoder to record into.
+pub fn gpus() -> impl Iterator<Item = &'static (String, Device)> {
+    devices().iter().filter(|(_, device)| !device.is_cpu())
+}
+
+/// Which of `adapters` an open device is on.
+pub(crate) fn index_of(adapters: &[wgpu::Adapter], device: &Device) -> usize {
+    let same = |adapter: &wgpu::Adapter| attractor::DeviceInfo::from(&adapter.get_info()) == device.info();
+    adapters.iter().position(same).expect("the adapter of an open device is listed")
+}
+
+/// The adapter of every device but the CPU engine, and its name.
+pub fn adapters() -> Vec<(String, wgpu::Adapter)> {
+    let adapters = pollster::block_on(Device::adapters());
+    gpus().map(|(name, device)| (name.clone(), adapters[index_of(&adapters, device)].clone())).collect()
+}
+
+/// Another device of ours on the adapter of an open one.
+pub fn reopened(device: &Device) -> Device {
+    reopened_with(device, DeviceOptions::default())
+}
+
+/// The same with options of its own, but for the adapter.
+pub fn reopened_with(device: &Device, options: DeviceOptions) -> Device {
+    let adapters = pollster::block_on(Device::adapters());
+    let adapter = Some(AdapterChoice::Index(index_of(&adapters, device)));
+    pollster::block_on(Device::with_options(&DeviceOptions { adapter, ..options })).unwrap()
+}
+
+impl Case {
+    /// The case's patterns on a device; `None`, said on standard error, where the device does not support them.
+    pub fn memory(&self, name: &str, device: &Device) -> Option<Memory> {
+        supported(name, self.build(device))
+    }
+
+    /// Retrieves the case's queries; `None`, said on standard error, where the device does not support it.
+    pub fn run(&self, name: &str, device: &Device, options: &RetrieveOptions) -> Option<Retrieval> {
+        supported(name, self.memory(name, device)?.retrieve_with_blocking(&self.queries, options))
+    }
+}
+
+/// The result, `None` where it is that the device does not support what was asked, which is said on standard error.
+pub fn supported<T>(name: &str, result: attractor::Result<T>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(error @ Error::Unsupported { .. }) => {
+            assert!(name != "cpu", "the CPU engine supports everything: {error}");
+            eprintln!("SKIP {name}: {error}");
+            None
+        }
+        Err(error) => panic!("{name}: {error}"),
+    }
+}

@@ -1,0 +1,185 @@
+//! What is done with one input of each format, for the fuzz targets and `tests/corpus.rs`.
+//!
+//! Each function returns whether the input was accepted. An input may be refused with an error; it must not panic,
+//! abort, hang, or be accepted and then violate what the library promises of it.
+
+use std::cell::RefCell;
+use std::fs;
+use std::path::PathBuf;
+
+use attractor::files::{Address, PatternFiles, Role, SavedMemory, Tensor};
+use attractor::{Device, Error, LoadOptions, Memory, Partial, Patterns, Precision, Rule, internals, wgpu};
+
+use crate::idx as idx_format;
+use crate::seal::{header, sealed};
+
+/// The most elements that are stored of an accepted input.
+const MOST: usize = 1 << 20;
+
+/// A file of this thread, removed when the thread ends.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Option<Scratch>> = const { RefCell::new(None) };
+}
+
+/// A file that holds `data`.
+fn file(data: &[u8]) -> PathBuf {
+    let path = SCRATCH.with_borrow_mut(|scratch| {
+        let new = || {
+            let memory = PathBuf::from("/dev/shm");
+            let folder = if memory.is_dir() { memory } else { std::env::temp_dir() };
+            let thread = std::thread::current().id();
+            Scratch(folder.join(format!("attractor-fuzz-{}-{thread:?}", std::process::id())))
+        };
+        scratch.get_or_insert_with(new).0.clone()
+    });
+    fs::write(&path, data).expect("the scratch file is written");
+    path
+}
+
+/// Reads a tensor in every role; whether it was keys.
+fn tensor(address: &Address) -> bool {
+    for role in [Role::Keys, Role::Values, Role::Queries, Role::Bias, Role::Mask] {
+        let Ok(tensor) = Tensor::open(role, address) else { continue };
+        let elements = tensor.shape().iter().product::<usize>();
+        assert_eq!(tensor.len(), elements, "the shape is that of the data");
+        let some = tensor.len().min(MOST);
+        match role {
+            Role::Mask => {
+                if let Ok(flags) = tensor.flags(0..some) {
+                    assert!(flags.len() == some && flags.iter().all(|flag| *flag <= 1));
+                }
+            }
+            _ => {
+                if let Ok(floats) = tensor.floats(0..some) {
+                    assert!(floats.len() == some && floats.iter().all(|float| float.is_finite()));
+                }
+            }
+        }
+        assert!(tensor.floats(some..tensor.len() + 1).is_err());
+    }
+    let Ok(patterns) = PatternFiles::open(address) else { return false };
+    if patterns.len() * patterns.dim() > MOST {
+        return true;
+    }
+    for precision in [Precision::F32, Precision::F16, Precision::I8] {
+        let options = patterns.options(Rule::softmax(1.0)).precision(precision);
+        let mut memory = options.build(&Device::cpu()).expect("a memory of that shape");
+        match memory.import(&patterns) {
+            Ok(ids) => {
+                assert_eq!(ids.len(), patterns.len());
+                answers(&memory);
+            }
+            Err(Error::File { .. } | Error::Range { .. } | Error::OutOfMemory { .. }) => assert_eq!(memory.len(), 0),
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    true
+}
+
+/// Asks a memory one query: an answer of finite numbers, or a refusal.
+fn answers(memory: &Memory) {
+    if memory.dim().saturating_mul(memory.positions()) > MOST {
+        return;
+    }
+    if let Ok(answer) = memory.retrieve_blocking(&vec![0.5; memory.dim()]) {
+        assert!(answer.output.len() == memory.value_dim());
+    }
+}
+
+/// A NumPy file.
+pub fn npy(data: &[u8]) -> bool {
+    tensor(&Address::npy(file(data)))
+}
+
+/// A safetensors file, of which the tensors `a`, `keys` and whatever else the header names first are read.
+pub fn safetensors(data: &[u8]) -> bool {
+    let path = file(data);
+    let mut names = vec!["a".to_owned(), "keys".to_owned()];
+    if let Some(header) = header(data) {
+        names.extend(header.keys().take(3).cloned());
+    }
+    let mut accepted = false;
+    for name in names {
+        accepted |= tensor(&Address::safetensors(&path, name));
+    }
+    accepted
+}
+
+/// A saved memory: as it is, and with checksums that fit, so that what is behind them is reached.
+pub fn saved(data: &[u8]) -> bool {
+    let accepted = load(data);
+    match sealed(data) {
+        Some(sealed) => load(&sealed) | accepted,
+        None => accepted,
+    }
+}
+
+fn load(data: &[u8]) -> bool {
+    let saved = match SavedMemory::open(file(data)) {
+        Ok(saved) => saved,
+        Err(Error::File { .. }) => return false,
+        Err(error) => panic!("{error:?}"),
+    };
+    // A row may be as wide as any that a memory takes, and takes room even where there is none of it.
+    if saved.dim().max(saved.value_dim().unwrap_or(0)) > MOST {
+        return false;
+    }
+    let mut memory = match saved.load(&Device::cpu(), &LoadOptions::default()) {
+        Ok(memory) => memory,
+        Err(Error::File { .. } | Error::Limit { .. } | Error::OutOfMemory { .. }) => return false,
+        Err(error) => panic!("{error:?}"),
+    };
+    answers(&memory);
+    let (key, value) = (vec![0.25; memory.dim()], vec![0.5; memory.value_dim()]);
+    let values = saved.value_dim().map(|_| value.as_slice());
+    let ids = memory.add_patterns(&Patterns { keys: &key, values, bias: None }).expect("room for another");
+    assert!(ids.into_iter().all(|id| memory.contains(id) && memory.get(id).is_ok()));
+    answers(&memory);
+    true
+}
+
+/// A partial state.
+pub fn partial(data: &[u8]) -> bool {
+    let Ok(partial) = Partial::from_bytes(data) else { return false };
+    let bytes = partial.to_bytes();
+    assert!(Partial::from_bytes(&bytes).is_ok_and(|again| again.to_bytes() == bytes), "it is read back");
+    let _ = partial.clone().merge(partial.clone()).map(Partial::finish);
+    let _ = partial.finish();
+    true
+}
+
+/// A tuning file of the adapter that [`adapter`] describes.
+pub fn tuning(data: &[u8]) -> bool {
+    internals::parse_tuning(data, &adapter()).is_ok()
+}
+
+/// An adapter that does not exist.
+pub fn adapter() -> wgpu::AdapterInfo {
+    wgpu::AdapterInfo {
+        name: "fuzz".into(),
+        vendor: 1,
+        device: 2,
+        driver: "driver".into(),
+        driver_info: "1.0".into(),
+        ..wgpu::AdapterInfo::new(wgpu::DeviceType::Cpu, wgpu::Backend::Vulkan)
+    }
+}
+
+/// Images.
+pub fn idx(data: &[u8]) -> bool {
+    let all = idx_format::read(data, None);
+    for patterns in [1, 3] {
+        if let Ok(images) = idx_format::read(data, Some(patterns)) {
+            assert!(images.count() == patterns && images.pixels.len() == patterns * images.dim());
+        }
+    }
+    all.is_ok()
+}

@@ -1,0 +1,45 @@
+//! What the tests, the benchmarks and the command of `attractor` share. It is part of the project and no interface: it
+//! may change with any version.
+//!
+//! Numbers and statistics: [`rng`], [`stats`], [`clock`]. Problems and their judgement by the reference: [`case`],
+//! [`bound`], [`checks`] (the list of `attractor verify`), [`trial`] and [`interval`] (random problems). Sizes:
+//! [`workloads`], measured by [`mod@measure`]. Devices of this machine: [`devices`] and [`host`]. Kernels: `kernels`
+//! and [`control_flow`] for tests that read them, [`index_check`] for tests that watch them. Files: `idx`, `seal`,
+//! `inputs`. Processes: [`command`].
+//!
+//! `shaders` adds naga; `images` the reader of IDX files; `inputs` what fuzz targets and their corpus share.
+#![allow(clippy::missing_panics_doc, reason = "a test that fails panics")]
+
+pub mod bound;
+pub mod case;
+pub mod checks;
+pub mod clock;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod command;
+pub mod control_flow;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod devices;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod host;
+#[cfg(feature = "images")]
+pub mod idx;
+pub mod index_check;
+#[cfg(feature = "inputs")]
+pub mod inputs;
+pub mod interval;
+#[cfg(feature = "shaders")]
+pub mod kernels;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod measure;
+pub mod rng;
+#[cfg(feature = "inputs")]
+pub mod seal;
+pub mod stats;
+pub mod trial;
+pub mod workloads;
+
+pub use bound::{bound, worst};
+pub use case::Case;
+#[cfg(not(target_arch = "wasm32"))]
+pub use devices::{adapters, devices, gpus, quick_devices, reopened, reopened_with, supported};
+pub use rng::Rng;

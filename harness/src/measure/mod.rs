@@ -1,0 +1,8 @@
+//! Timings of retrievals, and of what a device could do at best.
+
+pub mod cpu;
+pub mod gpu;
+pub mod measurement;
+
+/// What goes wrong while measuring.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;

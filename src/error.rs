@@ -178,6 +178,30 @@ pub enum Error {
 }
 
 impl Error {
+    /// The call that failed, such as `Memory::add`; every message but those of [`Error::NoAdapter`] and
+    /// [`Error::Shader`], which belong to no call, begins with it.
+    pub fn operation(&self) -> Option<&'static str> {
+        match self {
+            Self::Shape { operation, .. }
+            | Self::NotFinite { operation, .. }
+            | Self::Range { operation, .. }
+            | Self::Parameter { operation, .. }
+            | Self::Empty { operation }
+            | Self::Unsupported { operation, .. }
+            | Self::UnknownId { operation, .. }
+            | Self::OtherDevice { operation, .. }
+            | Self::Stale { operation, .. }
+            | Self::Device { operation, .. }
+            | Self::Limit { operation, .. }
+            | Self::OutOfMemory { operation, .. }
+            | Self::Lost { operation, .. }
+            | Self::Cancelled { operation }
+            | Self::Forked { operation }
+            | Self::File { operation, .. } => Some(operation),
+            Self::NoAdapter { .. } | Self::Shader { .. } => None,
+        }
+    }
+
     /// The same error, of the operation that the caller called.
     pub(crate) fn named(mut self, name: &'static str) -> Self {
         match &mut self {

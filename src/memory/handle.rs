@@ -96,7 +96,7 @@ impl Memory {
         self.layout.output_dim()
     }
 
-    /// Whether values are stored beside the keys.
+    /// Whether values are stored beside the keys; otherwise the keys are their own values.
     pub fn has_values(&self) -> bool {
         self.layout.value_dim.is_some()
     }

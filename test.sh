@@ -74,7 +74,7 @@ done
 cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
 cargo clippy --locked --package attractor --lib --no-default-features -- -D warnings
 cargo clippy --locked --package attractor --lib -- -D warnings
-cargo clippy --locked --package attractor --lib --no-default-features --features capi -- -D warnings
+cargo clippy --locked --package attractor-capi --no-default-features -- -D warnings
 # The library has neither the command's argument parser nor its pictures and progress bars; without its default features
 # it has no file formats either.
 depends_on() {
@@ -105,11 +105,10 @@ failed=$(mktemp)
 export -f one
 export failed
 
-# With the C ABI from the start, so that everything is built once; its tests build it again, as a library for C.
 cargo test --locked --workspace --all-features --no-run
 built=$(cargo test --locked --workspace --all-features --no-run 2>&1 | sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
 # Most of the time goes into compiling kernels, on one thread: two programs share a small machine well. Long ones come first.
-long='/(attacks|shapes|cli|rules|files|bounds|capi)-[0-9a-f]+$'
+long='/(attacks|shapes|cli|rules|files|bounds|programs)-[0-9a-f]+$'
 { grep -E "$long" <<<"$built"; grep -vE "$long" <<<"$built"; } |
     xargs -P "${ATTRACTOR_TEST_JOBS:-2}" -I '{}' bash -c 'one "$1"' one '{}'
 if [ -s "$failed" ]; then

@@ -45,10 +45,10 @@ on() {
 on max "${names[@]}"
 on cortex-a53 "${quick[@]}"
 
-for_target "$triple" cargo rustc --locked --package attractor --features capi --lib --crate-type staticlib ||
+for_target "$triple" cargo rustc --locked --package attractor-capi --lib --crate-type staticlib ||
     failed "the C library does not build for $triple"
-aarch64-linux-gnu-gcc -std=c11 -Iinclude examples/c/recall.c "$target/$triple/debug/libattractor.a" \
-    -o "$work/aarch64-recall" -lpthread -ldl -lm || failed "examples/c/recall.c does not link"
-qemu-aarch64 -cpu max -L /usr/aarch64-linux-gnu "$work/aarch64-recall" cpu || failed "examples/c/recall.c fails"
+aarch64-linux-gnu-gcc -std=c11 -Icapi/include capi/examples/recall.c "$target/$triple/debug/libattractor.a" \
+    -o "$work/aarch64-recall" -lpthread -ldl -lm || failed "capi/examples/recall.c does not link"
+qemu-aarch64 -cpu max -L /usr/aarch64-linux-gnu "$work/aarch64-recall" cpu || failed "capi/examples/recall.c fails"
 printf -v summary '%s; ' "${said[@]}"
 passed "${summary}the C example recalls"

@@ -13,13 +13,12 @@ profile="${1:-release}"
 triple=x86_64-pc-windows-gnu
 need 'command -v x86_64-w64-mingw32-gcc && command -v x86_64-w64-mingw32-dlltool' \
     gcc-mingw-w64-x86-64-win32 binutils-mingw-w64-x86-64
-for_target "$triple" cargo build --locked --profile "$profile" --package attractor-cli ||
-    failed "attractor.exe does not build"
-for_target "$triple" cargo rustc --locked --profile "$profile" --package attractor --features capi --lib --crate-type cdylib ||
-    failed "attractor.dll does not build"
+# In one command, so that their dependencies have one set of features and are built once.
+for_target "$triple" cargo build --locked --profile "$profile" --package attractor-cli --package attractor-capi ||
+    failed "attractor.exe and attractor.dll do not build"
 
 built="$target/$triple/${profile/#dev/debug}"
 folder="$work/windows-$profile"
 mkdir -p "$folder"
-cp "$built/attractor.exe" "$built/attractor.dll" "$built/libattractor.dll.a" include/attractor.h "$folder/"
+cp "$built/attractor.exe" "$built/attractor.dll" "$built/libattractor.dll.a" capi/include/attractor.h "$folder/"
 echo "$folder"

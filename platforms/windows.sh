@@ -5,7 +5,7 @@ set -euo pipefail
 . platforms/common.sh
 
 triple=x86_64-pc-windows-gnu
-tests=(saves files errors host ids arguments capi exit partial)
+tests=(saves files errors host ids arguments exit partial)
 need 'compgen -G "/usr/share/vulkan/icd.d/lvp_icd*.json" && compgen -G "/usr/lib/*/dri/swrast_dri.so"' \
     mesa-vulkan-drivers libvulkan1 libegl1 libgl1-mesa-dri libgl1
 need 'command -v python3' python3-minimal
@@ -24,7 +24,7 @@ if [ ! -e "$system/bcryptprimitives.dll" ]; then
     "${compiler[@]}" -shared -o "$system/bcryptprimitives.dll" platforms/windows/bcryptprimitives.c -ladvapi32
 fi
 "${compiler[@]}" -o "$here/interrupt.exe" platforms/windows/interrupt.c
-for source in examples/c/recall.c platforms/windows/files.c; do
+for source in capi/examples/recall.c platforms/windows/files.c; do
     program="$here/$(basename "$source" .c).exe"
     "${compiler[@]}" -pedantic -I "$here" -o "$program" "$source" "$here/libattractor.dll.a" -lm ||
         failed "$source does not build"

@@ -17,12 +17,11 @@
 //! patterns out in windows, and `store/files` brings them in and out of files. `gpu` and `cpu` are the engines, with the same stems for the same stages: `similarity`
 //! scores, `separation` turns scores into weights, `projection` sums rows by weight, `merge` joins partial states, and
 //! `retrieve` runs the stages. `reference` computes the same by plain loops. Shaders are in `shaders/`, one stage a file.
-//! `capi` is what C programs see of it.
 
 //! # Features
 //!
 //! `files`, on by default: [`Memory::save`], [`Memory::load`] and [`Memory::import`], with the module [`mod@files`], and a
-//! [`Tuning`] in its file. `capi`: the C ABI of `include/attractor.h`, with the module `capi`, which says how it is built.
+//! [`Tuning`] in its file.
 
 //! # In a browser
 //!
@@ -68,14 +67,9 @@
 
 #![deny(missing_docs)]
 
-#[cfg(all(feature = "capi", target_arch = "wasm32"))]
-compile_error!("feature `capi`: the C ABI is of native programs");
-
 mod answer;
 mod atomic_file;
 mod cache;
-#[cfg(feature = "capi")]
-pub mod capi;
 mod cpu;
 mod device;
 mod engine;

@@ -1,27 +1,27 @@
-//! Retrievals on their way.
+//! Retrievals in progress.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError, TryLockError};
 
-use super::error::{Failure, Outcome, attractor_error, code, guard};
-use super::pointer::{Out, borrow, free};
-use super::retrieval::attractor_retrieval;
-use crate::pending::Pending;
-use crate::retrieval::Retrieval;
+use attractor::{Pending, Retrieval};
 
-/// A retrieval on its way. Its answer can be taken once. It depends neither on the memory nor on the device that it is from,
-/// which may be changed or freed meanwhile. Any number of threads may use it at once; one of them gets the answer.
+use crate::error::{Failure, Outcome, attractor_error, code, guard};
+use crate::pointer::{Out, borrow, free};
+use crate::retrieval::attractor_retrieval;
+
+/// A retrieval in progress. Its answer can be taken once. It depends neither on its memory nor on its device, which may
+/// be changed or freed meanwhile. Any number of threads may use it at once; one of them gets the answer.
 pub struct attractor_pending {
     /// Absent once the answer has been taken.
     pending: Mutex<Option<Pending<Retrieval>>>,
 }
 
 impl attractor_pending {
-    pub(super) fn new(pending: Pending<Retrieval>) -> Self {
+    pub(crate) fn new(pending: Pending<Retrieval>) -> Self {
         Self { pending: Mutex::new(Some(pending)) }
     }
 
-    /// The answer if it is there; absent too where another thread is at it.
+    /// The answer if it is ready; nothing while another thread looks for it.
     fn try_take(&self) -> Outcome<Option<Retrieval>> {
         let mut pending = match self.pending.try_lock() {
             Ok(pending) => pending,
@@ -42,11 +42,11 @@ impl fmt::Debug for attractor_pending {
     }
 }
 
-/// Whether `attractor_pending_take` has something to say: the answer, or an error. Never waits.
+/// Whether `attractor_pending_take` would return the answer or an error. Never waits.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_pending_is_ready(pending: *mut attractor_pending) -> bool {
     let ready = guard("attractor_pending_is_ready", || {
-        // SAFETY: the module's contract.
+        // SAFETY: the crate's contract.
         let pending = unsafe { borrow("pending", pending) }?;
         match pending.pending.try_lock() {
             Ok(mut pending) => Ok(pending.as_mut().is_none_or(Pending::is_ready)),
@@ -57,22 +57,22 @@ pub unsafe extern "C" fn attractor_pending_is_ready(pending: *mut attractor_pend
     ready.unwrap_or(true)
 }
 
-/// Takes the answer, if it is there, to be freed by `attractor_retrieval_free`. Never waits: `ATTRACTOR_NOT_READY` says that
-/// it is still on its way. `pending` remains to be freed.
+/// Takes the answer if it is ready; free it with `attractor_retrieval_free`. Never waits: while the answer is not ready
+/// it returns `ATTRACTOR_NOT_READY`. `pending` must still be freed.
 ///
 /// Errors: `ATTRACTOR_ERROR_LOST` where the device failed, once, in place of the answer; `ATTRACTOR_ERROR_TAKEN`;
-/// `ATTRACTOR_ERROR_NULL_POINTER`. `*retrieval` is NULL then, as while it is not ready.
+/// `ATTRACTOR_ERROR_NULL_POINTER`. `*retrieval` is NULL then, and while the answer is not ready.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_pending_take(
     pending: *mut attractor_pending,
     retrieval: *mut *mut attractor_retrieval,
 ) -> attractor_error {
     let taken = guard("attractor_pending_take", || {
-        // SAFETY: the module's contract.
+        // SAFETY: the crate's contract.
         let out = unsafe { Out::handle("retrieval", retrieval) }?;
-        // SAFETY: the module's contract.
+        // SAFETY: the crate's contract.
         let Some(answer) = unsafe { borrow("pending", pending) }?.try_take()? else { return Ok(false) };
-        out.give(attractor_retrieval::new("attractor_pending_take", answer)?);
+        out.give(attractor_retrieval::new(answer)?);
         Ok(true)
     });
     match taken {
@@ -82,7 +82,7 @@ pub unsafe extern "C" fn attractor_pending_take(
     }
 }
 
-/// Waits for the answer on this thread and takes it, to be freed by `attractor_retrieval_free`. `pending` remains to be
+/// Waits for the answer on this thread and takes it; free it with `attractor_retrieval_free`. `pending` must still be
 /// freed.
 ///
 /// Errors: as `attractor_pending_take`.
@@ -92,20 +92,21 @@ pub unsafe extern "C" fn attractor_pending_wait(
     retrieval: *mut *mut attractor_retrieval,
 ) -> attractor_error {
     code("attractor_pending_wait", || {
-        // SAFETY: the module's contract.
+        // SAFETY: the crate's contract.
         let out = unsafe { Out::handle("retrieval", retrieval) }?;
-        // SAFETY: the module's contract.
+        // SAFETY: the crate's contract.
         let pending = &unsafe { borrow("pending", pending) }?.pending;
-        // Whoever asks meanwhile is told at once, so the lock is not held while this waits.
+        // The lock is released before waiting, so that other threads get an answer at once.
         let taken = pending.lock().map_err(|_: PoisonError<_>| Failure::Poisoned)?.take();
-        out.give(attractor_retrieval::new("attractor_pending_wait", taken.ok_or(Failure::Taken)?.wait()?)?);
+        out.give(attractor_retrieval::new(taken.ok_or(Failure::Taken)?.wait()?)?);
         Ok(())
     })
 }
 
-/// Frees the handle at any time; NULL is left alone. Never waits: work that is under way runs to its end, unheard.
+/// Frees the handle at any time; NULL is ignored. Never waits: submitted work still completes, and its result is
+/// discarded.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_pending_free(pending: *mut attractor_pending) {
-    // SAFETY: the module's contract.
+    // SAFETY: the crate's contract.
     unsafe { free("attractor_pending_free", pending) };
 }

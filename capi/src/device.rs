@@ -1,29 +1,30 @@
-//! Where memories live and compute.
+//! Devices, on which memories live and compute, and the list of adapters.
 
 use std::ffi::{CString, c_char};
 use std::ptr;
 
-use super::error::{Outcome, attractor_error, code, guard};
-use super::pointer::{Out, borrow, free, lend, text};
-use super::versioned::{choice, init, read, versioned};
-use crate::device::{AdapterChoice, Device, DeviceInfo, DeviceOptions, Software};
-use crate::error::Error;
+use attractor::{AdapterChoice, Device, DeviceInfo, DeviceOptions};
 
-/// A device: a GPU, or the CPU engine. Any number of threads may use it at once. The memories on it keep what they need of
-/// it: it may be freed before they are.
+use crate::codes::{attractor_backend, attractor_software, decode};
+use crate::error::{Failure, Outcome, attractor_error, code, guard};
+use crate::pointer::{Out, borrow, free, lend, text};
+use crate::versioned::{init, read, versioned};
+
+/// A device: a GPU, or the CPU engine. Any number of threads may use it at once. It may be freed before the memories on
+/// it.
 #[derive(Debug)]
 pub struct attractor_device {
-    pub(super) device: Device,
+    pub(crate) device: Device,
     info: Info,
 }
 
-/// The adapters of this machine, as they were when they were listed.
+/// The adapters that this machine had when they were listed.
 #[derive(Debug)]
 pub struct attractor_adapters {
     adapters: Vec<Info>,
 }
 
-/// A [`DeviceInfo`] whose strings C can read.
+/// A [`DeviceInfo`] with strings of C.
 #[derive(Debug)]
 struct Info {
     name: CString,
@@ -39,42 +40,14 @@ impl From<DeviceInfo> for Info {
     }
 }
 
-/// By what the system's graphics interface is called.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum attractor_backend {
-    /// Whichever is there.
-    ATTRACTOR_BACKEND_ANY = 0,
-    /// Vulkan.
-    ATTRACTOR_BACKEND_VULKAN = 1,
-    /// Metal.
-    ATTRACTOR_BACKEND_METAL = 2,
-    /// Direct3D 12.
-    ATTRACTOR_BACKEND_DX12 = 3,
-    /// OpenGL and OpenGL ES.
-    ATTRACTOR_BACKEND_GL = 4,
-}
-
-/// Which software adapters (lavapipe, llvmpipe, SwiftShader, WARP) a search may return.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum attractor_software {
-    /// None: they are for conformance, not for speed.
-    ATTRACTOR_SOFTWARE_REFUSE = 0,
-    /// Any, after all hardware.
-    ATTRACTOR_SOFTWARE_ALLOW = 1,
-    /// Nothing else.
-    ATTRACTOR_SOFTWARE_REQUIRE = 2,
-}
-
 /// What to look for in `attractor_device_open`; `attractor_device_options_init` fills it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct attractor_device_options {
     /// `sizeof(attractor_device_options)`.
     pub size: usize,
-    /// Part of the name or of the driver of the adapter, in UTF-8, without regard to case; NULL for any. An adapter that is
-    /// asked for by name or by index may be software whatever `software` says.
+    /// Part of the name or of the driver of the adapter, in UTF-8, in any case; NULL for any. An adapter that is chosen
+    /// by name or by index may be software whatever `software` says.
     pub name: *const c_char,
     /// Position in the list of `attractor_adapters_list`, with `name` NULL; -1 for any.
     pub index: i64,
@@ -86,8 +59,8 @@ pub struct attractor_device_options {
     pub without_f16: u32,
     /// Not 0: do without subgroups even where the adapter has them.
     pub without_subgroups: u32,
-    /// A folder in UTF-8 in which compiled kernels are kept from one run to the next, where the backend lets them out; they
-    /// are written when the device and the last memory on it are freed. NULL for none.
+    /// A folder, in UTF-8, for compiled kernels, which later runs reuse where the backend supports that; it is written
+    /// when the device and the last memory on it are freed. NULL for none.
     pub pipeline_cache: *const c_char,
 }
 
@@ -108,37 +81,23 @@ fn defaults(size: usize) -> attractor_device_options {
 
 impl attractor_device_options {
     /// # Safety
-    /// The name and the folder are null or strings.
-    unsafe fn checked(&self, operation: &'static str) -> Outcome<DeviceOptions> {
-        use attractor_backend::*;
-        use attractor_software::*;
-        let backends = [
-            (ATTRACTOR_BACKEND_ANY as u32, None),
-            (ATTRACTOR_BACKEND_VULKAN as u32, Some(wgpu::Backends::VULKAN)),
-            (ATTRACTOR_BACKEND_METAL as u32, Some(wgpu::Backends::METAL)),
-            (ATTRACTOR_BACKEND_DX12 as u32, Some(wgpu::Backends::DX12)),
-            (ATTRACTOR_BACKEND_GL as u32, Some(wgpu::Backends::GL)),
-        ];
-        let software = [
-            (ATTRACTOR_SOFTWARE_REFUSE as u32, Software::Refuse),
-            (ATTRACTOR_SOFTWARE_ALLOW as u32, Software::Allow),
-            (ATTRACTOR_SOFTWARE_REQUIRE as u32, Software::Require),
-        ];
-        let refuse = |expected, got: String| Err(Error::Parameter { operation, parameter: "index", expected, got });
+    /// The crate's contract: the name and the folder are null or strings.
+    unsafe fn checked(&self) -> Outcome<DeviceOptions> {
+        let refuse = |expected, got: i64| Failure::Parameter { parameter: "index", expected, got: got.to_string() };
         // SAFETY: by this function's own contract.
         let adapter = match (unsafe { text("name", self.name) }?, self.index) {
             (None, -1) => None,
             (Some(name), -1) => Some(AdapterChoice::Name(name.to_owned())),
-            (Some(_), index) => return Ok(refuse("-1 where a name is given", index.to_string())?),
+            (Some(_), index) => return Err(refuse("-1 where a name is given", index)),
             (None, index) => match usize::try_from(index) {
                 Ok(index) => Some(AdapterChoice::Index(index)),
-                Err(_) => return Ok(refuse("-1 or a position in the list of adapters", index.to_string())?),
+                Err(_) => return Err(refuse("-1 or a position in the list of adapters", index)),
             },
         };
         Ok(DeviceOptions {
-            backends: choice(operation, "backend", "one of attractor_backend", self.backend, &backends)?,
+            backends: decode::<attractor_backend>("backend", self.backend)?.into(),
             adapter,
-            software: choice(operation, "software", "one of attractor_software", self.software, &software)?,
+            software: decode::<attractor_software>("software", self.software)?.into(),
             without_f16: self.without_f16 != 0,
             without_subgroups: self.without_subgroups != 0,
             // SAFETY: by this function's own contract.
@@ -153,33 +112,33 @@ fn give(out: Out<*mut attractor_device>, device: Device) {
     out.give(attractor_device { device, info });
 }
 
-/// Gives the best hardware adapter, or, where there is none, the CPU engine; never a software adapter. Waits for the
+/// Opens the best hardware adapter, or the CPU engine where there is none; never a software adapter. Waits for the
 /// driver.
 ///
 /// Errors: `ATTRACTOR_ERROR_NULL_POINTER`; `*device` is NULL then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_device_best(device: *mut *mut attractor_device) -> attractor_error {
     code("attractor_device_best", || {
-        // SAFETY: the module's contract.
+        // SAFETY: the crate's contract.
         let out = unsafe { Out::handle("device", device) }?;
         give(out, pollster::block_on(Device::new())?);
         Ok(())
     })
 }
 
-/// Gives the CPU engine: every core, no GPU.
+/// Opens the CPU engine, which uses every core and no GPU.
 ///
 /// Errors: `ATTRACTOR_ERROR_NULL_POINTER`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_device_cpu(device: *mut *mut attractor_device) -> attractor_error {
     code("attractor_device_cpu", || {
-        // SAFETY: the module's contract.
+        // SAFETY: the crate's contract.
         give(unsafe { Out::handle("device", device) }?, Device::cpu());
         Ok(())
     })
 }
 
-/// Fills `*options`, of `size` = `sizeof(attractor_device_options)` bytes: any backend, no software.
+/// Fills `*options`, of `size` = `sizeof(attractor_device_options)` bytes: any backend, no software adapters.
 ///
 /// Errors: `ATTRACTOR_ERROR_NULL_POINTER`, `ATTRACTOR_ERROR_PARAMETER` for a size that no version of the struct has.
 #[unsafe(no_mangle)]
@@ -188,16 +147,16 @@ pub unsafe extern "C" fn attractor_device_options_init(
     size: usize,
 ) -> attractor_error {
     const OPERATION: &str = "attractor_device_options_init";
-    // SAFETY: the module's contract.
-    code(OPERATION, || unsafe { init(OPERATION, options, size, defaults(size)) })
+    // SAFETY: the crate's contract.
+    code(OPERATION, || unsafe { init(options, size, defaults(size)) })
 }
 
-/// Gives a device that fits `options`. Waits for the driver. Falls back to the CPU engine only where neither a backend, nor
-/// an adapter, nor software was asked for.
+/// Opens a device that fits `options`. Waits for the driver. Falls back to the CPU engine only if `options` ask neither
+/// for a backend, nor for an adapter, nor for software.
 ///
-/// Errors: `ATTRACTOR_ERROR_NO_ADAPTER`; `ATTRACTOR_ERROR_DEVICE` where the adapter refuses to open;
-/// `ATTRACTOR_ERROR_PARAMETER`, `ATTRACTOR_ERROR_UTF8` and `ATTRACTOR_ERROR_NULL_POINTER` for the arguments. `*device` is
-/// NULL then.
+/// Errors: `ATTRACTOR_ERROR_NO_ADAPTER`; `ATTRACTOR_ERROR_DEVICE` where the adapter does not open;
+/// `ATTRACTOR_ERROR_PARAMETER`, `ATTRACTOR_ERROR_UTF8` and `ATTRACTOR_ERROR_NULL_POINTER` for the arguments. `*device`
+/// is NULL then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_device_open(
     options: *const attractor_device_options,
@@ -205,53 +164,53 @@ pub unsafe extern "C" fn attractor_device_open(
 ) -> attractor_error {
     const OPERATION: &str = "attractor_device_open";
     code(OPERATION, || {
-        // SAFETY: the module's contract.
+        // SAFETY: the crate's contract.
         let out = unsafe { Out::handle("device", device) }?;
-        // SAFETY: the module's contract.
-        let options = unsafe { read(OPERATION, options, defaults(0))?.checked(OPERATION) }?;
+        // SAFETY: the crate's contract.
+        let options = unsafe { read(options, defaults(0))?.checked() }?;
         give(out, pollster::block_on(Device::with_options(&options))?);
         Ok(())
     })
 }
 
-/// Frees the handle; NULL is left alone.
+/// Frees the handle; NULL is ignored.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_device_free(device: *mut attractor_device) {
-    // SAFETY: the module's contract.
+    // SAFETY: the crate's contract.
     unsafe { free("attractor_device_free", device) };
 }
 
-/// The name of the adapter, or that of the CPU engine. Like the strings below it is UTF-8 and good until the device is
-/// freed; NULL where `device` is.
+/// The name of the adapter, or that of the CPU engine. This string and those below are UTF-8 and valid until the device
+/// is freed; NULL where `device` is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_device_name(device: *const attractor_device) -> *const c_char {
-    // SAFETY: the module's contract.
+    // SAFETY: the crate's contract.
     unsafe { device_text("attractor_device_name", device, |info| &info.name) }
 }
 
 /// `Vulkan`, `Metal`, `Dx12`, `Gl`, or `native` for the CPU engine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_device_backend(device: *const attractor_device) -> *const c_char {
-    // SAFETY: the module's contract.
+    // SAFETY: the crate's contract.
     unsafe { device_text("attractor_device_backend", device, |info| &info.backend) }
 }
 
-/// The driver and its version, as far as it tells.
+/// The driver and its version, as far as the driver reports them.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_device_driver(device: *const attractor_device) -> *const c_char {
-    // SAFETY: the module's contract.
+    // SAFETY: the crate's contract.
     unsafe { device_text("attractor_device_driver", device, |info| &info.driver) }
 }
 
 /// `discrete`, `integrated`, `virtual`, `software`, `other` or `cpu engine`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_device_kind(device: *const attractor_device) -> *const c_char {
-    // SAFETY: the module's contract.
+    // SAFETY: the crate's contract.
     unsafe { device_text("attractor_device_kind", device, |info| &info.kind) }
 }
 
 /// # Safety
-/// The module's contract.
+/// The crate's contract.
 unsafe fn device_text(
     operation: &'static str,
     device: *const attractor_device,
@@ -262,8 +221,8 @@ unsafe fn device_text(
     text.unwrap_or(ptr::null())
 }
 
-/// Lists every adapter of this machine, hardware and software, in the order that `index` of `attractor_device_options`
-/// counts, and gives their number to `count` unless that is NULL. The list is to be freed by `attractor_adapters_free`.
+/// Lists every adapter of this machine, hardware and software, in the order of `index` in `attractor_device_options`,
+/// and writes their number to `count` unless that is NULL. Free the list with `attractor_adapters_free`.
 ///
 /// Errors: `ATTRACTOR_ERROR_NULL_POINTER`; `*adapters` is NULL then.
 #[unsafe(no_mangle)]
@@ -272,60 +231,60 @@ pub unsafe extern "C" fn attractor_adapters_list(
     count: *mut usize,
 ) -> attractor_error {
     code("attractor_adapters_list", || {
-        // SAFETY: the module's contract.
+        // SAFETY: the crate's contract.
         let out = unsafe { Out::handle("adapters", adapters) }?;
         let found = pollster::block_on(Device::adapters());
         let list = attractor_adapters {
             adapters: found.iter().map(|adapter| DeviceInfo::from(&adapter.get_info()).into()).collect(),
         };
-        // SAFETY: the module's contract.
+        // SAFETY: the crate's contract.
         unsafe { lend(&list.adapters, count) }?;
         out.give(list);
         Ok(())
     })
 }
 
-/// Frees the list; NULL is left alone.
+/// Frees the list; NULL is ignored.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_adapters_free(adapters: *mut attractor_adapters) {
-    // SAFETY: the module's contract.
+    // SAFETY: the crate's contract.
     unsafe { free("attractor_adapters_free", adapters) };
 }
 
-/// The name of the adapter at `index`. Like the strings below it is UTF-8 and good until the list is freed; NULL where
-/// `adapters` is NULL or shorter.
+/// The name of the adapter at `index`. This string and those below are UTF-8 and valid until the list is freed; NULL
+/// where `adapters` is NULL or has no such index.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_adapters_name(adapters: *const attractor_adapters, index: usize) -> *const c_char {
-    // SAFETY: the module's contract.
+    // SAFETY: the crate's contract.
     unsafe { adapter_text("attractor_adapters_name", adapters, index, |info| &info.name) }
 }
 
-/// The backend of the adapter at `index`, as `attractor_device_backend` has it.
+/// The backend of the adapter at `index`, as in `attractor_device_backend`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_adapters_backend(
     adapters: *const attractor_adapters,
     index: usize,
 ) -> *const c_char {
-    // SAFETY: the module's contract.
+    // SAFETY: the crate's contract.
     unsafe { adapter_text("attractor_adapters_backend", adapters, index, |info| &info.backend) }
 }
 
 /// The driver of the adapter at `index`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_adapters_driver(adapters: *const attractor_adapters, index: usize) -> *const c_char {
-    // SAFETY: the module's contract.
+    // SAFETY: the crate's contract.
     unsafe { adapter_text("attractor_adapters_driver", adapters, index, |info| &info.driver) }
 }
 
-/// The kind of the adapter at `index`, as `attractor_device_kind` has it.
+/// The kind of the adapter at `index`, as in `attractor_device_kind`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_adapters_kind(adapters: *const attractor_adapters, index: usize) -> *const c_char {
-    // SAFETY: the module's contract.
+    // SAFETY: the crate's contract.
     unsafe { adapter_text("attractor_adapters_kind", adapters, index, |info| &info.kind) }
 }
 
 /// # Safety
-/// The module's contract.
+/// The crate's contract.
 unsafe fn adapter_text(
     operation: &'static str,
     adapters: *const attractor_adapters,
@@ -335,8 +294,7 @@ unsafe fn adapter_text(
     let text = guard(operation, || {
         // SAFETY: by this function's own contract.
         let list = &unsafe { borrow("adapters", adapters) }?.adapters;
-        let info = list.get(index).ok_or_else(|| Error::Parameter {
-            operation,
+        let info = list.get(index).ok_or_else(|| Failure::Parameter {
             parameter: "index",
             expected: "within the list",
             got: format!("{index} of {}", list.len()),

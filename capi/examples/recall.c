@@ -1,11 +1,18 @@
 /*
- * Stores patterns, recalls noisy copies of them, first waiting for the answer and then asking for it once a frame, and checks
- * what comes back, errors included.
+ * Stores patterns, recalls noisy copies of them, first waiting for the answer and then polling for it once a frame, and
+ * checks every answer, errors included.
  *
  *     recall [cpu | best | vulkan | vulkan-software | gl-software | metal | dx12 | ADAPTER]
  *
- * where ADAPTER is part of an adapter's name. Exit status: 0, 1 where something is wrong, 77 where there is no such adapter.
- * C11, and C++ as well. README.md has the commands that build it.
+ * where ADAPTER is part of an adapter's name. Exit status: 0, 1 where something is wrong, 77 where there is no such
+ * adapter. It is C11, and C++ as well. To build it in the root of the repository, with the library as Cargo builds it:
+ *
+ *     cargo build --release -p attractor-capi
+ *     cc -Icapi/include capi/examples/recall.c -Ltarget/release -lattractor -Wl,-rpath,target/release -lm -o recall
+ *
+ * or with one that `cargo cinstall` of cargo-c has installed where pkg-config finds it:
+ *
+ *     cc -std=c11 capi/examples/recall.c $(pkg-config --cflags --libs attractor) -lm -o recall
  */
 
 #include <math.h>
@@ -25,7 +32,7 @@ static void must(attractor_error code, const char *what) {
     }
 }
 
-/* Ends the program where something is not as it should be. */
+/* Ends the program where an expectation fails. */
 static void check(bool holds, const char *what) {
     if (!holds) {
         fprintf(stderr, "recall: not so: %s (last error: \"%s\")\n", what, attractor_last_error_message());
@@ -37,13 +44,14 @@ static void check(bool holds, const char *what) {
 static void must_fail(attractor_error code, attractor_error expected, const char *word) {
     const char *message = attractor_last_error_message();
     if (code != expected || strstr(message, word) == NULL) {
-        fprintf(stderr, "recall: expected error %d about \"%s\", got %d: %s\n", (int)expected, word, (int)code, message);
+        fprintf(stderr, "recall: expected error %d about \"%s\", got %d: %s\n", (int)expected, word, (int)code,
+                message);
         exit(EXIT_FAILURE);
     }
     printf("  refused (%d): %s\n", (int)code, message);
 }
 
-/* Numbers that are alike on every machine. */
+/* The same numbers on every machine. */
 static uint32_t random_bits(void) {
     static uint64_t state = 1;
     state = state * 6364136223846793005u + 1442695040888963407u;
@@ -92,7 +100,7 @@ static void check_answers(const attractor_retrieval *retrieval, const float *pat
     const uint64_t *top = attractor_retrieval_top_ids(retrieval, &top_length);
     const float *weight = attractor_retrieval_top_weight(retrieval, NULL);
     const attractor_statistics *statistics = attractor_retrieval_statistics(retrieval, NULL);
-    check(output && steps && converged && status && energy && top && weight && statistics, "every report is there");
+    check(output && steps && converged && status && energy && top && weight && statistics, "every report exists");
     check(attractor_retrieval_count(retrieval) == QUERIES && length == QUERIES * DIM, "one output for each query");
     check(attractor_retrieval_top_count(retrieval) == 2 && top_length == QUERIES * 2, "two patterns for each query");
     check(attractor_retrieval_weights(retrieval, &length) == NULL && length == 0, "weights were not asked for");
@@ -118,6 +126,14 @@ static double draw_frame(void) {
         sum += 1.0 / i;
     }
     return sum;
+}
+
+/* Checks that the library that runs has the version of the header. */
+static void check_version(void) {
+    char version[64];
+    int length = snprintf(version, sizeof version, "%d.%d.%d", ATTRACTOR_VERSION_MAJOR, ATTRACTOR_VERSION_MINOR,
+                          ATTRACTOR_VERSION_PATCH);
+    check(strncmp(attractor_version(), version, (size_t)length) == 0, "the library has the version of the header");
 }
 
 static void check_errors(const attractor_device *device, const float *queries) {
@@ -146,7 +162,8 @@ static void check_errors(const attractor_device *device, const float *queries) {
               "keys is NULL");
     must_fail(attractor_memory_add(memory, queries, 2, NULL, 0, NULL, 0, SIZE_MAX, NULL), ATTRACTOR_ERROR_LIMIT,
               "elements");
-    must_fail(attractor_memory_add(memory, queries, 3, NULL, 0, NULL, 0, 1, NULL), ATTRACTOR_ERROR_SHAPE, "keys of 1 x 2");
+    must_fail(attractor_memory_add(memory, queries, 3, NULL, 0, NULL, 0, 1, NULL), ATTRACTOR_ERROR_SHAPE,
+              "keys of 1 x 2");
     must_fail(attractor_memory_add(memory, queries, 2, queries, 2, NULL, 0, 1, NULL), ATTRACTOR_ERROR_SHAPE,
               "keys alone");
     must_fail(attractor_memory_add(memory, not_finite, 2, NULL, 0, NULL, 0, 1, NULL), ATTRACTOR_ERROR_NOT_FINITE,
@@ -180,6 +197,7 @@ int main(int argc, char **argv) {
     unsigned frames = 0;
     double drawn = 0;
 
+    check_version();
     printf("attractor %s on %s (%s, %s)\n", attractor_version(), attractor_device_name(device),
            attractor_device_backend(device), attractor_device_kind(device));
 

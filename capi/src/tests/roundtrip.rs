@@ -1,0 +1,111 @@
+//! Values, options and reports: what a caller passes arrives, and what the library finds comes back.
+
+use std::ffi::CString;
+use std::ptr::{null, null_mut};
+
+use super::calls::*;
+use crate::attractor_error::*;
+use crate::*;
+
+/// Values, bias, precision, ids, masks, clamps, reports and files: what comes through the border is what went in.
+#[test]
+fn everything_comes_through() {
+    let mut options = memory_options(2);
+    (options.value_dim, options.bias, options.beta) = (3, 1, 4.0);
+    let memory = Owned::new(&options);
+    let keys = circle(4);
+    let values: Vec<f32> = (0..12).map(|i| i as f32).collect();
+    let bias = [0.0f32, 0.25, 0.5, 0.75];
+    let dir = tempfile::tempdir().unwrap();
+    let path = CString::new(dir.path().join("memory.safetensors").to_str().unwrap()).unwrap();
+    // SAFETY: arrays have their lengths, and handles were just given.
+    unsafe {
+        assert_eq!((attractor_memory_dim(memory.0), attractor_memory_value_dim(memory.0)), (2, 3));
+        let mut first = u64::MAX;
+        let mut added = |values: *const f32| add(memory.0, keys.as_ptr(), values, bias.as_ptr(), 4, &raw mut first);
+        refused(added(null()), ATTRACTOR_ERROR_SHAPE, &["values of 3"]);
+        succeeds(added(values.as_ptr()));
+        assert_eq!(first, 0);
+
+        let (mut key, mut value, mut its_bias) = ([0.0f32; 2], [0.0f32; 3], 0.0);
+        let out = (key.as_mut_ptr(), value.as_mut_ptr(), &raw mut its_bias);
+        succeeds(attractor_memory_get(memory.0, 2, out.0, 2, out.1, 3, out.2));
+        assert_eq!((key, value, its_bias), ([keys[4], keys[5]], [6.0, 7.0, 8.0], 0.5));
+        succeeds(update(memory.0, 2, keys.as_ptr(), values.as_ptr(), null()));
+        succeeds(attractor_memory_get(memory.0, 2, null_mut(), 0, value.as_mut_ptr(), 3, &raw mut its_bias));
+        assert_eq!((value, its_bias), ([0.0, 1.0, 2.0], 0.0));
+        succeeds(attractor_memory_remove(memory.0, 0));
+        refused(attractor_memory_remove(memory.0, 0), ATTRACTOR_ERROR_UNKNOWN_ID, &["id 0"]);
+        assert_eq!((attractor_memory_len(memory.0), attractor_memory_positions(memory.0)), (3, 4));
+        let mut id = 0;
+        succeeds(attractor_memory_id_at(memory.0, 3, &raw mut id));
+        assert_eq!(id, 3);
+
+        let keep = [1u8, 0, 0, 200, 1, 1, 1, 1, 0, 0, 0, 0];
+        let known = [0u8, 7, 0, 0, 0, 0];
+        let mut retrieve = retrieve_options();
+        (retrieve.mask, retrieve.mask_length) = (keep.as_ptr(), keep.len());
+        retrieve.mask_layout = attractor_mask::ATTRACTOR_MASK_KEEP_PER_QUERY as u32;
+        (retrieve.clamp, retrieve.clamp_length) = (known.as_ptr(), known.len());
+        (retrieve.converge, retrieve.steps, retrieve.top, retrieve.statistics, retrieve.weights) = (1, 9, 2, 1, 1);
+        retrieve.energy_trace = 1;
+        let queries = [0.5f32, 0.25, 0.0, 1.0, 1.0, 1.0];
+        let retrieval =
+            given(|retrieval| ask(memory.0, queries.as_ptr(), 3, &raw const retrieve, null_mut(), 0, retrieval));
+        let mut length = 0;
+        let output = attractor_retrieval_output(retrieval, &raw mut length);
+        let output = std::slice::from_raw_parts(output, length);
+        assert_eq!(&output[..3], [9.0, 10.0, 11.0], "query 0 may use pattern 3 alone");
+        assert_eq!(&output[6..], [0.0; 3], "query 2 may use none");
+        let state = std::slice::from_raw_parts(attractor_retrieval_state(retrieval, &raw mut length), 6);
+        assert_eq!((length, state[1]), (6, 0.25), "it is known");
+        let status = std::slice::from_raw_parts(attractor_retrieval_status(retrieval, null_mut()), 3);
+        assert_eq!(status[0], attractor_status::ATTRACTOR_STATUS_ANSWERED);
+        assert_eq!(status[2], attractor_status::ATTRACTOR_STATUS_NOTHING_LEFT);
+        let top = std::slice::from_raw_parts(attractor_retrieval_top_ids(retrieval, null_mut()), 6);
+        assert_eq!(&top[..2], [3, ATTRACTOR_NO_PATTERN]);
+        for (position, expected) in [(0, ATTRACTOR_NO_PATTERN), (3, 3)] {
+            succeeds(attractor_retrieval_id_at(retrieval, position, &raw mut id));
+            assert_eq!(id, expected);
+        }
+        let beyond = attractor_retrieval_id_at(retrieval, 4, &raw mut id);
+        refused(beyond, ATTRACTOR_ERROR_PARAMETER, &["attractor_retrieval_id_at", "4 of 4"]);
+        let statistics = std::slice::from_raw_parts(attractor_retrieval_statistics(retrieval, null_mut()), 3);
+        assert_eq!((statistics[0].support, statistics[0].largest), (1, 1.0));
+        assert_eq!(statistics[0].kind, attractor_fixed_point::ATTRACTOR_FIXED_POINT_SINGLE);
+        let weights = std::slice::from_raw_parts(attractor_retrieval_weights(retrieval, &raw mut length), 12);
+        assert_eq!((length, &weights[..4]), (12, &[0.0, 0.0, 0.0, 1.0][..]));
+        let steps = *attractor_retrieval_steps(retrieval, null_mut());
+        assert!(!attractor_retrieval_energy_trace(retrieval, 0, &raw mut length).is_null());
+        assert_eq!(length, steps as usize + 1);
+        assert!(attractor_retrieval_energy_trace(retrieval, 3, &raw mut length).is_null());
+        assert!(attractor_retrieval_energy(retrieval, &raw mut length).is_null());
+        assert!(length == 0 && message().contains("not asked for"), "{}", message());
+        attractor_retrieval_free(retrieval);
+
+        let saved = attractor_memory_save(memory.0, path.as_ptr());
+        let device = given(|device| attractor_device_cpu(device));
+        if cfg!(feature = "files") {
+            succeeds(saved);
+            let again = given(|again| attractor_memory_load(device, path.as_ptr(), 0, again));
+            assert_eq!((attractor_memory_len(again), attractor_memory_value_dim(again)), (3, 3));
+            let (mut one, mut other) = ([0.0f32; 3], [0.0f32; 3]);
+            let query = queries.as_ptr();
+            succeeds(ask(memory.0, query, 1, null(), one.as_mut_ptr(), 3, null_mut()));
+            succeeds(ask(again, query, 1, null(), other.as_mut_ptr(), 3, null_mut()));
+            assert_eq!(one, other);
+            attractor_memory_free(again);
+        } else {
+            refused(saved, ATTRACTOR_ERROR_UNSUPPORTED, &["files"]);
+        }
+        let mut none = null_mut();
+        let missing = attractor_memory_load(device, c"/no/such/file".as_ptr(), 0, &raw mut none);
+        let code = if cfg!(feature = "files") { ATTRACTOR_ERROR_FILE } else { ATTRACTOR_ERROR_UNSUPPORTED };
+        refused(missing, code, &[]);
+        attractor_device_free(device);
+
+        succeeds(attractor_memory_clear(memory.0));
+        let code = ask(memory.0, queries.as_ptr(), 1, null(), value.as_mut_ptr(), 3, null_mut());
+        refused(code, ATTRACTOR_ERROR_EMPTY, &["empty"]);
+    }
+}

@@ -67,6 +67,8 @@ if [ "$(uname -s)" = Linux ]; then
 fi
 
 cargo fmt --all --check
+# Spelling, workflows and dependencies, as far as their tools are here: a stage without its tool says what it needs.
+./habits.sh short
 # Every lock knows the dependencies of its project.
 for project in . fuzz platforms/browser examples/engine/bevy benches/peers/burn; do
     cargo metadata --locked --format-version 1 --manifest-path "$project/Cargo.toml" >/dev/null

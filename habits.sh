@@ -67,17 +67,16 @@ NODE
 
 deny_stage() {
     need cargo-deny "cargo install --locked cargo-deny"
-    local project skipped=""
+    local project skipped="" deny
     for project in "${projects[@]}"; do
-        cargo deny --locked --manifest-path "$project/Cargo.toml" --all-features check --config "$PWD/deny.toml" \
-            --hide-inclusion-graph bans licenses sources || failed "$project: bans, licences or sources"
-        # The list of advisories is fetched from GitHub, or lies where an earlier run left it.
-        if ! cargo deny --locked --manifest-path "$project/Cargo.toml" --all-features fetch db --config "$PWD/deny.toml"; then
+        deny=(cargo deny --locked --all-features --config deny.toml --manifest-path "$project/Cargo.toml")
+        "${deny[@]}" check --hide-inclusion-graph bans licenses sources || failed "$project: bans, licences or sources"
+        # The list of advisories comes from GitHub.
+        if ! "${deny[@]}" fetch db; then
             skipped=", advisories not checked: their database cannot be fetched"
-            continue
+        elif ! "${deny[@]}" check --hide-inclusion-graph advisories; then
+            failed "$project: advisories"
         fi
-        cargo deny --locked --manifest-path "$project/Cargo.toml" --all-features check --config "$PWD/deny.toml" \
-            --hide-inclusion-graph advisories || failed "$project: advisories"
     done
     passed "${#projects[@]} projects$skipped"
 }

@@ -101,7 +101,7 @@ fn advise(words: &[Word]) {
     if bytes < HUGE {
         return;
     }
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     {
         /// Advice is for whole pages; no page of Linux is larger.
         const PAGE: usize = 64 << 10;

@@ -1,0 +1,72 @@
+//! The portable path of the CPU engine at sizes that an interpreter can run: `./habits.sh miri` runs this program under
+//! Miri, which finds undefined behaviour in the engine's `unsafe` code. Without it these are ordinary tests.
+
+use attractor::reference::Problem;
+use attractor::{Device, Memory, MemoryOptions, Precision, RetrieveOptions, Rule, Separation, Similarity};
+
+const DIM: usize = 5;
+/// More than a tile of one query's lanes, and no multiple of any.
+const PATTERNS: usize = 37;
+
+/// Numbers in -1..1 that differ from row to row.
+fn numbers(seed: usize, length: usize) -> Vec<f32> {
+    (0..length).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.5 - 1.0).collect()
+}
+
+/// One query streams; twenty fill a panel of every level and leave a rest.
+fn check(rule: Rule, precision: Precision, batch: usize) {
+    let (keys, queries) = (numbers(1, PATTERNS * DIM), numbers(2, batch * DIM));
+    let mut memory = MemoryOptions::new(DIM, rule).precision(precision).build(&Device::cpu()).unwrap();
+    let ids = memory.add(&keys).unwrap();
+    let got = memory.retrieve_with_blocking(&queries, &RetrieveOptions::steps(2).top(3).statistics()).unwrap();
+    // Rows as they are stored.
+    let stored: Vec<f32> = ids.iter().flat_map(|id| memory.get(id).unwrap().key).collect();
+    let problem = Problem::new(rule, DIM, &stored);
+    for (b, query) in queries.chunks(DIM).enumerate() {
+        let expected = problem.retrieve(query, 2);
+        for (got, expected) in got.output(b).iter().zip(&expected.output) {
+            let error = (f64::from(*got) - expected).abs();
+            assert!(error < 1e-5, "{rule:?}, {precision:?}, query {b} of {batch}: {error:e} from the reference");
+        }
+    }
+}
+
+#[test]
+fn every_rule() {
+    let similarities = [Similarity::Dot, Similarity::Cosine, Similarity::Euclidean, Similarity::Manhattan];
+    let separations = [
+        Separation::Softmax,
+        Separation::Softmax1,
+        Separation::Sparsemax,
+        Separation::Entmax { alpha: 1.5 },
+        Separation::TopK { k: 3 },
+    ];
+    for (i, similarity) in similarities.into_iter().enumerate() {
+        for (j, separation) in separations.into_iter().enumerate() {
+            let batch = if (i + j) % 2 == 0 { 1 } else { 20 };
+            check(Rule::new(similarity, separation, 2.0), Precision::F32, batch);
+        }
+    }
+}
+
+#[test]
+fn narrow_stores() {
+    for precision in [Precision::F16, Precision::I8] {
+        for batch in [1, 20] {
+            check(Rule::softmax(2.0), precision, batch);
+        }
+    }
+}
+
+#[test]
+fn rows_come_and_go() {
+    let rule = Rule::new(Similarity::Euclidean, Separation::Softmax, 20.0);
+    let mut memory = Memory::new(&Device::cpu(), DIM, rule).unwrap();
+    let rows = numbers(3, 3 * DIM);
+    let ids: Vec<_> = memory.add(&rows).unwrap().iter().collect();
+    memory.remove(ids[1]).unwrap();
+    let added = memory.add(&rows[DIM..2 * DIM]).unwrap();
+    assert_eq!(memory.len(), 3);
+    let got = memory.retrieve_with_blocking(&rows[DIM..2 * DIM], &RetrieveOptions::default().top(1)).unwrap();
+    assert_eq!(got.top.unwrap().ids[0], added.iter().next());
+}

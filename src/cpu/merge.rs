@@ -21,8 +21,8 @@ pub(super) struct Online {
 pub(super) enum Keep {
     /// Those less than this below the largest.
     Within(f64),
-    /// The `k` most preferred, were scores off by up to half of `slack`.
-    Largest { k: usize, slack: f64 },
+    /// The `k` most preferred, were scores off by up to half of `margin`.
+    Largest { k: usize, margin: f64 },
 }
 
 /// The entries of some patterns that can have weight: a bounded list, or the news that it would have been too long.
@@ -115,10 +115,10 @@ impl Candidates {
 
     /// Drops what the entries at hand rule out.
     pub fn prune(&mut self) {
-        if let Keep::Largest { k, slack } = self.keep
+        if let Keep::Largest { k, margin } = self.keep
             && self.entries.len() > k
         {
-            self.floor = self.entries.select_nth_unstable_by(k - 1, preferred).1.0 - slack;
+            self.floor = self.entries.select_nth_unstable_by(k - 1, preferred).1.0 - margin;
         }
         let floor = self.floor;
         self.entries.retain(|entry| entry.0 >= floor);
@@ -158,7 +158,7 @@ impl Scan {
 
 /// Pushes what of one tile of scores can have weight onto the lists of the queries. The scores are as in
 /// [`Scores`](super::similarity::Scores), those beyond `count` being anything.
-pub(super) struct Sift<'a> {
+pub(super) struct Filter<'a> {
     pub form: Form,
     /// Of a panel, the floats of a row; else from one query's scores to the next, in whole vectors.
     pub pitch: usize,
@@ -169,7 +169,7 @@ pub(super) struct Sift<'a> {
     pub lists: &'a mut [Candidates],
 }
 
-impl Sift<'_> {
+impl Filter<'_> {
     #[inline(always)]
     fn panel<S: Simd>(self, simd: S) {
         let scores = &self.scores[..self.count * self.pitch];
@@ -188,7 +188,7 @@ impl Sift<'_> {
             floors[lists.len()..].fill(f32::INFINITY);
             let floors = simd.read(&floors);
             for (t, row) in rows().enumerate() {
-                let mut bits = simd.reaches(row, floors);
+                let mut bits = simd.ge_mask(row, floors);
                 if bits != 0 {
                     let mut values = [0.0; 16];
                     simd.write(&mut values, row);
@@ -212,9 +212,9 @@ impl Sift<'_> {
             for part in parts.clone() {
                 most = simd.max(most, simd.read(part));
             }
-            let floor = simd.splat(list.raise(simd.largest(most)));
+            let floor = simd.splat(list.raise(simd.reduce_max(most)));
             for (p, part) in parts.enumerate() {
-                let mut bits = simd.reaches(simd.read(part), floor);
+                let mut bits = simd.ge_mask(simd.read(part), floor);
                 while bits != 0 {
                     let lane = bits.trailing_zeros() as usize;
                     list.push((f64::from(part[lane]), self.first + p * S::LANES + lane));
@@ -225,7 +225,7 @@ impl Sift<'_> {
     }
 }
 
-impl Work for Sift<'_> {
+impl Work for Filter<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -251,7 +251,7 @@ mod tests {
         let kept: Vec<usize> = within.entries.iter().map(|entry| entry.1).collect();
         assert_eq!(kept, [997, 998, 999]);
 
-        let mut largest = Candidates::new(Keep::Largest { k: 2, slack: 0.0 }, 8);
+        let mut largest = Candidates::new(Keep::Largest { k: 2, margin: 0.0 }, 8);
         for i in 0..1000u32 {
             largest.push((f64::from(i * 7919 % 1009), i as usize));
         }

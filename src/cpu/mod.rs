@@ -5,13 +5,12 @@
 //! scan cannot rule out, score them again in `f64` and solve exactly; whatever does not fit a bounded list is computed by
 //! further passes over the patterns instead. So memory is bounded and nothing is ever truncated.
 
+mod aligned;
+mod answers;
 mod energy;
-mod fresh;
-mod lines;
 mod merge;
 mod partial;
 mod peak;
-mod plain;
 mod product;
 mod projection;
 mod report;
@@ -21,11 +20,12 @@ mod scan;
 mod separation;
 mod simd;
 mod similarity;
-mod slots;
+mod softmax_step;
 mod stages;
 mod stored;
+mod tiles;
 mod transpose;
-mod walk;
+mod uninit;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -50,7 +50,7 @@ pub mod internals {
 
 /// What one window stores of its rows.
 #[derive(Debug)]
-struct Block {
+struct RowBlock {
     keys: Rows,
     values: Option<Rows>,
     bias: Vec<f32>,
@@ -58,7 +58,7 @@ struct Block {
     norms: Vec<f64>,
 }
 
-impl Block {
+impl RowBlock {
     fn allocate(operation: &'static str, rows: usize, layout: Layout) -> Result<Self> {
         let values = |columns| Rows::allocate(operation, layout.precision, rows, columns);
         Ok(Self {
@@ -115,7 +115,7 @@ impl Block {
 pub(crate) struct Engine {
     layout: Layout,
     rule: Rule,
-    windows: Windows<Arc<Block>>,
+    windows: Windows<Arc<RowBlock>>,
 }
 
 impl Engine {
@@ -133,7 +133,8 @@ impl Engine {
 
     pub fn reserve(&mut self, additional: usize, growth: Growth) -> Result<()> {
         let layout = self.layout;
-        self.windows.reserve(additional, growth, |rows| Ok(Arc::new(Block::allocate("Memory::reserve", rows, layout)?)))
+        self.windows
+            .reserve(additional, growth, |rows| Ok(Arc::new(RowBlock::allocate("Memory::reserve", rows, layout)?)))
     }
 
     /// Stores rows whose shapes and finiteness have been checked and for which there is room.
@@ -141,7 +142,7 @@ impl Engine {
         let layout = self.layout;
         self.windows.fill(rows.keys.len() / layout.dim, |block, at, range| {
             let part = rows.slice(range, layout.dim, layout.value_dim);
-            Block::own("Memory::add", block, at, layout)?.store(at, &part, layout);
+            RowBlock::own("Memory::add", block, at, layout)?.store(at, &part, layout);
             Ok(())
         })
     }
@@ -151,7 +152,7 @@ impl Engine {
         let layout = self.layout;
         let end = self.windows.end(position);
         let (block, at) = self.windows.row_mut(position);
-        Block::own("Memory::update", block, end - (position - at), layout)?.store(at, row, layout);
+        RowBlock::own("Memory::update", block, end - (position - at), layout)?.store(at, row, layout);
         Ok(())
     }
 

@@ -4,17 +4,17 @@ use rayon::prelude::*;
 
 use super::Engine;
 use super::projection;
-use super::separation::{Entry, Weigher, preferred, softmax};
+use super::separation::{Entry, Solved, preferred, softmax};
 use super::similarity::{self, Query};
-use super::walk::{Usable, Walk};
+use super::tiles::{PatternView, Usable};
 use crate::partial::{Body, Candidate, Mean, Partial, PartialOptions, prune};
 use crate::rule::{Rule, Separation};
 use crate::store::{Alive, stride};
 
 /// The weights of a row of scores, each with its position in the row.
 pub(crate) fn weights(separation: Separation, row: &[Entry]) -> Vec<f64> {
-    let weigher = Weigher::solve(separation, &mut row.to_vec());
-    row.iter().map(|entry| weigher.weight(*entry)).collect()
+    let solved = Solved::solve(separation, &mut row.to_vec());
+    row.iter().map(|entry| solved.weight(*entry)).collect()
 }
 
 /// Scores patterns against one query, exactly, wherever they are stored.
@@ -79,8 +79,8 @@ impl Engine {
     /// The partial states of checked queries over the patterns that `options` name.
     pub fn partials(&self, queries: &[f32], options: &PartialOptions, alive: Option<&Alive>) -> Vec<Partial> {
         let usable = Usable { alive, mask: options.mask.as_ref(), patterns: self.windows.len() };
-        let walk = Walk { engine: self, usable, range: options.range(usable.patterns) };
-        let usable_by = |query: usize| walk.range.clone().filter(|index| usable.keeps(query, *index)).count() as u64;
+        let view = PatternView { engine: self, usable, range: options.range(usable.patterns) };
+        let usable_by = |query: usize| view.range.clone().filter(|index| usable.keeps(query, *index)).count() as u64;
         // A mask of one row says the same of every query.
         let same = options.mask.as_ref().is_none_or(|mask| !mask.is_per_query());
         let all = if same && !queries.is_empty() { usable_by(0) } else { 0 };
@@ -92,8 +92,8 @@ impl Engine {
                 exact.resize(stride(self.layout.dim), 0.0);
                 let query = Query::new(position, exact);
                 let body = match self.rule.separation {
-                    Separation::Softmax | Separation::Softmax1 => Body::Mean(self.mean(&walk, &query)),
-                    _ => Body::Candidates(self.candidates(&walk, &query, options.first_id)),
+                    Separation::Softmax | Separation::Softmax1 => Body::Mean(self.mean(&view, &query)),
+                    _ => Body::Candidates(self.candidates(&view, &query, options.first_id)),
                 };
                 let patterns = if same { all } else { usable_by(position) };
                 Partial { rule: self.rule, dim: self.layout.dim, value_dim: self.layout.value_dim, patterns, body }
@@ -101,7 +101,7 @@ impl Engine {
             .collect()
     }
 
-    fn mean(&self, walk: &Walk<'_>, query: &Query) -> Mean {
+    fn mean(&self, view: &PatternView<'_>, query: &Query) -> Mean {
         let layout = self.layout;
         let empty = || Sums {
             max: f64::NEG_INFINITY,
@@ -110,7 +110,7 @@ impl Engine {
             keys: vec![0.0; layout.key_stride()],
             values: vec![0.0; layout.value_stride()],
         };
-        let splits = walk.pass(
+        let splits = view.pass(
             query,
             true,
             |_| empty(),
@@ -143,7 +143,7 @@ impl Engine {
         }
     }
 
-    fn candidates(&self, walk: &Walk<'_>, query: &Query, first_id: u64) -> Vec<Candidate> {
+    fn candidates(&self, view: &PatternView<'_>, query: &Query, first_id: u64) -> Vec<Candidate> {
         let layout = self.layout;
         let separation = self.rule.separation;
         // Everything that can have weight must be kept, however much that is; a list is pruned each time it has doubled.
@@ -161,7 +161,7 @@ impl Engine {
                 entries.retain(|entry| (alpha - 1.0) * (largest - entry.0) <= 1.0);
             }
         };
-        let splits = walk.pass(
+        let splits = view.pass(
             query,
             false,
             |_| (Vec::new(), 256),

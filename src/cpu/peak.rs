@@ -4,7 +4,7 @@
 
 use rayon::prelude::*;
 
-use super::lines::Lines;
+use super::aligned::AlignedVec;
 use super::simd::{Level, Simd, Work};
 
 /// Chains that do not wait for each other: more than a processor starts before the first is through.
@@ -35,7 +35,7 @@ impl Work for Chains {
             k = simd.mul_add(k, factor, term);
             l = simd.mul_add(l, factor, term);
         }
-        [a, b, c, d, e, f, g, h, i, j, k, l].into_iter().map(|sum| simd.sum(sum)).sum()
+        [a, b, c, d, e, f, g, h, i, j, k, l].into_iter().map(|sum| simd.reduce_sum(sum)).sum()
     }
 }
 
@@ -48,13 +48,13 @@ pub fn multiply_adds(turns: u32) -> u64 {
 
 /// Numbers that lie in memory as patterns do.
 #[derive(Debug)]
-pub struct Reads(Lines<f32>);
+pub struct Reads(AlignedVec<f32>);
 
 impl Reads {
     /// So many bytes, in whole MiB.
     pub fn of(bytes: usize) -> Self {
         const FLOATS: usize = (1 << 20) / size_of::<f32>();
-        let mut numbers = Lines::zeros((bytes >> 20) * FLOATS);
+        let mut numbers = AlignedVec::zeros((bytes >> 20) * FLOATS);
         // What was never written is one page of zeros, over and over.
         numbers.fill(1.0);
         Self(numbers)
@@ -83,6 +83,6 @@ impl Work for Sum<'_> {
             c = simd.add(c, simd.read(&part[2 * S::LANES..]));
             d = simd.add(d, simd.read(&part[3 * S::LANES..]));
         }
-        simd.sum(simd.add(simd.add(a, b), simd.add(c, d)))
+        simd.reduce_sum(simd.add(simd.add(a, b), simd.add(c, d)))
     }
 }

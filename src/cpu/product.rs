@@ -60,7 +60,7 @@ pub(super) struct Matrix<'a> {
 /// What will be multiplied after what is at hand, to be fetched meanwhile: a few cache lines in every turn of a loop that
 /// has none to wait for, because many at once would be in the way of its own.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ahead {
+pub(super) struct Prefetch {
     next: *const f32,
     /// Cache lines that are left.
     left: usize,
@@ -71,15 +71,15 @@ pub(super) struct Ahead {
 /// Steps of a register tile between two fetches.
 const TURN: usize = 16;
 
-impl Ahead {
+impl Prefetch {
     /// What follows `tile` in memory, over `turns` turns at least.
-    pub fn of(tile: &[f32], turns: usize) -> Self {
+    pub fn after(tile: &[f32], turns: usize) -> Self {
         let left = tile.len().div_ceil(LINE);
         Self { next: tile.as_ptr().wrapping_add(tile.len()), left, each: left.div_ceil(turns.max(1)) }
     }
 
     /// Nothing.
-    pub fn nothing() -> Self {
+    pub fn none() -> Self {
         Self { next: std::ptr::null(), left: 0, each: 0 }
     }
 
@@ -113,7 +113,7 @@ pub(super) fn product<S: Simd, T: Term, const V: usize>(
     right: &[f32],
     shrink: Option<&[f32]>,
     sums: &mut [f32],
-    ahead: &mut Ahead,
+    prefetch: &mut Prefetch,
 ) {
     let width = V * S::LANES;
     let Matrix { data, rows, depth, row, step } = left;
@@ -134,7 +134,7 @@ pub(super) fn product<S: Simd, T: Term, const V: usize>(
             ($($count:literal)*) => {
                 $(while at + $count <= rows {
                     let (data, sums) = (data.as_ptr().add(at * row), sums.as_mut_ptr().add(at * width));
-                    tile::<S, T, $count, V>(simd, term, (data, row, step, depth), right.as_ptr(), (kept, factors), sums, ahead);
+                    tile::<S, T, $count, V>(simd, term, (data, row, step, depth), right.as_ptr(), (kept, factors), sums, prefetch);
                     at += $count;
                 })*
             };
@@ -167,7 +167,7 @@ unsafe fn tile<S: Simd, T: Term, const M: usize, const V: usize>(
     right: *const f32,
     before: (bool, [S::Vector; V]),
     sums: *mut f32,
-    ahead: &mut Ahead,
+    prefetch: &mut Prefetch,
 ) {
     let width = V * S::LANES;
     let (left, row, step, depth) = left;
@@ -193,7 +193,7 @@ unsafe fn tile<S: Simd, T: Term, const M: usize, const V: usize>(
         // are four steps to a turn of the loop. A closure in place of the macro is compiled without the instructions.
         let mut left = depth;
         while left >= TURN {
-            ahead.turn(simd);
+            prefetch.turn(simd);
             for _ in 0..TURN / 4 {
                 one!(0);
                 one!(1);
@@ -204,7 +204,7 @@ unsafe fn tile<S: Simd, T: Term, const M: usize, const V: usize>(
             left -= TURN;
         }
         if left > 0 {
-            ahead.turn(simd);
+            prefetch.turn(simd);
         }
         for _ in 0..left {
             one!(0);

@@ -1,8 +1,8 @@
 //! Weighted sums of rows.
 #![allow(clippy::inline_always, reason = "see `simd`")]
 
-use super::product::{Ahead, Matrix, Times, product};
-use super::simd::{Level, MOST_LANES, Simd, Work, by_vectors};
+use super::product::{Matrix, Prefetch, Times, product};
+use super::simd::{Level, MAX_LANES, Simd, Work, by_vectors};
 use super::similarity::Form;
 
 /// `sums = sums * shrink + sum_t weights[t] * rows[t]` for each query, for a scan.
@@ -17,12 +17,12 @@ pub(super) struct Project<'a> {
     pub stride: usize,
     /// Of a panel, `stride x pitch`; else a row of [`row_of_sums`] floats for each query.
     pub sums: &'a mut [f32],
-    pub ahead: &'a mut Ahead,
+    pub prefetch: &'a mut Prefetch,
 }
 
 /// Floats of one query's sums of rows of `stride` floats: whole vectors.
 pub(super) fn row_of_sums(stride: usize) -> usize {
-    stride.next_multiple_of(MOST_LANES)
+    stride.next_multiple_of(MAX_LANES)
 }
 
 impl Project<'_> {
@@ -30,7 +30,7 @@ impl Project<'_> {
     fn panel<S: Simd, const V: usize>(self, simd: S) {
         let depth = self.rows.len() / self.stride;
         let columns = Matrix { data: self.rows, rows: self.stride, depth, row: 1, step: self.stride };
-        product::<S, Times, V>(simd, Times, columns, self.weights, Some(self.shrink), self.sums, self.ahead);
+        product::<S, Times, V>(simd, Times, columns, self.weights, Some(self.shrink), self.sums, self.prefetch);
     }
 
     #[inline(always)]
@@ -158,7 +158,7 @@ mod tests {
                             rows: &rows,
                             stride,
                             sums: sums_mut,
-                            ahead: &mut Ahead::nothing(),
+                            prefetch: &mut Prefetch::none(),
                         });
                         for q in 0..queries {
                             for c in 0..stride {

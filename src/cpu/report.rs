@@ -1,9 +1,9 @@
 //! What the weights of one query look like, by one more exact pass over the patterns.
 
-use super::separation::{Entry, Weigher, preferred};
+use super::answers::{ranges_of, taken};
+use super::separation::{Entry, Solved, preferred};
 use super::similarity::Query;
-use super::slots::{ranges_of, taken};
-use super::walk::{TASKS, Walk, split};
+use super::tiles::{PatternView, TASKS, split};
 use crate::retrieval::report::Statistics;
 
 /// What is asked for.
@@ -45,19 +45,25 @@ fn keep_best(entries: &mut Vec<Entry>, k: usize) {
     entries.truncate(k);
 }
 
-/// Reports on the scores of `query`, for which `weigher` has been solved; `stored` patterns are in the memory.
-pub(super) fn report(walk: &Walk<'_>, query: &Query, weigher: Weigher, wanted: Wanted<'_>, stored: usize) -> Report {
+/// Reports on the scores of `query`, for which `solved` has been solved; `stored` patterns are in the memory.
+pub(super) fn report(
+    view: &PatternView<'_>,
+    query: &Query,
+    solved: Solved,
+    wanted: Wanted<'_>,
+    stored: usize,
+) -> Report {
     // Those of `pass`.
-    let splits = split(&walk.range, TASKS);
+    let splits = split(&view.range, TASKS);
     let rows = ranges_of(wanted.weights, &splits);
-    let parts = walk.pass(
+    let parts = view.pass(
         query,
         false,
         |number| (splits[number].start, Part { weights: taken(&rows, number), ..Part::default() }),
         |(first, part), pattern| {
             let entry = (pattern.score, pattern.index);
-            let weight = weigher.weight(entry);
-            part.support += u32::from(weigher.supports(entry));
+            let weight = solved.weight(entry);
+            part.support += u32::from(solved.supports(entry));
             if weight > 0.0 {
                 part.entropy -= weight * weight.ln();
                 part.largest = part.largest.max(weight);
@@ -82,7 +88,7 @@ pub(super) fn report(walk: &Walk<'_>, query: &Query, weigher: Weigher, wanted: W
     }
     keep_best(&mut total.top, wanted.top);
     let mut top: Vec<(Option<usize>, f32)> =
-        total.top.iter().map(|entry| (Some(entry.1), weigher.weight(*entry) as f32)).collect();
+        total.top.iter().map(|entry| (Some(entry.1), solved.weight(*entry) as f32)).collect();
     top.resize(wanted.top, (None, 0.0));
     let perplexity = if total.support == 0 { 0.0 } else { total.entropy.exp() as f32 };
     let statistics =

@@ -5,15 +5,15 @@ use std::sync::PoisonError;
 
 use rayon::prelude::*;
 
-use super::fresh::Fresh;
+use super::answers::{AnswerRows, WeightRows};
 use super::merge::{Candidates, Keep, Scan};
-use super::plain::PANELS;
 use super::scan::{self, Into};
-use super::separation::{Entry, Weigher, entmax, passes, softmax};
-use super::simd::{Level, wide};
-use super::similarity::{self, Block, Form, Query};
-use super::slots::{Slots, WeightRows};
-use super::walk::{Extent, TASKS, TILE, Usable, Walk, split};
+use super::separation::{Entry, Solved, entmax, softmax, streaming};
+use super::simd::{Level, vectorized};
+use super::similarity::{self, Form, Packed, Query};
+use super::softmax_step::PANELS;
+use super::tiles::{NormBounds, PatternView, TASKS, TILE, Usable, split};
+use super::uninit::UninitRows;
 use super::{Engine, projection, report};
 use crate::device::info::DeviceInfo;
 use crate::error::Result;
@@ -26,32 +26,32 @@ use crate::rule::Separation;
 use crate::store::{Alive, View, stride};
 
 /// Queries that go from step to step together, those that have stopped left out: many blocks, so that every core is busy.
-const WAVE: usize = 4096;
+const QUERIES_PER_WAVE: usize = 4096;
 /// Entries of all candidate lists together that are at work: 32 MiB.
-const ENTRIES: usize = 1 << 21;
+const TOTAL_LIST_ENTRIES: usize = 1 << 21;
 /// Queries whose lists are taken to be at work at once, at the most.
-const LISTS: usize = 256;
+const CONCURRENT_LISTS: usize = 256;
 /// Patterns of a split of a panel, at the least: what is merged is worth many tiles.
-const SPLIT: usize = 1024;
+const MIN_PATTERNS_PER_SPLIT: usize = 1024;
 /// Tasks of each thread that leave none of them long without work.
-const BUSY: usize = 2;
+const TASKS_PER_THREAD: usize = 2;
 /// Queries for which a few rows each are not worth a task.
-const FEW: usize = 8;
+const MIN_QUERIES_FOR_TASKS: usize = 8;
 /// The most entries of one list.
-const LIST: usize = 1 << 16;
+const MAX_LIST_ENTRIES: usize = 1 << 16;
 /// The most entries of one list of exact scores, of which one query at a time has one for each split: 4 MiB.
-const EXACT: usize = 1 << 12;
-/// Where rough scores may be off by more than this, softmax goes by exact ones.
-const ROUGH: f64 = 1e-3;
-/// Where rough scores may be off by more than this, so does everything: lists would be long for no good reason.
-const LOOSE: f64 = 0.1;
+const MAX_EXACT_ENTRIES: usize = 1 << 12;
+/// Where approximate scores may be off by more than this, softmax goes by exact ones.
+const SOFTMAX_MAX_ERROR: f64 = 1e-3;
+/// Where approximate scores may be off by more than this, so does everything: lists would be long for no good reason.
+const MAX_ERROR: f64 = 0.1;
 
 /// How one retrieval goes about its work; nothing in it depends on the queries beside the one at hand.
 pub(super) struct Plan<'a> {
-    pub walk: Walk<'a>,
+    pub view: PatternView<'a>,
     /// The rule's separation, a top-k of everything being softmax.
     pub separation: Separation,
-    extent: Extent,
+    norm_bounds: NormBounds,
     pub(super) level: Level,
     pub(super) form: Form,
     /// Queries of one block.
@@ -64,8 +64,8 @@ pub(super) struct Plan<'a> {
 }
 
 /// One separation of the scores of one query.
-pub(super) struct Solved {
-    pub weigher: Weigher,
+pub(super) struct Solution {
+    pub solved: Solved,
     /// Every entry with weight, by rising index, where they are few enough to list.
     pub support: Option<Vec<Entry>>,
     /// `sum_i p_i k_i` and `sum_i p_i v_i` in padded rows, where the scan had them at hand.
@@ -73,8 +73,8 @@ pub(super) struct Solved {
 }
 
 /// How a query is answered.
-enum Way {
-    /// By one scan, from rough scores.
+enum Method {
+    /// By one scan, from approximate scores.
     Online,
     /// By the exact scores of what a scan lists.
     List,
@@ -83,7 +83,7 @@ enum Way {
 }
 
 /// One query on its way.
-struct Recall {
+struct QueryState {
     /// The state.
     query: Query,
     /// The state before the last update.
@@ -91,8 +91,8 @@ struct Recall {
     /// `sum_i p_i k_i` before clamping, where that is not the state.
     sum: Option<Vec<f64>>,
     value: Option<Vec<f64>>,
-    weigher: Weigher,
-    /// Whether the weigher comes from exact scores.
+    solved: Solved,
+    /// Whether the solved comes from exact scores.
     exact: bool,
     steps: u32,
     change: f32,
@@ -112,10 +112,10 @@ pub(super) struct Answer {
 
 impl Engine {
     /// All patterns, as a retrieval with these restrictions sees them.
-    pub(super) fn walk<'a>(&'a self, options: &'a RetrieveOptions, alive: Option<&'a Alive>) -> Walk<'a> {
+    pub(super) fn view<'a>(&'a self, options: &'a RetrieveOptions, alive: Option<&'a Alive>) -> PatternView<'a> {
         let patterns = self.windows.len();
         let usable = Usable { alive, mask: options.mask.as_ref(), patterns };
-        Walk { engine: self, usable, range: 0..patterns }
+        PatternView { engine: self, usable, range: 0..patterns }
     }
 
     /// Retrieves for checked queries (`batch x dim`, tight) from the patterns of `view`, of which there is one at
@@ -133,8 +133,8 @@ impl Engine {
         let layout = self.layout;
         let batch = queries.len() / layout.dim;
         let (alive, names) = (view.alive(), &view.names);
-        let walk = self.walk(options, alive);
-        let patterns = walk.usable.patterns;
+        let view = self.view(options, alive);
+        let patterns = view.usable.patterns;
         let mut retrieval = Retrieval::with_room(operation, &layout, batch, patterns, names, options)?;
         if batch == 0 {
             return Ok(retrieval);
@@ -145,26 +145,28 @@ impl Engine {
             Some(weights) => Some(WeightRows::new(operation, &weighed, weights, patterns)?),
             None => None,
         };
-        let plan = Plan { weights: weight_rows.as_ref(), ..Plan::new(walk, options.plan_for.unwrap_or(batch)) };
+        let plan = Plan { weights: weight_rows.as_ref(), ..Plan::new(view, options.plan_for.unwrap_or(batch)) };
         let stored = alive.map_or(patterns, Alive::count);
-        let plain = plan.is_plain(options);
+        let plain = plan.fits_softmax_step(options);
         // Blocks that need not be made anew go their own way, in little memory.
         let wave = match options.stops_early() {
-            true => WAVE,
-            false if plain && batch >= plan.block * PANELS * BUSY * rayon::current_num_threads() => plan.block * PANELS,
+            true => QUERIES_PER_WAVE,
+            false if plain && batch >= plan.block * PANELS * TASKS_PER_THREAD * rayon::current_num_threads() => {
+                plan.block * PANELS
+            }
             false => plan.block,
         };
         let (columns, output_columns) = (layout.dim, layout.output_dim());
-        let mut state = Fresh::new(std::mem::take(&mut retrieval.state), batch * columns);
-        let mut output = Fresh::new(std::mem::take(&mut retrieval.output), batch * output_columns);
+        let mut state = UninitRows::new(std::mem::take(&mut retrieval.state), batch * columns);
+        let mut output = UninitRows::new(std::mem::take(&mut retrieval.output), batch * output_columns);
         queries
             .par_chunks(wave * columns)
             .zip(state.parts(wave * columns))
             .zip(output.parts(wave * output_columns))
-            .zip(Slots::of(operation, &mut retrieval, wave)?)
+            .zip(AnswerRows::of(operation, &mut retrieval, wave)?)
             .enumerate()
             .for_each(|(number, (((rows, state), output), slots))| {
-                let plain = if plain { plan.plain(rows, state, output) } else { None };
+                let plain = if plain { plan.softmax_step(rows, state, output) } else { None };
                 let answers = plain.unwrap_or_else(|| plan.wave(number * wave, rows, (state, output), options, stored));
                 slots.take(answers, options.tolerance(), names);
             });
@@ -182,8 +184,8 @@ impl Engine {
 impl Engine {
     /// Explains a retrieval of `batch` queries, at least one.
     pub fn explain(&self, batch: usize, options: &RetrieveOptions, device: DeviceInfo) -> Explanation {
-        let plan = Plan::new(self.walk(options, None), options.plan_for.unwrap_or(batch));
-        let patterns = plan.walk.usable.patterns;
+        let plan = Plan::new(self.view(options, None), options.plan_for.unwrap_or(batch));
+        let patterns = plan.view.usable.patterns;
         let rows_per_split = patterns.div_ceil(plan.splits).next_multiple_of(TILE);
         Explanation {
             device,
@@ -197,126 +199,126 @@ impl Engine {
             splits: plan.splits,
             windows: self.windows.filled().count(),
             submissions: 0,
-            workspace_bytes: (batch.min(LISTS) * plan.splits * plan.limit * size_of::<Entry>()) as u64,
+            workspace_bytes: (batch.min(CONCURRENT_LISTS) * plan.splits * plan.limit * size_of::<Entry>()) as u64,
             kernels: Vec::new(),
         }
     }
 }
 
 impl<'a> Plan<'a> {
-    pub fn new(walk: Walk<'a>, batch: usize) -> Self {
-        Self::on(Level::best(), walk, batch)
+    pub fn new(view: PatternView<'a>, batch: usize) -> Self {
+        Self::on(Level::best(), view, batch)
     }
 
-    fn on(level: Level, walk: Walk<'a>, batch: usize) -> Self {
-        let patterns = walk.range.len();
+    fn on(level: Level, view: PatternView<'a>, batch: usize) -> Self {
+        let patterns = view.range.len();
         let lanes = level.lanes();
         // A panel costs as much as if all its lanes were queries, a row about four times as much as a lane.
         let form = if batch <= lanes / 4 { Form::Rows } else { Form::Panel };
         let (narrow, wide, least) = match form {
             Form::Rows => (batch.max(1), batch.max(1), TILE),
-            Form::Panel => (2 * lanes, level.panel(), SPLIT),
+            Form::Panel => (2 * lanes, level.panel(), MIN_PATTERNS_PER_SPLIT),
         };
         let splits = (TASKS / batch.div_ceil(narrow).max(1)).clamp(1, patterns.div_ceil(least).max(1));
         // What a query is answered goes by the splits, and not by how many share its block: that may go by the threads, each
         // of which needs a block, whose splits are merged by one.
         let (blocks, threads) = (batch.div_ceil(wide), rayon::current_num_threads());
-        let block = if blocks < threads || blocks * splits < BUSY * threads { narrow } else { wide };
-        let separation = match walk.engine.rule.separation {
+        let block = if blocks < threads || blocks * splits < TASKS_PER_THREAD * threads { narrow } else { wide };
+        let separation = match view.engine.rule.separation {
             Separation::TopK { k } if k >= patterns => Separation::Softmax,
             separation => separation,
         };
-        let extent = match walk.usable.alive {
-            None => walk.extent(),
-            Some(alive) => walk.extent_of(|index| alive[index]),
+        let norm_bounds = match view.usable.alive {
+            None => view.norm_bounds(),
+            Some(alive) => view.norm_bounds_of(|index| alive[index]),
         };
-        let limit = (ENTRIES / (batch.clamp(1, LISTS) * splits)).min(LIST);
-        Self { walk, separation, extent, level, form, block, splits, limit, weights: None }
+        let limit = (TOTAL_LIST_ENTRIES / (batch.clamp(1, CONCURRENT_LISTS) * splits)).min(MAX_LIST_ENTRIES);
+        Self { view, separation, norm_bounds, level, form, block, splits, limit, weights: None }
     }
 
-    /// Twice the most by which the rough scores of a query may be off, so that it bounds how far they may be out of order;
+    /// Twice the most by which the approximate scores of a query may be off, so that it bounds how far they may be out of order;
     /// `None` where there are none.
-    fn slack(&self, query: &Query) -> Option<f64> {
-        let rule = self.walk.engine.rule;
-        let Extent { norm, bias } = self.extent;
-        similarity::tame(rule.similarity, rule.beta, query, norm, bias).then(|| {
+    fn margin(&self, query: &Query) -> Option<f64> {
+        let rule = self.view.engine.rule;
+        let NormBounds { norm, bias } = self.norm_bounds;
+        similarity::is_well_scaled(rule.similarity, rule.beta, query, norm, bias).then(|| {
             let lanes = self.level.lanes();
-            2.0 * similarity::rough_error(self.form, lanes, rule.similarity, rule.beta, query, norm, bias)
+            2.0 * similarity::approximate_error(self.form, lanes, rule.similarity, rule.beta, query, norm, bias)
         })
     }
 
-    fn way(&self, query: &Query) -> Way {
-        let Some(slack) = self.slack(query).filter(|slack| *slack <= 2.0 * LOOSE) else {
-            return Way::Exact;
+    fn method(&self, query: &Query) -> Method {
+        let Some(margin) = self.margin(query).filter(|margin| *margin <= 2.0 * MAX_ERROR) else {
+            return Method::Exact;
         };
         match self.separation {
-            Separation::Softmax | Separation::Softmax1 if slack <= 2.0 * ROUGH => Way::Online,
-            Separation::TopK { k } if k > self.limit / 2 => Way::Exact,
-            _ => Way::List,
+            Separation::Softmax | Separation::Softmax1 if margin <= 2.0 * SOFTMAX_MAX_ERROR => Method::Online,
+            Separation::TopK { k } if k > self.limit / 2 => Method::Exact,
+            _ => Method::List,
         }
     }
 
-    /// Whether one scan answers a query, from rough scores.
+    /// Whether one scan answers a query, from approximate scores.
     pub(super) fn is_online(&self, query: &Query) -> bool {
-        matches!(self.way(query), Way::Online)
+        matches!(self.method(query), Method::Online)
     }
 
-    /// What may have weight, were scores out of order by up to `slack`.
-    fn keep(&self, slack: f64) -> Keep {
+    /// What may have weight, were scores out of order by up to `margin`.
+    fn keep(&self, margin: f64) -> Keep {
         match self.separation {
-            Separation::Softmax | Separation::Softmax1 => Keep::Within(softmax::window(self.walk.range.len()) + slack),
-            Separation::Sparsemax => Keep::Within(1.0 + slack),
-            Separation::Entmax { alpha } => Keep::Within(entmax::power(f64::from(alpha)) + slack),
-            Separation::TopK { k } => Keep::Largest { k, slack },
+            Separation::Softmax | Separation::Softmax1 => Keep::Within(softmax::window(self.view.range.len()) + margin),
+            Separation::Sparsemax => Keep::Within(1.0 + margin),
+            Separation::Entmax { alpha } => Keep::Within(entmax::power(f64::from(alpha)) + margin),
+            Separation::TopK { k } => Keep::Largest { k, margin },
         }
     }
 
     /// Solves the separation for each query, with the weighted sums where the scan has them anyway.
-    fn scan(&self, queries: &[&Query], values: bool) -> Vec<Solved> {
+    fn scan(&self, queries: &[&Query], values: bool) -> Vec<Solution> {
         let (mut online, mut listed) = (Vec::new(), Vec::new());
         for (number, query) in queries.iter().enumerate() {
-            match self.way(query) {
-                Way::Online => online.push(number),
-                Way::List => listed.push(number),
-                Way::Exact => {}
+            match self.method(query) {
+                Method::Online => online.push(number),
+                Method::List => listed.push(number),
+                Method::Exact => {}
             }
         }
         let blocks: Vec<&[usize]> = online.chunks(self.block).chain(listed.chunks(self.block)).collect();
-        let scanned: Vec<Vec<Option<Solved>>> = blocks
+        let scanned: Vec<Vec<Option<Solution>>> = blocks
             .par_iter()
             .map(|numbers| {
                 let queries: Vec<&Query> = numbers.iter().map(|number| queries[*number]).collect();
                 self.scan_block(&queries, values)
             })
             .collect();
-        let mut solved: Vec<Option<Solved>> = queries.iter().map(|_| None).collect();
+        let mut solution: Vec<Option<Solution>> = queries.iter().map(|_| None).collect();
         for (number, one) in blocks.into_iter().flatten().zip(scanned.into_iter().flatten()) {
-            solved[*number] = one;
+            solution[*number] = one;
         }
         // The others one after the other, each by every core: their lists may be long.
-        for (query, one) in queries.iter().zip(&mut solved) {
+        for (query, one) in queries.iter().zip(&mut solution) {
             if one.is_none() {
                 *one = Some(self.exact(query));
             }
         }
-        solved.into_iter().map(|one| one.expect("every query is solved")).collect()
+        solution.into_iter().map(|one| one.expect("every query is solution")).collect()
     }
 
     /// Scans for a block of queries that go the same way; `None` for those whose lists or sums overflow.
-    fn scan_block(&self, queries: &[&Query], values: bool) -> Vec<Option<Solved>> {
-        let similarity = self.walk.engine.rule.similarity;
-        let block = Block::new(self.form, similarity, self.level.lanes(), queries);
-        let into = || match self.way(queries[0]) {
-            Way::Online => Into::Sums { values },
+    fn scan_block(&self, queries: &[&Query], values: bool) -> Vec<Option<Solution>> {
+        let similarity = self.view.engine.rule.similarity;
+        let block = Packed::new(self.form, similarity, self.level.lanes(), queries);
+        let into = || match self.method(queries[0]) {
+            Method::Online => Into::Sums { values },
             _ => Into::Lists(
                 queries
                     .iter()
-                    .map(|query| Candidates::new(self.keep(self.slack(query).unwrap_or(f64::INFINITY)), self.limit))
+                    .map(|query| Candidates::new(self.keep(self.margin(query).unwrap_or(f64::INFINITY)), self.limit))
                     .collect(),
             ),
         };
-        let scan = |range| scan::scan(&self.walk, self.level, &block, queries, &range, into());
-        let ranges = split(&self.walk.range, self.splits);
+        let scan = |range| scan::scan(&self.view, self.level, &block, queries, &range, into());
+        let ranges = split(&self.view.range, self.splits);
         let mut splits = if ranges.len() > 1 {
             ranges.into_par_iter().map(scan).collect::<Vec<_>>()
         } else {
@@ -329,33 +331,34 @@ impl<'a> Plan<'a> {
                 into.merge(scan);
             }
         }
-        let least = if matches!(merged.first(), Some(Scan::Online(_))) { FEW } else { 1 };
+        let least = if matches!(merged.first(), Some(Scan::Online(_))) { MIN_QUERIES_FOR_TASKS } else { 1 };
         let settle = |(query, scan): (&&Query, Scan)| self.settle(query, scan);
         queries.par_iter().with_min_len(least).zip(merged).map(settle).collect()
     }
 
     /// What a scan of all patterns makes of one query; `None` where its list or its sums have overflowed.
-    fn settle(&self, query: &Query, scan: Scan) -> Option<Solved> {
+    fn settle(&self, query: &Query, scan: Scan) -> Option<Solution> {
         match scan {
             // Sums that left `f32` although the means do not: `exact` has them in `f64`.
-            Scan::Online(online) if !wide(|| all_finite(&online.keys) && all_finite(&online.values)) => None,
+            Scan::Online(online) if !vectorized(|| all_finite(&online.keys) && all_finite(&online.values)) => None,
             Scan::Online(online) => {
                 let plus_one = self.separation == Separation::Softmax1;
-                let weigher = softmax::weigher(online.max, online.sum, plus_one);
-                let share = weigher.share();
+                let solved = softmax::solved(online.max, online.sum, plus_one);
+                let share = solved.share();
                 // Zero has one sign, whatever was skipped on the way.
-                let mean = |sums: Vec<f32>| wide(|| sums.iter().map(|sum| f64::from(*sum) * share + 0.0).collect());
-                Some(Solved { weigher, support: None, sums: Some((mean(online.keys), mean(online.values))) })
+                let mean =
+                    |sums: Vec<f32>| vectorized(|| sums.iter().map(|sum| f64::from(*sum) * share + 0.0).collect());
+                Some(Solution { solved, support: None, sums: Some((mean(online.keys), mean(online.values))) })
             }
             Scan::Candidates(list) if list.overflow => None,
             Scan::Candidates(mut list) => {
                 list.prune();
                 let mut entries = list.entries;
-                self.drop_hopeless(&mut entries, self.slack(query).unwrap_or(f64::INFINITY));
+                self.prune(&mut entries, self.margin(query).unwrap_or(f64::INFINITY));
                 entries.par_chunks_mut(1024).for_each(|entries| {
                     let mut scratch = Vec::new();
                     for entry in entries {
-                        entry.0 = self.walk.score_of(query, entry.1, &mut scratch);
+                        entry.0 = self.view.score_of(query, entry.1, &mut scratch);
                     }
                 });
                 Some(self.listed(entries))
@@ -363,35 +366,35 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Drops entries of a sparse rule that cannot have weight, were scores out of order by up to `slack`: a threshold moves
+    /// Drops entries of a sparse rule that cannot have weight, were scores out of order by up to `margin`: a threshold moves
     /// by no more than the scores do.
-    fn drop_hopeless(&self, entries: &mut Vec<Entry>, slack: f64) {
+    fn prune(&self, entries: &mut Vec<Entry>, margin: f64) {
         if !matches!(self.separation, Separation::Sparsemax | Separation::Entmax { .. }) {
             return;
         }
-        if let Weigher::Entmax { threshold, .. } = Weigher::solve(self.separation, entries) {
+        if let Solved::Entmax { threshold, .. } = Solved::solve(self.separation, entries) {
             // Room for the rounding of the threshold itself.
-            let margin = (threshold.alpha() - 1.0) * slack + 1e-9;
-            entries.retain(|entry| threshold.gap(entry.0) > -margin);
+            let threshold_margin = (threshold.alpha() - 1.0) * margin + 1e-9;
+            entries.retain(|entry| threshold.gap(entry.0) > -threshold_margin);
         }
     }
 
     /// Solves one query whose list holds exact scores of all that can have weight.
-    fn listed(&self, mut entries: Vec<Entry>) -> Solved {
-        let weigher = Weigher::solve(self.separation, &mut entries);
-        entries.retain(|entry| weigher.weight(*entry) > 0.0);
+    fn listed(&self, mut entries: Vec<Entry>) -> Solution {
+        let solved = Solved::solve(self.separation, &mut entries);
+        entries.retain(|entry| solved.weight(*entry) > 0.0);
         entries.sort_unstable_by_key(|entry| entry.1);
-        Solved { weigher, support: Some(entries), sums: None }
+        Solution { solved, support: Some(entries), sums: None }
     }
 
-    /// Solves one query from exact scores: from a list of up to `EXACT` a split, or by further passes where that is too
+    /// Solves one query from exact scores: from a list of up to `MAX_EXACT_ENTRIES` a split, or by further passes where that is too
     /// short.
-    fn exact(&self, query: &Query) -> Solved {
+    fn exact(&self, query: &Query) -> Solution {
         let keep = self.keep(0.0);
-        if !matches!(keep, Keep::Largest { k, .. } if k > EXACT / 2) {
-            let make = |_| Candidates::new(keep, EXACT);
+        if !matches!(keep, Keep::Largest { k, .. } if k > MAX_EXACT_ENTRIES / 2) {
+            let make = |_| Candidates::new(keep, MAX_EXACT_ENTRIES);
             let mut lists =
-                self.walk.pass(query, false, make, |list, one| list.push((one.score, one.index))).into_iter();
+                self.view.pass(query, false, make, |list, one| list.push((one.score, one.index))).into_iter();
             let first = lists.next().unwrap_or_else(|| make(0));
             let mut list = lists.fold(first, |mut all, list| {
                 all.merge(list);
@@ -402,28 +405,28 @@ impl<'a> Plan<'a> {
                 return self.listed(list.entries);
             }
         }
-        let weigher = passes::solve(&self.walk, query, self.separation);
-        Solved { weigher, support: None, sums: None }
+        let solved = streaming::solve(&self.view, query, self.separation);
+        Solution { solved, support: None, sums: None }
     }
 
     /// Solves one query exactly.
-    pub fn solve(&self, query: &Query) -> Solved {
-        match self.way(query) {
-            Way::List => self.scan(&[query], false).pop().expect("one answer to one query"),
+    pub fn solve(&self, query: &Query) -> Solution {
+        match self.method(query) {
+            Method::List => self.scan(&[query], false).pop().expect("one answer to one query"),
             _ => self.exact(query),
         }
     }
 
     /// `sum_i p_i k_i` and `sum_i p_i v_i` in padded rows.
-    fn sums(&self, query: &Query, solved: &Solved, values: bool) -> (Vec<f64>, Vec<f64>) {
-        let engine = self.walk.engine;
+    fn sums(&self, query: &Query, solution: &Solution, values: bool) -> (Vec<f64>, Vec<f64>) {
+        let engine = self.view.engine;
         let layout = engine.layout;
         let empty = || (vec![0.0; layout.key_stride()], vec![0.0; if values { layout.value_stride() } else { 0 }]);
         let mut sums = empty();
-        if let Some(support) = &solved.support {
+        if let Some(support) = &solution.support {
             let mut scratch = Vec::new();
             for entry in support {
-                let weight = solved.weigher.weight(*entry);
+                let weight = solution.solved.weight(*entry);
                 let (block, at) = engine.windows.row(entry.1);
                 projection::add(&mut sums.0, weight, block.keys.load(at, 1, layout.key_stride(), &mut scratch));
                 if let (Some(rows), true) = (&block.values, values) {
@@ -432,12 +435,12 @@ impl<'a> Plan<'a> {
             }
             return sums;
         }
-        let splits = self.walk.pass(
+        let splits = self.view.pass(
             query,
             values,
             |_| empty(),
             |(keys, values), pattern| {
-                let weight = solved.weigher.weight((pattern.score, pattern.index));
+                let weight = solution.solved.weight((pattern.score, pattern.index));
                 if weight > 0.0 {
                     projection::add(keys, weight, pattern.key);
                     if let Some(value) = pattern.value {
@@ -465,23 +468,23 @@ impl<'a> Plan<'a> {
         stored: usize,
     ) -> Vec<Answer> {
         let (states_into, outputs_into) = into;
-        let engine = self.walk.engine;
+        let engine = self.view.engine;
         let (dim, has_values) = (engine.layout.dim, engine.layout.value_dim.is_some());
-        let mut recalls: Vec<Recall> = rows
+        let mut states: Vec<QueryState> = rows
             .par_chunks_exact(dim)
-            .with_min_len(if options.trace { 1 } else { FEW })
+            .with_min_len(if options.trace { 1 } else { MIN_QUERIES_FOR_TASKS })
             .enumerate()
             .map(|(q, row)| {
                 let mut exact: Vec<f64> = row.iter().map(|x| f64::from(*x)).collect();
                 exact.resize(stride(dim), 0.0);
                 let query = Query::new(first + q, exact);
                 let trace = if options.trace { vec![self.energy(&query, stored)] } else { Vec::new() };
-                Recall {
+                QueryState {
                     query,
                     before: None,
                     sum: None,
                     value: None,
-                    weigher: Weigher::Nothing,
+                    solved: Solved::Nothing,
                     exact: false,
                     steps: 0,
                     change: 0.0,
@@ -491,94 +494,100 @@ impl<'a> Plan<'a> {
             })
             .collect();
         for step in 1..=options.max_steps() {
-            let mut active: Vec<&mut Recall> = recalls.iter_mut().filter(|recall| !recall.done).collect();
+            let mut active: Vec<&mut QueryState> = states.iter_mut().filter(|state| !state.done).collect();
             if active.is_empty() {
                 break;
             }
             let values = has_values && step == options.max_steps();
-            let queries: Vec<&Query> = active.iter().map(|recall| &recall.query).collect();
-            let solved = self.scan(&queries, values);
-            let least = if solved.iter().all(|one| one.sums.is_some()) { FEW } else { 1 };
-            let sums: Vec<(Solved, Vec<f64>, Vec<f64>)> = queries
+            let queries: Vec<&Query> = active.iter().map(|state| &state.query).collect();
+            let solution = self.scan(&queries, values);
+            let least = if solution.iter().all(|one| one.sums.is_some()) { MIN_QUERIES_FOR_TASKS } else { 1 };
+            let sums: Vec<(Solution, Vec<f64>, Vec<f64>)> = queries
                 .par_iter()
                 .with_min_len(least)
-                .zip(solved)
-                .map(|(query, mut solved)| {
-                    let (keys, values) = solved.sums.take().unwrap_or_else(|| self.sums(query, &solved, values));
-                    (solved, keys, values)
+                .zip(solution)
+                .map(|(query, mut solution)| {
+                    let (keys, values) = solution.sums.take().unwrap_or_else(|| self.sums(query, &solution, values));
+                    (solution, keys, values)
                 })
                 .collect();
-            active.par_iter_mut().with_min_len(FEW).zip(sums).for_each(|(recall, (solved, keys, sums))| {
-                recall.exact = !self.is_online(&recall.query);
-                let row = &rows[(recall.query.position - first) * dim..][..dim];
-                let known = options.clamp.as_ref().map(|clamp| &clamp[recall.query.position * dim..][..dim]);
-                recall.advance(&solved, keys, row, known);
-                recall.value = values.then_some(sums);
-                if options.trace {
-                    recall.trace.push(self.energy(&recall.query, stored));
-                }
-                recall.done = options.stops_early() && recall.change <= options.tolerance();
-            });
+            active.par_iter_mut().with_min_len(MIN_QUERIES_FOR_TASKS).zip(sums).for_each(
+                |(state, (solution, keys, sums))| {
+                    state.exact = !self.is_online(&state.query);
+                    let row = &rows[(state.query.position - first) * dim..][..dim];
+                    let known = options.clamp.as_ref().map(|clamp| &clamp[state.query.position * dim..][..dim]);
+                    state.advance(&solution, keys, row, known);
+                    state.value = values.then_some(sums);
+                    if options.trace {
+                        state.trace.push(self.energy(&state.query, stored));
+                    }
+                    state.done = options.stops_early() && state.change <= options.tolerance();
+                },
+            );
         }
         // Queries that stopped before the cap have their outputs from their own last step, as if it had been the cap.
-        let late: Vec<&mut Recall> = recalls.iter_mut().filter(|recall| has_values && recall.value.is_none()).collect();
-        let befores: Vec<&Query> = late.iter().filter_map(|recall| recall.before.as_ref()).collect();
+        let late: Vec<&mut QueryState> =
+            states.iter_mut().filter(|state| has_values && state.value.is_none()).collect();
+        let befores: Vec<&Query> = late.iter().filter_map(|state| state.before.as_ref()).collect();
         let outputs: Vec<Vec<f64>> = if befores.is_empty() {
             Vec::new()
         } else {
-            let solved = self.scan(&befores, true);
+            let solution = self.scan(&befores, true);
             befores
                 .par_iter()
-                .zip(solved)
-                .map(|(query, mut solved)| solved.sums.take().unwrap_or_else(|| self.sums(query, &solved, true)).1)
+                .zip(solution)
+                .map(|(query, mut solution)| {
+                    solution.sums.take().unwrap_or_else(|| self.sums(query, &solution, true)).1
+                })
                 .collect()
         };
-        for (recall, output) in late.into_iter().zip(outputs) {
-            recall.value = Some(output);
+        for (state, output) in late.into_iter().zip(outputs) {
+            state.value = Some(output);
         }
         let layout = engine.layout;
-        let narrow = |row: &[f64], to: &mut [f32]| wide(|| to.iter_mut().zip(row).for_each(|(to, v)| *to = *v as f32));
-        recalls
+        let narrow =
+            |row: &[f64], to: &mut [f32]| vectorized(|| to.iter_mut().zip(row).for_each(|(to, v)| *to = *v as f32));
+        states
             .into_par_iter()
-            .with_min_len(FEW)
+            .with_min_len(MIN_QUERIES_FOR_TASKS)
             .zip(states_into.par_chunks_exact_mut(layout.dim))
             .zip(outputs_into.par_chunks_exact_mut(layout.output_dim()))
-            .map(|((recall, state), output)| {
-                narrow(&recall.query.exact, state);
-                match recall.value.as_ref().or(recall.sum.as_ref()) {
-                    Some(row) => narrow(row, output),
-                    None => output.copy_from_slice(state),
+            .map(|((state, state_row), output_row)| {
+                narrow(&state.query.exact, state_row);
+                match state.value.as_ref().or(state.sum.as_ref()) {
+                    Some(row) => narrow(row, output_row),
+                    None => output_row.copy_from_slice(state_row),
                 }
-                self.answer(recall, options, stored)
+                self.answer(state, options, stored)
             })
             .collect()
     }
 
-    fn answer(&self, recall: Recall, options: &RetrieveOptions, stored: usize) -> Answer {
-        let energy = options.energy.then(|| match recall.trace.last() {
+    fn answer(&self, state: QueryState, options: &RetrieveOptions, stored: usize) -> Answer {
+        let energy = options.energy.then(|| match state.trace.last() {
             Some(energy) => *energy,
-            None => self.energy(&recall.query, stored),
+            None => self.energy(&state.query, stored),
         });
-        let row = self.weights.and_then(|rows| rows.row(recall.query.position));
+        let row = self.weights.and_then(|rows| rows.row(state.query.position));
         let mut row = row.map(|row| row.lock().unwrap_or_else(PoisonError::into_inner));
         let wanted = report::Wanted {
             statistics: options.statistics,
-            top: options.top.min(self.walk.usable.patterns),
+            top: options.top.min(self.view.usable.patterns),
             weights: row.as_mut().map(|row| &mut row[..]),
         };
-        let report = match &recall.before {
+        let report = match &state.before {
             Some(before) if wanted.anything() => {
-                let weigher =
-                    if recall.exact { recall.weigher } else { passes::solve(&self.walk, before, self.separation) };
-                report::report(&self.walk, before, weigher, wanted, stored)
+                let solved =
+                    if state.exact { state.solved } else { streaming::solve(&self.view, before, self.separation) };
+                report::report(&self.view, before, solved, wanted, stored)
             }
             _ => report::Report::default(),
         };
         Answer {
-            steps: recall.steps,
-            change: recall.change,
-            status: if recall.weigher.is_nothing() { Status::NothingLeft } else { Status::Answered },
-            trace: recall.trace,
+            steps: state.steps,
+            change: state.change,
+            status: if state.solved.is_nothing() { Status::NothingLeft } else { Status::Answered },
+            trace: state.trace,
             energy,
             report,
         }
@@ -587,20 +596,20 @@ impl<'a> Plan<'a> {
 
 impl Answer {
     /// The answer after one step, of which nothing more is reported.
-    pub(super) fn of_step(weigher: Weigher, change: f32) -> Self {
-        let status = if weigher.is_nothing() { Status::NothingLeft } else { Status::Answered };
+    pub(super) fn of_step(solved: Solved, change: f32) -> Self {
+        let status = if solved.is_nothing() { Status::NothingLeft } else { Status::Answered };
         let (trace, report) = (Vec::new(), report::Report::default());
         Self { steps: 1, change, status, trace, energy: None, report }
     }
 }
 
-impl Recall {
+impl QueryState {
     /// Takes the step to the weighted sum of keys, but for the coordinates that are `known` to be as in `row`.
-    fn advance(&mut self, solved: &Solved, sum: Vec<f64>, row: &[f32], known: Option<&[bool]>) {
+    fn advance(&mut self, solution: &Solution, sum: Vec<f64>, row: &[f32], known: Option<&[bool]>) {
         let mut next = sum;
         self.sum = None;
         // A query with nothing left has the state zero, which says so in every coordinate.
-        if let (Some(known), false) = (known, solved.weigher.is_nothing()) {
+        if let (Some(known), false) = (known, solution.solved.is_nothing()) {
             self.sum = Some(next.clone());
             for ((next, known), given) in next.iter_mut().zip(known).zip(row) {
                 if *known {
@@ -611,7 +620,7 @@ impl Recall {
         self.change = narrow(largest_move(&self.query.exact, &next));
         let next = Query::new(self.query.position, next);
         self.before = Some(std::mem::replace(&mut self.query, next));
-        self.weigher = solved.weigher;
+        self.solved = solution.solved;
         self.steps += 1;
     }
 }
@@ -623,7 +632,7 @@ pub(super) fn narrow(change: f64) -> f32 {
 
 /// `max |a - b|`, in lanes, for speed; rows are whole vectors of four.
 fn largest_move(a: &[f64], b: &[f64]) -> f64 {
-    wide(|| {
+    vectorized(|| {
         let mut lanes = [0.0f64; 4];
         for (a, b) in a.as_chunks::<4>().0.iter().zip(b.as_chunks::<4>().0) {
             for lane in 0..4 {
@@ -668,7 +677,7 @@ mod tests {
         let (dim, patterns) = (engine.layout.dim, engine.windows.len());
         let (options, queries) = (RetrieveOptions::steps(2), numbers(3, batch * dim));
         let all = Level::available().into_iter().map(|level| {
-            let plan = Plan::on(level, engine.walk(&options, None), batch);
+            let plan = Plan::on(level, engine.view(&options, None), batch);
             let (mut state, mut output) = (vec![0.0; batch * dim], vec![0.0; batch * 5]);
             plan.wave(0, &queries, (&mut state, &mut output), &options, patterns);
             state.extend(output);
@@ -723,7 +732,7 @@ mod tests {
                     let all = [1, 2, 5, 40].map(|threads| {
                         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                         pool.install(|| {
-                            blocks.push(Plan::new(engine.walk(&options, None), batch).block);
+                            blocks.push(Plan::new(engine.view(&options, None), batch).block);
                             engine.retrieve("test", &queries, &options, &View::default()).unwrap()
                         })
                     });
@@ -749,18 +758,18 @@ mod tests {
         for separation in SEPARATIONS.into_iter().chain(steep) {
             let engine = engine(dim, patterns, Precision::F32, Rule::new(Similarity::Dot, separation, 0.7));
             let options = RetrieveOptions::default();
-            let plan = Plan::new(engine.walk(&options, None), 1);
+            let plan = Plan::new(engine.view(&options, None), 1);
             let mut exact: Vec<f64> = numbers(4, dim).into_iter().map(f64::from).collect();
             exact.resize(stride(dim), 0.0);
             let query = Query::new(0, exact);
             let listed = plan.exact(&query);
-            let passes = passes::solve(&plan.walk, &query, separation);
+            let passes = streaming::solve(&plan.view, &query, separation);
             let support = listed.support.expect("so few patterns are listed");
             assert!(!support.is_empty());
             let mut sum = 0.0;
             for entry in &support {
                 sum += passes.weight(*entry);
-                let (list, pass) = (listed.weigher.weight(*entry), passes.weight(*entry));
+                let (list, pass) = (listed.solved.weight(*entry), passes.weight(*entry));
                 assert!((list - pass).abs() < 1e-12, "{separation:?}: {list} and {pass}");
             }
             assert!((sum - 1.0).abs() < 1e-12, "{separation:?}: {sum}");

@@ -4,7 +4,7 @@
 
 use half::f16;
 
-use super::lines::Lines;
+use super::aligned::AlignedVec;
 use super::simd::{Level, Simd, Work};
 use crate::error::Result;
 use crate::precision::Precision;
@@ -15,20 +15,21 @@ use crate::store::{half_of, quantize, stride};
 /// Rows of `stride(columns)` elements, the padding zero.
 #[derive(Debug)]
 pub(super) enum Rows {
-    F32(Lines<f32>),
-    F16(Lines<f16>),
-    I8 { levels: Lines<i8>, scales: Vec<f32> },
+    F32(AlignedVec<f32>),
+    F16(AlignedVec<f16>),
+    I8 { levels: AlignedVec<i8>, scales: Vec<f32> },
 }
 
 impl Rows {
     pub fn allocate(operation: &'static str, precision: Precision, rows: usize, columns: usize) -> Result<Self> {
         let length = rows.saturating_mul(stride(columns));
         Ok(match precision {
-            Precision::F32 => Self::F32(Lines::try_zeros(operation, length)?),
-            Precision::F16 => Self::F16(Lines::try_zeros(operation, length)?),
-            Precision::I8 => {
-                Self::I8 { levels: Lines::try_zeros(operation, length)?, scales: zeros(operation, "scales", rows)? }
-            }
+            Precision::F32 => Self::F32(AlignedVec::try_zeros(operation, length)?),
+            Precision::F16 => Self::F16(AlignedVec::try_zeros(operation, length)?),
+            Precision::I8 => Self::I8 {
+                levels: AlignedVec::try_zeros(operation, length)?,
+                scales: zeros(operation, "scales", rows)?,
+            },
         })
     }
 
@@ -123,7 +124,7 @@ impl Work for Halves<'_> {
         let from = self.from.chunks_exact(S::LANES);
         let rest = from.remainder();
         for (to, from) in (&mut to).zip(from) {
-            simd.ask_ahead(from);
+            simd.prefetch_ahead(from);
             // SAFETY: a chunk has that many halves.
             simd.write(to, unsafe { simd.load_halves(from.as_ptr()) });
         }
@@ -152,7 +153,7 @@ impl Work for Bytes<'_> {
             let from = from.chunks_exact(S::LANES);
             let rest = from.remainder();
             for (to, from) in (&mut to).zip(from) {
-                simd.ask_ahead(from);
+                simd.prefetch_ahead(from);
                 // SAFETY: a chunk has that many bytes.
                 let levels = unsafe { simd.load_bytes(from.as_ptr()) };
                 simd.write(to, simd.mul(levels, simd.splat(*scale)));

@@ -1,16 +1,16 @@
-//! One scan of a block of queries over some of the patterns: tile by tile, rough scores, and from them either weights and
+//! One scan of a block of queries over some of the patterns: tile by tile, approximate scores, and from them either weights and
 //! the sums of rows that they weigh, or lists of the patterns that can have weight.
 
 use std::ops::Range;
 
-use super::lines::Lines;
-use super::merge::{Candidates, Online, Scan, Sift};
-use super::product::Ahead;
+use super::aligned::AlignedVec;
+use super::merge::{Candidates, Filter, Online, Scan};
+use super::product::Prefetch;
 use super::projection::{Project, row_of_sums};
 use super::separation::softmax::{Fold, Running};
-use super::simd::{Level, MOST_LANES};
-use super::similarity::{Block, Form, Query, Scores};
-use super::walk::{TILE, Tile, Walk};
+use super::simd::{Level, MAX_LANES};
+use super::similarity::{Form, Packed, Query, Scores};
+use super::tiles::{PatternView, TILE, Tile};
 use crate::precision::Precision;
 
 /// Floats of a tile that few queries go over: 16 KiB.
@@ -24,13 +24,13 @@ const FAR: usize = 1 << 23;
 
 /// What follows a tile of keys, to be fetched while `panels` panels of so many vectors are multiplied by it, once or twice:
 /// nothing where a cache has it.
-fn ahead(walk: &Walk<'_>, tile: &Tile<'_>, vectors: usize, panels: usize, products: usize) -> Ahead {
-    let stride = walk.engine.layout.key_stride();
-    if walk.range.len() * stride <= CACHED {
-        return Ahead::nothing();
+fn next_tile(view: &PatternView<'_>, tile: &Tile<'_>, vectors: usize, panels: usize, products: usize) -> Prefetch {
+    let stride = view.engine.layout.key_stride();
+    if view.range.len() * stride <= CACHED {
+        return Prefetch::none();
     }
     let count = tile.bias.len();
-    Ahead::of(tile.keys, panels * products * Ahead::turns(count, stride, vectors))
+    Prefetch::after(tile.keys, panels * products * Prefetch::turns(count, stride, vectors))
 }
 
 /// What a scan makes of its scores.
@@ -43,19 +43,19 @@ pub(super) enum Into {
 
 /// What the patterns of `range` leave of each of `queries`, which `block` packs.
 pub(super) fn scan(
-    walk: &Walk<'_>,
+    view: &PatternView<'_>,
     level: Level,
-    block: &Block,
+    block: &Packed,
     queries: &[&Query],
     range: &Range<usize>,
     into: Into,
 ) -> Vec<Scan> {
     match into {
-        Into::Sums { values } => sums(walk, level, block, queries, range, values),
+        Into::Sums { values } => sums(view, level, block, queries, range, values),
         Into::Lists(mut lists) => {
-            scores(walk, level, block, queries, range, false, |tile, pitch, scores| {
+            scores(view, level, block, queries, range, false, |tile, pitch, scores| {
                 let count = tile.bias.len();
-                level.run(Sift { form: block.form, pitch, count, first: tile.first, scores, lists: &mut lists });
+                level.run(Filter { form: block.form, pitch, count, first: tile.first, scores, lists: &mut lists });
             });
             lists.into_iter().map(Scan::Candidates).collect()
         }
@@ -64,32 +64,32 @@ pub(super) fn scan(
 
 /// Calls `visit` with each tile, the pitch of its scores and the scores, `-inf` where masked.
 fn scores(
-    walk: &Walk<'_>,
+    view: &PatternView<'_>,
     level: Level,
-    block: &Block,
+    block: &Packed,
     queries: &[&Query],
     range: &Range<usize>,
     values: bool,
     mut visit: impl FnMut(&Tile<'_>, usize, &mut [f32]),
 ) {
-    let rule = walk.engine.rule;
+    let rule = view.engine.rule;
     let (pitch, rows) = match block.form {
         Form::Panel => (block.width, TILE),
         Form::Rows => (TILE, block.queries),
     };
-    let mut scores = Lines::zeros(pitch * rows);
+    let mut scores = AlignedVec::zeros(pitch * rows);
     let tile_rows = match block.form {
         Form::Panel => TILE,
         // Both products read the tile; it must stay in the smallest cache in between.
-        Form::Rows => (NEAR / walk.engine.layout.key_stride()).max(1).next_multiple_of(MOST_LANES).min(TILE),
+        Form::Rows => (NEAR / view.engine.layout.key_stride()).max(1).next_multiple_of(MAX_LANES).min(TILE),
     };
-    let layout = walk.engine.layout;
+    let layout = view.engine.layout;
     // Narrow rows are widened first, tile by tile, and are near then.
-    let far = layout.precision == Precision::F32 && walk.range.len() * layout.key_stride() > FAR;
-    walk.tiles(range, tile_rows, values, |tile| {
-        let mut ahead = match block.form {
-            Form::Panel => ahead(walk, tile, block.width / level.lanes(), 1, 1),
-            Form::Rows => Ahead::nothing(),
+    let far = layout.precision == Precision::F32 && view.range.len() * layout.key_stride() > FAR;
+    view.tiles(range, tile_rows, values, |tile| {
+        let mut prefetch = match block.form {
+            Form::Panel => next_tile(view, tile, block.width / level.lanes(), 1, 1),
+            Form::Rows => Prefetch::none(),
         };
         level.run(Scores {
             similarity: rule.similarity,
@@ -101,16 +101,23 @@ fn scores(
             pitch,
             scores: &mut scores,
             far,
-            ahead: &mut ahead,
+            prefetch: &mut prefetch,
         });
-        hide(walk, block.form, queries, tile, pitch, &mut scores);
+        apply_mask(view, block.form, queries, tile, pitch, &mut scores);
         visit(tile, pitch, &mut scores);
     });
 }
 
 /// Sets the scores of patterns that may not be used to `-inf`.
-fn hide(walk: &Walk<'_>, form: Form, queries: &[&Query], tile: &Tile<'_>, pitch: usize, scores: &mut [f32]) {
-    let usable = walk.usable;
+fn apply_mask(
+    view: &PatternView<'_>,
+    form: Form,
+    queries: &[&Query],
+    tile: &Tile<'_>,
+    pitch: usize,
+    scores: &mut [f32],
+) {
+    let usable = view.usable;
     if usable.alive.is_none() && usable.mask.is_none() {
         return;
     }
@@ -133,29 +140,29 @@ fn hide(walk: &Walk<'_>, form: Form, queries: &[&Query], tile: &Tile<'_>, pitch:
 }
 
 fn sums(
-    walk: &Walk<'_>,
+    view: &PatternView<'_>,
     level: Level,
-    block: &Block,
+    block: &Packed,
     queries: &[&Query],
     range: &Range<usize>,
     values: bool,
 ) -> Vec<Scan> {
-    let layout = walk.engine.layout;
+    let layout = view.engine.layout;
     let form = block.form;
     let strides = [layout.key_stride(), if values { layout.value_stride() } else { 0 }];
     let lanes = if form == Form::Panel { block.width } else { block.queries };
     let mut running = Running::new(lanes);
     let mut sums =
-        strides.map(|stride| Lines::zeros(lanes * if form == Form::Panel { stride } else { row_of_sums(stride) }));
-    scores(walk, level, block, queries, range, values, |tile, pitch, scores| {
+        strides.map(|stride| AlignedVec::zeros(lanes * if form == Form::Panel { stride } else { row_of_sums(stride) }));
+    scores(view, level, block, queries, range, values, |tile, pitch, scores| {
         let count = tile.bias.len();
         if !level.run(Fold { form, pitch, count, scores, running: &mut running }) {
             return;
         }
         for ((rows, stride), sums) in [Some(tile.keys), tile.values].into_iter().zip(strides).zip(&mut sums) {
             if let Some(rows) = rows {
-                let (shrink, ahead) = (&running.shrink[..], &mut Ahead::nothing());
-                level.run(Project { form, pitch, weights: scores, shrink, rows, stride, sums, ahead });
+                let (shrink, prefetch) = (&running.shrink[..], &mut Prefetch::none());
+                level.run(Project { form, pitch, weights: scores, shrink, rows, stride, sums, prefetch });
             }
         }
     });
@@ -172,17 +179,17 @@ fn sums(
 
 /// The running maxima and sums of panels, and the sums of the keys by weight as a scan of all patterns leaves them: row after
 /// row of as many floats as a panel is wide. Every tile is fetched once for all of the panels. Every pattern may be used.
-pub(super) fn panels(walk: &Walk<'_>, level: Level, blocks: &[Block]) -> Vec<(Running, Lines<f32>)> {
-    let rule = walk.engine.rule;
-    let stride = walk.engine.layout.key_stride();
+pub(super) fn panels(view: &PatternView<'_>, level: Level, blocks: &[Packed]) -> Vec<(Running, AlignedVec<f32>)> {
+    let rule = view.engine.rule;
+    let stride = view.engine.layout.key_stride();
     let form = Form::Panel;
     let width = blocks.iter().map(|block| block.width).max().unwrap_or(0);
     let vectors = width / level.lanes();
-    let mut scores = Lines::zeros(TILE * width);
+    let mut scores = AlignedVec::zeros(TILE * width);
     let mut all: Vec<_> =
-        blocks.iter().map(|block| (Running::new(block.width), Lines::zeros(block.width * stride))).collect();
-    walk.tiles(&walk.range, TILE, false, |tile| {
-        let mut ahead = ahead(walk, tile, vectors, blocks.len(), 2);
+        blocks.iter().map(|block| (Running::new(block.width), AlignedVec::zeros(block.width * stride))).collect();
+    view.tiles(&view.range, TILE, false, |tile| {
+        let mut prefetch = next_tile(view, tile, vectors, blocks.len(), 2);
         for (block, (running, sums)) in blocks.iter().zip(&mut all) {
             let (pitch, count) = (block.width, tile.bias.len());
             level.run(Scores {
@@ -195,12 +202,12 @@ pub(super) fn panels(walk: &Walk<'_>, level: Level, blocks: &[Block]) -> Vec<(Ru
                 pitch,
                 scores: &mut scores,
                 far: false,
-                ahead: &mut ahead,
+                prefetch: &mut prefetch,
             });
             if level.run(Fold { form, pitch, count, scores: &mut scores, running: &mut *running }) {
                 let (weights, shrink) = (&scores[..], &running.shrink[..]);
-                let (rows, ahead) = (tile.keys, &mut ahead);
-                level.run(Project { form, pitch, weights, shrink, rows, stride, sums, ahead });
+                let (rows, prefetch) = (tile.keys, &mut prefetch);
+                level.run(Project { form, pitch, weights, shrink, rows, stride, sums, prefetch });
             }
         }
     });

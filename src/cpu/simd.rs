@@ -10,13 +10,13 @@ use std::sync::OnceLock;
 use half::f16;
 
 /// Bytes, most of the tile that few queries go over: memory is busy while its weights are made and its rows summed, too.
-const AHEAD: usize = 12 << 10;
+const PREFETCH_DISTANCE: usize = 12 << 10;
 
 /// The most lanes of any vector here.
-pub const MOST_LANES: usize = 16;
+pub const MAX_LANES: usize = 16;
 
 /// The most vectors of any panel here.
-pub const MOST_VECTORS: usize = 4;
+pub const MAX_VECTORS: usize = 4;
 
 /// Calls a method that is generic over the vectors of a panel, one that is `$width` floats wide.
 macro_rules! by_vectors {
@@ -64,10 +64,10 @@ pub(super) trait Simd: Copy {
         #[cfg(not(target_arch = "x86_64"))]
         let _ = address;
     }
-    /// Asks for what lies [`AHEAD`] of some numbers that are read in the order in which they lie in memory.
+    /// Asks for what lies [`PREFETCH_DISTANCE`] of some numbers that are read in the order in which they lie in memory.
     #[inline(always)]
-    fn ask_ahead<T>(self, numbers: &[T]) {
-        self.prefetch_near(numbers.as_ptr().wrapping_byte_add(AHEAD).cast());
+    fn prefetch_ahead<T>(self, numbers: &[T]) {
+        self.prefetch_near(numbers.as_ptr().wrapping_byte_add(PREFETCH_DISTANCE).cast());
     }
     /// # Safety
     /// `from` is readable for `LANES` floats.
@@ -95,14 +95,14 @@ pub(super) trait Simd: Copy {
     /// `a b + c`, rounded once where the processor can.
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     /// One bit for each lane in which `a >= b`.
-    fn reaches(self, a: Self::Vector, b: Self::Vector) -> u32;
+    fn ge_mask(self, a: Self::Vector, b: Self::Vector) -> u32;
     /// `value` in the lanes in which `a >= b`, else zero.
-    fn where_reaches(self, a: Self::Vector, b: Self::Vector, value: Self::Vector) -> Self::Vector;
+    fn select_ge(self, a: Self::Vector, b: Self::Vector, value: Self::Vector) -> Self::Vector;
     /// `2^n`, where each lane is `n + SHIFTER` for an integer `n` from -126 to 127.
     fn power_of_two(self, shifted: Self::Vector) -> Self::Vector;
     /// The sum of the lanes: halves, quarters and so on.
-    fn sum(self, a: Self::Vector) -> f32;
-    fn largest(self, a: Self::Vector) -> f32;
+    fn reduce_sum(self, a: Self::Vector) -> f32;
+    fn reduce_max(self, a: Self::Vector) -> f32;
 
     /// [`Simd::load`] of the first floats of a slice.
     #[inline(always)]
@@ -145,7 +145,7 @@ pub(super) trait Simd: Copy {
             p = self.mul_add(p, r, self.splat(coefficient));
         }
         let p = self.mul_add(p, self.mul(r, r), self.add(r, self.splat(1.0)));
-        self.where_reaches(x, smallest, self.mul(p, self.power_of_two(shifted)))
+        self.select_ge(x, smallest, self.mul(p, self.power_of_two(shifted)))
     }
 }
 
@@ -255,7 +255,7 @@ impl<R, F: FnOnce() -> R> Work for Loop<F> {
 
 /// Runs a plain loop, compiled for the best level; its results are the same on every one. It has to be small: compilers take
 /// only a small one into the function that has the instructions. A larger one is a [`Work`] of its own.
-pub(super) fn wide<R>(work: impl FnOnce() -> R) -> R {
+pub(super) fn vectorized<R>(work: impl FnOnce() -> R) -> R {
     Level::best().run(Loop(work))
 }
 
@@ -350,7 +350,7 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn reaches(self, a: [f32; 4], b: [f32; 4]) -> u32 {
+    fn ge_mask(self, a: [f32; 4], b: [f32; 4]) -> u32 {
         u32::from(a[0] >= b[0])
             | u32::from(a[1] >= b[1]) << 1
             | u32::from(a[2] >= b[2]) << 2
@@ -358,7 +358,7 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn where_reaches(self, a: [f32; 4], b: [f32; 4], value: [f32; 4]) -> [f32; 4] {
+    fn select_ge(self, a: [f32; 4], b: [f32; 4], value: [f32; 4]) -> [f32; 4] {
         lanes!(l => if a[l] >= b[l] { value[l] } else { 0.0 })
     }
 
@@ -368,12 +368,12 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn sum(self, a: [f32; 4]) -> f32 {
+    fn reduce_sum(self, a: [f32; 4]) -> f32 {
         (a[0] + a[2]) + (a[1] + a[3])
     }
 
     #[inline(always)]
-    fn largest(self, a: [f32; 4]) -> f32 {
+    fn reduce_max(self, a: [f32; 4]) -> f32 {
         a[0].max(a[2]).max(a[1].max(a[3]))
     }
 }
@@ -473,12 +473,12 @@ mod neon {
         }
 
         #[inline(always)]
-        fn reaches(self, a: float32x4_t, b: float32x4_t) -> u32 {
+        fn ge_mask(self, a: float32x4_t, b: float32x4_t) -> u32 {
             unsafe { vaddvq_u32(vandq_u32(vcgeq_f32(a, b), vld1q_u32([1, 2, 4, 8].as_ptr()))) }
         }
 
         #[inline(always)]
-        fn where_reaches(self, a: float32x4_t, b: float32x4_t, value: float32x4_t) -> float32x4_t {
+        fn select_ge(self, a: float32x4_t, b: float32x4_t, value: float32x4_t) -> float32x4_t {
             unsafe { vreinterpretq_f32_u32(vandq_u32(vcgeq_f32(a, b), vreinterpretq_u32_f32(value))) }
         }
 
@@ -491,12 +491,12 @@ mod neon {
         }
 
         #[inline(always)]
-        fn sum(self, a: float32x4_t) -> f32 {
+        fn reduce_sum(self, a: float32x4_t) -> f32 {
             unsafe { vpadds_f32(vadd_f32(vget_low_f32(a), vget_high_f32(a))) }
         }
 
         #[inline(always)]
-        fn largest(self, a: float32x4_t) -> f32 {
+        fn reduce_max(self, a: float32x4_t) -> f32 {
             unsafe { vmaxvq_f32(a) }
         }
     }
@@ -606,12 +606,12 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn reaches(self, a: __m512, b: __m512) -> u32 {
+        fn ge_mask(self, a: __m512, b: __m512) -> u32 {
             unsafe { u32::from(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(a, b)) }
         }
 
         #[inline(always)]
-        fn where_reaches(self, a: __m512, b: __m512, value: __m512) -> __m512 {
+        fn select_ge(self, a: __m512, b: __m512, value: __m512) -> __m512 {
             unsafe { _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(a, b), value) }
         }
 
@@ -624,12 +624,12 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn sum(self, a: __m512) -> f32 {
+        fn reduce_sum(self, a: __m512) -> f32 {
             unsafe { _mm512_reduce_add_ps(a) }
         }
 
         #[inline(always)]
-        fn largest(self, a: __m512) -> f32 {
+        fn reduce_max(self, a: __m512) -> f32 {
             unsafe { _mm512_reduce_max_ps(a) }
         }
     }
@@ -705,12 +705,12 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn reaches(self, a: __m256, b: __m256) -> u32 {
+        fn ge_mask(self, a: __m256, b: __m256) -> u32 {
             unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(a, b)) as u32 }
         }
 
         #[inline(always)]
-        fn where_reaches(self, a: __m256, b: __m256, value: __m256) -> __m256 {
+        fn select_ge(self, a: __m256, b: __m256, value: __m256) -> __m256 {
             unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(a, b), value) }
         }
 
@@ -723,7 +723,7 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn sum(self, a: __m256) -> f32 {
+        fn reduce_sum(self, a: __m256) -> f32 {
             unsafe {
                 let a = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
                 let a = _mm_add_ps(a, _mm_movehl_ps(a, a));
@@ -732,7 +732,7 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn largest(self, a: __m256) -> f32 {
+        fn reduce_max(self, a: __m256) -> f32 {
             unsafe {
                 let a = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
                 let a = _mm_max_ps(a, _mm_movehl_ps(a, a));
@@ -763,7 +763,7 @@ mod tests {
         let mut x: Vec<f32> = (0..1 << 20).map(|i| -(i as f32) * (88.0 / (1 << 20) as f32)).collect();
         x.extend((0..150).map(|i| -2f32.powi(-i)));
         x.extend([-0.0, 0.0, -87.3, -87.336_54, -87.337, -1e30, f32::MIN, f32::NEG_INFINITY]);
-        x.resize(x.len().next_multiple_of(MOST_LANES), -1.0);
+        x.resize(x.len().next_multiple_of(MAX_LANES), -1.0);
         for level in Level::available() {
             let mut got = x.clone();
             level.run(Exponentials(&mut got));
@@ -788,15 +788,15 @@ mod tests {
         fn run<S: Simd>(self, simd: S) -> [f32; 4] {
             let a = simd.read(self.0);
             let part = simd.read_part(&self.0[..S::LANES - 4]);
-            let above = simd.reaches(a, simd.splat(self.0[1]));
+            let above = simd.ge_mask(a, simd.splat(self.0[1]));
             let absolute = simd.abs(simd.mul(a, simd.splat(-1.0)));
-            [simd.sum(part), simd.largest(a), simd.sum(absolute), above as f32]
+            [simd.reduce_sum(part), simd.reduce_max(a), simd.reduce_sum(absolute), above as f32]
         }
     }
 
     #[test]
     fn lanes_are_joined_whole() {
-        let x: Vec<f32> = (0..MOST_LANES).map(|i| i as f32).collect();
+        let x: Vec<f32> = (0..MAX_LANES).map(|i| i as f32).collect();
         for level in Level::available() {
             let n = level.lanes() as f32;
             let below = |n: f32| n * (n - 1.0) / 2.0;

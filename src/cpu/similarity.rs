@@ -1,10 +1,10 @@
-//! Scores of states against keys: rough ones in `f32` for scans over everything, with a bound on their error, and exact
+//! Scores of states against keys: approximate ones in `f32` for scans over everything, with a bound on their error, and exact
 //! ones in `f64` for the few patterns that matter.
 #![allow(clippy::inline_always, reason = "see `simd`")]
 
-use super::lines::Lines;
-use super::product::{Absolute, Ahead, Matrix, Squared, Term, Times, product};
-use super::simd::{Level, MOST_LANES, MOST_VECTORS, Simd, Work, by_vectors, wide};
+use super::aligned::AlignedVec;
+use super::product::{Absolute, Matrix, Prefetch, Squared, Term, Times, product};
+use super::simd::{Level, MAX_LANES, MAX_VECTORS, Simd, Work, by_vectors, vectorized};
 use super::transpose::{PART, into_panel};
 use crate::rule::Similarity;
 use crate::store::stride;
@@ -44,7 +44,7 @@ pub(super) struct Query {
 
 impl Query {
     pub fn new(position: usize, exact: Vec<f64>) -> Self {
-        let norm = wide(|| norm(&exact));
+        let norm = vectorized(|| norm(&exact));
         Self { position, exact, norm }
     }
 }
@@ -115,29 +115,29 @@ const CHAIN: usize = 128;
 
 /// Queries as the scan reads them.
 #[derive(Debug)]
-pub(super) struct Block {
+pub(super) struct Packed {
     pub form: Form,
     pub queries: usize,
     /// Floats of a row: for a panel the queries, in whole vectors; else the coordinates, in the longest of vectors.
     pub width: usize,
     /// The panel's rows are coordinates, otherwise queries.
-    data: Lines<f32>,
+    data: AlignedVec<f32>,
 }
 
-impl Block {
+impl Packed {
     /// Packs states for vectors of `lanes`. For cosine they are divided by their norms, so that no product of theirs
     /// falls below the normal numbers before that of the keys' norms does.
     pub fn new(form: Form, similarity: Similarity, lanes: usize, queries: &[&Query]) -> Self {
         let depth = queries[0].exact.len();
         let (width, rows) = match form {
             Form::Panel => (queries.len().next_multiple_of(lanes), depth),
-            Form::Rows => (depth.next_multiple_of(MOST_LANES), queries.len()),
+            Form::Rows => (depth.next_multiple_of(MAX_LANES), queries.len()),
         };
-        let mut data = Lines::zeros(width * rows);
+        let mut data = AlignedVec::zeros(width * rows);
         let scale =
             |query: &&Query| if similarity == Similarity::Cosine { 1.0 / query.norm.max(SMALLEST_NORM) } else { 1.0 };
         let scales: Vec<f64> = queries.iter().map(scale).collect();
-        wide(|| match form {
+        vectorized(|| match form {
             // A cache line of each query at a time.
             Form::Panel => {
                 for (part, rows) in data.chunks_mut(8 * width).enumerate() {
@@ -159,11 +159,11 @@ impl Block {
         Self { form, queries: queries.len(), width, data }
     }
 
-    /// The panel of [`Block::new`] of the states that are `rows` of `dim`, with their norms: the same bits, and no state in
+    /// The panel of [`Packed::new`] of the states that are `rows` of `dim`, with their norms: the same bits, and no state in
     /// `f64` on the way.
     pub fn panel(similarity: Similarity, lanes: usize, rows: &[f32], dim: usize, norms: &[f64]) -> Self {
         let (width, depth) = (norms.len().next_multiple_of(lanes), stride(dim));
-        let mut data = Lines::zeros(width * depth);
+        let mut data = AlignedVec::zeros(width * depth);
         Level::best().run(Pack { similarity, rows, dim, norms, width, data: &mut data });
         Self { form: Form::Panel, queries: norms.len(), width, data }
     }
@@ -205,12 +205,12 @@ impl Work for Pack<'_> {
     }
 }
 
-/// Rough scores `beta similarity + bias` of a tile of keys: `scores[t * width + q]` of a panel, `scores[q * pitch + t]`
-/// of rows. They are finite for queries that are [`tame`].
+/// Approximate scores `beta similarity + bias` of a tile of keys: `scores[t * width + q]` of a panel, `scores[q * pitch + t]`
+/// of rows. They are finite for queries that are [`is_well_scaled`].
 pub(super) struct Scores<'a> {
     pub similarity: Similarity,
     pub beta: f32,
-    pub block: &'a Block,
+    pub block: &'a Packed,
     pub keys: &'a [f32],
     pub bias: &'a [f32],
     pub norms: &'a [f64],
@@ -218,7 +218,7 @@ pub(super) struct Scores<'a> {
     pub scores: &'a mut [f32],
     /// Of few queries, whether no cache has the keys, so that they are read in the order in which they lie in memory.
     pub far: bool,
-    pub ahead: &'a mut Ahead,
+    pub prefetch: &'a mut Prefetch,
 }
 
 impl Scores<'_> {
@@ -237,12 +237,12 @@ impl Scores<'_> {
     fn panel<S: Simd, T: Term, const V: usize>(self, simd: S, term: T) {
         let (width, count) = (V * S::LANES, self.bias.len());
         let stride = self.keys.len() / count;
-        let once = [1.0; MOST_VECTORS * MOST_LANES];
+        let once = [1.0; MAX_VECTORS * MAX_LANES];
         for start in (0..stride).step_by(CHAIN) {
             let depth = CHAIN.min(stride - start);
             let keys = Matrix { data: &self.keys[start..], rows: count, depth, row: stride, step: 1 };
             let before = (start > 0).then_some(&once[..]);
-            product::<S, T, V>(simd, term, keys, &self.block.data[start * width..], before, self.scores, self.ahead);
+            product::<S, T, V>(simd, term, keys, &self.block.data[start * width..], before, self.scores, self.prefetch);
         }
         let beta = simd.splat(self.beta);
         for t in 0..count {
@@ -295,13 +295,13 @@ fn sums_in_order<S: Simd, T: Term, const M: usize>(
         let (key, mut lanes) = (&keys[m * stride..(m + 1) * stride], simd.splat(0.0));
         let (parts, whole) = (key.chunks_exact(S::LANES), stride / S::LANES * S::LANES);
         for (key, x) in parts.zip(x.chunks_exact(S::LANES)) {
-            simd.ask_ahead(key);
+            simd.prefetch_ahead(key);
             lanes = term.add(simd, lanes, simd.read(key), simd.read(x));
         }
         if whole < stride {
             lanes = term.add(simd, lanes, simd.read_part(&key[whole..]), simd.read(&x[whole..]));
         }
-        *result = simd.sum(lanes);
+        *result = simd.reduce_sum(lanes);
     }
     result
 }
@@ -329,7 +329,7 @@ fn sums<S: Simd, T: Term, const M: usize>(simd: S, term: T, x: &[f32], keys: &[f
     }
     let mut result = [0.0; M];
     for (result, lanes) in result.iter_mut().zip(lanes) {
-        *result = simd.sum(lanes);
+        *result = simd.reduce_sum(lanes);
     }
     result
 }
@@ -367,7 +367,7 @@ fn reach(similarity: Similarity, x: &Query, largest: f64) -> f64 {
 }
 
 /// Whether no [`Scores`] of this state can overflow, for keys of norms up to `largest` and biases up to `bias`.
-pub(super) fn tame(similarity: Similarity, beta: f32, x: &Query, largest: f64, bias: f64) -> bool {
+pub(super) fn is_well_scaled(similarity: Similarity, beta: f32, x: &Query, largest: f64, bias: f64) -> bool {
     const ROOM: f64 = 1e37;
     let reach = reach(similarity, x, largest).max(x.norm);
     reach < ROOM && f64::from(beta.abs()) * reach.max(1.0) + bias < ROOM
@@ -376,7 +376,7 @@ pub(super) fn tame(similarity: Similarity, beta: f32, x: &Query, largest: f64, b
 /// How far [`Scores`] may be from `beta` [`exact`] `+ bias`, for any key of a norm up to `largest` and biases up to
 /// `bias`: the first-order bound of a chain of sums, with room for the rounding of the state, of the terms and of what is
 /// made of the sum, and for what underflows.
-pub(super) fn rough_error(
+pub(super) fn approximate_error(
     form: Form,
     lanes: usize,
     similarity: Similarity,
@@ -413,8 +413,8 @@ mod tests {
         key.iter().map(|k| f64::from(*k) * f64::from(*k)).sum::<f64>().sqrt()
     }
 
-    /// The rough scores of one query, whose batch is filled up with other queries, in every form and on every level.
-    fn rough(
+    /// The approximate scores of one query, whose batch is filled up with other queries, in every form and on every level.
+    fn approximate(
         similarity: Similarity,
         beta: f32,
         query: &Query,
@@ -432,7 +432,7 @@ mod tests {
             for (form, batch) in [(Form::Rows, 1), (Form::Rows, 3)].into_iter().chain(panels) {
                 let mut queries = vec![&other; batch];
                 queries[batch / 2] = query;
-                let block = Block::new(form, similarity, lanes, &queries);
+                let block = Packed::new(form, similarity, lanes, &queries);
                 let (norms, pitch) = (&norms[..], keys.len());
                 let keys = &rows[..];
                 let [scores, in_order] = [false, true].map(|far| {
@@ -447,7 +447,7 @@ mod tests {
                         pitch,
                         scores: &mut scores,
                         far,
-                        ahead: &mut Ahead::nothing(),
+                        prefetch: &mut Prefetch::none(),
                     });
                     scores
                 });
@@ -468,14 +468,14 @@ mod tests {
             let expected: f64 = x.iter().map(|v| f64::from(v * v)).sum();
             assert_eq!(exact(Similarity::Dot, &query, &x, norm(&x)), expected, "length {n}");
             // As many keys as leave a rest after every tile.
-            for (form, lanes, scores) in rough(Similarity::Dot, 1.0, &query, &vec![x; 15], &[0.0; 15]) {
+            for (form, lanes, scores) in approximate(Similarity::Dot, 1.0, &query, &vec![x; 15], &[0.0; 15]) {
                 assert!(scores.iter().all(|z| f64::from(*z) == expected), "length {n} {form:?} {lanes}: {scores:?}");
             }
         }
     }
 
     #[test]
-    fn rough_scores_are_within_their_bound() {
+    fn approximate_scores_are_within_their_bound() {
         let mut seed = 1u64;
         let mut next = || {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -490,12 +490,12 @@ mod tests {
                     let bias: Vec<f32> = (0..13).map(|_| (next() * offset) as f32).collect();
                     let largest = keys.iter().map(|key| norm(key)).fold(0.0, f64::max);
                     for similarity in ALL {
-                        if !tame(similarity, beta, &query, largest, offset) {
+                        if !is_well_scaled(similarity, beta, &query, largest, offset) {
                             assert!(scale > 1e10, "{similarity:?} d {d} scale {scale}");
                             continue;
                         }
-                        for (form, lanes, scores) in rough(similarity, beta, &query, &keys, &bias) {
-                            let bound = rough_error(form, lanes, similarity, beta, &query, largest, offset);
+                        for (form, lanes, scores) in approximate(similarity, beta, &query, &keys, &bias) {
+                            let bound = approximate_error(form, lanes, similarity, beta, &query, largest, offset);
                             for ((score, key), bias) in scores.iter().zip(&keys).zip(&bias) {
                                 let exact = exact(similarity, &query, key, norm(key));
                                 let error = f64::from(*score) - (f64::from(beta) * exact + f64::from(*bias));
@@ -514,7 +514,7 @@ mod tests {
         let query = Query::new(0, (0..100).map(|i| f64::from(i * 7919 % 101) / 101.0).collect());
         let keys: Vec<Vec<f32>> = (0..37).map(|k| (0..100).map(|i| ((i * k) % 97) as f32 / 97.0).collect()).collect();
         for similarity in ALL {
-            let all = rough(similarity, 1.0, &query, &keys, &[0.0; 37]);
+            let all = approximate(similarity, 1.0, &query, &keys, &[0.0; 37]);
             for (form, lanes, scores) in &all {
                 let same = all.iter().filter(|other| (other.0, other.1) == (*form, *lanes));
                 assert!(same.into_iter().all(|other| other.2 == *scores), "{similarity:?} {form:?} {lanes}");
@@ -528,7 +528,7 @@ mod tests {
         let key = vec![1000.0625f32, -999.5, 0.0, 0.0];
         let expected = -0.5 * 0.0625 * 0.0625;
         assert_eq!(exact(Similarity::Euclidean, &query, &key, norm(&key)), expected);
-        for (form, lanes, scores) in rough(Similarity::Euclidean, 1.0, &query, &[key], &[0.0]) {
+        for (form, lanes, scores) in approximate(Similarity::Euclidean, 1.0, &query, &[key], &[0.0]) {
             assert_eq!(f64::from(scores[0]), expected, "{form:?} {lanes}");
         }
     }

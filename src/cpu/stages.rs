@@ -1,12 +1,12 @@
 //! The stages of a scan over one tile, one at a time, for measurements.
 
-use super::lines::Lines;
-use super::product::Ahead;
+use super::aligned::AlignedVec;
+use super::product::Prefetch;
 use super::projection::{Project, row_of_sums};
 use super::separation::softmax::{Fold, Running};
 use super::simd::Level;
-use super::similarity::{Block, Form, Query, Scores};
-use super::walk::TILE;
+use super::similarity::{Form, Packed, Query, Scores};
+use super::tiles::TILE;
 use crate::rule::Similarity;
 use crate::store::stride;
 
@@ -14,15 +14,15 @@ use crate::store::stride;
 #[derive(Debug)]
 pub struct Stages {
     level: Level,
-    block: Block,
-    keys: Lines<f32>,
+    block: Packed,
+    keys: AlignedVec<f32>,
     bias: Vec<f32>,
     norms: Vec<f64>,
     stride: usize,
     pitch: usize,
-    scores: Lines<f32>,
+    scores: AlignedVec<f32>,
     running: Running,
-    sums: Lines<f32>,
+    sums: AlignedVec<f32>,
 }
 
 impl Stages {
@@ -40,9 +40,9 @@ impl Stages {
         };
         let queries: Vec<Query> =
             (0..queries).map(|q| Query::new(q, row().into_iter().map(f64::from).collect())).collect();
-        let mut keys = Lines::zeros(TILE * stride);
+        let mut keys = AlignedVec::zeros(TILE * stride);
         keys.chunks_exact_mut(stride).for_each(|key| key.copy_from_slice(&row()));
-        let block = Block::new(form, Similarity::Dot, level.lanes(), &queries.iter().collect::<Vec<_>>());
+        let block = Packed::new(form, Similarity::Dot, level.lanes(), &queries.iter().collect::<Vec<_>>());
         let (pitch, sums) = match form {
             Form::Panel => (block.width, stride * block.width),
             Form::Rows => (TILE, row_of_sums(stride)),
@@ -51,8 +51,8 @@ impl Stages {
         let (bias, norms) = (vec![0.0; TILE], vec![1.0; TILE]);
         Self {
             level,
-            scores: Lines::zeros(queries.len() * TILE),
-            sums: Lines::zeros(sums),
+            scores: AlignedVec::zeros(queries.len() * TILE),
+            sums: AlignedVec::zeros(sums),
             block,
             keys,
             bias,
@@ -80,7 +80,7 @@ impl Stages {
             pitch: self.pitch,
             scores: &mut self.scores,
             far: false,
-            ahead: &mut Ahead::nothing(),
+            prefetch: &mut Prefetch::none(),
         });
     }
 
@@ -100,7 +100,7 @@ impl Stages {
             rows: &self.keys,
             stride: self.stride,
             sums: &mut self.sums,
-            ahead: &mut Ahead::nothing(),
+            prefetch: &mut Prefetch::none(),
         });
     }
 

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::{Block, Engine};
+use super::{Engine, RowBlock};
 use crate::error::Result;
 use crate::store::{EncodedRows, Layout};
 
-impl Block {
+impl RowBlock {
     /// Stores encoded rows from row `at` on.
     fn store_encoded(&mut self, at: usize, rows: &EncodedRows<'_>, layout: Layout) {
         self.keys.store_encoded(at, &rows.keys, layout.dim);
@@ -26,7 +26,7 @@ impl Engine {
     pub fn add_encoded(&mut self, rows: &EncodedRows<'_>) -> Result<()> {
         let layout = self.layout;
         self.windows.fill(rows.count, |block, at, range| {
-            Block::own("Memory::load", block, at, layout)?.store_encoded(at, &rows.slice(range, &layout), layout);
+            RowBlock::own("Memory::load", block, at, layout)?.store_encoded(at, &rows.slice(range, &layout), layout);
             Ok(())
         })
     }

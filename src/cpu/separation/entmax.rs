@@ -6,7 +6,7 @@
 //! from the largest, the base of a weight at the edge of the support would vanish by rounding (0.1^gain is 1e-49 at
 //! alpha = 50). In logarithms every alpha above 1 is well conditioned.
 
-use super::{Entry, Weigher};
+use super::{Entry, Solved};
 
 /// `1/(alpha-1)`: no score this far below the largest has weight.
 pub fn power(alpha: f64) -> f64 {
@@ -94,7 +94,7 @@ impl Sums {
 }
 
 /// Solves a row of at least one entry; leaves the entries in falling order of score.
-pub fn solve(entries: &mut [Entry], alpha: f64) -> Weigher {
+pub fn solve(entries: &mut [Entry], alpha: f64) -> Solved {
     entries.sort_unstable_by(super::preferred);
     let (gain, max) = (alpha - 1.0, entries[0].0);
     // Nothing at 1 or more below the maximum can have weight.
@@ -120,7 +120,7 @@ pub fn solve(entries: &mut [Entry], alpha: f64) -> Weigher {
         let ties = entries.iter().rev().take_while(|entry| entry.0 == least).count();
         from_smallest(gain, least, ties, sum_above(gain, least, entries.iter()), |threshold| sums(threshold, entries))
     };
-    Weigher::Entmax { threshold, sum: entries.iter().map(|entry| threshold.weight(entry.0)).sum() }
+    Solved::Entmax { threshold, sum: entries.iter().map(|entry| threshold.weight(entry.0)).sum() }
 }
 
 /// What the scores above `least` would weigh if `least` were the threshold. It falls as `least` rises, and `least` has
@@ -229,8 +229,8 @@ mod tests {
 
     fn weights(alpha: f64, scores: &[f64]) -> Vec<f64> {
         let mut entries: Vec<Entry> = scores.iter().copied().zip(0..).collect();
-        let weigher = solve(&mut entries, alpha);
-        scores.iter().copied().zip(0..).map(|entry| weigher.weight(entry)).collect()
+        let solved = solve(&mut entries, alpha);
+        scores.iter().copied().zip(0..).map(|entry| solved.weight(entry)).collect()
     }
 
     fn close(got: &[f64], expected: &[f64], within: f64) {

@@ -1,9 +1,9 @@
-//! Scores to weights. A [`Weigher`] is a separation solved for one row of scores: it turns any score of the row into its
+//! Scores to weights. A [`Solved`] is a separation solved for one row of scores: it turns any score of the row into its
 //! weight, so that weights are had again, for reports or sums, without being kept.
 
 pub(super) mod entmax;
-pub(super) mod passes;
 pub(super) mod softmax;
+pub(super) mod streaming;
 pub(super) mod topk;
 
 use crate::rule::Separation;
@@ -19,7 +19,7 @@ pub(super) fn preferred(a: &Entry, b: &Entry) -> std::cmp::Ordering {
 
 /// A separation, solved for one row of scores.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Weigher {
+pub(super) enum Solved {
     /// No pattern is usable.
     Nothing,
     /// `exp(z - max) / sum`; what sums of rows below the row's own largest score are multiplied by is `share`.
@@ -30,7 +30,7 @@ pub(super) enum Weigher {
     TopK { last: Entry, max: f64, sum: f64 },
 }
 
-impl Weigher {
+impl Solved {
     /// Solves `separation` for all usable entries, or for those that can have weight.
     pub fn solve(separation: Separation, entries: &mut [Entry]) -> Self {
         if entries.is_empty() {

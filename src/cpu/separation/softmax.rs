@@ -2,8 +2,8 @@
 
 #![allow(clippy::inline_always, reason = "see `simd`")]
 
-use super::{Entry, Weigher};
-use crate::cpu::simd::{MOST_LANES, Simd, Work, by_vectors};
+use super::{Entry, Solved};
+use crate::cpu::simd::{MAX_LANES, Simd, Work, by_vectors};
 use crate::cpu::similarity::Form;
 
 /// The running maxima and sums of some queries.
@@ -84,7 +84,7 @@ impl Fold<'_> {
             }
         }
         for (v, sum) in sums.iter().enumerate() {
-            let mut tile = [0.0; MOST_LANES];
+            let mut tile = [0.0; MAX_LANES];
             simd.write(&mut tile, *sum);
             changes |= self.running.add(&tile[..S::LANES], v * S::LANES);
         }
@@ -102,10 +102,10 @@ impl Fold<'_> {
             for part in scores[..padded].chunks_exact(S::LANES) {
                 most = simd.max(most, simd.read(part));
             }
-            let max = simd.largest(most);
+            let max = simd.reduce_max(most);
             self.running.max[q] = max;
             let base = simd.splat(max.max(f32::MIN));
-            let mut shrink = [0.0; MOST_LANES];
+            let mut shrink = [0.0; MAX_LANES];
             simd.write(&mut shrink, simd.exp(simd.sub(simd.splat(before), base)));
             self.running.shrink[q] = shrink[0];
             let mut sum = simd.splat(0.0);
@@ -114,7 +114,7 @@ impl Fold<'_> {
                 simd.write(part, weight);
                 sum = simd.add(sum, weight);
             }
-            changes |= self.running.add(&[simd.sum(sum)], q);
+            changes |= self.running.add(&[simd.reduce_sum(sum)], q);
         }
         changes
     }
@@ -143,25 +143,25 @@ pub fn shrink(before: f64, max: f64) -> f64 {
     if before == max { 1.0 } else { (before - max).exp() }
 }
 
-/// The weigher of a row whose largest score is `max` and whose `exp(z - max)` sum to `sum`. Softmax1 has one more score,
+/// The solved of a row whose largest score is `max` and whose `exp(z - max)` sum to `sum`. Softmax1 has one more score,
 /// zero, which takes part in the maximum and in the sum and belongs to no pattern.
-pub fn weigher(max: f64, sum: f64, plus_one: bool) -> Weigher {
+pub fn solved(max: f64, sum: f64, plus_one: bool) -> Solved {
     if max == f64::NEG_INFINITY {
-        return Weigher::Nothing;
+        return Solved::Nothing;
     }
     if !plus_one {
-        return Weigher::Softmax { max, sum, share: 1.0 / sum };
+        return Solved::Softmax { max, sum, share: 1.0 / sum };
     }
     let high = max.max(0.0);
     let shrink = (max - high).exp();
     let sum = sum * shrink + (-high).exp();
-    Weigher::Softmax { max: high, sum, share: shrink / sum }
+    Solved::Softmax { max: high, sum, share: shrink / sum }
 }
 
 /// Solves a row of at least one entry.
-pub fn solve(entries: &[Entry], plus_one: bool) -> Weigher {
+pub fn solve(entries: &[Entry], plus_one: bool) -> Solved {
     let max = entries.iter().fold(f64::NEG_INFINITY, |max, entry| max.max(entry.0));
-    weigher(max, entries.iter().map(|entry| (entry.0 - max).exp()).sum(), plus_one)
+    solved(max, entries.iter().map(|entry| (entry.0 - max).exp()).sum(), plus_one)
 }
 
 #[cfg(test)]
@@ -176,7 +176,7 @@ mod tests {
         for level in Level::available() {
             let panels = (level.lanes()..=level.panel()).step_by(level.lanes()).map(|width| (Form::Panel, width));
             for (form, width) in std::iter::once((Form::Rows, 0)).chain(panels) {
-                let (pitch, queries) = if form == Form::Rows { (MOST_LANES, 3) } else { (width, width) };
+                let (pitch, queries) = if form == Form::Rows { (MAX_LANES, 3) } else { (width, width) };
                 let mut running = Running::new(queries);
                 for (tile, changes) in tiles.iter().zip([true, true, false, true]) {
                     let mut scores = vec![f32::NAN; pitch * queries.max(2)];
@@ -194,13 +194,13 @@ mod tests {
                 }
             }
         }
-        assert!(weigher(f64::NEG_INFINITY, 0.0, true).is_nothing());
+        assert!(solved(f64::NEG_INFINITY, 0.0, true).is_nothing());
     }
 
     #[test]
     fn softmax1_far_below_zero_weighs_nothing() {
-        let weigher = solve(&[(-1e30, 0)], true);
-        assert_eq!(weigher.weight((-1e30, 0)), 0.0);
+        let solved = solve(&[(-1e30, 0)], true);
+        assert_eq!(solved.weight((-1e30, 0)), 0.0);
         assert_eq!(solve(&[(1e30, 0)], true).weight((1e30, 0)), 1.0);
     }
 }

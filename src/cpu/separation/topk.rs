@@ -1,16 +1,16 @@
 //! Softmax over the `k` most preferred entries, by selection.
 
-use super::{Entry, Weigher, preferred, softmax};
+use super::{Entry, Solved, preferred, softmax};
 
 /// Solves a row of at least one entry; leaves the `k` most preferred first.
-pub fn solve(entries: &mut [Entry], k: usize) -> Weigher {
+pub fn solve(entries: &mut [Entry], k: usize) -> Solved {
     let k = k.min(entries.len());
     let (before, last, _) = entries.select_nth_unstable_by(k - 1, preferred);
     let last = *last;
     // Summed in one order whatever the selection left.
     before.sort_unstable_by(preferred);
     match softmax::solve(&entries[..k], false) {
-        Weigher::Softmax { max, sum, .. } => Weigher::TopK { last, max, sum },
+        Solved::Softmax { max, sum, .. } => Solved::TopK { last, max, sum },
         other => other,
     }
 }
@@ -33,8 +33,8 @@ mod tests {
     #[test]
     fn ties_keep_the_smaller_index() {
         let mut entries = [(1.0, 4), (1.0, 2), (0.0, 0), (1.0, 3)];
-        let weigher = solve(&mut entries, 2);
-        assert_eq!([0, 2, 3, 4].map(|i| weigher.weight((if i == 0 { 0.0 } else { 1.0 }, i))), [0.0, 0.5, 0.5, 0.0]);
+        let solved = solve(&mut entries, 2);
+        assert_eq!([0, 2, 3, 4].map(|i| solved.weight((if i == 0 { 0.0 } else { 1.0 }, i))), [0.0, 0.5, 0.5, 0.0]);
         assert_eq!(solve(&mut entries, 9).weight((1.0, 4)), 1.0 / (3.0 + (-1.0f64).exp()));
     }
 

@@ -13,7 +13,7 @@ use crate::room::room;
 use crate::store::Names;
 
 /// The places of some queries side by side; empty where something was not asked for.
-pub(super) struct Slots<'a> {
+pub(super) struct AnswerRows<'a> {
     steps: &'a mut [u32],
     change: &'a mut [f32],
     converged: &'a mut [bool],
@@ -34,7 +34,7 @@ fn cut<'a, T>(from: &mut &'a mut [T], length: usize) -> &'a mut [T] {
     from.split_off_mut(..length).expect("no more than there are")
 }
 
-impl<'a> Slots<'a> {
+impl<'a> AnswerRows<'a> {
     /// The places of every `wave` queries of `retrieval`, in order. Its arrays have room for all.
     pub fn of(operation: &'static str, retrieval: &'a mut Retrieval, wave: usize) -> Result<Vec<Self>> {
         let batch = retrieval.batch;

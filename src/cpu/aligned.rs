@@ -24,7 +24,7 @@ type Word = u64;
 const WORDS: usize = LINE / size_of::<Word>();
 
 /// A fixed number of `T`, whose size divides that of a cache line.
-pub(super) struct Lines<T> {
+pub(super) struct AlignedVec<T> {
     /// Whole lines, from word `start` on.
     words: Vec<Word>,
     start: usize,
@@ -32,7 +32,7 @@ pub(super) struct Lines<T> {
     of: PhantomData<T>,
 }
 
-impl<T: NoUninit + AnyBitPattern> Lines<T> {
+impl<T: NoUninit + AnyBitPattern> AlignedVec<T> {
     /// `length` zeros.
     pub fn zeros(length: usize) -> Self {
         Self::of(vec![0; Self::words(length)], length)
@@ -74,7 +74,7 @@ impl<T: NoUninit + AnyBitPattern> Lines<T> {
     }
 }
 
-impl<T: NoUninit + AnyBitPattern> Deref for Lines<T> {
+impl<T: NoUninit + AnyBitPattern> Deref for AlignedVec<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
@@ -82,16 +82,16 @@ impl<T: NoUninit + AnyBitPattern> Deref for Lines<T> {
     }
 }
 
-impl<T: NoUninit + AnyBitPattern> DerefMut for Lines<T> {
+impl<T: NoUninit + AnyBitPattern> DerefMut for AlignedVec<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         let lines = self.lines();
         &mut bytemuck::cast_slice_mut(&mut self.words[lines])[..self.length]
     }
 }
 
-impl<T> fmt::Debug for Lines<T> {
+impl<T> fmt::Debug for AlignedVec<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Lines({})", self.length)
+        write!(f, "AlignedVec({})", self.length)
     }
 }
 
@@ -121,24 +121,24 @@ mod tests {
     #[test]
     fn they_start_at_a_line_and_are_zero() {
         for length in [0, 1, 15, 16, 17, 1000, HUGE / 4 + 3] {
-            let mut lines = Lines::<f32>::zeros(length);
+            let mut lines = AlignedVec::<f32>::zeros(length);
             assert!(length == 0 || lines.as_ptr().addr().is_multiple_of(LINE));
             assert!(lines.len() == length && lines.iter().all(|x| *x == 0.0));
             if let Some(last) = lines.last_mut() {
                 *last = 1.0;
             }
-            let same = Lines::<f32>::try_zeros("test", length).unwrap();
+            let same = AlignedVec::<f32>::try_zeros("test", length).unwrap();
             assert_eq!(*same == *lines, length == 0);
             let copy = lines.try_clone("test", length).unwrap();
             assert!(*copy == *lines && (length == 0 || copy.as_ptr().addr().is_multiple_of(LINE)));
         }
-        assert_eq!(Lines::<i8>::zeros(65).lines().len(), 2 * WORDS);
+        assert_eq!(AlignedVec::<i8>::zeros(65).lines().len(), 2 * WORDS);
     }
 
     #[test]
     fn what_no_host_has_is_an_error() {
         for length in [usize::MAX, usize::MAX / 4, isize::MAX as usize / 4, isize::MAX as usize / 4 - 100] {
-            let refused = Lines::<f32>::try_zeros("test", length).err();
+            let refused = AlignedVec::<f32>::try_zeros("test", length).err();
             let bytes = (length as u64).saturating_mul(4);
             let named = matches!(refused, Some(Error::OutOfMemory { bytes: asked, .. }) if asked == bytes);
             assert!(named, "{length}: {refused:?}");
@@ -154,7 +154,7 @@ mod tests {
             pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
         };
         let before = resident();
-        let lines = Lines::<f32>::try_zeros("test", 1 << 28).unwrap();
+        let lines = AlignedVec::<f32>::try_zeros("test", 1 << 28).unwrap();
         let grown = resident().saturating_sub(before);
         assert!(grown < 256 << 20, "{grown} bytes of 1 GiB that nothing was written to");
         assert_eq!((lines[0], lines[lines.len() - 1]), (0.0, 0.0));
@@ -169,7 +169,7 @@ mod tests {
             eprintln!("skipped: the system gives no huge pages ({setting:?})");
             return;
         }
-        let lines = Lines::<f32>::zeros(64 << 18);
+        let lines = AlignedVec::<f32>::zeros(64 << 18);
         let address = lines.as_ptr().addr() + lines.len() * 2;
         let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
         let mut inside = false;

@@ -8,14 +8,14 @@ use rayon::prelude::*;
 
 /// `length` floats to be.
 #[derive(Debug)]
-pub(super) struct Fresh {
+pub(super) struct UninitRows {
     storage: Vec<f32>,
     length: usize,
     /// How many have been written.
     written: AtomicUsize,
 }
 
-impl Fresh {
+impl UninitRows {
     /// `length` floats in an empty vector that has room for them.
     pub fn new(storage: Vec<f32>, length: usize) -> Self {
         assert!(storage.is_empty() && storage.capacity() >= length, "the room is there");
@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn every_part_is_there() {
         for (length, size) in [(0, 3), (1, 3), (7, 3), (9, 3), (1000, 64)] {
-            let mut rows = Fresh::new(Vec::with_capacity(length), length);
+            let mut rows = UninitRows::new(Vec::with_capacity(length), length);
             rows.parts(size).enumerate().for_each(|(number, part)| {
                 assert!(part.iter().all(|x| *x == 0.0));
                 part.fill(number as f32);
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "every part is made")]
     fn parts_that_were_left_out_are_noticed() {
-        let mut rows = Fresh::new(Vec::with_capacity(10), 10);
+        let mut rows = UninitRows::new(Vec::with_capacity(10), 10);
         rows.parts(3).take(2).for_each(|_| ());
         rows.whole();
     }

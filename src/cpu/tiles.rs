@@ -50,7 +50,7 @@ pub(super) struct Scored<'a> {
 
 /// Some patterns of an engine, as one retrieval sees them.
 #[derive(Clone, Debug)]
-pub(super) struct Walk<'a> {
+pub(super) struct PatternView<'a> {
     pub engine: &'a Engine,
     pub usable: Usable<'a>,
     /// The patterns to walk over; everything outside does not exist.
@@ -63,7 +63,7 @@ pub(super) fn split(range: &Range<usize>, splits: usize) -> Vec<Range<usize>> {
     range.clone().step_by(step.max(1)).map(|start| start..range.end.min(start + step)).collect()
 }
 
-impl Walk<'_> {
+impl PatternView<'_> {
     /// The tiles of `range`, of up to `rows` patterns, in order.
     pub fn tiles(&self, range: &Range<usize>, rows: usize, values: bool, mut visit: impl FnMut(&Tile<'_>)) {
         let layout = self.engine.layout;
@@ -139,43 +139,43 @@ impl Walk<'_> {
     }
 
     /// How large the patterns are that `keeps` lets through.
-    pub fn extent_of(&self, keeps: impl Fn(usize) -> bool) -> Extent {
-        let mut extent = Extent { norm: 0.0, bias: 0.0 };
+    pub fn norm_bounds_of(&self, keeps: impl Fn(usize) -> bool) -> NormBounds {
+        let mut bounds = NormBounds { norm: 0.0, bias: 0.0 };
         for window in self.engine.windows.filled() {
             let block = &window.storage;
             for (row, (norm, bias)) in block.norms[..window.rows].iter().zip(&block.bias).enumerate() {
                 let bias = f64::from(bias.abs());
                 let index = window.first + row;
-                if (*norm > extent.norm || bias > extent.bias) && self.range.contains(&index) && keeps(index) {
-                    extent.norm = extent.norm.max(*norm);
-                    extent.bias = extent.bias.max(bias);
+                if (*norm > bounds.norm || bias > bounds.bias) && self.range.contains(&index) && keeps(index) {
+                    bounds.norm = bounds.norm.max(*norm);
+                    bounds.bias = bounds.bias.max(bias);
                 }
             }
         }
-        extent
+        bounds
     }
 
-    /// How large all patterns are: [`Walk::extent_of`] without a question for each, for it comes before every retrieval.
-    pub fn extent(&self) -> Extent {
+    /// How large all patterns are: [`PatternView::norm_bounds_of`] without a question for each, for it comes before every retrieval.
+    pub fn norm_bounds(&self) -> NormBounds {
         const CHUNK: usize = 1 << 14;
-        let mut extent = Extent { norm: 0.0, bias: 0.0 };
+        let mut bounds = NormBounds { norm: 0.0, bias: 0.0 };
         for window in self.engine.windows.filled() {
             let from = self.range.start.clamp(window.first, window.first + window.rows) - window.first;
             let to = self.range.end.clamp(window.first, window.first + window.rows) - window.first;
             let block = &window.storage;
-            let largest = |extent: Extent, other: Extent| Extent {
-                norm: extent.norm.max(other.norm),
-                bias: extent.bias.max(other.bias),
+            let largest = |bounds: NormBounds, other: NormBounds| NormBounds {
+                norm: bounds.norm.max(other.norm),
+                bias: bounds.bias.max(other.bias),
             };
-            let chunk = |(norms, bias): (&[f64], &[f32])| Extent {
+            let chunk = |(norms, bias): (&[f64], &[f32])| NormBounds {
                 norm: most(norms, |norm| norm),
                 bias: f64::from(most(bias, f32::abs)),
             };
             let (norms, bias) = (&block.norms[from..to], &block.bias[from..to]);
             let chunks = norms.par_chunks(CHUNK).zip(bias.par_chunks(CHUNK));
-            extent = largest(extent, chunks.map(chunk).reduce(|| extent, largest));
+            bounds = largest(bounds, chunks.map(chunk).reduce(|| bounds, largest));
         }
-        extent
+        bounds
     }
 }
 
@@ -194,7 +194,7 @@ fn most<T: Copy + Default + PartialOrd>(numbers: &[T], map: impl Fn(T) -> T) -> 
 
 /// How large the patterns of a walk are.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Extent {
+pub(super) struct NormBounds {
     pub norm: f64,
     pub bias: f64,
 }

@@ -2,24 +2,24 @@
 //! same answers, in memory that does not depend on the number of patterns.
 
 use super::entmax::{Sums, Threshold};
-use super::{Weigher, entmax, softmax, topk};
+use super::{Solved, entmax, softmax, topk};
 use crate::cpu::similarity::Query;
-use crate::cpu::walk::Walk;
+use crate::cpu::tiles::PatternView;
 use crate::rule::Separation;
 
 /// Solves `separation` for the scores of `query`.
-pub fn solve(walk: &Walk<'_>, query: &Query, separation: Separation) -> Weigher {
+pub fn solve(view: &PatternView<'_>, query: &Query, separation: Separation) -> Solved {
     match separation {
-        Separation::Softmax => exponentials(walk, query, false),
-        Separation::Softmax1 => exponentials(walk, query, true),
-        Separation::Sparsemax => threshold(walk, query, 2.0),
-        Separation::Entmax { alpha } => threshold(walk, query, f64::from(alpha)),
-        Separation::TopK { k } => largest(walk, query, k),
+        Separation::Softmax => exponentials(view, query, false),
+        Separation::Softmax1 => exponentials(view, query, true),
+        Separation::Sparsemax => threshold(view, query, 2.0),
+        Separation::Entmax { alpha } => threshold(view, query, f64::from(alpha)),
+        Separation::TopK { k } => largest(view, query, k),
     }
 }
 
-fn exponentials(walk: &Walk<'_>, query: &Query, plus_one: bool) -> Weigher {
-    let splits = walk.pass(
+fn exponentials(view: &PatternView<'_>, query: &Query, plus_one: bool) -> Solved {
+    let splits = view.pass(
         query,
         false,
         |_| (f64::NEG_INFINITY, 0.0),
@@ -32,12 +32,12 @@ fn exponentials(walk: &Walk<'_>, query: &Query, plus_one: bool) -> Weigher {
         },
     );
     let max = splits.iter().fold(f64::NEG_INFINITY, |most, (max, _)| most.max(*max));
-    softmax::weigher(max, splits.iter().map(|(m, sum)| sum * softmax::shrink(*m, max)).sum(), plus_one)
+    softmax::solved(max, splits.iter().map(|(m, sum)| sum * softmax::shrink(*m, max)).sum(), plus_one)
 }
 
-fn threshold(walk: &Walk<'_>, query: &Query, alpha: f64) -> Weigher {
+fn threshold(view: &PatternView<'_>, query: &Query, alpha: f64) -> Solved {
     let gain = alpha - 1.0;
-    let (max, count) = walk
+    let (max, count) = view
         .pass(
             query,
             false,
@@ -50,10 +50,10 @@ fn threshold(walk: &Walk<'_>, query: &Query, alpha: f64) -> Weigher {
         .into_iter()
         .fold((f64::NEG_INFINITY, 0), |(max, count), (m, c)| (m.max(max), count + c));
     if count == 0 {
-        return Weigher::Nothing;
+        return Solved::Nothing;
     }
     let evaluate = |threshold: Threshold| {
-        let splits = walk.pass(
+        let splits = view.pass(
             query,
             false,
             |_| Sums::default(),
@@ -70,9 +70,9 @@ fn threshold(walk: &Walk<'_>, query: &Query, alpha: f64) -> Weigher {
     let threshold = if gain <= 1.0 {
         entmax::from_largest(gain, max, count, evaluate)
     } else {
-        let edge = edge(walk, query, gain, max);
+        let edge = edge(view, query, gain, max);
         // The scores above the smallest of the support, that one, and how many share it.
-        let splits = walk.pass(
+        let splits = view.pass(
             query,
             false,
             |_| (f64::INFINITY, 0usize),
@@ -85,15 +85,15 @@ fn threshold(walk: &Walk<'_>, query: &Query, alpha: f64) -> Weigher {
         );
         let least = splits.iter().fold(max, |least, (of_split, _)| least.min(*of_split));
         let ties = splits.iter().filter(|(of_split, _)| *of_split == least).map(|(_, ties)| ties).sum();
-        entmax::from_smallest(gain, least, ties, sums_above(walk, query, gain, &[least])[0], evaluate)
+        entmax::from_smallest(gain, least, ties, sums_above(view, query, gain, &[least])[0], evaluate)
     };
-    let sums = walk.pass(query, false, |_| 0.0, |sum, pattern| *sum += threshold.weight(pattern.score));
-    Weigher::Entmax { threshold, sum: sums.iter().sum() }
+    let sums = view.pass(query, false, |_| 0.0, |sum, pattern| *sum += threshold.weight(pattern.score));
+    Solved::Entmax { threshold, sum: sums.iter().sum() }
 }
 
 /// For each of some numbers, what the scores above it would weigh if it were the threshold.
-fn sums_above(walk: &Walk<'_>, query: &Query, gain: f64, numbers: &[f64]) -> Vec<f64> {
-    let splits = walk.pass(
+fn sums_above(view: &PatternView<'_>, query: &Query, gain: f64, numbers: &[f64]) -> Vec<f64> {
+    let splits = view.pass(
         query,
         false,
         |_| vec![0.0; numbers.len()],
@@ -108,14 +108,14 @@ fn sums_above(walk: &Walk<'_>, query: &Query, gain: f64, numbers: &[f64]) -> Vec
 
 /// The smallest number at which the scores above it sum to less than 1: scores from there on have weight. The numbers
 /// within `1/gain` of the largest score are divided again and again, evenly in the order of `f64`.
-fn edge(walk: &Walk<'_>, query: &Query, gain: f64, max: f64) -> f64 {
+fn edge(view: &PatternView<'_>, query: &Query, gain: f64, max: f64) -> f64 {
     const TRIALS: u64 = 15;
     let (mut low, mut high) = (topk::ordered(max - 1.0 / gain), topk::ordered(max));
     while low + 1 < high {
         let step = ((high - low) / (TRIALS + 1)).max(1);
         let numbers: Vec<u64> = (1..=TRIALS).map(|i| low + i * step).take_while(|number| *number < high).collect();
         let trials: Vec<f64> = numbers.iter().map(|number| topk::score(*number)).collect();
-        for (number, sum) in numbers.into_iter().zip(sums_above(walk, query, gain, &trials)) {
+        for (number, sum) in numbers.into_iter().zip(sums_above(view, query, gain, &trials)) {
             if sum < 1.0 {
                 high = number;
                 break;
@@ -127,14 +127,14 @@ fn edge(walk: &Walk<'_>, query: &Query, gain: f64, max: f64) -> f64 {
 }
 
 /// Finds the `k`-th largest score digit by digit, then the last of its ties that is still among the `k`.
-fn largest(walk: &Walk<'_>, query: &Query, k: usize) -> Weigher {
+fn largest(view: &PatternView<'_>, query: &Query, k: usize) -> Solved {
     const DIGIT: u32 = 11;
     const VALUES: usize = 1 << DIGIT;
     let (mut found, mut known, mut missing) = (0u64, 0u32, k);
     while known < 64 {
         let bits = DIGIT.min(64 - known);
         let shift = 64 - known - bits;
-        let splits = walk.pass(
+        let splits = view.pass(
             query,
             false,
             |_| vec![0usize; VALUES],
@@ -148,7 +148,7 @@ fn largest(walk: &Walk<'_>, query: &Query, k: usize) -> Weigher {
         let counts: Vec<usize> = (0..1 << bits).map(|digit| splits.iter().map(|counts| counts[digit]).sum()).collect();
         let total: usize = counts.iter().sum();
         if total == 0 {
-            return Weigher::Nothing;
+            return Solved::Nothing;
         }
         // Fewer than k are usable: all of them are among the k, down to the smallest.
         missing = missing.min(total);
@@ -161,9 +161,9 @@ fn largest(walk: &Walk<'_>, query: &Query, k: usize) -> Weigher {
         known += bits;
     }
     let score = topk::score(found);
-    let ties = walk.pass(query, false, |_| 0usize, |ties, pattern| *ties += usize::from(pattern.score == score));
+    let ties = view.pass(query, false, |_| 0usize, |ties, pattern| *ties += usize::from(pattern.score == score));
     let before = |split: usize| ties[..split].iter().sum::<usize>();
-    let last = walk
+    let last = view
         .pass(
             query,
             false,
@@ -181,8 +181,8 @@ fn largest(walk: &Walk<'_>, query: &Query, k: usize) -> Weigher {
         .find_map(|(_, last)| last)
         .unwrap_or(usize::MAX);
     let last = (score, last);
-    let among = Weigher::TopK { last, max: score, sum: 1.0 };
-    let splits = walk.pass(
+    let among = Solved::TopK { last, max: score, sum: 1.0 };
+    let splits = view.pass(
         query,
         false,
         |_| (f64::NEG_INFINITY, 0.0),
@@ -197,5 +197,5 @@ fn largest(walk: &Walk<'_>, query: &Query, k: usize) -> Weigher {
         },
     );
     let max = splits.iter().fold(f64::NEG_INFINITY, |most, (max, _)| most.max(*max));
-    Weigher::TopK { last, max, sum: splits.iter().map(|(m, sum)| sum * softmax::shrink(*m, max)).sum() }
+    Solved::TopK { last, max, sum: splits.iter().map(|(m, sum)| sum * softmax::shrink(*m, max)).sum() }
 }

@@ -3,12 +3,12 @@
 
 #![allow(clippy::inline_always, reason = "see `simd`")]
 
-use super::lines::Lines;
+use super::aligned::AlignedVec;
 use super::retrieve::{Answer, Plan, narrow};
 use super::scan;
-use super::separation::{Weigher, softmax};
-use super::simd::{Simd, Work, wide};
-use super::similarity::{Block, Form, Query, norm};
+use super::separation::{Solved, softmax};
+use super::simd::{Simd, Work, vectorized};
+use super::similarity::{Form, Packed, Query, norm};
 use super::transpose::{PART, into_panel, into_rows};
 use crate::finite::all_finite;
 use crate::retrieval::options::{RetrieveOptions, WeightsOf};
@@ -19,13 +19,13 @@ use crate::store::stride;
 pub(super) const PANELS: usize = 2;
 
 impl Plan<'_> {
-    /// Whether [`Plan::plain`] serves this retrieval.
-    pub(super) fn is_plain(&self, options: &RetrieveOptions) -> bool {
-        let usable = self.walk.usable;
+    /// Whether [`Plan::softmax_step`] serves this retrieval.
+    pub(super) fn fits_softmax_step(&self, options: &RetrieveOptions) -> bool {
+        let usable = self.view.usable;
         let reports = options.energy || options.trace || options.statistics || options.top > 0;
         matches!(self.separation, Separation::Softmax | Separation::Softmax1)
             && (self.form, self.splits) == (Form::Panel, 1)
-            && self.walk.engine.layout.value_dim.is_none()
+            && self.view.engine.layout.value_dim.is_none()
             && (usable.alive.is_none() && usable.mask.is_none() && options.clamp.is_none())
             && (options.max_steps() == 1 && !options.stops_early())
             && !reports
@@ -33,10 +33,10 @@ impl Plan<'_> {
     }
 
     /// The answers to queries of up to [`PANELS`] blocks; their states, which are their outputs, too, go into the rows of
-    /// `state` and `output`. `None`, and nothing is written, where one of them cannot go by rough scores or
+    /// `state` and `output`. `None`, and nothing is written, where one of them cannot go by approximate scores or
     /// sums overflow.
-    pub(super) fn plain(&self, rows: &[f32], state: &mut [f32], output: &mut [f32]) -> Option<Vec<Answer>> {
-        let engine = self.walk.engine;
+    pub(super) fn softmax_step(&self, rows: &[f32], state: &mut [f32], output: &mut [f32]) -> Option<Vec<Answer>> {
+        let engine = self.view.engine;
         let dim = engine.layout.dim;
         let mut norms = vec![0.0; rows.len() / dim];
         self.level.run(Norms { rows, dim, norms: &mut norms });
@@ -49,13 +49,13 @@ impl Plan<'_> {
             }
         }
         let (similarity, lanes) = (engine.rule.similarity, self.level.lanes());
-        let blocks: Vec<Block> = rows
+        let blocks: Vec<Packed> = rows
             .chunks(self.block * dim)
             .zip(norms.chunks(self.block))
-            .map(|(rows, norms)| Block::panel(similarity, lanes, rows, dim, norms))
+            .map(|(rows, norms)| Packed::panel(similarity, lanes, rows, dim, norms))
             .collect();
-        let scanned = scan::panels(&self.walk, self.level, &blocks);
-        if !scanned.iter().all(|(_, sums)| wide(|| all_finite(sums))) {
+        let scanned = scan::panels(&self.view, self.level, &blocks);
+        if !scanned.iter().all(|(_, sums)| vectorized(|| all_finite(sums))) {
             return None;
         }
         let rows = rows.chunks(self.block * dim).zip(state.chunks_mut(self.block * dim));
@@ -70,27 +70,27 @@ impl Plan<'_> {
     /// The answers to the queries of one panel, from what a scan has left of it.
     fn settle_panel(
         &self,
-        block: &Block,
+        block: &Packed,
         running: &softmax::Running,
         sums: &[f32],
         rows: &[f32],
         state: &mut [f32],
     ) -> Vec<Answer> {
-        let dim = self.walk.engine.layout.dim;
+        let dim = self.view.engine.layout.dim;
         let plus_one = self.separation == Separation::Softmax1;
-        let weighers: Vec<Weigher> =
-            (0..block.queries).map(|q| softmax::weigher(running.max(q), running.sum(q), plus_one)).collect();
+        let solved_rows: Vec<Solved> =
+            (0..block.queries).map(|q| softmax::solved(running.max(q), running.sum(q), plus_one)).collect();
         let mut shares = vec![0.0f64; block.width];
-        shares.iter_mut().zip(&weighers).for_each(|(share, weigher)| *share = weigher.share());
+        shares.iter_mut().zip(&solved_rows).for_each(|(share, solved)| *share = solved.share());
         let mut changes = vec![0.0f64; block.width];
         // A panel has what was divided by the norms, not the states.
-        let scaled = self.walk.engine.rule.similarity == Similarity::Cosine;
-        let mut states = Lines::zeros(if scaled { PART * block.width } else { 0 });
-        let mut outputs = Lines::zeros(PART * block.width);
+        let scaled = self.view.engine.rule.similarity == Similarity::Cosine;
+        let mut states = AlignedVec::zeros(if scaled { PART * block.width } else { 0 });
+        let mut outputs = AlignedVec::zeros(PART * block.width);
         let (states, outputs, changes_of) = (&mut states[..], &mut outputs[..], &mut changes[..]);
         let shares = &shares[..];
         self.level.run(Settle { block, dim, sums, rows, shares, states, outputs, changes: changes_of, to: state });
-        weighers.into_iter().zip(changes).map(|(weigher, change)| Answer::of_step(weigher, narrow(change))).collect()
+        solved_rows.into_iter().zip(changes).map(|(solved, change)| Answer::of_step(solved, narrow(change))).collect()
     }
 }
 
@@ -114,7 +114,7 @@ impl Work for Norms<'_> {
 
 /// Sums of rows by weights that are not normalised to states, and how far these are from those before.
 struct Settle<'a> {
-    block: &'a Block,
+    block: &'a Packed,
     dim: usize,
     sums: &'a [f32],
     /// The states before.
@@ -188,14 +188,15 @@ mod tests {
                 engine.add(&NewRows { keys: &numbers(1, 300 * dim), values: None, bias: None }).unwrap();
                 let options = RetrieveOptions::steps(1);
                 // A block is full where it is so many queries.
-                let batch = Plan::new(engine.walk(&options, None), 100).level.panel();
+                let batch = Plan::new(engine.view(&options, None), 100).level.panel();
                 for batch in [batch, batch - 1, batch + 1, 2 * batch] {
-                    let plan = Plan::new(engine.walk(&options, None), batch);
-                    assert!(plan.is_plain(&options) && !plan.is_plain(&RetrieveOptions::steps(2)));
+                    let plan = Plan::new(engine.view(&options, None), batch);
+                    assert!(plan.fits_softmax_step(&options) && !plan.fits_softmax_step(&RetrieveOptions::steps(2)));
                     let queries = numbers(2, batch * dim);
                     let mut rows = [(); 4].map(|()| vec![f32::NAN; batch * dim]);
                     let [state, output, general_state, general_output] = &mut rows;
-                    let plain = plan.plain(&queries, state, output).expect("every query goes by rough scores");
+                    let plain =
+                        plan.softmax_step(&queries, state, output).expect("every query goes by approximate scores");
                     let general = plan.wave(0, &queries, (general_state, general_output), &options, 300);
                     assert_eq!((&*state, &*output), (&*general_state, &*general_output), "{similarity:?} d {dim}");
                     let told = |answers: Vec<super::Answer>| -> Vec<_> {

@@ -3,8 +3,8 @@
 #![allow(clippy::inline_always, reason = "see `simd`")]
 
 use super::separation::{Entry, preferred, softmax};
-use super::simd::{Simd, Work};
 use super::similarity::Form;
+use crate::cpu::simd::vector::{Simd, Work};
 
 /// Softmax over some patterns: the largest score, the sum of `exp(z - max)`, and the same sum weighted by the rows.
 #[derive(Clone, Debug)]

@@ -5,7 +5,8 @@
 use rayon::prelude::*;
 
 use super::aligned::AlignedVec;
-use super::simd::{Level, Simd, Work};
+use crate::cpu::simd::level::Level;
+use crate::cpu::simd::vector::{Simd, Work};
 
 /// Chains that do not wait for each other: more than a processor starts before the first is through.
 const CHAINS: usize = 12;

@@ -5,7 +5,7 @@
 #![allow(clippy::needless_range_loop, reason = "tiles are indexed as the matrices that they are")]
 #![allow(clippy::int_plus_one, reason = "one row is a tile, too")]
 
-use super::simd::Simd;
+use crate::cpu::simd::vector::Simd;
 
 /// What one element of the left and one of the right add to a sum.
 pub(super) trait Term: Copy {

@@ -2,8 +2,9 @@
 #![allow(clippy::inline_always, reason = "see `simd`")]
 
 use super::product::{Matrix, Prefetch, Times, product};
-use super::simd::{Level, MAX_LANES, Simd, Work, by_vectors};
 use super::similarity::Form;
+use crate::cpu::simd::level::Level;
+use crate::cpu::simd::vector::{MAX_LANES, Simd, Work, by_vectors};
 
 /// `sums = sums * shrink + sum_t weights[t] * rows[t]` for each query, for a scan.
 pub(super) struct Project<'a> {

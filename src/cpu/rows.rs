@@ -5,7 +5,8 @@
 use half::f16;
 
 use super::aligned::AlignedVec;
-use super::simd::{Level, Simd, Work};
+use crate::cpu::simd::level::Level;
+use crate::cpu::simd::vector::{Simd, Work};
 use crate::error::Result;
 use crate::precision::Precision;
 use crate::room::{copy_first, zeros};

@@ -8,9 +8,10 @@ use super::merge::{Candidates, Filter, Online, Scan};
 use super::product::Prefetch;
 use super::projection::{Project, row_of_sums};
 use super::separation::softmax::{Fold, Running};
-use super::simd::{Level, MAX_LANES};
 use super::similarity::{Form, Packed, Query, Scores};
 use super::tiles::{PatternView, TILE, Tile};
+use crate::cpu::simd::level::Level;
+use crate::cpu::simd::vector::MAX_LANES;
 use crate::precision::Precision;
 
 /// Floats of a tile that few queries go over: 16 KiB.

@@ -4,8 +4,9 @@
 
 use super::aligned::AlignedVec;
 use super::product::{Absolute, Matrix, Prefetch, Squared, Term, Times, product};
-use super::simd::{Level, MAX_LANES, MAX_VECTORS, Simd, Work, by_vectors, vectorized};
 use super::transpose::{PART, into_panel};
+use crate::cpu::simd::level::{Level, vectorized};
+use crate::cpu::simd::vector::{MAX_LANES, MAX_VECTORS, Simd, Work, by_vectors};
 use crate::rule::Similarity;
 use crate::store::stride;
 
@@ -405,7 +406,7 @@ pub(super) fn approximate_error(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::simd::Level;
+    use crate::cpu::simd::level::Level;
 
     const ALL: [Similarity; 4] = [Similarity::Dot, Similarity::Cosine, Similarity::Euclidean, Similarity::Manhattan];
 

@@ -4,9 +4,9 @@ use super::aligned::AlignedVec;
 use super::product::Prefetch;
 use super::projection::{Project, row_of_sums};
 use super::separation::softmax::{Fold, Running};
-use super::simd::Level;
 use super::similarity::{Form, Packed, Query, Scores};
 use super::tiles::TILE;
+use crate::cpu::simd::level::Level;
 use crate::rule::Similarity;
 use crate::store::stride;
 

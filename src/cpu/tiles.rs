@@ -5,8 +5,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Engine;
-use super::simd::Level;
 use super::similarity::{Exact, Query};
+use crate::cpu::simd::level::Level;
 use crate::mask::Mask;
 use crate::store::Alive;
 

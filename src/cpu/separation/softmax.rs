@@ -3,7 +3,7 @@
 #![allow(clippy::inline_always, reason = "see `simd`")]
 
 use super::{Entry, Solved};
-use crate::cpu::simd::{MAX_LANES, Simd, Work, by_vectors};
+use crate::cpu::simd::vector::{MAX_LANES, Simd, Work, by_vectors};
 use crate::cpu::similarity::Form;
 
 /// The running maxima and sums of some queries.
@@ -167,7 +167,7 @@ pub fn solve(entries: &[Entry], plus_one: bool) -> Solved {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::simd::Level;
+    use crate::cpu::simd::level::Level;
 
     #[test]
     fn masked_tiles_before_between_and_after() {

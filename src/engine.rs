@@ -35,7 +35,7 @@ impl Limits {
 }
 
 enum Kind {
-    Cpu(cpu::Engine),
+    Cpu(cpu::engine::Engine),
     Gpu(gpu::Engine),
 }
 
@@ -43,13 +43,13 @@ enum Kind {
 pub(crate) struct Engine {
     kind: Kind,
     /// The same rows in host memory, where a host copy was asked for and the rows are on a GPU.
-    mirror: Option<cpu::Engine>,
+    mirror: Option<cpu::engine::Engine>,
 }
 
 impl Engine {
     /// An engine without rows. The windows of a host copy are as long as the device's, so that it is rebuilt as it was.
     pub fn new(device: &Device, layout: Layout, rule: Rule, host_copy: bool) -> Self {
-        let cpu = || cpu::Engine::new(layout, rule);
+        let cpu = || cpu::engine::Engine::new(layout, rule);
         match &device.backend {
             Backend::Cpu => Self { kind: Kind::Cpu(cpu()), mirror: None },
             Backend::Gpu(context) => {
@@ -160,7 +160,7 @@ impl Engine {
     }
 
     /// The engine whose rows are in host memory, or the one that has to read them back.
-    fn rows(&self) -> std::result::Result<&cpu::Engine, &gpu::Engine> {
+    fn rows(&self) -> std::result::Result<&cpu::engine::Engine, &gpu::Engine> {
         match (&self.mirror, &self.kind) {
             (Some(engine), _) | (None, Kind::Cpu(engine)) => Ok(engine),
             (None, Kind::Gpu(engine)) => Err(engine),
@@ -182,7 +182,7 @@ impl Engine {
     pub fn stored(&self, operation: &'static str, positions: Range<usize>) -> Result<EncodedRows<'_>> {
         let piece = |max: usize| positions.start..positions.end.min(positions.start.saturating_add(max));
         match self.rows() {
-            Ok(engine) => Ok(engine.stored(piece(cpu::Engine::PIECE))),
+            Ok(engine) => Ok(engine.stored(piece(cpu::engine::Engine::PIECE))),
             Err(engine) => {
                 wait::check(operation)?;
                 engine.stored(piece(engine.piece()))

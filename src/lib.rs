@@ -74,6 +74,7 @@ mod cpu;
 mod device;
 mod engine;
 mod error;
+mod exact;
 mod explain;
 #[cfg(feature = "files")]
 mod file_error;

@@ -1,18 +1,42 @@
-//! Where answers go: the arrays of a retrieval, made before the work begins and cut into parts that threads fill side
-//! by side.
+//! Where answers are written: the arrays of a retrieval, allocated before the work begins and divided between threads.
 
-use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
-use super::retrieve::Answer;
+use crate::cpu::parts::{cut, lock};
+use crate::cpu::report::Report;
 use crate::error::Result;
+use crate::exact::solved::Solved;
 use crate::id::PatternId;
 use crate::retrieval::report::{Retrieval, Statistics, Status};
 use crate::retrieval::weight_queries::WeightQueries;
 use crate::room::room;
 use crate::store::Names;
 
-/// The places of some queries side by side; empty where something was not asked for.
+/// The answer to one query, except its output and state.
+pub(super) struct Answer {
+    pub steps: u32,
+    pub change: f32,
+    pub status: Status,
+    pub trace: Vec<f64>,
+    pub energy: Option<f64>,
+    pub report: Report,
+}
+
+impl Answer {
+    /// The answer after one step, without reports.
+    pub fn of_step(solved: Solved, change: f32) -> Self {
+        let status = if solved.is_nothing() { Status::NothingLeft } else { Status::Answered };
+        let (trace, report) = (Vec::new(), Report::default());
+        Self { steps: 1, change, status, trace, energy: None, report }
+    }
+}
+
+/// A change as `f32`, in which the difference of two finite numbers may overflow: the largest number then.
+pub(super) fn narrow(change: f64) -> f32 {
+    change.min(f64::from(f32::MAX)) as f32
+}
+
+/// The elements of consecutive queries in each array; empty for what was not asked for.
 pub(super) struct AnswerRows<'a> {
     steps: &'a mut [u32],
     change: &'a mut [f32],
@@ -27,15 +51,8 @@ pub(super) struct AnswerRows<'a> {
     k: usize,
 }
 
-/// Cuts the first `length` elements off, or all where there are fewer.
-#[expect(clippy::mut_mut, reason = "the slice that is left gets shorter")]
-fn cut<'a, T>(from: &mut &'a mut [T], length: usize) -> &'a mut [T] {
-    let length = length.min(from.len());
-    from.split_off_mut(..length).expect("no more than there are")
-}
-
 impl<'a> AnswerRows<'a> {
-    /// The places of every `wave` queries of `retrieval`, in order. Its arrays have room for all.
+    /// The elements of every `wave` queries of `retrieval`, in order. The capacity of its arrays is that of the batch.
     pub fn of(operation: &'static str, retrieval: &'a mut Retrieval, wave: usize) -> Result<Vec<Self>> {
         let batch = retrieval.batch;
         retrieval.steps.resize(batch, 0);
@@ -71,13 +88,14 @@ impl<'a> AnswerRows<'a> {
             top.weight.resize(batch * top.k, 0.0);
             (all.ids, all.weights, all.k) = (&mut top.ids, &mut top.weight, top.k);
         }
-        let mut slots = room(operation, "parts of a batch", batch.div_ceil(wave))?;
+        let mut parts = room(operation, "parts of a batch", batch.div_ceil(wave))?;
         while !all.steps.is_empty() {
-            slots.push(all.part(wave));
+            parts.push(all.part(wave));
         }
-        Ok(slots)
+        Ok(parts)
     }
 
+    /// Takes the elements of the first `queries` queries.
     fn part(&mut self, queries: usize) -> Self {
         let k = self.k;
         Self {
@@ -94,8 +112,8 @@ impl<'a> AnswerRows<'a> {
         }
     }
 
-    /// Puts the answers to its queries in their places.
-    pub fn take(mut self, answers: Vec<Answer>, tolerance: f32, names: &Names) {
+    /// Writes the answers to its queries.
+    pub fn write(mut self, answers: Vec<Answer>, tolerance: f32, names: &Names) {
         for answer in answers {
             let one = self.part(1);
             one.steps[0] = answer.steps;
@@ -112,7 +130,7 @@ impl<'a> AnswerRows<'a> {
     }
 }
 
-/// The rows of weights that are asked for, each to be written by the thread that answers its query.
+/// The rows of weights that are asked for, each written by the thread that answers its query.
 pub(super) struct WeightRows<'a> {
     weighed: &'a WeightQueries,
     rows: Vec<Mutex<&'a mut [f32]>>,
@@ -131,19 +149,8 @@ impl<'a> WeightRows<'a> {
         Ok(Self { weighed, rows })
     }
 
-    /// The row of `query`, if it is asked for: the first, where it is asked for again.
-    pub fn row(&self, query: usize) -> Option<&Mutex<&'a mut [f32]>> {
-        self.weighed.place(query).map(|place| &self.rows[place])
+    /// The row of `query`, if it is asked for; the first, if it is asked for more than once.
+    pub fn row(&self, query: usize) -> Option<MutexGuard<'_, &'a mut [f32]>> {
+        self.weighed.place(query).map(|place| lock(&self.rows[place]))
     }
-}
-
-/// One row cut into `ranges`, which are side by side from its start, each to be taken once.
-pub(super) fn ranges_of<'a>(row: Option<&'a mut [f32]>, ranges: &[Range<usize>]) -> Vec<Mutex<Option<&'a mut [f32]>>> {
-    let Some(mut row) = row else { return Vec::new() };
-    ranges.iter().map(|range| Mutex::new(Some(cut(&mut row, range.len())))).collect()
-}
-
-/// The part that was cut for `number`, if there is one.
-pub(super) fn taken<'a>(parts: &[Mutex<Option<&'a mut [f32]>>], number: usize) -> Option<&'a mut [f32]> {
-    parts.get(number)?.lock().unwrap_or_else(PoisonError::into_inner).take()
 }

@@ -1,10 +1,7 @@
-//! What one scan over some of the patterns leaves of one query, and how two of them become one.
+//! The result of a scan over some of the patterns for one query, and the merge of two of them.
 
-#![allow(clippy::inline_always, reason = "see `simd`")]
-
-use super::separation::{Entry, preferred, softmax};
-use super::similarity::Form;
-use crate::cpu::simd::vector::{Simd, Work};
+use crate::cpu::candidates::Candidates;
+use crate::exact::softmax;
 
 /// Softmax over some patterns: the largest score, the sum of `exp(z - max)`, and the same sum weighted by the rows.
 #[derive(Clone, Debug)]
@@ -12,34 +9,11 @@ pub(super) struct Online {
     pub max: f64,
     pub sum: f64,
     pub keys: Vec<f32>,
-    /// Empty unless values are asked for.
+    /// Empty unless the scan sums values.
     pub values: Vec<f32>,
 }
 
-/// Which entries a list may not lose.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Keep {
-    /// Those less than this below the largest.
-    Within(f64),
-    /// The `k` most preferred, were scores off by up to half of `margin`.
-    Largest { k: usize, margin: f64 },
-}
-
-/// The entries of some patterns that can have weight: a bounded list, or the news that it would have been too long.
-#[derive(Clone, Debug)]
-pub(super) struct Candidates {
-    pub keep: Keep,
-    pub entries: Vec<Entry>,
-    pub overflow: bool,
-    limit: usize,
-    /// Entries at which the list is pruned next.
-    full: usize,
-    max: f64,
-    /// Scores below this are out.
-    floor: f64,
-}
-
-/// One of the two.
+/// The result of a scan for one query.
 #[derive(Clone, Debug)]
 pub(super) enum Scan {
     Online(Online),
@@ -52,7 +26,7 @@ impl Online {
             return;
         }
         let max = self.max.max(other.max);
-        let (mine, theirs) = (softmax::shrink(self.max, max), softmax::shrink(other.max, max));
+        let (mine, theirs) = (softmax::rescale(self.max, max), softmax::rescale(other.max, max));
         self.max = max;
         self.sum = self.sum * mine + other.sum * theirs;
         for (into, from) in [(&mut self.keys, &other.keys), (&mut self.values, &other.values)] {
@@ -63,206 +37,13 @@ impl Online {
     }
 }
 
-impl Candidates {
-    pub fn new(keep: Keep, limit: usize) -> Self {
-        let max = f64::NEG_INFINITY;
-        // Only what is dropped from a list of the largest raises its floor.
-        let full = match keep {
-            Keep::Within(_) => limit,
-            Keep::Largest { k, .. } => limit.min(4 * k + 64),
-        };
-        Self { keep, entries: Vec::new(), overflow: false, limit, full, max, floor: max }
-    }
-
-    /// Takes note of a score that is or will be pushed.
-    fn see(&mut self, score: f64) {
-        if score > self.max {
-            self.max = score;
-            if let Keep::Within(width) = self.keep {
-                self.floor = self.max - width;
-            }
-        }
-    }
-
-    /// Takes note of the largest score of a tile; the least that is worth a push.
-    fn raise(&mut self, largest: f32) -> f32 {
-        self.see(f64::from(largest));
-        match self.overflow {
-            true => f32::INFINITY,
-            // Rounded down: `push` compares again. No score that is there is below the smallest number.
-            false => ((self.floor - self.floor.abs() * f64::from(f32::EPSILON)) as f32).max(f32::MIN),
-        }
-    }
-
-    pub fn push(&mut self, entry: Entry) {
-        if self.overflow || entry.0 < self.floor || entry.0 == f64::NEG_INFINITY {
-            return;
-        }
-        self.entries.push(entry);
-        self.see(entry.0);
-        if self.entries.len() >= self.full {
-            self.prune();
-            // A list that stays nearly full would be pruned again and again.
-            if self.entries.len() > self.full / 4 * 3 {
-                if self.full == self.limit {
-                    self.overflow = true;
-                    self.entries = Vec::new();
-                }
-                self.full = self.limit.min(2 * self.full);
-            }
-        }
-    }
-
-    /// Drops what the entries at hand rule out.
-    pub fn prune(&mut self) {
-        if let Keep::Largest { k, margin } = self.keep
-            && self.entries.len() > k
-        {
-            self.floor = self.entries.select_nth_unstable_by(k - 1, preferred).1.0 - margin;
-        }
-        let floor = self.floor;
-        self.entries.retain(|entry| entry.0 >= floor);
-    }
-
-    /// Takes in what later patterns left.
-    pub fn merge(&mut self, mut other: Self) {
-        self.overflow |= other.overflow;
-        if self.overflow {
-            self.entries = Vec::new();
-            return;
-        }
-        self.max = self.max.max(other.max);
-        let (mine, theirs) = (self.floor, other.floor);
-        self.floor = mine.max(theirs);
-        let floor = self.floor;
-        if theirs > mine {
-            self.entries.retain(|entry| entry.0 >= floor);
-        }
-        if mine > theirs {
-            other.entries.retain(|entry| entry.0 >= floor);
-        }
-        self.entries.append(&mut other.entries);
-    }
-}
-
 impl Scan {
-    /// Takes in what later patterns left of the same query.
+    /// Merges the result of later patterns for the same query.
     pub fn merge(&mut self, other: Self) {
         match (self, other) {
             (Self::Online(mine), Self::Online(other)) => mine.merge(&other),
             (Self::Candidates(mine), Self::Candidates(other)) => mine.merge(other),
-            _ => unreachable!("one query is scanned in one way"),
+            _ => unreachable!("a query has one method"),
         }
-    }
-}
-
-/// Pushes what of one tile of scores can have weight onto the lists of the queries. The scores are as in
-/// [`Scores`](super::similarity::Scores), those beyond `count` being anything.
-pub(super) struct Filter<'a> {
-    pub form: Form,
-    /// Of a panel, the floats of a row; else from one query's scores to the next, in whole vectors.
-    pub pitch: usize,
-    pub count: usize,
-    /// The position of the tile's first pattern.
-    pub first: usize,
-    pub scores: &'a mut [f32],
-    pub lists: &'a mut [Candidates],
-}
-
-impl Filter<'_> {
-    #[inline(always)]
-    fn panel<S: Simd>(self, simd: S) {
-        let scores = &self.scores[..self.count * self.pitch];
-        for (lanes, lists) in self.lists.chunks_mut(S::LANES).enumerate() {
-            let rows = || scores[lanes * S::LANES..].chunks(self.pitch).map(|row| simd.read(row));
-            let mut most = simd.splat(f32::NEG_INFINITY);
-            for row in rows() {
-                most = simd.max(most, row);
-            }
-            let mut floors = [f32::INFINITY; 16];
-            simd.write(&mut floors, most);
-            for (floor, list) in floors.iter_mut().zip(&mut *lists) {
-                *floor = list.raise(*floor);
-            }
-            // Lanes of no query.
-            floors[lists.len()..].fill(f32::INFINITY);
-            let floors = simd.read(&floors);
-            for (t, row) in rows().enumerate() {
-                let mut bits = simd.ge_mask(row, floors);
-                if bits != 0 {
-                    let mut values = [0.0; 16];
-                    simd.write(&mut values, row);
-                    while bits != 0 {
-                        let lane = bits.trailing_zeros() as usize;
-                        lists[lane].push((f64::from(values[lane]), self.first + t));
-                        bits &= bits - 1;
-                    }
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn rows<S: Simd>(self, simd: S) {
-        for (scores, list) in self.scores.chunks_exact_mut(self.pitch).zip(self.lists) {
-            let padded = self.count.next_multiple_of(S::LANES);
-            scores[self.count..padded].fill(f32::NEG_INFINITY);
-            let parts = scores[..padded].chunks_exact(S::LANES);
-            let mut most = simd.splat(f32::NEG_INFINITY);
-            for part in parts.clone() {
-                most = simd.max(most, simd.read(part));
-            }
-            let floor = simd.splat(list.raise(simd.reduce_max(most)));
-            for (p, part) in parts.enumerate() {
-                let mut bits = simd.ge_mask(simd.read(part), floor);
-                while bits != 0 {
-                    let lane = bits.trailing_zeros() as usize;
-                    list.push((f64::from(part[lane]), self.first + p * S::LANES + lane));
-                    bits &= bits - 1;
-                }
-            }
-        }
-    }
-}
-
-impl Work for Filter<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        match self.form {
-            Form::Rows => self.rows(simd),
-            Form::Panel => self.panel(simd),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lists_keep_what_they_must_and_say_when_they_cannot() {
-        let mut within = Candidates::new(Keep::Within(1.0), 8);
-        for i in 0..1000 {
-            within.push((f64::from(i) / 2.0, i as usize));
-        }
-        within.prune();
-        let kept: Vec<usize> = within.entries.iter().map(|entry| entry.1).collect();
-        assert_eq!(kept, [997, 998, 999]);
-
-        let mut largest = Candidates::new(Keep::Largest { k: 2, margin: 0.0 }, 8);
-        for i in 0..1000u32 {
-            largest.push((f64::from(i * 7919 % 1009), i as usize));
-        }
-        largest.prune();
-        largest.entries.sort_by(preferred);
-        let mut all: Vec<Entry> = (0..1000u32).map(|i| (f64::from(i * 7919 % 1009), i as usize)).collect();
-        all.sort_by(preferred);
-        assert_eq!(largest.entries, all[..2]);
-
-        let mut equal = Candidates::new(Keep::Within(1.0), 8);
-        (0..8).for_each(|i| equal.push((0.0, i)));
-        assert!(equal.overflow);
     }
 }

@@ -1,43 +1,21 @@
-//! Partial states of single queries over some of the patterns, for callers to merge.
+//! Partial states of queries over some of the patterns, for callers to merge.
 
 use rayon::prelude::*;
 
-use super::Engine;
-use super::projection;
-use super::separation::{Entry, Solved, preferred, softmax};
-use super::similarity::{self, Query};
-use super::tiles::{PatternView, Usable};
-use crate::partial::{Body, Candidate, Mean, Partial, PartialOptions, prune};
-use crate::rule::{Rule, Separation};
+use crate::cpu::engine::Engine;
+use crate::cpu::pack::Query;
+use crate::cpu::projection;
+use crate::cpu::tiles::{PatternView, Usable};
+use crate::exact::entry::Entry;
+use crate::exact::{separation, softmax};
+use crate::partial::merge::prune;
+use crate::partial::options::PartialOptions;
+use crate::partial::state::{Body, Candidate, Mean, Partial};
+use crate::rule::Separation;
 use crate::store::{Alive, stride};
 
-/// The weights of a row of scores, each with its position in the row.
-pub(crate) fn weights(separation: Separation, row: &[Entry]) -> Vec<f64> {
-    let solved = Solved::solve(separation, &mut row.to_vec());
-    row.iter().map(|entry| solved.weight(*entry)).collect()
-}
-
-/// Scores patterns against one query, exactly, wherever they are stored.
-pub(crate) struct Scorer {
-    rule: Rule,
-    query: Query,
-}
-
-impl Scorer {
-    pub fn new(rule: Rule, query: &[f32]) -> Self {
-        Self { rule, query: Query::new(0, query.iter().map(|x| f64::from(*x)).collect()) }
-    }
-
-    /// `beta similarity(x, k) + b`, for a key as long as the query.
-    pub fn score(&self, key: &[f32], bias: f32) -> f64 {
-        let norm = key.iter().map(|k| f64::from(*k) * f64::from(*k)).sum::<f64>().sqrt();
-        let similarity = similarity::exact(self.rule.similarity, &self.query, key, norm);
-        f64::from(self.rule.beta) * similarity + f64::from(bias) + 0.0
-    }
-}
-
-/// Softmax over a part, unnormalised.
-struct Sums {
+/// The softmax of some patterns, not normalised.
+struct MeanSums {
     max: f64,
     sum: f64,
     /// `sum exp(z - max) (z - max)`.
@@ -46,21 +24,22 @@ struct Sums {
     values: Vec<f64>,
 }
 
-impl Sums {
-    /// Moves to the maximum `max`, which is not below its own.
+impl MeanSums {
+    /// Rescales to the maximum `max`, if that is larger.
     fn raise(&mut self, max: f64) {
         if max <= self.max {
             return;
         }
-        let shrink = softmax::shrink(self.max, max);
+        let rescale = softmax::rescale(self.max, max);
         if self.sum > 0.0 {
-            self.scores = shrink * (self.scores + self.sum * (self.max - max));
-            self.sum *= shrink;
-            self.keys.iter_mut().chain(&mut self.values).for_each(|sum| *sum *= shrink);
+            self.scores = rescale * (self.scores + self.sum * (self.max - max));
+            self.sum *= rescale;
+            self.keys.iter_mut().chain(&mut self.values).for_each(|sum| *sum *= rescale);
         }
         self.max = max;
     }
 
+    /// Adds the sums of later patterns.
     fn add(&mut self, other: &mut Self) {
         if other.max == f64::NEG_INFINITY {
             return;
@@ -81,7 +60,7 @@ impl Engine {
         let usable = Usable { alive, mask: options.mask.as_ref(), patterns: self.windows.len() };
         let view = PatternView { engine: self, usable, range: options.range(usable.patterns) };
         let usable_by = |query: usize| view.range.clone().filter(|index| usable.keeps(query, *index)).count() as u64;
-        // A mask of one row says the same of every query.
+        // A mask of one row is the same for every query.
         let same = options.mask.as_ref().is_none_or(|mask| !mask.is_per_query());
         let all = if same && !queries.is_empty() { usable_by(0) } else { 0 };
         queries
@@ -103,7 +82,7 @@ impl Engine {
 
     fn mean(&self, view: &PatternView<'_>, query: &Query) -> Mean {
         let layout = self.layout;
-        let empty = || Sums {
+        let empty = || MeanSums {
             max: f64::NEG_INFINITY,
             sum: 0.0,
             scores: 0.0,
@@ -146,21 +125,9 @@ impl Engine {
     fn candidates(&self, view: &PatternView<'_>, query: &Query, first_id: u64) -> Vec<Candidate> {
         let layout = self.layout;
         let separation = self.rule.separation;
-        // Everything that can have weight must be kept, however much that is; a list is pruned each time it has doubled.
-        let thin = |entries: &mut Vec<Entry>| match separation {
-            Separation::TopK { k } => {
-                entries.sort_unstable_by(preferred);
-                entries.truncate(k);
-            }
-            _ => {
-                let alpha = match separation {
-                    Separation::Entmax { alpha } => f64::from(alpha),
-                    _ => 2.0,
-                };
-                let largest = entries.iter().fold(f64::NEG_INFINITY, |most, entry| most.max(entry.0));
-                entries.retain(|entry| (alpha - 1.0) * (largest - entry.0) <= 1.0);
-            }
-        };
+        let prune_entries =
+            |entries: &mut Vec<Entry>| separation::prune(separation, entries, |entry| (entry.0, entry.1 as u64));
+        // Every pattern that can have weight is kept, however many there are; a list is pruned each time it has doubled.
         let splits = view.pass(
             query,
             false,
@@ -168,13 +135,13 @@ impl Engine {
             |(entries, limit): &mut (Vec<Entry>, usize), pattern| {
                 entries.push((pattern.score, pattern.index));
                 if entries.len() >= *limit {
-                    thin(entries);
+                    prune_entries(entries);
                     *limit = (2 * entries.len()).max(256);
                 }
             },
         );
         let mut entries: Vec<Entry> = splits.into_iter().flat_map(|(entries, _)| entries).collect();
-        thin(&mut entries);
+        prune_entries(&mut entries);
         let mut scratch = Vec::new();
         let mut candidates: Vec<Candidate> = entries
             .into_iter()

@@ -4,7 +4,7 @@
 
 use rayon::prelude::*;
 
-use super::aligned::AlignedVec;
+use crate::cpu::aligned::AlignedVec;
 use crate::cpu::simd::level::Level;
 use crate::cpu::simd::vector::{Simd, Work};
 

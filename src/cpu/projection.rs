@@ -1,8 +1,8 @@
 //! Weighted sums of rows.
 #![allow(clippy::inline_always, reason = "see `simd`")]
 
-use super::product::{Matrix, Prefetch, Times, product};
-use super::similarity::Form;
+use crate::cpu::pack::Form;
+use crate::cpu::product::{Matrix, Prefetch, Times, product};
 use crate::cpu::simd::level::Level;
 use crate::cpu::simd::vector::{MAX_LANES, Simd, Work, by_vectors};
 

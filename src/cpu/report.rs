@@ -1,48 +1,43 @@
-//! What the weights of one query look like, by one more exact pass over the patterns.
+//! Reports on the weights of one query, by one more exact pass over the patterns.
 
-use super::answers::{ranges_of, taken};
-use super::separation::{Entry, Solved, preferred};
-use super::similarity::Query;
-use super::tiles::{PatternView, TASKS, split};
+use crate::cpu::pack::Query;
+use crate::cpu::parts::{ranges_of, taken};
+use crate::cpu::tiles::{PatternView, TASKS, split};
+use crate::exact::entry::{Entry, keep_best};
+use crate::exact::solved::Solved;
 use crate::retrieval::report::Statistics;
 
-/// What is asked for.
-pub(super) struct Wanted<'a> {
+/// What to report.
+pub(super) struct Request<'a> {
     pub statistics: bool,
     pub top: usize,
-    /// Where the weights of all patterns go; zeros so far.
+    /// The row for the weights of all patterns, of zeros.
     pub weights: Option<&'a mut [f32]>,
 }
 
-impl Wanted<'_> {
+impl Request<'_> {
     pub fn anything(&self) -> bool {
         self.statistics || self.top > 0 || self.weights.is_some()
     }
 }
 
-/// What was asked for.
+/// What was reported.
 #[derive(Default)]
 pub(super) struct Report {
     pub statistics: Option<Statistics>,
-    /// Positions and weights; no position where fewer patterns are left than were asked for.
+    /// Positions and weights; `None` beyond the last usable pattern.
     pub top: Vec<(Option<usize>, f32)>,
 }
 
-/// What one split adds.
+/// The report of one split.
 #[derive(Default)]
 struct Part<'a> {
     support: u32,
     entropy: f64,
     largest: f64,
     top: Vec<Entry>,
-    /// The weights of its patterns.
+    /// The weights of its patterns in the row.
     weights: Option<&'a mut [f32]>,
-}
-
-/// Keeps the `k` most preferred entries, sorted.
-fn keep_best(entries: &mut Vec<Entry>, k: usize) {
-    entries.sort_unstable_by(preferred);
-    entries.truncate(k);
 }
 
 /// Reports on the scores of `query`, for which `solved` has been solved; `stored` patterns are in the memory.
@@ -50,12 +45,12 @@ pub(super) fn report(
     view: &PatternView<'_>,
     query: &Query,
     solved: Solved,
-    wanted: Wanted<'_>,
+    request: Request<'_>,
     stored: usize,
 ) -> Report {
-    // Those of `pass`.
+    // The splits of `pass`.
     let splits = split(&view.range, TASKS);
-    let rows = ranges_of(wanted.weights, &splits);
+    let rows = ranges_of(request.weights, &splits);
     let parts = view.pass(
         query,
         false,
@@ -68,10 +63,10 @@ pub(super) fn report(
                 part.entropy -= weight * weight.ln();
                 part.largest = part.largest.max(weight);
             }
-            if wanted.top > 0 {
+            if request.top > 0 {
                 part.top.push(entry);
-                if part.top.len() >= 4 * wanted.top + 64 {
-                    keep_best(&mut part.top, wanted.top);
+                if part.top.len() >= 4 * request.top + 64 {
+                    keep_best(&mut part.top, request.top);
                 }
             }
             if let Some(weights) = &mut part.weights {
@@ -86,12 +81,12 @@ pub(super) fn report(
         total.largest = total.largest.max(part.largest);
         total.top.extend(part.top);
     }
-    keep_best(&mut total.top, wanted.top);
+    keep_best(&mut total.top, request.top);
     let mut top: Vec<(Option<usize>, f32)> =
         total.top.iter().map(|entry| (Some(entry.1), solved.weight(*entry) as f32)).collect();
-    top.resize(wanted.top, (None, 0.0));
+    top.resize(request.top, (None, 0.0));
     let perplexity = if total.support == 0 { 0.0 } else { total.entropy.exp() as f32 };
     let statistics =
-        wanted.statistics.then(|| Statistics::new(total.support, perplexity, total.largest as f32, stored));
+        request.statistics.then(|| Statistics::new(total.support, perplexity, total.largest as f32, stored));
     Report { statistics, top }
 }

@@ -1,48 +1,38 @@
-//! One scan of a block of queries over some of the patterns: tile by tile, approximate scores, and from them either weights and
-//! the sums of rows that they weigh, or lists of the patterns that can have weight.
+//! One scan of a block of queries over some of the patterns: tile by tile, approximate scores, and from them either weights
+//! and weighted sums of rows, or lists of the patterns that can have weight.
 
 use std::ops::Range;
 
-use super::aligned::AlignedVec;
-use super::merge::{Candidates, Filter, Online, Scan};
-use super::product::Prefetch;
-use super::projection::{Project, row_of_sums};
-use super::separation::softmax::{Fold, Running};
-use super::similarity::{Form, Packed, Query, Scores};
-use super::tiles::{PatternView, TILE, Tile};
+use crate::cpu::aligned::AlignedVec;
+use crate::cpu::candidates::{Candidates, Filter};
+use crate::cpu::merge::{Online, Scan};
+use crate::cpu::pack::{Form, Packed, Query};
+use crate::cpu::product::Prefetch;
+use crate::cpu::projection::{Project, row_of_sums};
+use crate::cpu::separation::softmax::{Fold, Running};
 use crate::cpu::simd::level::Level;
 use crate::cpu::simd::vector::MAX_LANES;
+use crate::cpu::similarity::Scores;
+use crate::cpu::tiles::{PatternView, TILE, Tile};
+use crate::mask::Mask;
 use crate::precision::Precision;
 
-/// Floats of a tile that few queries go over: 16 KiB.
-const NEAR: usize = 4096;
+/// Floats of a tile in [`Form::Rows`]: 16 KiB, which the first-level cache holds between the two products that read it.
+const ROWS_TILE_FLOATS: usize = 4096;
+/// Floats of keys that are assumed to stay in the second-level cache: 1 MiB.
+const L2_FLOATS: usize = 1 << 18;
+/// Floats of keys that are assumed to stay in the third-level cache: 32 MiB.
+const L3_FLOATS: usize = 1 << 23;
 
-/// Floats of keys that the second cache is taken to hold: 1 MiB.
-const CACHED: usize = 1 << 18;
-
-/// Floats of keys that the third cache is taken to hold: 32 MiB.
-const FAR: usize = 1 << 23;
-
-/// What follows a tile of keys, to be fetched while `panels` panels of so many vectors are multiplied by it, once or twice:
-/// nothing where a cache has it.
-fn next_tile(view: &PatternView<'_>, tile: &Tile<'_>, vectors: usize, panels: usize, products: usize) -> Prefetch {
-    let stride = view.engine.layout.key_stride();
-    if view.range.len() * stride <= CACHED {
-        return Prefetch::none();
-    }
-    let count = tile.bias.len();
-    Prefetch::after(tile.keys, panels * products * Prefetch::turns(count, stride, vectors))
-}
-
-/// What a scan makes of its scores.
+/// What a scan computes from its scores.
 pub(super) enum Into {
-    /// Sums of keys, and of values where they are asked for.
+    /// Softmax with the sums of keys, and of values if `values`.
     Sums { values: bool },
     /// A list for each query.
     Lists(Vec<Candidates>),
 }
 
-/// What the patterns of `range` leave of each of `queries`, which `block` packs.
+/// Scans the patterns of `range` for `queries`, which are packed in `block`: one result for each query.
 pub(super) fn scan(
     view: &PatternView<'_>,
     level: Level,
@@ -63,7 +53,44 @@ pub(super) fn scan(
     }
 }
 
-/// Calls `visit` with each tile, the pitch of its scores and the scores, `-inf` where masked.
+/// Computes the scores of one tile.
+#[inline]
+fn score_tile(
+    view: &PatternView<'_>,
+    level: Level,
+    block: &Packed,
+    tile: &Tile<'_>,
+    (pitch, scores): (usize, &mut [f32]),
+    in_order: bool,
+    prefetch: &mut Prefetch,
+) {
+    let rule = view.engine.rule;
+    level.run(Scores {
+        similarity: rule.similarity,
+        beta: rule.beta,
+        block,
+        keys: tile.keys,
+        bias: tile.bias,
+        norms: tile.norms,
+        pitch,
+        scores,
+        in_order,
+        prefetch,
+    });
+}
+
+/// Prefetches the tile that follows `tile` while `panels` panels of `vectors` vectors are multiplied with it `products` times
+/// each; nothing where the second-level cache holds all patterns.
+fn prefetch_next(view: &PatternView<'_>, tile: &Tile<'_>, vectors: usize, panels: usize, products: usize) -> Prefetch {
+    let stride = view.engine.layout.key_stride();
+    if view.range.len() * stride <= L2_FLOATS {
+        return Prefetch::none();
+    }
+    let count = tile.bias.len();
+    Prefetch::after(tile.keys, panels * products * Prefetch::turns(count, stride, vectors))
+}
+
+/// Calls `visit` with each tile, the pitch of its scores, and the scores, `-inf` where masked.
 fn scores(
     view: &PatternView<'_>,
     level: Level,
@@ -73,37 +100,23 @@ fn scores(
     values: bool,
     mut visit: impl FnMut(&Tile<'_>, usize, &mut [f32]),
 ) {
-    let rule = view.engine.rule;
-    let (pitch, rows) = match block.form {
-        Form::Panel => (block.width, TILE),
-        Form::Rows => (TILE, block.queries),
+    let layout = view.engine.layout;
+    let (pitch, rows, tile_rows) = match block.form {
+        Form::Panel => (block.width, TILE, TILE),
+        Form::Rows => {
+            let tile_rows = (ROWS_TILE_FLOATS / layout.key_stride()).max(1).next_multiple_of(MAX_LANES).min(TILE);
+            (TILE, block.queries, tile_rows)
+        }
     };
     let mut scores = AlignedVec::zeros(pitch * rows);
-    let tile_rows = match block.form {
-        Form::Panel => TILE,
-        // Both products read the tile; it must stay in the smallest cache in between.
-        Form::Rows => (NEAR / view.engine.layout.key_stride()).max(1).next_multiple_of(MAX_LANES).min(TILE),
-    };
-    let layout = view.engine.layout;
-    // Narrow rows are widened first, tile by tile, and are near then.
-    let far = layout.precision == Precision::F32 && view.range.len() * layout.key_stride() > FAR;
+    // Half-precision and 8-bit rows are widened first, tile by tile, and are in cache then.
+    let in_order = layout.precision == Precision::F32 && view.range.len() * layout.key_stride() > L3_FLOATS;
     view.tiles(range, tile_rows, values, |tile| {
         let mut prefetch = match block.form {
-            Form::Panel => next_tile(view, tile, block.width / level.lanes(), 1, 1),
+            Form::Panel => prefetch_next(view, tile, block.width / level.lanes(), 1, 1),
             Form::Rows => Prefetch::none(),
         };
-        level.run(Scores {
-            similarity: rule.similarity,
-            beta: rule.beta,
-            block,
-            keys: tile.keys,
-            bias: tile.bias,
-            norms: tile.norms,
-            pitch,
-            scores: &mut scores,
-            far,
-            prefetch: &mut prefetch,
-        });
+        score_tile(view, level, block, tile, (pitch, &mut scores), in_order, &mut prefetch);
         apply_mask(view, block.form, queries, tile, pitch, &mut scores);
         visit(tile, pitch, &mut scores);
     });
@@ -126,7 +139,7 @@ fn apply_mask(
         Form::Panel => t * pitch + q,
         Form::Rows => q * pitch + t,
     };
-    let shared = !usable.mask.is_some_and(crate::mask::Mask::is_per_query);
+    let shared = !usable.mask.is_some_and(Mask::is_per_query);
     for t in 0..tile.bias.len() {
         let keeps = |q: usize| usable.keeps(queries[q].position, tile.first + t);
         if shared && keeps(0) {
@@ -140,6 +153,7 @@ fn apply_mask(
     }
 }
 
+/// The softmax of each query over the patterns of `range`, with its sums of rows.
 fn sums(
     view: &PatternView<'_>,
     level: Level,
@@ -178,10 +192,9 @@ fn sums(
         .collect()
 }
 
-/// The running maxima and sums of panels, and the sums of the keys by weight as a scan of all patterns leaves them: row after
-/// row of as many floats as a panel is wide. Every tile is fetched once for all of the panels. Every pattern may be used.
+/// Scans all patterns, none of them masked, for several panels that share every tile. For each panel, the running maxima and
+/// sums of the softmax and the weighted sums of the keys, as rows of as many floats as the panel is wide.
 pub(super) fn panels(view: &PatternView<'_>, level: Level, blocks: &[Packed]) -> Vec<(Running, AlignedVec<f32>)> {
-    let rule = view.engine.rule;
     let stride = view.engine.layout.key_stride();
     let form = Form::Panel;
     let width = blocks.iter().map(|block| block.width).max().unwrap_or(0);
@@ -190,21 +203,10 @@ pub(super) fn panels(view: &PatternView<'_>, level: Level, blocks: &[Packed]) ->
     let mut all: Vec<_> =
         blocks.iter().map(|block| (Running::new(block.width), AlignedVec::zeros(block.width * stride))).collect();
     view.tiles(&view.range, TILE, false, |tile| {
-        let mut prefetch = next_tile(view, tile, vectors, blocks.len(), 2);
+        let mut prefetch = prefetch_next(view, tile, vectors, blocks.len(), 2);
         for (block, (running, sums)) in blocks.iter().zip(&mut all) {
             let (pitch, count) = (block.width, tile.bias.len());
-            level.run(Scores {
-                similarity: rule.similarity,
-                beta: rule.beta,
-                block,
-                keys: tile.keys,
-                bias: tile.bias,
-                norms: tile.norms,
-                pitch,
-                scores: &mut scores,
-                far: false,
-                prefetch: &mut prefetch,
-            });
+            score_tile(view, level, block, tile, (pitch, &mut scores), false, &mut prefetch);
             if level.run(Fold { form, pitch, count, scores: &mut scores, running: &mut *running }) {
                 let (weights, shrink) = (&scores[..], &running.shrink[..]);
                 let (rows, prefetch) = (tile.keys, &mut prefetch);

@@ -3,21 +3,22 @@
 
 #![allow(clippy::inline_always, reason = "see `simd`")]
 
-use super::aligned::AlignedVec;
-use super::retrieve::{Answer, Plan, narrow};
-use super::scan;
-use super::separation::{Solved, softmax};
-use super::similarity::{Form, Packed, Query, norm};
-use super::transpose::{PART, into_panel, into_rows};
+use crate::cpu::aligned::AlignedVec;
+use crate::cpu::answers::{Answer, narrow};
+use crate::cpu::pack::{Form, Packed, Query};
+use crate::cpu::plan::Plan;
+use crate::cpu::scan;
+use crate::cpu::separation::softmax::Running;
 use crate::cpu::simd::level::vectorized;
 use crate::cpu::simd::vector::{Simd, Work};
+use crate::cpu::transpose::{PART, into_panel, into_rows};
+use crate::exact::scores::norm;
+use crate::exact::softmax;
+use crate::exact::solved::Solved;
 use crate::finite::all_finite;
 use crate::retrieval::options::{RetrieveOptions, WeightsOf};
 use crate::rule::{Separation, Similarity};
 use crate::store::stride;
-
-/// Blocks that share what is fetched of the patterns.
-pub(super) const PANELS: usize = 2;
 
 impl Plan<'_> {
     /// Whether [`Plan::softmax_step`] serves this retrieval.
@@ -72,7 +73,7 @@ impl Plan<'_> {
     fn settle_panel(
         &self,
         block: &Packed,
-        running: &softmax::Running,
+        running: &Running,
         sums: &[f32],
         rows: &[f32],
         state: &mut [f32],
@@ -80,7 +81,7 @@ impl Plan<'_> {
         let dim = self.view.engine.layout.dim;
         let plus_one = self.separation == Separation::Softmax1;
         let solved_rows: Vec<Solved> =
-            (0..block.queries).map(|q| softmax::solved(running.max(q), running.sum(q), plus_one)).collect();
+            (0..block.queries).map(|q| softmax::from_sum(running.max(q), running.sum(q), plus_one)).collect();
         let mut shares = vec![0.0f64; block.width];
         shares.iter_mut().zip(&solved_rows).for_each(|(share, solved)| *share = solved.share());
         let mut changes = vec![0.0f64; block.width];
@@ -164,7 +165,7 @@ impl Work for Settle<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::cpu::Engine;
+    use crate::cpu::engine::Engine;
     use crate::precision::Precision;
     use crate::retrieval::options::RetrieveOptions;
     use crate::rule::{Rule, Separation, Similarity};

@@ -1,12 +1,13 @@
 //! The stages of a scan over one tile, one at a time, for measurements.
 
-use super::aligned::AlignedVec;
-use super::product::Prefetch;
-use super::projection::{Project, row_of_sums};
-use super::separation::softmax::{Fold, Running};
-use super::similarity::{Form, Packed, Query, Scores};
-use super::tiles::TILE;
+use crate::cpu::aligned::AlignedVec;
+use crate::cpu::pack::{Form, Packed, Query};
+use crate::cpu::product::Prefetch;
+use crate::cpu::projection::{Project, row_of_sums};
+use crate::cpu::separation::softmax::{Fold, Running};
 use crate::cpu::simd::level::Level;
+use crate::cpu::similarity::Scores;
+use crate::cpu::tiles::TILE;
 use crate::rule::Similarity;
 use crate::store::stride;
 
@@ -79,7 +80,7 @@ impl Stages {
             norms: &self.norms,
             pitch: self.pitch,
             scores: &mut self.scores,
-            far: false,
+            in_order: false,
             prefetch: &mut Prefetch::none(),
         });
     }

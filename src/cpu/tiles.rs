@@ -1,36 +1,41 @@
-//! Walking over patterns: tiles of rows through the windows, and exact passes of one state over all of them.
+//! Visiting patterns: tiles of rows through the windows, and exact passes of one state over all patterns.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::Engine;
-use super::similarity::{Exact, Query};
+use crate::cpu::engine::Engine;
+use crate::cpu::pack::Query;
 use crate::cpu::simd::level::Level;
+use crate::cpu::similarity::Exact;
+use crate::exact::scores::score;
 use crate::mask::Mask;
+use crate::retrieval::options::RetrieveOptions;
 use crate::store::Alive;
 
-/// Patterns whose scores are held at once, at the most.
+/// Patterns of one tile, at most.
 pub(super) const TILE: usize = 128;
-/// Parallel tasks to aim for; a constant, so that the bits do not depend on the number of cores.
+/// Splits of an exact pass: a constant, so that results do not depend on the number of cores.
 pub(super) const TASKS: usize = 64;
 
-/// Which patterns which query may use.
+/// Which patterns each query may use.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Usable<'a> {
     pub alive: Option<&'a Alive>,
     pub mask: Option<&'a Mask>,
+    /// Positions in use, of which some may have been freed.
     pub patterns: usize,
 }
 
 impl Usable<'_> {
+    /// Whether the query at position `query` of the batch may use `pattern`.
     pub fn keeps(&self, query: usize, pattern: usize) -> bool {
         self.alive.is_none_or(|alive| alive[pattern])
             && self.mask.is_none_or(|mask| mask.keeps(query, pattern, self.patterns))
     }
 }
 
-/// Consecutive patterns of one window, their rows as `f32`.
+/// Consecutive patterns of one window, with rows as `f32`.
 pub(super) struct Tile<'a> {
     /// The position of its first pattern.
     pub first: usize,
@@ -53,18 +58,27 @@ pub(super) struct Scored<'a> {
 pub(super) struct PatternView<'a> {
     pub engine: &'a Engine,
     pub usable: Usable<'a>,
-    /// The patterns to walk over; everything outside does not exist.
+    /// The positions to visit; patterns outside do not exist for the retrieval.
     pub range: Range<usize>,
 }
 
-/// `range` in at most `splits` pieces of whole tiles.
+impl Engine {
+    /// All patterns, as a retrieval with these restrictions sees them.
+    pub(super) fn view<'a>(&'a self, options: &'a RetrieveOptions, alive: Option<&'a Alive>) -> PatternView<'a> {
+        let patterns = self.windows.len();
+        let usable = Usable { alive, mask: options.mask.as_ref(), patterns };
+        PatternView { engine: self, usable, range: 0..patterns }
+    }
+}
+
+/// Divides `range` into at most `splits` parts of whole tiles.
 pub(super) fn split(range: &Range<usize>, splits: usize) -> Vec<Range<usize>> {
     let step = range.len().div_ceil(splits).next_multiple_of(TILE);
     range.clone().step_by(step.max(1)).map(|start| start..range.end.min(start + step)).collect()
 }
 
 impl PatternView<'_> {
-    /// The tiles of `range`, of up to `rows` patterns, in order.
+    /// Visits the tiles of `range`, of up to `rows` patterns, in order.
     pub fn tiles(&self, range: &Range<usize>, rows: usize, values: bool, mut visit: impl FnMut(&Tile<'_>)) {
         let layout = self.engine.layout;
         let (key_stride, value_stride) = (layout.key_stride(), layout.value_stride());
@@ -89,13 +103,8 @@ impl PatternView<'_> {
         }
     }
 
-    /// The score `beta similarity + bias` of one pattern, from a similarity. Zero has one sign, so that ties are ties.
-    pub fn score(&self, similarity: f64, bias: f32) -> f64 {
-        f64::from(self.engine.rule.beta) * similarity + f64::from(bias) + 0.0
-    }
-
-    /// One exact pass of `query` over all usable patterns: `visit` folds them, in order, into an accumulator for each
-    /// split, which `make` makes from the split's number. The splits depend on the patterns alone.
+    /// One exact pass of `query` over all usable patterns: `visit` folds them, in order, into one accumulator for each
+    /// split, which `make` creates from the number of the split. The splits depend only on the patterns.
     pub fn pass<A: Send>(
         &self,
         query: &Query,
@@ -117,7 +126,7 @@ impl PatternView<'_> {
                     for (t, key) in keys.chunks_exact(layout.key_stride()).enumerate() {
                         let index = tile.first + t;
                         if self.usable.keeps(query.position, index) {
-                            let score = self.score(scores[t], tile.bias[t]);
+                            let score = score(&self.engine.rule, scores[t], tile.bias[t]);
                             let stride = layout.value_stride();
                             let value = tile.values.map(|values| &values[t * stride..(t + 1) * stride]);
                             visit(&mut folded, &Scored { index, score, key, value });
@@ -135,10 +144,10 @@ impl PatternView<'_> {
         let keys = block.keys.load(at, 1, self.engine.layout.key_stride(), scratch);
         let (similarity, norms, mut scores) = (self.engine.rule.similarity, &block.norms[at..=at], [0.0]);
         Level::best().run(Exact { similarity, query, keys, norms, scores: &mut scores });
-        self.score(scores[0], block.bias[at])
+        score(&self.engine.rule, scores[0], block.bias[at])
     }
 
-    /// How large the patterns are that `keeps` lets through.
+    /// The largest norm and bias of the patterns that `keeps` accepts.
     pub fn norm_bounds_of(&self, keeps: impl Fn(usize) -> bool) -> NormBounds {
         let mut bounds = NormBounds { norm: 0.0, bias: 0.0 };
         for window in self.engine.windows.filled() {
@@ -155,7 +164,8 @@ impl PatternView<'_> {
         bounds
     }
 
-    /// How large all patterns are: [`PatternView::norm_bounds_of`] without a question for each, for it comes before every retrieval.
+    /// The largest norm and bias of all patterns: [`PatternView::norm_bounds_of`] without a call for each pattern, since
+    /// every retrieval starts with it.
     pub fn norm_bounds(&self) -> NormBounds {
         const CHUNK: usize = 1 << 14;
         let mut bounds = NormBounds { norm: 0.0, bias: 0.0 };
@@ -168,8 +178,8 @@ impl PatternView<'_> {
                 bias: bounds.bias.max(other.bias),
             };
             let chunk = |(norms, bias): (&[f64], &[f32])| NormBounds {
-                norm: most(norms, |norm| norm),
-                bias: f64::from(most(bias, f32::abs)),
+                norm: largest_of(norms, |norm| norm),
+                bias: f64::from(largest_of(bias, f32::abs)),
             };
             let (norms, bias) = (&block.norms[from..to], &block.bias[from..to]);
             let chunks = norms.par_chunks(CHUNK).zip(bias.par_chunks(CHUNK));
@@ -179,8 +189,8 @@ impl PatternView<'_> {
     }
 }
 
-/// The largest of some numbers that are not negative, zero if there are none; in lanes, for speed.
-fn most<T: Copy + Default + PartialOrd>(numbers: &[T], map: impl Fn(T) -> T) -> T {
+/// The largest of non-negative numbers, zero if there are none; in lanes, for speed.
+fn largest_of<T: Copy + Default + PartialOrd>(numbers: &[T], map: impl Fn(T) -> T) -> T {
     let larger = |a: T, b: T| if b > a { b } else { a };
     let mut lanes = [T::default(); 16];
     let (parts, rest) = numbers.as_chunks::<16>();
@@ -192,7 +202,7 @@ fn most<T: Copy + Default + PartialOrd>(numbers: &[T], map: impl Fn(T) -> T) -> 
     lanes.into_iter().chain(rest.iter().map(|number| map(*number))).fold(T::default(), larger)
 }
 
-/// How large the patterns of a walk are.
+/// The largest norm of a key and the largest magnitude of a bias.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NormBounds {
     pub norm: f64,

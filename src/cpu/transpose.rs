@@ -4,7 +4,7 @@
 #![allow(unsafe_code, reason = "a check at every element is most of the work of moving it")]
 #![allow(clippy::inline_always, reason = "see `simd`")]
 
-use super::product::LINE;
+use crate::cpu::product::LINE;
 
 /// Coordinates of a part, at the most.
 pub(super) const PART: usize = LINE;

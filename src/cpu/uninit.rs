@@ -1,28 +1,28 @@
-//! Rows that many threads make, each part of them by one: nobody clears the whole beforehand.
-#![allow(unsafe_code, reason = "a vector whose parts are written by threads has its length set when all are")]
+//! Uninitialised rows filled by parallel tasks, each writing a disjoint part.
+#![allow(unsafe_code, reason = "the length of a vector is set once all of its parts are initialised")]
 
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-/// `length` floats to be.
+/// `length` floats, of which none is initialised at first.
 #[derive(Debug)]
 pub(super) struct UninitRows {
     storage: Vec<f32>,
     length: usize,
-    /// How many have been written.
+    /// How many have been initialised.
     written: AtomicUsize,
 }
 
 impl UninitRows {
-    /// `length` floats in an empty vector that has room for them.
+    /// `length` floats in an empty vector of at least that capacity.
     pub fn new(storage: Vec<f32>, length: usize) -> Self {
-        assert!(storage.is_empty() && storage.capacity() >= length, "the room is there");
+        assert!(storage.is_empty() && storage.capacity() >= length, "the vector has the capacity");
         Self { storage, length, written: AtomicUsize::new(0) }
     }
 
-    /// The parts of `size` floats, all zero, made when they are come to.
+    /// The parts of `size` floats, each set to zeros when the iterator reaches it.
     pub fn parts(&mut self, size: usize) -> impl IndexedParallelIterator<Item = &mut [f32]> {
         *self.written.get_mut() = 0;
         let written = &self.written;
@@ -34,10 +34,10 @@ impl UninitRows {
         })
     }
 
-    /// All of them, where every part was come to.
-    pub fn whole(mut self) -> Vec<f32> {
-        assert_eq!(*self.written.get_mut(), self.length, "every part is made");
-        // SAFETY: parts are apart and are counted once they are written, so that all of the length has been.
+    /// The vector, after every part was reached.
+    pub fn into_vec(mut self) -> Vec<f32> {
+        assert_eq!(*self.written.get_mut(), self.length, "every part is initialised");
+        // SAFETY: parts are disjoint and counted once they are initialised, so the whole length is.
         unsafe { self.storage.set_len(self.length) };
         self.storage
     }
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_part_is_there() {
+    fn every_part_is_initialised() {
         for (length, size) in [(0, 3), (1, 3), (7, 3), (9, 3), (1000, 64)] {
             let mut rows = UninitRows::new(Vec::with_capacity(length), length);
             rows.parts(size).enumerate().for_each(|(number, part)| {
@@ -56,15 +56,15 @@ mod tests {
                 part.fill(number as f32);
             });
             let expected: Vec<f32> = (0..length).map(|i| (i / size) as f32).collect();
-            assert_eq!(rows.whole(), expected);
+            assert_eq!(rows.into_vec(), expected);
         }
     }
 
     #[test]
-    #[should_panic(expected = "every part is made")]
+    #[should_panic(expected = "every part is initialised")]
     fn parts_that_were_left_out_are_noticed() {
         let mut rows = UninitRows::new(Vec::with_capacity(10), 10);
         rows.parts(3).take(2).for_each(|_| ());
-        rows.whole();
+        rows.into_vec();
     }
 }

@@ -5,10 +5,12 @@ use super::operands::KernelRule;
 use super::targets::Place;
 use super::task::{Outputs, WeightOutputs};
 use crate::error::{Error, Result};
-use crate::partial::Mean;
+use crate::exact::energy::constant;
+use crate::exact::threshold::Threshold;
+use crate::partial::state::Mean;
 use crate::retrieval::options::RetrieveOptions;
 use crate::retrieval::report::{Retrieval, Statistics, Status, Top};
-use crate::rule::{Rule, Separation, Similarity};
+use crate::rule::{Rule, Similarity};
 use crate::store::{Layout, Names};
 
 /// What of the memory the answers are judged by.
@@ -291,35 +293,13 @@ impl Weights {
         let difference = score - self.maximum;
         let weight = match self.kind {
             KernelRule::Softmax { .. } => difference.exp(),
-            KernelRule::Entmax { gain } => self.entmax(f64::from(gain), difference),
+            KernelRule::Entmax { gain } => {
+                Threshold::from_parts(f64::from(gain), self.maximum, self.log_weight, self.s).weight(score)
+            }
             KernelRule::Top { k } if rank < k as usize => difference.exp(),
             KernelRule::Top { .. } => 0.0,
         };
         weight / self.total
-    }
-
-    /// The unnormalised weight of a score that is `difference` above the record's: `shaders/lib/entmax.wgsl`.
-    fn entmax(&self, gain: f64, difference: f64) -> f64 {
-        let above = gain * difference;
-        if gain == 1.0 || gain == 0.5 {
-            return (above + self.s).max(0.0).powf(1.0 / gain);
-        }
-        let log = if gain < 1.0 {
-            let share = above / self.s;
-            if share <= -1.0 {
-                return 0.0;
-            }
-            self.log_weight + share.ln_1p() / gain
-        } else if above > 0.0 {
-            let log_above = above.ln() / gain;
-            let (high, low) = (log_above.max(self.log_weight), log_above.min(self.log_weight));
-            high + (gain * (low - high)).exp().ln_1p() / gain
-        } else if above < 0.0 {
-            return 0.0;
-        } else {
-            self.log_weight
-        };
-        log.exp()
     }
 
     fn statistics(&self, patterns: usize) -> Statistics {
@@ -349,22 +329,21 @@ impl Weights {
     fn energy(&self, facts: &Facts, state: &[f32]) -> f64 {
         let beta = f64::from(facts.rule.beta);
         let square: f64 = state.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
-        let patterns = facts.stored as f64;
-        let (free, constant) = match (self.kind, facts.rule.separation) {
-            (_, Separation::Softmax1) => (self.maximum + self.total.ln(), (patterns + 1.0).ln() / beta),
-            // With nothing left there are no weights and no entropy.
-            (KernelRule::Entmax { .. }, _) if self.total <= 0.0 => (0.0, 0.0),
-            (KernelRule::Entmax { gain }, _) => {
+        let free = match self.kind {
+            // No pattern left: neither weights nor an entropy.
+            KernelRule::Entmax { .. } if self.total <= 0.0 => 0.0,
+            KernelRule::Entmax { gain } => {
                 let alpha = 1.0 + f64::from(gain);
                 let mean = self.maximum + self.score_sum / self.total;
                 let gain = f64::from(gain);
                 // (1 - sum p^alpha) / (alpha gain) for p = w / total.
                 let log = -gain * self.total.ln();
                 let entropy = (-log.exp_m1() / gain + log.exp() * self.entropy_sum / self.total) / alpha;
-                (mean + entropy, 0.0)
+                mean + entropy
             }
-            _ => (self.maximum + self.total.ln(), patterns.ln() / beta),
+            _ => self.maximum + self.total.ln(),
         };
+        let constant = constant(&facts.rule, facts.stored);
         match facts.rule.similarity {
             Similarity::Dot => -free / beta + 0.5 * square + constant + 0.5 * facts.largest_square,
             _ => -free / beta,

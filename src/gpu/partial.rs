@@ -14,9 +14,11 @@ use super::readback::Wait;
 use super::schedule::Schedule;
 use super::targets::Place;
 use super::task::{Goal, Task};
-use crate::cpu;
 use crate::error::{Error, Result};
-use crate::partial::{Body, Candidate, Partial, PartialOptions, prune};
+use crate::exact::scores::Scorer;
+use crate::partial::merge::prune;
+use crate::partial::options::PartialOptions;
+use crate::partial::state::{Body, Candidate, Partial};
 use crate::retrieval::options::RetrieveOptions;
 use crate::retrieval::weight_queries::WeightQueries;
 use crate::rule::{Rule, Separation};
@@ -131,7 +133,7 @@ impl Engine {
             let positions: Vec<usize> = positions.into_iter().collect();
             let patterns = self.read(&positions, asked.wait).await?;
             for (query, chosen) in part.into_iter().zip(chosen) {
-                let scorer = cpu::Scorer::new(self.rule, &asked.queries[query * self.layout.dim..][..self.layout.dim]);
+                let scorer = Scorer::new(self.rule, &asked.queries[query * self.layout.dim..][..self.layout.dim]);
                 let candidate = |position: usize| {
                     let pattern = &patterns[positions.partition_point(|other| *other < position)];
                     let score = scorer.score(&pattern.key, pattern.bias);

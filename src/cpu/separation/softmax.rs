@@ -1,17 +1,16 @@
-//! Softmax and softmax1, online over tiles (Milakov and Gimelshein 2018): a running maximum and a running sum.
+//! Softmax online over tiles (Milakov and Gimelshein 2018): a running maximum and a running sum.
 
 #![allow(clippy::inline_always, reason = "see `simd`")]
 
-use super::{Entry, Solved};
+use crate::cpu::pack::Form;
 use crate::cpu::simd::vector::{MAX_LANES, Simd, Work, by_vectors};
-use crate::cpu::similarity::Form;
 
 /// The running maxima and sums of some queries.
 #[derive(Debug)]
 pub struct Running {
     max: Vec<f32>,
     sum: Vec<f64>,
-    /// By how much what was summed before the last tile must shrink.
+    /// The factor that rescales the sums of earlier tiles to the maximum after the last tile.
     pub shrink: Vec<f32>,
 }
 
@@ -28,7 +27,7 @@ impl Running {
         self.sum[query]
     }
 
-    /// Takes in the sums of a tile; whether anything changes for what is summed by weight.
+    /// Adds the sums of a tile; whether weighted sums of rows change.
     fn add(&mut self, tile: &[f32], from: usize) -> bool {
         let mut changes = false;
         for (q, tile) in (from..).zip(tile) {
@@ -40,11 +39,11 @@ impl Running {
 }
 
 /// Turns one tile of scores (`-inf` where masked) into weights `exp(z - max)`, after raising the running maxima, and adds
-/// them to the running sums. The scores are as in [`Scores`](crate::cpu::similarity::Scores), those beyond `count` being
-/// anything. False where all weights are zero and nothing shrinks.
+/// them to the running sums. The layout of the scores is that of [`Scores`](crate::cpu::similarity::Scores); scores beyond
+/// `count` have any value. Returns false where all weights are zero and no sum is rescaled.
 pub struct Fold<'a> {
     pub form: Form,
-    /// Of a panel, the floats of a row; else from one query's scores to the next, in whole vectors.
+    /// Floats from one row of a panel to the next, or from one query to the next, in whole vectors.
     pub pitch: usize,
     pub count: usize,
     pub scores: &'a mut [f32],
@@ -70,7 +69,7 @@ impl Fold<'_> {
         for v in 0..V {
             let lanes = v * S::LANES;
             simd.write(&mut self.running.max[lanes..], most[v]);
-            // Nothing usable so far: no difference of infinities is taken.
+            // Finite where no pattern has been usable so far: no difference of infinities.
             most[v] = simd.max(most[v], simd.splat(f32::MIN));
             simd.write(&mut self.running.shrink[lanes..], simd.exp(simd.sub(before[v], most[v])));
         }
@@ -132,38 +131,6 @@ impl Work for Fold<'_> {
     }
 }
 
-/// How far below the largest of `patterns` scores an `f64` sum of their exponentials can show anything: all others together
-/// are less than an eighth of its last place.
-pub fn window(patterns: usize) -> f64 {
-    39.0 + (patterns.max(1) as f64).ln()
-}
-
-/// `exp(before - max)`, also where there was nothing before.
-pub fn shrink(before: f64, max: f64) -> f64 {
-    if before == max { 1.0 } else { (before - max).exp() }
-}
-
-/// The solved of a row whose largest score is `max` and whose `exp(z - max)` sum to `sum`. Softmax1 has one more score,
-/// zero, which takes part in the maximum and in the sum and belongs to no pattern.
-pub fn solved(max: f64, sum: f64, plus_one: bool) -> Solved {
-    if max == f64::NEG_INFINITY {
-        return Solved::Nothing;
-    }
-    if !plus_one {
-        return Solved::Softmax { max, sum, share: 1.0 / sum };
-    }
-    let high = max.max(0.0);
-    let shrink = (max - high).exp();
-    let sum = sum * shrink + (-high).exp();
-    Solved::Softmax { max: high, sum, share: shrink / sum }
-}
-
-/// Solves a row of at least one entry.
-pub fn solve(entries: &[Entry], plus_one: bool) -> Solved {
-    let max = entries.iter().fold(f64::NEG_INFINITY, |max, entry| max.max(entry.0));
-    solved(max, entries.iter().map(|entry| (entry.0 - max).exp()).sum(), plus_one)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,7 +151,7 @@ mod tests {
                     (0..queries).for_each(|q| (0..2).for_each(|t| scores[place(q, t)] = tile[t]));
                     let scores = &mut scores[..pitch * if form == Form::Rows { queries } else { 2 }];
                     let changed = level.run(Fold { form, pitch, count: 2, scores, running: &mut running });
-                    // A maximum that was not there yet shrinks zeros.
+                    // The first maximum rescales zeros.
                     assert_eq!(changed, changes, "{level:?} {form:?} {tile:?}");
                     assert!((0..queries).all(|q| (0..2).all(|t| (0.0..=1.0).contains(&scores[place(q, t)]))));
                 }
@@ -194,13 +161,5 @@ mod tests {
                 }
             }
         }
-        assert!(solved(f64::NEG_INFINITY, 0.0, true).is_nothing());
-    }
-
-    #[test]
-    fn softmax1_far_below_zero_weighs_nothing() {
-        let solved = solve(&[(-1e30, 0)], true);
-        assert_eq!(solved.weight((-1e30, 0)), 0.0);
-        assert_eq!(solve(&[(1e30, 0)], true).weight((1e30, 0)), 1.0);
     }
 }

@@ -1,0 +1,50 @@
+//! Retrievals on the threads of `rayon`, for callers that do not wait.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use futures::channel::oneshot;
+
+use crate::answer::Answer;
+use crate::cpu::engine::Engine;
+use crate::error::{Error, Result};
+use crate::retrieval::options::RetrieveOptions;
+use crate::retrieval::report::Retrieval;
+use crate::room::copy;
+use crate::store::View;
+
+impl Engine {
+    /// [`Engine::retrieve`] on the threads of `rayon`. Called on one of these threads, it computes before it returns: if all
+    /// of them waited, none would be left to compute. Without threads, as in a browser, `rayon` computes on the calling
+    /// thread.
+    pub fn begin(
+        &self,
+        operation: &'static str,
+        queries: &[f32],
+        options: &RetrieveOptions,
+        view: View,
+    ) -> Result<Answer<Retrieval>> {
+        // Starts the pool, which `current_thread_index` depends on.
+        let _ = rayon::current_num_threads();
+        if rayon::current_thread_index().is_some() {
+            let answer = self.retrieve(operation, queries, options, &view)?;
+            return Ok(Answer::ready(answer));
+        }
+        let (sender, receiver) = oneshot::channel();
+        let (engine, queries) = (self.clone(), copy(operation, "queries", queries)?);
+        let options = options.try_clone(operation)?;
+        rayon::spawn(move || {
+            // The answer was dropped before it was computed.
+            if sender.is_canceled() {
+                return;
+            }
+            // A panic that leaves a spawned closure aborts the process. Nothing that it leaves unfinished is used again, and the
+            // dropped sender reports the failure.
+            let answer = catch_unwind(AssertUnwindSafe(|| engine.retrieve(operation, &queries, &options, &view)));
+            if let Ok(answer) = answer {
+                let _ = sender.send(answer);
+            }
+        });
+        let lost = move |_| Error::Lost { operation, message: "its thread panicked".into() };
+        Ok(Answer::new(async move { receiver.await.map_err(lost)? }))
+    }
+}

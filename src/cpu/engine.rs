@@ -1,0 +1,141 @@
+//! The CPU engine's memory: patterns in windows of host memory, written, read and shared with retrievals that run.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::cpu::row_block::RowBlock;
+use crate::cpu::rows::Rows;
+use crate::error::Result;
+use crate::rule::Rule;
+use crate::store::{EncodedRows, Growth, Layout, NewRows, Pattern, Windows, stride};
+
+/// Patterns in host memory. A clone shares the blocks of rows: a running retrieval has one, and a block that is shared is
+/// copied before it is written.
+#[derive(Clone, Debug)]
+pub(crate) struct Engine {
+    pub(super) layout: Layout,
+    pub(super) rule: Rule,
+    pub(super) windows: Windows<Arc<RowBlock>>,
+}
+
+impl Engine {
+    pub fn new(layout: Layout, rule: Rule) -> Self {
+        Self { layout, rule, windows: Windows::new(layout.max_rows) }
+    }
+
+    pub fn capacity(&self) -> usize {
+        self.windows.capacity()
+    }
+
+    pub fn clear(&mut self) {
+        self.windows.clear();
+    }
+
+    pub fn reserve(&mut self, additional: usize, growth: Growth) -> Result<()> {
+        let layout = self.layout;
+        self.windows
+            .reserve(additional, growth, |rows| Ok(Arc::new(RowBlock::allocate("Memory::reserve", rows, layout)?)))
+    }
+
+    /// Stores rows whose shapes and finiteness have been checked and for which room is reserved.
+    pub fn add(&mut self, rows: &NewRows<'_>) -> Result<()> {
+        let layout = self.layout;
+        self.windows.fill(rows.keys.len() / layout.dim, |block, at, range| {
+            let part = rows.slice(range, layout.dim, layout.value_dim);
+            RowBlock::own("Memory::add", block, at, layout)?.store(at, &part, layout);
+            Ok(())
+        })
+    }
+
+    /// Replaces the pattern at `position`, which is stored, by one checked row. On an error nothing changes.
+    pub fn overwrite(&mut self, position: usize, row: &NewRows<'_>) -> Result<()> {
+        let layout = self.layout;
+        let end = self.windows.end(position);
+        let (block, at) = self.windows.row_mut(position);
+        RowBlock::own("Memory::update", block, end - (position - at), layout)?.store(at, row, layout);
+        Ok(())
+    }
+
+    /// The pattern at `position`, which is stored, as rounded by its precision.
+    pub fn read(&self, position: usize) -> Pattern {
+        let (block, at) = self.windows.row(position);
+        let mut scratch = Vec::new();
+        let mut row = |rows: &Rows, columns: usize| rows.load(at, 1, stride(columns), &mut scratch)[..columns].to_vec();
+        Pattern {
+            key: row(&block.keys, self.layout.dim),
+            value: block.values.as_ref().zip(self.layout.value_dim).map(|(values, columns)| row(values, columns)),
+            bias: block.bias[at],
+        }
+    }
+
+    /// Stores encoded rows for which room is reserved.
+    pub fn add_encoded(&mut self, rows: &EncodedRows<'_>) -> Result<()> {
+        let layout = self.layout;
+        self.windows.fill(rows.count, |block, at, range| {
+            RowBlock::own("Memory::load", block, at, layout)?.store_encoded(at, &rows.slice(range, &layout), layout);
+            Ok(())
+        })
+    }
+
+    /// Rows to ask [`Engine::stored`] for at a time: they are only borrowed.
+    pub const PIECE: usize = 1 << 16;
+
+    /// The encoded rows at `positions`, which are in use, up to the end of their window.
+    pub fn stored(&self, positions: Range<usize>) -> EncodedRows<'_> {
+        let (block, at) = self.windows.row(positions.start);
+        let here = self.windows.end(positions.start) - positions.start;
+        let count = positions.len().min(here);
+        EncodedRows {
+            count,
+            keys: block.keys.stored(at, count, self.layout.dim),
+            values: block
+                .values
+                .as_ref()
+                .zip(self.layout.value_dim)
+                .map(|(rows, columns)| rows.stored(at, count, columns)),
+            bias: Some((&block.bias[at..at + count]).into()),
+        }
+    }
+
+    /// Removes all rows but the first `rows`.
+    #[cfg(feature = "files")]
+    pub fn truncate(&mut self, rows: usize) {
+        self.windows.truncate(rows);
+    }
+
+    /// The number of rows of each window that is not empty.
+    pub fn window_rows(&self) -> Vec<usize> {
+        self.windows.filled().map(|window| window.rows).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::precision::Precision;
+
+    #[test]
+    fn rows_are_read_back_and_overwritten_in_any_window() {
+        for precision in [Precision::F32, Precision::F16, Precision::I8] {
+            let layout = Layout { dim: 3, value_dim: Some(2), precision, bias: true, max_rows: 4 };
+            let mut engine = Engine::new(layout, Rule::softmax(1.0));
+            let keys: Vec<f32> = (0..30).map(|i| i as f32).collect();
+            let values: Vec<f32> = (0..20).map(|i| -(i as f32)).collect();
+            let bias: Vec<f32> = (0..10).map(|i| i as f32 / 2.0).collect();
+            engine.reserve(10, Growth::Doubling).unwrap();
+            engine.add(&NewRows { keys: &keys, values: Some(&values), bias: Some(&bias) }).unwrap();
+            let row = engine.read(9);
+            assert_eq!((row.bias, row.key[2]), (4.5, 29.0));
+            assert!((row.value.unwrap()[0] + 18.0).abs() < 0.2);
+            let row = NewRows { keys: &[1.0, 0.0, -1.0], values: Some(&[2.0, 2.0]), bias: None };
+            // A clone keeps the patterns of its time.
+            let (before, held) = (engine.read(5), engine.clone());
+            engine.overwrite(5, &row).unwrap();
+            assert_eq!(held.read(5), before, "{precision:?}");
+            let expected = Pattern { key: vec![1.0, 0.0, -1.0], value: Some(vec![2.0, 2.0]), bias: 0.0 };
+            assert_eq!(engine.read(5), expected, "{precision:?}");
+            assert_eq!(engine.read(4).bias, 2.0, "its neighbour is unchanged");
+            assert_eq!(engine.read(6).bias, 3.0);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The rows of one window in host memory: keys, values, biases and the norms of the keys.
+
+use std::sync::Arc;
+
+use crate::cpu::rows::Rows;
+use crate::error::Result;
+use crate::exact::scores::key_norm;
+use crate::room::{copy_first, zeros};
+use crate::store::{EncodedRows, Layout, NewRows};
+
+/// The rows of one window.
+#[derive(Debug)]
+pub(super) struct RowBlock {
+    pub keys: Rows,
+    pub values: Option<Rows>,
+    pub bias: Vec<f32>,
+    /// `|k|` of each stored key: for cosine, for error bounds and for energies.
+    pub norms: Vec<f64>,
+}
+
+impl RowBlock {
+    /// `rows` rows of zeros.
+    pub fn allocate(operation: &'static str, rows: usize, layout: Layout) -> Result<Self> {
+        let values = |columns| Rows::allocate(operation, layout.precision, rows, columns);
+        Ok(Self {
+            keys: Rows::allocate(operation, layout.precision, rows, layout.dim)?,
+            values: layout.value_dim.map(values).transpose()?,
+            bias: zeros(operation, "bias", rows)?,
+            norms: zeros(operation, "norms", rows)?,
+        })
+    }
+
+    /// The block, to be written to: a copy of its first `used` rows if a running retrieval shares it.
+    pub fn own<'a>(
+        operation: &'static str,
+        of: &'a mut Arc<Self>,
+        used: usize,
+        layout: Layout,
+    ) -> Result<&'a mut Self> {
+        if Arc::get_mut(of).is_none() {
+            *of = Arc::new(Self {
+                keys: of.keys.try_clone(operation, used, layout.dim)?,
+                values: match (&of.values, layout.value_dim) {
+                    (Some(values), Some(columns)) => Some(values.try_clone(operation, used, columns)?),
+                    _ => None,
+                },
+                bias: copy_first(operation, "bias", &of.bias, used)?,
+                norms: copy_first(operation, "norms", &of.norms, used)?,
+            });
+        }
+        Ok(Arc::get_mut(of).expect("a new block is not shared"))
+    }
+
+    /// Stores checked rows from row `at` on.
+    pub fn store(&mut self, at: usize, rows: &NewRows<'_>, layout: Layout) {
+        let count = rows.keys.len() / layout.dim;
+        self.keys.store(at, rows.keys, layout.dim);
+        if let (Some(to), Some(values), Some(columns)) = (&mut self.values, rows.values, layout.value_dim) {
+            to.store(at, values, columns);
+        }
+        match rows.bias {
+            Some(bias) => self.bias[at..at + count].copy_from_slice(bias),
+            None => self.bias[at..at + count].fill(0.0),
+        }
+        self.update_norms(at, count, layout);
+    }
+
+    /// Computes the norms of `count` keys from row `at` on.
+    fn update_norms(&mut self, at: usize, count: usize, layout: Layout) {
+        let mut scratch = Vec::new();
+        for row in at..at + count {
+            let key = self.keys.load(row, 1, layout.key_stride(), &mut scratch);
+            self.norms[row] = key_norm(key);
+        }
+    }
+
+    /// Stores encoded rows from row `at` on.
+    pub fn store_encoded(&mut self, at: usize, rows: &EncodedRows<'_>, layout: Layout) {
+        self.keys.store_encoded(at, &rows.keys, layout.dim);
+        if let (Some(to), Some(values), Some(columns)) = (&mut self.values, &rows.values, layout.value_dim) {
+            to.store_encoded(at, values, columns);
+        }
+        match &rows.bias {
+            Some(bias) => self.bias[at..at + rows.count].copy_from_slice(bias),
+            None => self.bias[at..at + rows.count].fill(0.0),
+        }
+        self.update_norms(at, rows.count, layout);
+    }
+}

@@ -1,0 +1,217 @@
+//! The separation solved for queries: by an online scan, from lists of candidates, or by exact passes; and the weighted sums
+//! of rows that follow from it.
+
+use rayon::prelude::*;
+
+use crate::cpu::candidates::{Candidates, Keep};
+use crate::cpu::merge::Scan;
+use crate::cpu::pack::{Packed, Query};
+use crate::cpu::plan::{MAX_EXACT_ENTRIES, MIN_QUERIES_FOR_TASKS, Method, Plan};
+use crate::cpu::projection;
+use crate::cpu::scan::{self, Into};
+use crate::cpu::separation::streaming;
+use crate::cpu::simd::level::vectorized;
+use crate::cpu::tiles::split;
+use crate::exact::entry::Entry;
+use crate::exact::solved::Solved;
+use crate::exact::{separation, softmax};
+use crate::finite::all_finite;
+use crate::rule::Separation;
+
+/// One separation of the scores of one query.
+pub(super) struct Solution {
+    pub solved: Solved,
+    /// Every entry with weight, by rising index, where they are few enough to list.
+    pub support: Option<Vec<Entry>>,
+    /// `sum_i p_i k_i` and `sum_i p_i v_i` in padded rows, where the scan computed them.
+    pub sums: Option<(Vec<f64>, Vec<f64>)>,
+}
+
+impl Plan<'_> {
+    /// Solves the separation for each query, with the weighted sums where the scan computes them.
+    pub fn scan(&self, queries: &[&Query], values: bool) -> Vec<Solution> {
+        let (mut online, mut listed) = (Vec::new(), Vec::new());
+        for (number, query) in queries.iter().enumerate() {
+            match self.method(query) {
+                Method::Online => online.push(number),
+                Method::Candidates => listed.push(number),
+                Method::Exact => {}
+            }
+        }
+        let blocks: Vec<&[usize]> = online.chunks(self.block).chain(listed.chunks(self.block)).collect();
+        let scanned: Vec<Vec<Option<Solution>>> = blocks
+            .par_iter()
+            .map(|numbers| {
+                let queries: Vec<&Query> = numbers.iter().map(|number| queries[*number]).collect();
+                self.scan_block(&queries, values)
+            })
+            .collect();
+        let mut solutions: Vec<Option<Solution>> = queries.iter().map(|_| None).collect();
+        for (number, one) in blocks.into_iter().flatten().zip(scanned.into_iter().flatten()) {
+            solutions[*number] = one;
+        }
+        // The others one after the other, each on every core: their lists may be long.
+        for (query, one) in queries.iter().zip(&mut solutions) {
+            if one.is_none() {
+                *one = Some(self.solve_exactly(query));
+            }
+        }
+        solutions.into_iter().map(|one| one.expect("every query is solved")).collect()
+    }
+
+    /// Scans for a block of queries that have the same method; `None` for those whose lists or sums overflow.
+    fn scan_block(&self, queries: &[&Query], values: bool) -> Vec<Option<Solution>> {
+        let similarity = self.view.engine.rule.similarity;
+        let block = Packed::new(self.form, similarity, self.level.lanes(), queries);
+        let into = || match self.method(queries[0]) {
+            Method::Online => Into::Sums { values },
+            _ => Into::Lists(
+                queries
+                    .iter()
+                    .map(|query| {
+                        let margin = self.margin(query).unwrap_or(f64::INFINITY);
+                        Candidates::new(self.keep(margin), self.list_entries)
+                    })
+                    .collect(),
+            ),
+        };
+        let scan = |range| scan::scan(&self.view, self.level, &block, queries, &range, into());
+        let ranges = split(&self.view.range, self.splits);
+        let mut splits = if ranges.len() > 1 {
+            ranges.into_par_iter().map(scan).collect::<Vec<_>>()
+        } else {
+            ranges.into_iter().map(scan).collect()
+        }
+        .into_iter();
+        let mut merged = splits.next().unwrap_or_default();
+        for split in splits {
+            for (into, scan) in merged.iter_mut().zip(split) {
+                into.merge(scan);
+            }
+        }
+        let min = if matches!(merged.first(), Some(Scan::Online(_))) { MIN_QUERIES_FOR_TASKS } else { 1 };
+        let settle = |(query, scan): (&&Query, Scan)| self.settle(query, scan);
+        queries.par_iter().with_min_len(min).zip(merged).map(settle).collect()
+    }
+
+    /// The solution for one query from a scan of all patterns; `None` where its list or its sums have overflowed.
+    fn settle(&self, query: &Query, scan: Scan) -> Option<Solution> {
+        match scan {
+            // Sums beyond the range of `f32` although the means are within it: `solve_exactly` computes them in `f64`.
+            Scan::Online(online) if !vectorized(|| all_finite(&online.keys) && all_finite(&online.values)) => None,
+            Scan::Online(online) => {
+                let plus_one = self.separation == Separation::Softmax1;
+                let solved = softmax::from_sum(online.max, online.sum, plus_one);
+                let share = solved.share();
+                // Zero has one sign, whichever patterns were skipped.
+                let mean =
+                    |sums: Vec<f32>| vectorized(|| sums.iter().map(|sum| f64::from(*sum) * share + 0.0).collect());
+                Some(Solution { solved, support: None, sums: Some((mean(online.keys), mean(online.values))) })
+            }
+            Scan::Candidates(list) if list.overflow => None,
+            Scan::Candidates(mut list) => {
+                list.prune();
+                let mut entries = list.entries;
+                self.prune(&mut entries, self.margin(query).unwrap_or(f64::INFINITY));
+                entries.par_chunks_mut(1024).for_each(|entries| {
+                    let mut scratch = Vec::new();
+                    for entry in entries {
+                        entry.0 = self.view.score_of(query, entry.1, &mut scratch);
+                    }
+                });
+                Some(self.solve_listed(entries))
+            }
+        }
+    }
+
+    /// Drops entries of sparsemax and entmax that cannot have weight if approximate scores are out of order by up to
+    /// `margin`: a threshold moves by no more than the scores do.
+    fn prune(&self, entries: &mut Vec<Entry>, margin: f64) {
+        if separation::alpha(self.separation).is_none() {
+            return;
+        }
+        if let Solved::Entmax { threshold, .. } = separation::solve(self.separation, entries) {
+            // With room for the rounding of the threshold itself.
+            let threshold_margin = (threshold.alpha() - 1.0) * margin + 1e-9;
+            entries.retain(|entry| threshold.gap(entry.0) > -threshold_margin);
+        }
+    }
+
+    /// Solves one query whose list holds the exact scores of every pattern that can have weight.
+    fn solve_listed(&self, mut entries: Vec<Entry>) -> Solution {
+        let solved = separation::solve(self.separation, &mut entries);
+        entries.retain(|entry| solved.weight(*entry) > 0.0);
+        entries.sort_unstable_by_key(|entry| entry.1);
+        Solution { solved, support: Some(entries), sums: None }
+    }
+
+    /// Solves one query from exact scores: from a list of up to [`MAX_EXACT_ENTRIES`] a split, or by further passes where
+    /// that is too short.
+    pub fn solve_exactly(&self, query: &Query) -> Solution {
+        let keep = self.keep(0.0);
+        if !matches!(keep, Keep::Largest { k, .. } if k > MAX_EXACT_ENTRIES / 2) {
+            let make = |_| Candidates::new(keep, MAX_EXACT_ENTRIES);
+            let mut lists =
+                self.view.pass(query, false, make, |list, one| list.push((one.score, one.index))).into_iter();
+            let first = lists.next().unwrap_or_else(|| make(0));
+            let mut list = lists.fold(first, |mut all, list| {
+                all.merge(list);
+                all
+            });
+            if !list.overflow {
+                list.prune();
+                return self.solve_listed(list.entries);
+            }
+        }
+        let solved = streaming::solve(&self.view, query, self.separation);
+        Solution { solved, support: None, sums: None }
+    }
+
+    /// Solves one query without error from the rounding of approximate scores.
+    pub fn solve(&self, query: &Query) -> Solution {
+        match self.method(query) {
+            Method::Candidates => self.scan(&[query], false).pop().expect("one solution for one query"),
+            _ => self.solve_exactly(query),
+        }
+    }
+
+    /// `sum_i p_i k_i` and `sum_i p_i v_i` in padded rows.
+    pub fn sums(&self, query: &Query, solution: &Solution, values: bool) -> (Vec<f64>, Vec<f64>) {
+        let engine = self.view.engine;
+        let layout = engine.layout;
+        let empty = || (vec![0.0; layout.key_stride()], vec![0.0; if values { layout.value_stride() } else { 0 }]);
+        let mut sums = empty();
+        if let Some(support) = &solution.support {
+            let mut scratch = Vec::new();
+            for entry in support {
+                let weight = solution.solved.weight(*entry);
+                let (block, at) = engine.windows.row(entry.1);
+                projection::add(&mut sums.0, weight, block.keys.load(at, 1, layout.key_stride(), &mut scratch));
+                if let (Some(rows), true) = (&block.values, values) {
+                    projection::add(&mut sums.1, weight, rows.load(at, 1, layout.value_stride(), &mut scratch));
+                }
+            }
+            return sums;
+        }
+        let splits = self.view.pass(
+            query,
+            values,
+            |_| empty(),
+            |(keys, values), pattern| {
+                let weight = solution.solved.weight((pattern.score, pattern.index));
+                if weight > 0.0 {
+                    projection::add(keys, weight, pattern.key);
+                    if let Some(value) = pattern.value {
+                        projection::add(values, weight, value);
+                    }
+                }
+            },
+        );
+        for (keys, values) in splits {
+            for (into, from) in [(&mut sums.0, keys), (&mut sums.1, values)] {
+                into.iter_mut().zip(from).for_each(|(sum, part)| *sum += part);
+            }
+        }
+        sums
+    }
+}

@@ -26,10 +26,41 @@ pub(crate) fn scoped<T>(handles: &Handles, operation: &'static str, make: impl F
     Ok(made)
 }
 
+/// Refuses a buffer, of `STORAGE` usage, of another device.
+///
+/// # Errors
+/// [`Error::OtherDevice`].
+pub(crate) fn check_owner(
+    handles: &Handles,
+    operation: &'static str,
+    what: &'static str,
+    buffer: &wgpu::Buffer,
+) -> Result<()> {
+    let layout = handles.owner.get_or_init(|| {
+        handles.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some("attractor.owner"),
+            entries: &[wgpu::BindGroupLayoutEntry {
+                binding: 0,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer {
+                    ty: wgpu::BufferBindingType::Storage { read_only: true },
+                    has_dynamic_offset: false,
+                    min_binding_size: None,
+                },
+                count: None,
+            }],
+        })
+    });
+    match is_of(&handles.device, layout, buffer) {
+        true => Ok(()),
+        false => Err(Error::OtherDevice { operation, what }),
+    }
+}
+
 /// Whether `buffer`, of `STORAGE` usage, is of `device`, for which `layout` has one storage buffer. One that the device
 /// refuses for another reason is.
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) fn is_of(device: &wgpu::Device, layout: &wgpu::BindGroupLayout, buffer: &wgpu::Buffer) -> bool {
+fn is_of(device: &wgpu::Device, layout: &wgpu::BindGroupLayout, buffer: &wgpu::Buffer) -> bool {
     let resource = wgpu::BufferBinding { buffer, offset: 0, size: std::num::NonZeroU64::new(4) };
     let entries = [wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(resource) }];
     let descriptor = wgpu::BindGroupDescriptor { label: Some("attractor.owner"), layout, entries: &entries };
@@ -46,7 +77,7 @@ pub(crate) fn is_of(device: &wgpu::Device, layout: &wgpu::BindGroupLayout, buffe
 
 /// A browser cannot tell at once. What is recorded with a buffer of another device fails when it is submitted.
 #[cfg(target_arch = "wasm32")]
-pub(crate) fn is_of(_: &wgpu::Device, _: &wgpu::BindGroupLayout, _: &wgpu::Buffer) -> bool {
+fn is_of(_: &wgpu::Device, _: &wgpu::BindGroupLayout, _: &wgpu::Buffer) -> bool {
     true
 }
 

@@ -1,8 +1,8 @@
 //! A wgpu device and everything of ours that lives as long as it.
 
 use std::ops::Deref;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use super::handles::Handles;
@@ -29,8 +29,6 @@ pub(crate) struct Context {
     pub poller: Poller,
     handles: Handles,
     pub pipelines: Pipelines,
-    /// A layout of one storage buffer, to learn whether a caller's is of this device.
-    pub owner: OnceLock<wgpu::BindGroupLayout>,
     pub stamp: AtomicU32,
     /// What plans go by.
     pub tuning: Mutex<Tuning>,
@@ -126,7 +124,6 @@ impl Context {
             poller: Poller::default(),
             handles: Handles::new(device, queue, adapter, configurations, owned, checked),
             pipelines: Pipelines::default(),
-            owner: OnceLock::new(),
             stamp: AtomicU32::new(1),
             dispatch_bound: AtomicU64::new(DISPATCH_BOUND.as_nanos() as u64),
             idle_timestamps: Mutex::default(),

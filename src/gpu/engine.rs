@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 use super::buffer::{self, Binding};
 use super::context::Context;
 use super::patterns::StoredRows;
-use super::range::Magnitudes;
+use super::range::{Magnitudes, QueryRange, States};
 use super::workspace::Workspace;
 use crate::error::Result;
 use crate::precision::Precision;
+use crate::retrieval::options::RetrieveOptions;
 use crate::rule::{Rule, Similarity};
-use crate::store::{Growth, Layout, NewRows, Windows};
+use crate::store::{Alive, Growth, Layout, NewRows, Windows};
 use crate::sync::unpoisoned;
 
 /// Bytes of an upload after which pending writes are flushed on a device of ours.
@@ -111,5 +112,32 @@ impl Engine {
         let written = self.context.write_rows(window, at, rows, &self.layout, self.rule)?;
         self.magnitudes.overwrite(position, &written);
         Ok(())
+    }
+
+    /// The magnitudes that coordinates of a query may have.
+    ///
+    /// # Errors
+    /// As [`Magnitudes::query_range`].
+    pub fn query_range(
+        &self,
+        operation: &'static str,
+        options: &RetrieveOptions,
+        alive: Option<&Alive>,
+    ) -> Result<QueryRange> {
+        self.magnitudes.query_range(operation, self.rule, self.layout.dim, States::of(options), alive)
+    }
+
+    /// Refuses queries (`n x d`, finite) that this device may not answer correctly.
+    ///
+    /// # Errors
+    /// [`Error::Range`](crate::Error::Range), naming the row; those of [`Engine::query_range`].
+    pub fn check_range(
+        &self,
+        operation: &'static str,
+        queries: &[f32],
+        options: &RetrieveOptions,
+        alive: Option<&Alive>,
+    ) -> Result<()> {
+        self.query_range(operation, options, alive)?.check(operation, queries, self.layout.dim)
     }
 }

@@ -1,5 +1,6 @@
 //! A wgpu device with what is known about it: the ground that every function of this engine that calls wgpu stands on.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::complaints::Complaints;
@@ -22,6 +23,8 @@ pub(crate) struct Handles {
     pub checked: bool,
     /// Errors that the device reports after the call that caused them has returned.
     pub complaints: Complaints,
+    /// A layout of one storage buffer, which tells whether a caller's buffer is of this device.
+    pub owner: OnceLock<wgpu::BindGroupLayout>,
     submissions: AtomicU64,
 }
 
@@ -37,7 +40,18 @@ impl Handles {
         let limits = device.limits();
         let cooperate = Ability::new(&adapter, device.features(), &limits, configurations);
         let (complaints, submissions) = (Complaints::default(), AtomicU64::new(0));
-        Self { device, queue, adapter, limits, cooperate, owned, checked, complaints, submissions }
+        Self {
+            device,
+            queue,
+            adapter,
+            limits,
+            cooperate,
+            owned,
+            checked,
+            complaints,
+            owner: OnceLock::new(),
+            submissions,
+        }
     }
 
     /// Submits `commands`, if any, together with the writes that were scheduled. Nothing else calls `Queue::submit`.

@@ -8,7 +8,6 @@ use super::operands::{KernelRule, Operands};
 use super::plan::choice::Plan;
 use super::plan::problem::Problem;
 use super::quirks;
-use super::range::States;
 use super::task::{Goal, Task};
 use super::workspace::{Sizes, Workspace};
 use crate::error::{Error, Result};
@@ -120,7 +119,7 @@ impl Engine {
             workspace,
             mask: self.keep(options.mask.as_ref(), alive, part.clone())?,
             clamp: self.known(options.clamp.as_deref(), part)?,
-            query_range: self.query_range("Memory::retrieve", States::of(options), alive)?,
+            query_range: self.query_range("Memory::retrieve", options, alive)?,
             tolerance: options.tolerance(),
             stops_early: options.stops_early(),
             stamp,

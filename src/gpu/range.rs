@@ -16,7 +16,6 @@
 //! `k` and `x` being the smallest norms of keys and queries that are not zero, and at least 1e-12, as cosine clamps
 //! them.
 
-use super::engine::Engine;
 use crate::error::{Error, Result};
 use crate::retrieval::options::RetrieveOptions;
 use crate::room::no_room;
@@ -222,29 +221,30 @@ fn smallest_coordinate(rule: Rule, dim: usize) -> f32 {
     if norm <= SMALLEST_NORM { 0.0 } else { norm as f32 }
 }
 
-impl Engine {
+impl Magnitudes {
     /// The magnitudes that coordinates of a query may have.
     ///
     /// # Errors
     /// [`Error::Range`] where the stored rows leave no room for any, naming the position of the largest;
     /// [`Error::Parameter`] where beta does.
-    pub(super) fn query_range(
+    pub fn query_range(
         &self,
         operation: &'static str,
+        rule: Rule,
+        dim: usize,
         states: States,
         alive: Option<&Alive>,
     ) -> Result<QueryRange> {
-        let (rule, dim) = (self.rule, self.layout.dim);
         let smallest = smallest_coordinate(rule, dim);
         let range = |largest| Ok(QueryRange { smallest, largest });
         // No weight is above 1; those of entmax sum to 1, with room for rounding.
-        let patterns = self.magnitudes.squares.len();
+        let patterns = self.squares.len();
         let summed = match rule.separation {
             Separation::Softmax | Separation::Softmax1 => patterns,
             Separation::TopK { k } => k.min(patterns),
             Separation::Sparsemax | Separation::Entmax { .. } => patterns.min(2),
         };
-        let bound = self.magnitudes.bound;
+        let bound = self.bound;
         let sums_fit = |largest: f64| summed as f64 * largest <= LARGEST_SUM;
         if sums_fit(bound.value.max(bound.norm))
             && let Some(limit) = largest_coordinate(rule, dim, bound, states)
@@ -252,27 +252,26 @@ impl Engine {
             return range(limit);
         }
         // The bound may be that of a row that is not stored any more.
-        let magnitudes = &self.magnitudes;
         let refuse = |what: &'static str, row: usize, expected: String, got: String| {
             Err(Error::Range { operation, what, row, expected, got })
         };
-        let Some(row) = magnitudes.position(alive, |position| magnitudes.value(position)) else {
+        let Some(row) = self.position(alive, |position| self.value(position)) else {
             return range(f32::MAX);
         };
-        if !sums_fit(magnitudes.value(row)) {
-            let what = if magnitudes.values.is_empty() { "keys" } else { "keys or values" };
+        if !sums_fit(self.value(row)) {
+            let what = if self.values.is_empty() { "keys" } else { "keys or values" };
             let expected =
                 format!("at most {:e}, of which {summed} may be summed on this device", LARGEST_SUM / summed as f64);
-            return refuse(what, row, expected, format!("a norm or coordinate of {:e}", magnitudes.value(row)));
+            return refuse(what, row, expected, format!("a norm or coordinate of {:e}", self.value(row)));
         }
-        let position = |number: &dyn Fn(usize) -> f64| magnitudes.position(alive, number).unwrap_or(row);
-        let (longest, biased) = (position(&|row| magnitudes.norm(row)), position(&|row| magnitudes.bias(row)));
-        let small = |row: usize| match magnitudes.norm(row) {
+        let position = |number: &dyn Fn(usize) -> f64| self.position(alive, number).unwrap_or(row);
+        let (longest, biased) = (position(&|row| self.norm(row)), position(&|row| self.bias(row)));
+        let small = |row: usize| match self.norm(row) {
             0.0 => f64::NEG_INFINITY,
             norm => -norm,
         };
         let smallest_key = position(&small);
-        let (norm, bias) = (magnitudes.norm(longest), magnitudes.bias(biased));
+        let (norm, bias) = (self.norm(longest), self.bias(biased));
         let largest = Extent { norm, value: 0.0, bias, shortest: -small(smallest_key) };
         if let Some(limit) = largest_coordinate(rule, dim, largest, states) {
             return range(limit);
@@ -293,22 +292,17 @@ impl Engine {
         let expected = format!("scores of at most {ROOM:e} on this device (beta is {})", rule.beta);
         refuse("keys", longest, expected, format!("a norm of {:e}", largest.norm))
     }
+}
 
-    /// Refuses queries (`n x d`, finite) that this device may not answer right.
+impl QueryRange {
+    /// Refuses queries (rows of `dim`, finite) outside the range.
     ///
     /// # Errors
-    /// [`Error::Range`], naming the row; the errors of [`Engine::query_range`].
-    pub fn check_range(
-        &self,
-        operation: &'static str,
-        queries: &[f32],
-        options: &RetrieveOptions,
-        alive: Option<&Alive>,
-    ) -> Result<()> {
-        let QueryRange { smallest, largest } = self.query_range(operation, States::of(options), alive)?;
-        let magnitude = |row: &[f32]| row.iter().fold(0.0f32, |most, x| most.max(x.abs()));
-        for (row, query) in queries.chunks_exact(self.layout.dim).enumerate() {
-            let most = magnitude(query);
+    /// [`Error::Range`], naming the first such row.
+    pub fn check(self, operation: &'static str, queries: &[f32], dim: usize) -> Result<()> {
+        let Self { smallest, largest } = self;
+        for (row, query) in queries.chunks_exact(dim).enumerate() {
+            let most = query.iter().fold(0.0f32, |most, x| most.max(x.abs()));
             if most > largest || (most > 0.0 && most < smallest) {
                 let expected = format!(
                     "magnitudes from {smallest:e} to {largest:e} on this device, beside keys and beta as they are"

@@ -63,7 +63,7 @@ impl Engine {
             let Some(rows) = rows else { continue };
             let seen = |(_, other, _): &(_, Option<&Rows<'_>>, _)| other.is_some_and(|o| o.buffer == rows.buffer);
             if !all[..i].iter().any(seen) {
-                self.context.check_owner(operation, what, rows.buffer)?;
+                buffer::check_owner(&self.context, operation, what, rows.buffer)?;
             }
         }
         Ok(Outputs {
@@ -121,7 +121,7 @@ impl Engine {
         let facts = self.facts(view.alive());
         if count > 0 {
             queries.check(operation, "queries", count, self.layout.dim)?;
-            self.context.check_owner(operation, "queries", queries.buffer)?;
+            buffer::check_owner(&self.context, operation, "queries", queries.buffer)?;
             Self::check_steps(operation, options)?;
         }
         let mut collected = Collected::new(operation, &facts, view, count, options)?;

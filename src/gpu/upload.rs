@@ -1,7 +1,7 @@
 //! Bytes on their way to the device.
 
 use super::buffer::{self, Binding};
-use super::context::Context;
+use super::handles::Handles;
 use super::patterns::StoredRows;
 use super::range::Written;
 use crate::error::{Error, Result};
@@ -13,7 +13,7 @@ pub(super) fn fill(bytes: &[u8]) -> impl FnOnce(&mut wgpu::BufferViewMut) {
     move |view: &mut wgpu::BufferViewMut| view.slice(..bytes.len()).copy_from_slice(bytes)
 }
 
-impl Context {
+impl Handles {
     /// A buffer for `size` bytes of answers, and the one in which the host reads them.
     pub fn answers(&self, size: u64) -> Result<(wgpu::Buffer, wgpu::Buffer)> {
         let usage = buffer::STORAGE | wgpu::BufferUsages::COPY_SRC;
@@ -40,7 +40,7 @@ impl Context {
         self.write_encoded(to, at, &EncodedRows::new(rows, layout), layout, rule)
     }
 
-    /// [`Context::write_rows`], of rows in the form in which they are stored.
+    /// [`Handles::write_rows`], of rows in the form in which they are stored.
     pub fn write_encoded(
         &self,
         to: &StoredRows,
@@ -81,29 +81,6 @@ impl Context {
         let bias = |row: usize| rows.bias.as_ref().map_or(0.0, |bias| bias[row].abs());
         let biases = if layout.bias { (0..rows.count).map(bias).collect() } else { Vec::new() };
         Ok(Written { squares, values, biases })
-    }
-
-    /// Refuses a buffer of another device.
-    pub fn check_owner(&self, operation: &'static str, what: &'static str, buffer: &wgpu::Buffer) -> Result<()> {
-        let layout = self.owner.get_or_init(|| {
-            self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-                label: Some("attractor.owner"),
-                entries: &[wgpu::BindGroupLayoutEntry {
-                    binding: 0,
-                    visibility: wgpu::ShaderStages::COMPUTE,
-                    ty: wgpu::BindingType::Buffer {
-                        ty: wgpu::BufferBindingType::Storage { read_only: true },
-                        has_dynamic_offset: false,
-                        min_binding_size: None,
-                    },
-                    count: None,
-                }],
-            })
-        });
-        match buffer::is_of(&self.device, layout, buffer) {
-            true => Ok(()),
-            false => Err(Error::OtherDevice { operation, what }),
-        }
     }
 
     /// Refuses a device that is gone: it makes buffers without a word, and only their mapping fails.

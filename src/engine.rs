@@ -109,7 +109,7 @@ impl Engine {
         }
         match &mut self.kind {
             Kind::Cpu(engine) => engine.clear(),
-            Kind::Gpu(engine) if still_read => engine.leave(),
+            Kind::Gpu(engine) if still_read => engine.detach(),
             Kind::Gpu(engine) => engine.clear(),
         }
     }
@@ -128,7 +128,7 @@ impl Engine {
     /// Drops what was kept about which positions have a pattern: that is about to change.
     pub fn invalidate_live_mask(&mut self) {
         if let Kind::Gpu(engine) = &mut self.kind {
-            engine.others_left();
+            engine.invalidate_live_mask();
         }
     }
 

@@ -15,7 +15,7 @@ use crate::store::{Layout, Names};
 
 /// What of the memory the answers are judged by.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Facts {
+pub(crate) struct MemoryFacts {
     pub layout: Layout,
     pub rule: Rule,
     /// Positions, of which some may have been freed.
@@ -28,7 +28,7 @@ pub(crate) struct Facts {
 
 /// Sections of an answer buffer, in bytes from its start. Every section has one row for each query.
 pub(crate) struct Answers {
-    facts: Facts,
+    facts: MemoryFacts,
     count: usize,
     report: u64,
     output: u64,
@@ -52,7 +52,7 @@ const WORDS: u64 = 8;
 
 impl Answers {
     /// The layout for `count` queries, of which `weights` (positions within the part) report theirs in full.
-    pub fn new(facts: Facts, options: &RetrieveOptions, count: usize, weights: &[usize]) -> Self {
+    pub fn new(facts: MemoryFacts, options: &RetrieveOptions, count: usize, weights: &[usize]) -> Self {
         let mut size = 0;
         let mut section = |words: u64| {
             let at = size;
@@ -85,7 +85,7 @@ impl Answers {
     }
 
     /// The bytes of one query's answers, at the most.
-    pub fn bytes_per_query(facts: Facts, options: &RetrieveOptions, weights: bool) -> u64 {
+    pub fn bytes_per_query(facts: MemoryFacts, options: &RetrieveOptions, weights: bool) -> u64 {
         // Everything that takes room, without the masks and flags of the options at hand.
         let options = RetrieveOptions {
             stop: options.stop,
@@ -269,7 +269,7 @@ struct Weights {
 }
 
 impl Weights {
-    fn new(facts: &Facts, record: &[u32], tally: &[u32]) -> Self {
+    fn new(facts: &MemoryFacts, record: &[u32], tally: &[u32]) -> Self {
         let float = |word: u32| f64::from(f32::from_bits(word));
         let kind = KernelRule::of(facts.rule, facts.patterns as u64);
         let sum = float(tally[1]);
@@ -326,7 +326,7 @@ impl Weights {
     }
 
     /// The table of energies in the documentation of [`Retrieval::energy`].
-    fn energy(&self, facts: &Facts, state: &[f32]) -> f64 {
+    fn energy(&self, facts: &MemoryFacts, state: &[f32]) -> f64 {
         let beta = f64::from(facts.rule.beta);
         let square: f64 = state.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
         let free = match self.kind {
@@ -360,7 +360,7 @@ mod tests {
     #[test]
     fn answers_without_their_stamp_are_a_loss() {
         let layout = Layout { dim: 3, value_dim: None, precision: Precision::F32, bias: false, max_rows: 8 };
-        let facts = Facts { layout, rule: Rule::softmax(1.0), patterns: 5, stored: 5, largest_square: 1.0 };
+        let facts = MemoryFacts { layout, rule: Rule::softmax(1.0), patterns: 5, stored: 5, largest_square: 1.0 };
         let answers = Answers::new(facts, &RetrieveOptions::default(), 2, &[]);
         let mut words = vec![0u32; answers.size as usize / 4];
         let take = |words: &[u32]| answers.take(&mut Retrieval::default(), bytemuck::cast_slice(words), 77, 0.0, &[]);

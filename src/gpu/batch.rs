@@ -1,8 +1,8 @@
-//! Retrievals that are submitted: a batch in parts, each with its answers on their way.
+//! Retrievals that this library submits: a batch is cut into sub-batches of bounded size.
 
 use std::sync::Arc;
 
-use super::answers::{Answers, Facts};
+use super::answers::{Answers, MemoryFacts};
 use super::buffer;
 use super::engine::Engine;
 use super::planning::Sizing;
@@ -21,48 +21,48 @@ use crate::retrieval::weight_queries::WeightQueries;
 use crate::store::{Alive, View};
 use crate::sync::lock;
 
-/// Bytes of queries, of masks, and of answers that one submission of ours takes, as far as queries can be cut apart.
-pub(super) const PART: u64 = 64 << 20;
+/// The most bytes of queries, of masks, and of answers of one sub-batch of several queries.
+pub(super) const MAX_SUB_BATCH_BYTES: u64 = 64 << 20;
 
-/// A batch that is asked, whose parts have a workspace in common.
+/// A batch whose sub-batches share a workspace.
 #[derive(Clone, Copy)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct BatchRequest<'a> {
     pub queries: &'a [f32],
     pub options: &'a RetrieveOptions,
     pub weighed: &'a WeightQueries,
     pub alive: Option<&'a Alive>,
-    pub facts: Facts,
+    pub facts: MemoryFacts,
     pub sizing: &'a Sizing,
     pub workspace: &'a Arc<Workspace>,
 }
 
-/// Queries that are answered together.
-pub(crate) struct Part {
+/// Queries that are answered by one task.
+pub(crate) struct SubBatch {
     pub task: Task,
-    /// Where their answers come to, and where the host reads them.
+    /// The buffer that the answers are computed in, and the one that the host maps.
     pub target: wgpu::Buffer,
     pub staging: wgpu::Buffer,
-    pub laid: Laid,
+    pub layout: AnswerLayout,
 }
 
-/// How the answers of a part are laid out, and the stamp that they carry.
-pub(crate) struct Laid {
+/// How the answers of a sub-batch are laid out, and the stamp that they must carry.
+pub(crate) struct AnswerLayout {
     pub stamp: u32,
     pub answers: Answers,
-    /// For each query whose weights are reported: its place in the order that was asked for.
+    /// For each query whose weights are reported: the row of `Retrieval::weights` that they go to.
     pub places: Vec<usize>,
 }
 
-/// Answers on their way into one retrieval.
-pub(crate) struct Collected {
+/// Joins the answers of sub-batches, in order, to one retrieval.
+pub(crate) struct Collector {
     retrieval: Retrieval,
     tolerance: f32,
 }
 
-impl Collected {
+impl Collector {
     pub fn new(
         operation: &'static str,
-        facts: &Facts,
+        facts: &MemoryFacts,
         view: &View,
         batch: usize,
         options: &RetrieveOptions,
@@ -71,8 +71,13 @@ impl Collected {
         Ok(Self { retrieval, tolerance: options.tolerance() })
     }
 
-    pub fn take(&mut self, laid: &Laid, bytes: &[u8]) -> Result<()> {
-        laid.answers.take(&mut self.retrieval, bytes, laid.stamp, self.tolerance, &laid.places)
+    /// Appends the answers in `bytes`, which `layout` describes.
+    ///
+    /// # Errors
+    /// [`Error::Lost`](crate::Error::Lost) where an answer does not carry the stamp.
+    pub fn append(&mut self, layout: &AnswerLayout, bytes: &[u8]) -> Result<()> {
+        let AnswerLayout { stamp, answers, places } = layout;
+        answers.take(&mut self.retrieval, bytes, *stamp, self.tolerance, places)
     }
 
     pub fn finish(self) -> Retrieval {
@@ -81,7 +86,7 @@ impl Collected {
 }
 
 impl Engine {
-    /// Submits a retrieval of checked queries.
+    /// Submits a retrieval for the rows of `queries`, which have been validated.
     pub fn retrieve(
         &self,
         operation: &'static str,
@@ -93,9 +98,9 @@ impl Engine {
         let layout = self.layout;
         let batch = queries.len() / layout.dim;
         let facts = self.facts(view.alive());
-        let mut collected = Collected::new(operation, &facts, view, batch, options)?;
+        let mut collector = Collector::new(operation, &facts, view, batch, options)?;
         if batch == 0 {
-            return Ok(Answer::ready(collected.finish()));
+            return Ok(Answer::ready(collector.finish()));
         }
         Self::check_steps(operation, options)?;
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(batch), options), options);
@@ -105,29 +110,30 @@ impl Engine {
         };
         let weighed = WeightQueries::new(operation, &options.weights)?;
         let alive = view.alive();
-        let asked = Asked { queries, options, weighed: &weighed, alive, facts, sizing: &sizing, workspace: &workspace };
-        let mut parts: Vec<(Readback, Laid)> = Vec::new();
-        for part in self.parts(batch, &sizing, options) {
-            let Part { task, target, staging, laid } = self.part(&asked, part)?;
+        let request =
+            BatchRequest { queries, options, weighed: &weighed, alive, facts, sizing: &sizing, workspace: &workspace };
+        let mut submitted: Vec<(Readback, AnswerLayout)> = Vec::new();
+        for part in self.sub_batches(batch, &sizing, options) {
+            let SubBatch { task, target, staging, layout } = self.sub_batch(&request, part)?;
             let schedule = Schedule::new(&self.context, options.hints.damage, [task]);
-            parts.push((self.context.submit(schedule, &target, staging, wait)?, laid));
+            submitted.push((self.context.run(schedule, &target, staging, wait)?, layout));
         }
-        self.give_back(workspace);
-        let submission = parts.last().and_then(|(readback, _)| readback.submission());
+        self.recycle(workspace);
+        let submission = submitted.last().and_then(|(readback, _)| readback.submission());
         let answer = async move {
-            for (readback, laid) in parts {
-                collected.take(&laid, &readback.mapped().await?)?;
+            for (readback, layout) in submitted {
+                collector.append(&layout, &readback.mapped().await?)?;
             }
-            Ok(collected.finish())
+            Ok(collector.finish())
         };
         Ok(Answer::on_device(Submitted { context: self.context.clone(), submission }, answer))
     }
 
-    /// Queries `part` of what is asked: uploaded, with somewhere for their answers, and ready to be recorded.
-    pub fn part(&self, asked: &Asked<'_>, part: std::ops::Range<usize>) -> Result<Part> {
-        let Asked { queries, options, weighed, alive, facts, sizing, workspace } = *asked;
+    /// Uploads queries `part` of a batch and allocates their answers.
+    pub fn sub_batch(&self, request: &BatchRequest<'_>, part: std::ops::Range<usize>) -> Result<SubBatch> {
+        let BatchRequest { queries, options, weighed, alive, facts, sizing, workspace } = *request;
         let (context, dim) = (&self.context, self.layout.dim);
-        // Positions within the part, each with its place in the order that was asked for.
+        // Queries whose weights are reported, counted from the start of the part, and the rows that these go to.
         let (positions, places): (Vec<usize>, Vec<usize>) =
             weighed.of(part.clone()).map(|(query, place)| (query - part.start, place)).unzip();
         let stamp = context.next_stamp();
@@ -142,33 +148,33 @@ impl Engine {
         }
         let goal = Goal::Answers(Box::new(answers.targets(&target, Place::at(&source, 0))));
         let task = self.task(sizing, workspace.clone(), options, alive, part, stamp, goal)?;
-        Ok(Part { task, target, staging, laid: Laid { stamp, answers, places } })
+        Ok(SubBatch { task, target, staging, layout: AnswerLayout { stamp, answers, places } })
     }
 
-    /// Cuts a batch so that uploads, masks and answers of one part stay within the buffers that any device allows. A
-    /// query of its own may be larger than that: then the device's own limits decide.
-    pub fn parts(
+    /// Cuts a batch so that the queries, masks and answers of a sub-batch fit the buffers that any device allows. Those of
+    /// a single query may be larger: then the device's own limits decide.
+    pub fn sub_batches(
         &self,
         batch: usize,
         sizing: &Sizing,
         options: &RetrieveOptions,
     ) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
-        let part = self.part_size(sizing, options);
+        let part = self.sub_batch_size(sizing, options);
         (0..batch).step_by(part).map(move |start| start..batch.min(start + part))
     }
 
-    /// Queries of one part.
-    pub fn part_size(&self, sizing: &Sizing, options: &RetrieveOptions) -> usize {
+    /// The number of queries of every sub-batch but the last.
+    pub fn sub_batch_size(&self, sizing: &Sizing, options: &RetrieveOptions) -> usize {
         let weights = options.weights != WeightsOf::None;
         let answers = Answers::bytes_per_query(self.facts(None), options, weights);
         let mask = if options.mask.as_ref().is_some_and(Mask::is_per_query) { self.windows.len() / 8 } else { 0 };
         let bytes = answers.max(4 * self.layout.dim as u64).max(mask as u64);
         let block = sizing.plan.query_block as usize;
-        let fits = ((PART / bytes) as usize).max(1);
+        let fits = ((MAX_SUB_BATCH_BYTES / bytes) as usize).max(1);
         if fits > block { fits / block * block } else { fits }
     }
 
-    /// A workspace that serves `sizing`, to be given back once everything that uses it has been submitted.
+    /// A workspace for `sizing`, to be recycled once everything that uses it has been submitted.
     pub fn workspace(&self, sizing: &Sizing) -> Result<Arc<Workspace>> {
         let spare = lock(&self.spare).pop();
         match spare.filter(|workspace| workspace.sizes.hold(&sizing.sizes)) {
@@ -177,7 +183,8 @@ impl Engine {
         }
     }
 
-    pub fn give_back(&self, workspace: Arc<Workspace>) {
+    /// Keeps a workspace for later retrievals.
+    pub fn recycle(&self, workspace: Arc<Workspace>) {
         lock(&self.spare).push(workspace);
     }
 }

@@ -1,4 +1,4 @@
-//! A wgpu device and everything of ours that lives as long as it.
+//! A wgpu device with everything that this library keeps for it.
 
 use std::ops::Deref;
 use std::sync::Mutex;
@@ -19,33 +19,34 @@ use crate::tuning::Tuning;
 
 /// The environment variable that keeps wgpu's checks in every shader.
 const CHECKED: &str = "ATTRACTOR_CHECKED";
-/// No dispatch is expected to take longer, unless a host says otherwise: three frames, far from any watchdog.
+/// The bound on one dispatch unless a host sets another: three frames, far below any watchdog's limit.
 const DISPATCH_BOUND: Duration = Duration::from_millis(50);
 
-/// A wgpu device and everything of ours that lives as long as it.
+/// A device's handles, and the services that live as long as the device: pipelines, polling, timing, tuning.
 #[derive(Debug)]
 pub(crate) struct Context {
-    /// The first field, so that it is dropped first: its thread has left the device when the device is dropped.
+    /// The first field, so that it is dropped first: its thread must leave the device before the device is dropped.
     pub poller: Poller,
     handles: Handles,
     pub pipelines: Pipelines,
     pub stamp: AtomicU32,
-    /// What plans go by.
+    /// The settings that plans depend on.
     pub tuning: Mutex<Tuning>,
-    /// Nanoseconds that a dispatch is expected to take, at the most.
+    /// The most nanoseconds that one dispatch may be estimated to take.
     pub dispatch_bound: AtomicU64,
     /// Timestamp queries that are not in use.
     pub idle_timestamps: Mutex<Vec<TimestampQueries>>,
-    /// Calls that waited inside the device.
+    /// How often a call waited inside the device.
     pub waits: AtomicU64,
-    /// Held by whoever submits on GL.
+    /// Held by the thread that submits, on GL.
     pub submitting: Mutex<()>,
 }
 
 impl Context {
-    /// Features that a device of ours asks for where the adapter has them, and that nothing depends on.
+    /// Features that are requested where the adapter has them. None is required.
     pub const WISHES: wgpu::Features =
         wgpu::Features::SHADER_F16.union(wgpu::Features::SUBGROUP).union(wgpu::Features::TIMESTAMP_QUERY);
+
     /// An instance over all backends, with the usual environment overrides of wgpu.
     pub fn instance() -> wgpu::Instance {
         wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env())
@@ -61,7 +62,7 @@ impl Context {
         features &= adapter.features();
         let limits = adapter.limits();
         let configurations = adapter.cooperative_matrix_properties();
-        // What can use it, where the adapter has it.
+        // The feature is requested only where a kernel can use it.
         let offered = adapter.features() & Ability::FEATURE;
         let cooperates = !options.without_cooperative_matrices
             && Ability::new(&info, features | offered, &limits, &configurations).is_some();
@@ -86,7 +87,7 @@ impl Context {
         Ok(context)
     }
 
-    /// Takes part in a host's device, of which only the adapter tells what cooperative matrices it has.
+    /// A context on a host's device. `configurations` are the cooperative matrices that its adapter reports.
     pub fn host(
         device: wgpu::Device,
         queue: wgpu::Queue,
@@ -107,7 +108,7 @@ impl Context {
         let limits = device.limits();
         let mut short = None;
         least_limits().check_limits_with_fail_fn(&limits, false, |limit, need, allowed| {
-            // What has nothing to do with buffers and compute is none of our business.
+            // Only limits that concern buffers and compute are checked.
             if ["bind", "storage_buffer", "uniform_buffer", "compute", "buffer_size"]
                 .iter()
                 .any(|of| limit.contains(of))
@@ -132,50 +133,50 @@ impl Context {
         })
     }
 
-    /// Calls that submitted, and calls that waited inside the device.
+    /// How often something was submitted, and how often a call waited inside the device.
     pub fn counts(&self) -> (u64, u64) {
         (self.handles.submissions(), self.waits.load(Ordering::Relaxed))
     }
 
-    /// Compiles from here on through a host's cache, unless there is one already, which is said.
+    /// Has kernels compiled through a host's cache from now on. Returns whether it does: a device has one cache.
     pub fn use_pipeline_cache(&self, cache: wgpu::PipelineCache) -> bool {
         self.pipelines.cache.set(PipelineCache::host(cache)).is_ok()
     }
 
-    /// Writes what has been compiled to the cache's file, where it has one.
+    /// Writes the pipeline cache to its file, where it has one.
     pub fn save_pipeline_cache(&self) {
         if let Some(cache) = self.pipelines.cache.get() {
             cache.save();
         }
     }
 
-    /// What plans go by.
+    /// The settings that plans depend on.
     pub fn tuning(&self) -> Tuning {
         *lock(&self.tuning)
     }
 
-    /// Sets what plans go by from now on.
+    /// Sets what plans depend on from now on.
     pub fn set_tuning(&self, tuning: Tuning) {
         *lock(&self.tuning) = tuning;
     }
 
-    /// The longest that one dispatch is expected to take.
+    /// The longest that one dispatch may be estimated to take.
     pub fn dispatch_bound(&self) -> Duration {
         Duration::from_nanos(self.dispatch_bound.load(Ordering::Relaxed))
     }
 
-    /// Sets the longest that one dispatch is expected to take.
+    /// Sets the longest that one dispatch may be estimated to take.
     pub fn set_dispatch_bound(&self, bound: Duration) {
         self.dispatch_bound.store(bound.as_nanos().clamp(1, u64::MAX.into()) as u64, Ordering::Relaxed);
     }
 
-    /// A stamp that no other run of this device has, and that no buffer holds by chance: never zero.
+    /// A completion stamp, never zero: unlike the last 2^24 stamps, and unlikely to be in a buffer by chance.
     pub fn next_stamp(&self) -> u32 {
         0x5a00_0001 ^ (self.stamp.fetch_add(1, Ordering::Relaxed) & 0x00ff_ffff).rotate_left(1)
     }
 }
 
-/// A context stands for its handles wherever no more is needed.
+/// A context is used as its handles where no service is needed.
 impl Deref for Context {
     type Target = Handles;
 

@@ -1,4 +1,4 @@
-//! Patterns on a device and what retrieves from them: rows in.
+//! The engine of one memory: its patterns on a device, and how they are stored.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,10 +14,10 @@ use crate::rule::{Rule, Similarity};
 use crate::store::{Alive, Growth, Layout, NewRows, Windows};
 use crate::sync::unpoisoned;
 
-/// Bytes of an upload after which pending writes are flushed on a device of ours.
-const UPLOAD: usize = 32 << 20;
+/// Bytes of an upload after which pending writes are flushed.
+const MAX_UPLOAD_BYTES: usize = 32 << 20;
 
-/// Patterns on a device and what retrieves from them.
+/// Patterns on a device, and the workspaces of retrievals from them.
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub context: Arc<Context>,
@@ -25,51 +25,54 @@ pub(crate) struct Engine {
     pub rule: Rule,
     pub windows: Windows<StoredRows>,
     pub magnitudes: Magnitudes,
-    /// The workspace that recordings share: on one queue, each is through with it before the next begins.
+    /// The workspace that recordings share: the commands of one queue run one after another.
     pub recorded: Mutex<Option<Arc<Workspace>>>,
-    /// The patterns that are left, as bits, since they last changed.
-    pub left: Mutex<Option<Binding>>,
-    /// Workspaces for retrievals of ours, which may span several submissions: one taken out by each.
+    /// One bit for each position, set where a pattern is stored. Absent until a retrieval needs it.
+    pub live: Mutex<Option<Binding>>,
+    /// Idle workspaces. A retrieval of several submissions takes one for itself.
     pub spare: Arc<Mutex<Vec<Arc<Workspace>>>>,
 }
 
 impl Engine {
     pub fn new(context: Arc<Context>, layout: Layout, rule: Rule) -> Self {
         let windows = Windows::new(layout.max_rows);
-        let (recorded, left, spare) = (Mutex::default(), Mutex::default(), Arc::default());
-        Self { context, layout, rule, windows, magnitudes: Magnitudes::default(), recorded, left, spare }
+        let (recorded, live, spare) = (Mutex::default(), Mutex::default(), Arc::default());
+        Self { context, layout, rule, windows, magnitudes: Magnitudes::default(), recorded, live, spare }
     }
 
     pub fn capacity(&self) -> usize {
         self.windows.capacity()
     }
 
-    /// Other patterns are left than before.
-    pub fn others_left(&mut self) {
-        *unpoisoned(self.left.get_mut()) = None;
+    /// Invalidates the cached mask of live patterns, after an insertion or a removal.
+    pub fn invalidate_live_mask(&mut self) {
+        *unpoisoned(self.live.get_mut()) = None;
     }
 
+    /// Forgets all patterns and keeps their buffers for others.
     pub fn clear(&mut self) {
         self.windows.clear();
         self.magnitudes.clear();
     }
 
-    /// Forgets all patterns and leaves their buffers to whoever still reads them.
-    pub fn leave(&mut self) {
+    /// Forgets all patterns and their buffers, which live until the last job or recording that reads them is done.
+    pub fn detach(&mut self) {
         self.windows.drop_all();
         self.magnitudes.clear();
     }
 
+    /// Whether rows have terms ([`StoredRows::terms`]).
     pub fn has_terms(&self) -> bool {
         self.rule.similarity == Similarity::Cosine || self.layout.bias || self.layout.precision == Precision::I8
     }
 
+    /// Makes room for `additional` rows.
     pub fn reserve(&mut self, additional: usize, growth: Growth) -> Result<()> {
         let (layout, terms) = (self.layout, self.has_terms());
         let context = self.context.clone();
         let usage = buffer::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         self.windows.reserve(additional, growth, |rows| {
-            context.present()?;
+            context.check_alive()?;
             let create = |label, row: usize| -> Result<Binding> {
                 Ok(Binding::from(&buffer::create(&context, label, (rows * row) as u64, usage)?))
             };
@@ -85,18 +88,18 @@ impl Engine {
         })
     }
 
-    /// Stores rows whose shapes and finiteness have been checked and for which there is room.
+    /// Stores rows, which have been validated and for which there is room.
     pub fn add(&mut self, rows: &NewRows<'_>) -> Result<()> {
         let Self { context, layout, rule, windows, magnitudes, .. } = self;
         magnitudes.try_reserve("Memory::add", rows.keys.len() / layout.dim, layout)?;
-        let piece = (UPLOAD / (4 * layout.key_stride().max(layout.value_stride()))).max(1);
+        let piece = (MAX_UPLOAD_BYTES / (4 * layout.key_stride().max(layout.value_stride()))).max(1);
         let filled = windows.fill(rows.keys.len() / layout.dim, |window, at, range| {
             for start in range.clone().step_by(piece) {
                 let end = range.end.min(start + piece);
                 let part = rows.slice(start..end, layout.dim, layout.value_dim);
                 magnitudes.add(context.write_rows(window, at + start - range.start, &part, layout, *rule)?);
                 if end < range.end {
-                    // An upload of gigabytes must not stage gigabytes.
+                    // Writes are staged until they are submitted: a large upload must not stage all of itself.
                     context.flush()?;
                 }
             }

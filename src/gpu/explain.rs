@@ -17,7 +17,7 @@ use crate::store::View;
 use crate::tuning::Told;
 
 /// Dispatches that are counted, at the most.
-const MOST_COUNTED: u64 = 1 << 22;
+const MAX_COUNTED_DISPATCHES: u64 = 1 << 22;
 
 impl Engine {
     /// Compiles what a retrieval of `batch` queries, at least one, would run.
@@ -38,7 +38,7 @@ impl Engine {
         while !program.is_done() {
             drop(program.next(f64::INFINITY)?);
         }
-        self.give_back(workspace);
+        self.recycle(workspace);
         Ok(())
     }
 
@@ -52,23 +52,23 @@ impl Engine {
     ) -> Result<Explanation> {
         Self::check_steps(operation, options)?;
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(batch), options), options);
-        self.context.present()?;
+        self.context.check_alive()?;
         let workspace = self.workspace(&sizing)?;
         let usage = buffer::STORAGE;
         // Nothing is run, so one small buffer stands in for queries and answers of any size.
         let stand_in = buffer::create(&self.context, "attractor.answers", 16, usage)?;
         let weighed = WeightQueries::new(operation, &options.weights)?;
-        let (facts, mut left) = (self.facts(view.alive()), MOST_COUNTED);
+        let (facts, mut left) = (self.facts(view.alive()), MAX_COUNTED_DISPATCHES);
         let mut kernels: Vec<KernelWork> = Vec::new();
         let mut submissions = 0usize;
-        for (part, times) in alike(batch, self.part_size(&sizing, options), &weighed) {
+        for (part, times) in alike(batch, self.sub_batch_size(&sizing, options), &weighed) {
             let positions: Vec<usize> = weighed.of(part.clone()).map(|(query, _)| query - part.start).collect();
             let answers = Answers::new(facts, options, part.len(), &positions);
             let goal = Goal::Answers(Box::new(answers.targets(&stand_in, Place::at(&stand_in, 0))));
             let task = self.task(&sizing, workspace.clone(), options, view.alive(), part, 0, goal)?;
             let program = Schedule::new(&self.context, options.hints.damage, [task]);
             let Some((counted, pieces)) = program.count(self.context.submission(), left)? else {
-                let (need, allowed) = (MOST_COUNTED + 1, MOST_COUNTED);
+                let (need, allowed) = (MAX_COUNTED_DISPATCHES + 1, MAX_COUNTED_DISPATCHES);
                 return Err(Error::Limit { operation, limit: "dispatches of an explanation", need, allowed });
             };
             submissions = submissions.saturating_add(pieces.saturating_mul(times));
@@ -98,7 +98,7 @@ impl Engine {
             workspace_bytes: sizing.sizes.total(),
             kernels,
         };
-        self.give_back(workspace);
+        self.recycle(workspace);
         Ok(explanation)
     }
 }

@@ -55,7 +55,7 @@ impl Handles {
     }
 
     /// Submits `commands`, if any, together with the writes that were scheduled. Nothing else calls `Queue::submit`.
-    pub fn hand_in(&self, commands: Option<wgpu::CommandBuffer>) -> wgpu::SubmissionIndex {
+    pub fn submit(&self, commands: Option<wgpu::CommandBuffer>) -> wgpu::SubmissionIndex {
         self.submissions.fetch_add(1, Ordering::Relaxed);
         self.queue.submit(commands)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::channel::oneshot;
 
-use super::batch::{Asked, Collected, Part};
+use super::batch::{BatchRequest, Collector, SubBatch};
 use super::buffer;
 use super::context::Context;
 use super::encode::encode;
@@ -192,7 +192,7 @@ impl fmt::Debug for Job {
 }
 
 impl Engine {
-    /// A job that answers checked queries, and its answer.
+    /// A job for the rows of `queries`, which have been validated, and its answer.
     pub fn job(
         &self,
         operation: &'static str,
@@ -204,32 +204,33 @@ impl Engine {
         let context = &self.context;
         let batch = queries.len() / self.layout.dim;
         let (facts, alive) = (self.facts(view.alive()), view.alive());
-        let mut collected = Collected::new(operation, &facts, view, batch, options)?;
+        let mut collector = Collector::new(operation, &facts, view, batch, options)?;
         if batch == 0 {
-            return Ok((self.empty_job(), Answer::ready(collected.finish())));
+            return Ok((self.empty_job(), Answer::ready(collector.finish())));
         }
         Self::check_steps(operation, options)?;
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(batch), options), options);
         let workspace = self.workspace(&sizing)?;
         let weighed = WeightQueries::new(operation, &options.weights)?;
-        let asked = Asked { queries, options, weighed: &weighed, alive, facts, sizing: &sizing, workspace: &workspace };
-        let (mut tasks, mut all, mut buffers) = (Vec::new(), Vec::new(), Vec::new());
-        for part in self.parts(batch, &sizing, options) {
-            let Part { task, target, staging, laid } = self.part(&asked, part)?;
+        let request =
+            BatchRequest { queries, options, weighed: &weighed, alive, facts, sizing: &sizing, workspace: &workspace };
+        let (mut tasks, mut layouts, mut buffers) = (Vec::new(), Vec::new(), Vec::new());
+        for part in self.sub_batches(batch, &sizing, options) {
+            let SubBatch { task, target, staging, layout } = self.sub_batch(&request, part)?;
             tasks.push(task);
             buffers.push((target, staging));
-            all.push(laid);
+            layouts.push(layout);
         }
         let schedule = Schedule::new(context, options.hints.damage, tasks);
         let (sender, readbacks) = oneshot::channel::<Result<Vec<Readback>>>();
         let spare = self.spare.clone();
         let answer = async move {
             let readbacks = readbacks.await.map_err(|_| Error::Cancelled { operation: "Memory::job" })??;
-            for (readback, laid) in readbacks.into_iter().zip(all) {
-                collected.take(&laid, &readback.mapped().await?)?;
+            for (readback, layout) in readbacks.into_iter().zip(layouts) {
+                collector.append(&layout, &readback.mapped().await?)?;
             }
             lock(&spare).push(workspace);
-            Ok(collected.finish())
+            Ok(collector.finish())
         };
         let job = Job {
             context: context.clone(),
@@ -243,7 +244,7 @@ impl Engine {
         Ok((job, Answer::on_device(device, answer)))
     }
 
-    /// A job from and to buffers of the caller's.
+    /// A job that reads queries from, and writes answers to, buffers of the caller.
     pub fn job_into(
         &self,
         operation: &'static str,
@@ -261,7 +262,7 @@ impl Engine {
         Self::check_steps(operation, options)?;
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(count), options), options);
         self.check_spans(operation, &targets, &sizing)?;
-        // Its own, as long as it lasts: others are answered between its slices.
+        // A job keeps its workspace: other retrievals run between its slices.
         let workspace = self.workspace(&sizing)?;
         let (stamp, goal) = (context.next_stamp(), Goal::Answers(Box::new(targets)));
         let task = self.task(&sizing, workspace, options, view.alive(), 0..count, stamp, goal)?;
@@ -275,7 +276,7 @@ impl Engine {
         })
     }
 
-    /// The job of no queries: nothing is left to record.
+    /// A job of no queries, which records nothing.
     fn empty_job(&self) -> Job {
         Job {
             schedule: Schedule::new(&self.context, None, []),

@@ -1,4 +1,4 @@
-//! Masks, clamps and the patterns that are left, as bits on the device.
+//! Masks, live patterns and clamped coordinates, as bits on the device.
 
 use super::buffer::Binding;
 use super::engine::Engine;
@@ -9,7 +9,7 @@ use crate::store::Alive;
 use crate::sync::lock;
 
 impl Engine {
-    /// The mask and the patterns that are left, as bits for queries `part`.
+    /// One bit for each pattern, set where it is stored and unmasked: a row for all queries `part`, or one for each.
     pub fn keep(
         &self,
         mask: Option<&Mask>,
@@ -21,18 +21,18 @@ impl Engine {
         }
         let patterns = self.windows.len();
         if let (None, Some(alive)) = (mask, alive) {
-            let mut left = lock(&self.left);
-            let words = match &*left {
+            let mut live = lock(&self.live);
+            let words = match &*live {
                 Some(words) => words.clone(),
                 None => {
                     let bits = bytemuck::cast_slice(alive.words());
-                    left.insert(Binding::from(&self.context.upload("attractor.left", bits)?)).clone()
+                    live.insert(Binding::from(&self.context.upload("attractor.live", bits)?)).clone()
                 }
             };
             return Ok(Some(Bits { words, stride: 0 }));
         }
         let per_query = mask.is_some_and(Mask::is_per_query);
-        // One row serves all queries where they share it.
+        // A mask of one row is shared by all queries.
         let rows = part.take(if per_query { usize::MAX } else { 1 });
         let keeps = |b: usize, i: usize| {
             mask.is_none_or(|mask| mask.keeps(b, i, patterns)) && alive.is_none_or(|alive| alive[i])
@@ -41,7 +41,7 @@ impl Engine {
         self.upload_bits("attractor.keep", &bits, if per_query { patterns.div_ceil(32) } else { 0 })
     }
 
-    /// The clamped coordinates of queries `part`, as bits.
+    /// One bit for each coordinate of queries `part`, set where it is clamped.
     pub fn known(&self, clamp: Option<&[bool]>, part: impl Iterator<Item = usize>) -> Result<Option<Bits>> {
         let Some(clamp) = clamp else { return Ok(None) };
         let dim = self.layout.dim;
@@ -55,7 +55,7 @@ impl Engine {
     }
 }
 
-/// Rows of flags as rows of whole words, the first flag in the lowest bit.
+/// Packs rows of flags into rows of whole words, the first flag in the lowest bit.
 fn pack<R: Iterator<Item = bool>>(rows: impl Iterator<Item = R>) -> Vec<u32> {
     let mut words = Vec::new();
     for row in rows {

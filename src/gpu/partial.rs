@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::answers::Facts;
-use super::batch::{self, PART, Part};
+use super::answers::MemoryFacts;
+use super::batch::{BatchRequest, MAX_SUB_BATCH_BYTES, SubBatch};
 use super::engine::Engine;
 use super::kernels::common::{LIST_CAPACITY, LIST_TOP};
 use super::operands::{KernelRule, Operands};
@@ -29,7 +29,7 @@ const NO_SCORE: f32 = -1.2e38;
 const SMALLEST_SCORE: f32 = -1.0e38;
 
 /// Checked queries, and the patterns that each may use.
-struct Asked<'a> {
+struct PartialRequest<'a> {
     queries: &'a [f32],
     options: &'a PartialOptions,
     alive: Option<&'a Alive>,
@@ -39,7 +39,7 @@ struct Asked<'a> {
     wait: Wait,
 }
 
-/// What is asked of the device for some of the queries.
+/// What is request of the device for some of the queries.
 enum Wants {
     /// Lists of candidates: heads first, entries from the byte `entries` on.
     Lists { kind: KernelRule, entries: u64 },
@@ -47,7 +47,7 @@ enum Wants {
     Scores,
 }
 
-impl Asked<'_> {
+impl PartialRequest<'_> {
     /// The positions that query `b` may use.
     fn usable(&self, b: usize) -> impl Iterator<Item = usize> {
         let (alive, mask, stored) = (self.alive, self.options.mask.as_ref(), self.stored);
@@ -70,16 +70,17 @@ impl Engine {
         let stored = self.windows.len();
         let subset = options.range(stored);
         let batch = queries.len() / self.layout.dim;
-        let asked = Asked { queries, options, alive, subset, stored, wait };
+        let request = PartialRequest { queries, options, alive, subset, stored, wait };
         // A mask of one row says the same of every query.
         let same = options.mask.as_ref().is_none_or(|mask| !mask.is_per_query());
-        let all = asked.usable(0).count() as u64;
-        let patterns: Vec<u64> = (0..batch).map(|b| if same { all } else { asked.usable(b).count() as u64 }).collect();
+        let all = request.usable(0).count() as u64;
+        let patterns: Vec<u64> =
+            (0..batch).map(|b| if same { all } else { request.usable(b).count() as u64 }).collect();
         let bodies = match self.rule.separation {
             // An empty part asks nothing of the device.
-            _ if batch == 0 || asked.subset.is_empty() => (0..batch).map(|_| self.nothing()).collect(),
-            Separation::Softmax | Separation::Softmax1 => self.means(&asked, &patterns).await?,
-            _ => self.candidates_of_all(&asked).await?,
+            _ if batch == 0 || request.subset.is_empty() => (0..batch).map(|_| self.nothing()).collect(),
+            Separation::Softmax | Separation::Softmax1 => self.means(&request, &patterns).await?,
+            _ => self.candidates_of_all(&request).await?,
         };
         let (dim, value_dim) = (self.layout.dim, self.layout.value_dim);
         let partial = |(body, patterns)| Partial { rule: self.rule, dim, value_dim, patterns, body };
@@ -90,55 +91,55 @@ impl Engine {
         Body::nothing(self.rule.separation, self.layout.dim + self.layout.value_dim.unwrap_or(0))
     }
 
-    async fn means(&self, asked: &Asked<'_>, patterns: &[u64]) -> Result<Vec<Body>> {
+    async fn means(&self, request: &PartialRequest<'_>, patterns: &[u64]) -> Result<Vec<Body>> {
         // Softmax1 is softmax until the parts are finished.
         let rule = Rule { separation: Separation::Softmax, ..self.rule };
-        let options = RetrieveOptions { mask: asked.options.mask.clone(), ..RetrieveOptions::default().statistics() };
-        let facts = Facts { rule, ..self.facts(asked.alive) };
-        let shape = self.shape_of(rule, asked.subset.len() as u64, patterns.len(), &options);
+        let options = RetrieveOptions { mask: request.options.mask.clone(), ..RetrieveOptions::default().statistics() };
+        let facts = MemoryFacts { rule, ..self.facts(request.alive) };
+        let shape = self.shape_of(rule, request.subset.len() as u64, patterns.len(), &options);
         let sizing = self.sizing(shape, &options);
         let mut bodies = Vec::with_capacity(patterns.len());
-        for part in self.parts(patterns.len(), &sizing, &options) {
+        for part in self.sub_batches(patterns.len(), &sizing, &options) {
             let workspace = self.workspace(&sizing)?;
-            let whole = batch::Asked {
-                queries: asked.queries,
+            let whole = BatchRequest {
+                queries: request.queries,
                 options: &options,
                 weighed: &WeightQueries::None,
-                alive: asked.alive,
+                alive: request.alive,
                 facts,
                 sizing: &sizing,
                 workspace: &workspace,
             };
-            let Part { task, target, staging, laid } = self.part(&whole, part.clone())?;
+            let SubBatch { task, target, staging, layout } = self.sub_batch(&whole, part.clone())?;
             let operands = Operands { rule, ..task.operands };
-            let task = Task { operands, range: asked.subset.clone(), ..task };
+            let task = Task { operands, range: request.subset.clone(), ..task };
             let schedule = Schedule::new(&self.context, None, [task]);
-            let readback = self.context.submit(schedule, &target, staging, asked.wait)?;
-            self.give_back(workspace);
-            let bytes = readback.get(asked.wait).await?;
-            bodies.extend(laid.answers.means(&bytes, laid.stamp, &patterns[part])?.into_iter().map(Body::Mean));
+            let readback = self.context.run(schedule, &target, staging, request.wait)?;
+            self.recycle(workspace);
+            let bytes = readback.get(request.wait).await?;
+            bodies.extend(layout.answers.means(&bytes, layout.stamp, &patterns[part])?.into_iter().map(Body::Mean));
         }
         Ok(bodies)
     }
 
-    async fn candidates_of_all(&self, asked: &Asked<'_>) -> Result<Vec<Body>> {
-        let batch = asked.queries.len() / self.layout.dim;
+    async fn candidates_of_all(&self, request: &PartialRequest<'_>) -> Result<Vec<Body>> {
+        let batch = request.queries.len() / self.layout.dim;
         let mut bodies = Vec::with_capacity(batch);
         let row = 4 * self.layout.key_stride().max(2 * LIST_CAPACITY as usize);
-        let part = (PART as usize / row).max(1);
+        let part = (MAX_SUB_BATCH_BYTES as usize / row).max(1);
         for first in (0..batch).step_by(part) {
             let part: Vec<usize> = (first..batch.min(first + part)).collect();
-            let chosen = self.chosen(asked, &part).await?;
+            let chosen = self.chosen(request, &part).await?;
             let positions: BTreeSet<usize> = chosen.iter().flatten().copied().collect();
             let positions: Vec<usize> = positions.into_iter().collect();
-            let patterns = self.read(&positions, asked.wait).await?;
+            let patterns = self.read(&positions, request.wait).await?;
             for (query, chosen) in part.into_iter().zip(chosen) {
-                let scorer = Scorer::new(self.rule, &asked.queries[query * self.layout.dim..][..self.layout.dim]);
+                let scorer = Scorer::new(self.rule, &request.queries[query * self.layout.dim..][..self.layout.dim]);
                 let candidate = |position: usize| {
                     let pattern = &patterns[positions.partition_point(|other| *other < position)];
                     let score = scorer.score(&pattern.key, pattern.bias);
                     let row = pattern.key.iter().chain(pattern.value.iter().flatten()).copied().collect();
-                    Candidate { score, id: asked.options.first_id.wrapping_add(position as u64), row }
+                    Candidate { score, id: request.options.first_id.wrapping_add(position as u64), row }
                 };
                 let mut candidates: Vec<Candidate> = chosen.into_iter().map(candidate).collect();
                 prune(self.rule.separation, &mut candidates);
@@ -149,22 +150,22 @@ impl Engine {
     }
 
     /// For each query of `part` the positions of the patterns that can have weight.
-    async fn chosen(&self, asked: &Asked<'_>, part: &[usize]) -> Result<Vec<Vec<usize>>> {
-        let few = asked.subset.len() <= LIST_CAPACITY as usize;
+    async fn chosen(&self, request: &PartialRequest<'_>, part: &[usize]) -> Result<Vec<Vec<usize>>> {
+        let few = request.subset.len() <= LIST_CAPACITY as usize;
         let (listed, kind) = match self.rule.separation {
-            Separation::TopK { k } if k >= asked.subset.len() => {
-                return Ok(part.iter().map(|b| asked.usable(*b).collect()).collect());
+            Separation::TopK { k } if k >= request.subset.len() => {
+                return Ok(part.iter().map(|b| request.usable(*b).collect()).collect());
             }
             Separation::TopK { k } => (few || k <= LIST_TOP as usize, KernelRule::Top { k: k as u32 }),
-            _ => (true, KernelRule::of(self.rule, asked.subset.len() as u64)),
+            _ => (true, KernelRule::of(self.rule, request.subset.len() as u64)),
         };
         let mut chosen: Vec<Option<Vec<usize>>> =
-            if listed { self.lists(asked, part, kind).await? } else { vec![None; part.len()] };
+            if listed { self.lists(request, part, kind).await? } else { vec![None; part.len()] };
         let missing: Vec<usize> = (0..part.len()).filter(|i| chosen[*i].is_none()).collect();
-        let together = (PART as usize / (4 * asked.subset.len())).clamp(1, part.len());
+        let together = (MAX_SUB_BATCH_BYTES as usize / (4 * request.subset.len())).clamp(1, part.len());
         for group in missing.chunks(together) {
             let queries: Vec<usize> = group.iter().map(|i| part[*i]).collect();
-            for (i, positions) in group.iter().zip(self.scored(asked, &queries, kind).await?) {
+            for (i, positions) in group.iter().zip(self.scored(request, &queries, kind).await?) {
                 chosen[*i] = Some(positions);
             }
         }
@@ -172,11 +173,16 @@ impl Engine {
     }
 
     /// For each query the positions on its list, unless that overflowed.
-    async fn lists(&self, asked: &Asked<'_>, part: &[usize], kind: KernelRule) -> Result<Vec<Option<Vec<usize>>>> {
+    async fn lists(
+        &self,
+        request: &PartialRequest<'_>,
+        part: &[usize],
+        kind: KernelRule,
+    ) -> Result<Vec<Option<Vec<usize>>>> {
         const ENTRIES: usize = 2 * LIST_CAPACITY as usize;
         let entries = 16 * part.len() as u64;
         let size = entries + 4 * (part.len() * ENTRIES) as u64;
-        let bytes = self.run(asked, part, asked.subset.clone(), size, Wants::Lists { kind, entries }).await?;
+        let bytes = self.run(request, part, request.subset.clone(), size, Wants::Lists { kind, entries }).await?;
         let words: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
         let (heads, lists) = words.split_at(4 * part.len());
         let positions = |(head, list): (&[u32; 4], &[u32])| {
@@ -197,14 +203,14 @@ impl Engine {
     }
 
     /// For each query the positions that can have weight, from the scores of all.
-    async fn scored(&self, asked: &Asked<'_>, part: &[usize], kind: KernelRule) -> Result<Vec<Vec<usize>>> {
+    async fn scored(&self, request: &PartialRequest<'_>, part: &[usize], kind: KernelRule) -> Result<Vec<Vec<usize>>> {
         let mut chosen: Vec<Vec<(f32, usize)>> = vec![Vec::new(); part.len()];
-        let step = PART as usize / (4 * part.len());
-        for start in asked.subset.clone().step_by(step) {
-            let range = start..asked.subset.end.min(start + step);
+        let step = MAX_SUB_BATCH_BYTES as usize / (4 * part.len());
+        for start in request.subset.clone().step_by(step) {
+            let range = start..request.subset.end.min(start + step);
             let length = range.len();
             let size = 4 * (part.len() * length) as u64;
-            let bytes = self.run(asked, part, range, size, Wants::Scores).await?;
+            let bytes = self.run(request, part, range, size, Wants::Scores).await?;
             let scores: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes[..size as usize]);
             for (chosen, scores) in chosen.iter_mut().zip(scores.chunks_exact(length)) {
                 let counts = scores.iter().enumerate().filter(|(_, z)| **z >= SMALLEST_SCORE);
@@ -222,15 +228,15 @@ impl Engine {
     /// What queries `part` want of the patterns of `range`: `size` bytes.
     async fn run(
         &self,
-        asked: &Asked<'_>,
+        request: &PartialRequest<'_>,
         part: &[usize],
         range: Range<usize>,
         size: u64,
         wants: Wants,
     ) -> Result<Vec<u8>> {
         let (dim, context) = (self.layout.dim, &self.context);
-        let rows: Vec<f32> = part.iter().flat_map(|b| &asked.queries[b * dim..(b + 1) * dim]).copied().collect();
-        let options = RetrieveOptions { mask: asked.options.mask.clone(), ..RetrieveOptions::default().statistics() };
+        let rows: Vec<f32> = part.iter().flat_map(|b| &request.queries[b * dim..(b + 1) * dim]).copied().collect();
+        let options = RetrieveOptions { mask: request.options.mask.clone(), ..RetrieveOptions::default().statistics() };
         let sizing = self.sizing(self.shape_of(self.rule, range.len() as u64, part.len(), &options), &options);
         let workspace = self.workspace(&sizing)?;
         let source = context.upload("attractor.queries", bytemuck::cast_slice(&rows))?;
@@ -244,11 +250,11 @@ impl Engine {
             Wants::Scores => Goal::Scores { queries, count, target: to },
         };
         let queries = part.iter().copied();
-        let task = self.task(&sizing, workspace.clone(), &options, asked.alive, queries, 0, goal)?;
+        let task = self.task(&sizing, workspace.clone(), &options, request.alive, queries, 0, goal)?;
         let schedule = Schedule::new(context, None, [Task { range, ..task }]);
-        let readback = context.submit(schedule, &target, staging, asked.wait)?;
-        self.give_back(workspace);
-        readback.get(asked.wait).await
+        let readback = context.run(schedule, &target, staging, request.wait)?;
+        self.recycle(workspace);
+        readback.get(request.wait).await
     }
 }
 

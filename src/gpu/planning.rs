@@ -1,8 +1,8 @@
-//! From what is asked of a memory to a plan and a task.
+//! From a request to a plan and a task: what of the memory, of the options and of the device they depend on.
 
 use std::sync::Arc;
 
-use super::answers::Facts;
+use super::answers::MemoryFacts;
 use super::engine::Engine;
 use super::operands::{KernelRule, Operands};
 use super::plan::choice::Plan;
@@ -17,8 +17,8 @@ use crate::rule::{Rule, Similarity};
 use crate::store::Alive;
 use crate::tuning::Tuning;
 
-/// Updates of one retrieval, at the most: each is recorded, whether or not queries stop before it.
-const MOST_STEPS: u32 = (1 << 20) - 1;
+/// The most updates of one retrieval: each is recorded, whether or not all queries have stopped by then.
+const MAX_STEPS: u32 = (1 << 20) - 1;
 
 /// The sizes of one retrieval.
 pub(crate) struct Sizing {
@@ -31,14 +31,15 @@ pub(crate) struct Sizing {
 }
 
 impl Engine {
+    /// The problem of a retrieval over all stored patterns.
     pub fn shape(&self, batch: usize, options: &RetrieveOptions) -> Problem {
         self.shape_of(self.rule, self.windows.len() as u64, batch, options)
     }
 
-    /// The shape of a retrieval by `rule` from `patterns` of those that are stored.
+    /// The problem of a retrieval by `rule` over `patterns` of the stored patterns.
     pub fn shape_of(&self, rule: Rule, patterns: u64, batch: usize, options: &RetrieveOptions) -> Problem {
         let softmax = matches!(KernelRule::of(rule, patterns), KernelRule::Softmax { .. });
-        // Euclidean scores would lose by cancellation what their products keep.
+        // Cooperative matrices multiply: euclidean scores from products would lose digits by cancellation.
         let products = matches!(rule.similarity, Similarity::Dot | Similarity::Cosine);
         let weighs = options.statistics || options.top > 0 || options.weights != WeightsOf::None;
         let features = self.context.device.features();
@@ -59,10 +60,10 @@ impl Engine {
         }
     }
 
-    /// The sizes of a retrieval of this shape, as the device is tuned now.
+    /// The plans and sizes for a problem, under the device's present tuning.
     pub fn sizing(&self, shape: Problem, options: &RetrieveOptions) -> Sizing {
         let mut tuning = self.context.tuning();
-        // Whoever asks for one cannot know.
+        // The caller cannot know that this adapter needs small tiles.
         if quirks::needs_small_tiles(&self.context.adapter) {
             tuning.tile_batch = u64::MAX;
         }
@@ -73,9 +74,10 @@ impl Engine {
         Sizing { shape, tuning, plan, staged, searching, sizes }
     }
 
-    pub fn facts(&self, alive: Option<&Alive>) -> Facts {
+    /// What answers are computed from, besides what the device returns.
+    pub fn facts(&self, alive: Option<&Alive>) -> MemoryFacts {
         let patterns = self.windows.len();
-        Facts {
+        MemoryFacts {
             layout: self.layout,
             rule: self.rule,
             patterns,
@@ -90,9 +92,12 @@ impl Engine {
         }
     }
 
-    /// Refuses more updates than a device is given.
+    /// Refuses more updates than one retrieval may have.
+    ///
+    /// # Errors
+    /// [`Error::Limit`].
     pub fn check_steps(operation: &'static str, options: &RetrieveOptions) -> Result<()> {
-        let (need, allowed) = (options.max_steps().into(), MOST_STEPS.into());
+        let (need, allowed) = (options.max_steps().into(), MAX_STEPS.into());
         match need <= allowed {
             true => Ok(()),
             false => Err(Error::Limit { operation, limit: "updates of one retrieval on a GPU", need, allowed }),

@@ -91,7 +91,7 @@ impl Engine {
             }
         }
         encoder.copy_buffer_to_buffer(&stamp, 0, &staging, padded as u64, STAMP as u64);
-        let submission = buffer::scoped(context, "read", || context.hand_in(Some(encoder.finish())))?;
+        let submission = buffer::scoped(context, "read", || context.submit(Some(encoder.finish())))?;
         Ok(Piece { readback: Readback::new(self.context.clone(), staging, submission), stamp: mark })
     }
 

@@ -1,9 +1,9 @@
-//! Retrievals that are recorded into an encoder of the host's.
+//! Retrievals that are recorded into a host's encoder.
 
 use std::sync::Arc;
 
 use super::answers::Answers;
-use super::batch::{Collected, Laid};
+use super::batch::{AnswerLayout, Collector};
 use super::buffer;
 use super::encode::encode;
 use super::engine::Engine;
@@ -22,10 +22,11 @@ use crate::retrieval::weight_queries::WeightQueries;
 use crate::store::{Snapshot, View};
 use crate::sync::lock;
 
-/// Dispatches that one encoder of the caller's takes, at the most.
-const MOST_RECORDED: usize = 1 << 20;
+/// The most dispatches that one call records into a caller's encoder.
+const MAX_RECORDED_DISPATCHES: usize = 1 << 20;
 
 impl Engine {
+    /// Records a retrieval from and to buffers of the caller. `snapshot` lives until the commands have run or are dropped.
     #[expect(clippy::too_many_arguments, reason = "what a recording is made of")]
     pub fn record(
         &self,
@@ -44,7 +45,7 @@ impl Engine {
         self.record_targets(operation, encoder, targets, options, timestamps, view, snapshot).map(|_| ())
     }
 
-    /// A caller's buffers, if they fit.
+    /// The caller's buffers as targets, once their usage, size and device have been checked.
     pub fn targets(&self, operation: &'static str, recording: &Recording<'_>) -> Result<Outputs> {
         let Recording { count, queries, output, state, report } = recording;
         let (dim, output_dim) = (self.layout.dim, self.layout.output_dim());
@@ -80,7 +81,7 @@ impl Engine {
         })
     }
 
-    /// Refuses rows so far apart that no binding spans those of a block.
+    /// Refuses rows so far apart that no binding spans those of a query block.
     pub fn check_spans(&self, operation: &'static str, targets: &Outputs, sizing: &Sizing) -> Result<()> {
         let (dim, output_dim) = (self.layout.dim, self.layout.output_dim());
         let limits = &self.context.limits;
@@ -95,7 +96,7 @@ impl Engine {
         for (place, columns) in all {
             let Some(place) = place else { continue };
             let words = between.saturating_mul(place.stride(columns)).saturating_add(columns as u64);
-            // A binding starts where the device allows, before the first of them.
+            // A binding may have to start before its first row, at a multiple of the device's alignment.
             let need = words.saturating_mul(4).saturating_add(limits.min_storage_buffer_offset_alignment.into());
             if need > allowed {
                 let limit = "max_storage_buffer_binding_size, for rows of one block";
@@ -105,8 +106,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Records a retrieval for `count` queries in a buffer of the caller's, and what brings the answers to the host once
-    /// the caller has submitted it.
+    /// Records a retrieval for `count` queries in a buffer of the caller, and the read-back of the answers, which completes
+    /// once the caller has submitted the encoder.
     #[expect(clippy::too_many_arguments, reason = "what a recording is made of")]
     pub fn record_answers(
         &self,
@@ -124,9 +125,9 @@ impl Engine {
             buffer::check_owner(&self.context, operation, "queries", queries.buffer)?;
             Self::check_steps(operation, options)?;
         }
-        let mut collected = Collected::new(operation, &facts, view, count, options)?;
+        let mut collector = Collector::new(operation, &facts, view, count, options)?;
         if count == 0 {
-            return Ok(Answer::ready(collected.finish()));
+            return Ok(Answer::ready(collector.finish()));
         }
         let (positions, places): (Vec<usize>, Vec<usize>) =
             WeightQueries::new(operation, &options.weights)?.of(0..count).unzip();
@@ -136,16 +137,16 @@ impl Engine {
         let stamp = self.record_targets(operation, encoder, targets, options, None, view, snapshot)?;
         encoder.copy_buffer_to_buffer(&target, 0, &staging, 0, staging.size());
         let readback = Readback::on_submit(self.context.clone(), staging, encoder);
-        let laid = Laid { stamp, answers, places };
+        let layout = AnswerLayout { stamp, answers, places };
         let answer = async move {
-            collected.take(&laid, &readback.mapped().await?)?;
-            Ok(collected.finish())
+            collector.append(&layout, &readback.mapped().await?)?;
+            Ok(collector.finish())
         };
         let device = Submitted { context: self.context.clone(), submission: None };
         Ok(Answer::on_device(device, answer))
     }
 
-    /// Records what answers `targets`, and returns the stamp that the answers carry.
+    /// Records a retrieval to `targets`, and returns the stamp that the answers will carry.
     #[expect(clippy::too_many_arguments, reason = "what a recording is made of")]
     fn record_targets(
         &self,
@@ -173,19 +174,19 @@ impl Engine {
         };
         let goal = Goal::Answers(Box::new(targets));
         let task = self.task(&sizing, workspace, options, view.alive(), 0..count, stamp, goal)?;
-        // Whole before anything is recorded: an error leaves the encoder as it was.
+        // All dispatches are compiled before the first is recorded: an error leaves the encoder unchanged.
         let mut program = Schedule::new(&self.context, options.hints.damage, [task]);
         let mut calls = Vec::new();
         while !program.is_done() {
             calls.append(&mut program.next(f64::INFINITY)?);
-            if calls.len() > MOST_RECORDED {
-                let (need, allowed) = (calls.len() as u64, MOST_RECORDED as u64);
+            if calls.len() > MAX_RECORDED_DISPATCHES {
+                let (need, allowed) = (calls.len() as u64, MAX_RECORDED_DISPATCHES as u64);
                 return Err(Error::Limit { operation, limit: "dispatches in one encoder", need, allowed });
             }
         }
         let encode = || encode(&self.context, encoder, &calls, timestamps);
         buffer::scoped(&self.context, "record", encode)??;
-        // Until the host has run it, what it reads stays.
+        // The rows that the commands read must not be overwritten before they have run.
         encoder.on_submitted_work_done(move || drop(snapshot));
         Ok(stamp)
     }

@@ -1,5 +1,5 @@
-//! Submissions of ours: dispatches in pieces of bounded cost, few of them in flight at a time, and at the end the copy
-//! that brings the answers back.
+//! Submits a retrieval: in pieces of bounded cost, with few of them in flight, and at the end the copy of the answers to
+//! their staging buffer.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,26 +12,26 @@ use super::schedule::{Compiled, Schedule};
 use crate::error::Result;
 use crate::sync::lock;
 
-/// Seconds that one submission is expected to take, at the most: well under what a watchdog allows, even where the
-/// expectation is several times too short.
-const SUBMISSION: f64 = 0.25;
-/// The same on GL, where wgpu holds the context while the driver takes a submission in, which on software is until it has
-/// run. Whoever waits six seconds for the context panics.
-const SUBMISSION_GL: f64 = 0.12;
-/// Submissions that may be under way while another is recorded, where the caller waits anyway: what is in flight holds
-/// its parameters, and is not to grow with the memory.
-const IN_FLIGHT: usize = 2;
+/// The most seconds that one submission may be estimated to take: well below a watchdog's limit, even where the estimate
+/// is several times too low.
+const MAX_SUBMISSION_SECONDS: f64 = 0.25;
+/// The same on GL, where wgpu holds the context during a submission, which software runs to its end. A thread that waits
+/// six seconds for the context panics.
+const MAX_SUBMISSION_SECONDS_GL: f64 = 0.12;
+/// Submissions that may be in flight while another is recorded, where the caller blocks anyway: each holds its parameters,
+/// whose total must not grow with the memory.
+const MAX_IN_FLIGHT: usize = 2;
 
 impl Context {
-    /// Submits the dispatches of `schedule`, then a copy of `answers` to where the host reads it.
-    pub fn submit(
+    /// Submits the dispatches of `schedule`, then a copy of `answers` to `staging`.
+    pub fn run(
         self: &Arc<Self>,
         mut schedule: Schedule,
         answers: &wgpu::Buffer,
         staging: wgpu::Buffer,
         wait: Wait,
     ) -> Result<Readback> {
-        let mut under_way = VecDeque::new();
+        let mut in_flight = VecDeque::new();
         loop {
             let calls = schedule.next(self.submission())?;
             if schedule.is_done() {
@@ -41,19 +41,19 @@ impl Context {
                 let submission = self.submit_piece(&calls, copy)?;
                 return Ok(Readback::new(self.clone(), staging, submission));
             }
-            under_way.push_back(self.submit_piece(&calls, |_| ())?);
-            if under_way.len() > IN_FLIGHT
+            in_flight.push_back(self.submit_piece(&calls, |_| ())?);
+            if in_flight.len() > MAX_IN_FLIGHT
                 && wait == Wait::Allowed
-                && let Some(submission) = under_way.pop_front()
+                && let Some(submission) = in_flight.pop_front()
             {
                 self.wait(&submission)?;
             }
         }
     }
 
-    /// Seconds that one submission is expected to take, at the most.
+    /// The most seconds that one submission may be estimated to take.
     pub fn submission(&self) -> f64 {
-        if self.gl() { SUBMISSION_GL } else { SUBMISSION }
+        if self.gl() { MAX_SUBMISSION_SECONDS_GL } else { MAX_SUBMISSION_SECONDS }
     }
 
     fn submit_piece(
@@ -61,14 +61,14 @@ impl Context {
         dispatches: &[Compiled],
         then: impl FnOnce(&mut wgpu::CommandEncoder),
     ) -> Result<wgpu::SubmissionIndex> {
-        // On GL one at a time: what else waits for the context then waits for one piece, however many threads submit.
-        let _turn = self.gl().then(|| lock(&self.submitting));
+        // On GL one thread submits at a time: any other thread that needs the context waits for one piece at most.
+        let _guard = self.gl().then(|| lock(&self.submitting));
         buffer::scoped(self, "submit", || {
             let descriptor = wgpu::CommandEncoderDescriptor { label: Some("attractor") };
             let mut encoder = self.device.create_command_encoder(&descriptor);
             encode(self, &mut encoder, dispatches, None)?;
             then(&mut encoder);
-            Ok(self.hand_in(Some(encoder.finish())))
+            Ok(self.submit(Some(encoder.finish())))
         })?
     }
 }

@@ -84,7 +84,7 @@ impl Handles {
     }
 
     /// Refuses a device that is gone: it makes buffers without a word, and only their mapping fails.
-    pub fn present(&self) -> Result<()> {
+    pub fn check_alive(&self) -> Result<()> {
         self.upload("attractor.probe", &[]).map(|_| ())
     }
 
@@ -102,7 +102,7 @@ impl Handles {
     /// Has a device of ours begin what has been scheduled; a host's does so when the host submits.
     pub fn flush(&self) -> Result<()> {
         match self.owned {
-            true => buffer::scoped(self, "write", || self.hand_in(None)).map(|_| ()),
+            true => buffer::scoped(self, "write", || self.submit(None)).map(|_| ()),
             false => Ok(()),
         }
     }

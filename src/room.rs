@@ -1,7 +1,7 @@
 //! Host memory whose size the caller determines: what the host does not have is an error, not the end of the process.
 
-use bytemuck::Zeroable;
 use bytemuck::allocation::try_zeroed_vec;
+use bytemuck::{Pod, Zeroable};
 
 use crate::error::{Error, Result};
 
@@ -39,6 +39,43 @@ pub(crate) fn copy<T: Copy>(operation: &'static str, what: &'static str, slice: 
     Ok(vector)
 }
 
+/// Appends `items`, however many there are.
+pub(crate) fn extend<T>(
+    operation: &'static str,
+    what: &'static str,
+    vector: &mut Vec<T>,
+    items: impl IntoIterator<Item = T>,
+) -> Result<()> {
+    let mut items = items.into_iter();
+    while let Some(item) = items.next() {
+        if vector.len() == vector.capacity() {
+            let more = items.size_hint().0.saturating_add(1);
+            let length = vector.len().saturating_add(more);
+            vector.try_reserve(more).map_err(|_| no_room::<T>(operation, what, length))?;
+        }
+        vector.push(item);
+    }
+    Ok(())
+}
+
+/// A vector of `items`, however many there are.
+pub(crate) fn collect<T>(
+    operation: &'static str,
+    what: &'static str,
+    items: impl IntoIterator<Item = T>,
+) -> Result<Vec<T>> {
+    let mut vector = Vec::new();
+    extend(operation, what, &mut vector, items)?;
+    Ok(vector)
+}
+
+/// The numbers that `bytes` are a whole number of, at any alignment.
+pub(crate) fn numbers<T: Pod>(operation: &'static str, what: &'static str, bytes: &[u8]) -> Result<Vec<T>> {
+    let mut numbers = zeros(operation, what, bytes.len() / size_of::<T>())?;
+    bytemuck::cast_slice_mut(&mut numbers).copy_from_slice(bytes);
+    Ok(numbers)
+}
+
 /// As many as `slice` has: the first `used` of it, and zeros.
 pub(crate) fn copy_first<T: Zeroable + Copy>(
     operation: &'static str,
@@ -63,6 +100,10 @@ mod tests {
                 assert!(matches!(error, Some(Error::OutOfMemory { what: "rows", .. })), "{length}: {error:?}");
             }
         }
+        let refused = collect("test", "rows", std::iter::repeat_n(0.0f32, usize::MAX));
+        assert!(matches!(refused, Err(Error::OutOfMemory { what: "rows", bytes: u64::MAX, .. })), "{refused:?}");
+        assert_eq!(collect("test", "rows", (0..100).filter(|i| i % 30 == 0)).unwrap(), [0, 30, 60, 90]);
+        assert_eq!(numbers::<u32>("test", "rows", &[0, 1, 0, 0, 0, 2, 0, 0, 0][1..]).unwrap(), [1, 2]);
         assert_eq!(elements(1 << 40, 1 << 40), usize::MAX);
         assert_eq!(zeros::<f64>("test", "rows", 3).unwrap(), [0.0; 3]);
         assert_eq!(copy("test", "rows", &[1, 2]).unwrap(), [1, 2]);

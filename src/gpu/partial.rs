@@ -1,8 +1,8 @@
-//! Partial states of single queries over some of the patterns. Softmax is one update whose sums are kept apart; of the
-//! other rules the device lists the candidates, and the host scores these again, exactly. A list that overflows, or that
-//! cannot hold what top-k selects, is made on the host from scores in full.
+//! Partial retrievals: one update of each query over a subset of the patterns, to be merged with others. Under softmax the
+//! device computes the sums. Under the other rules it lists candidates, which the host scores again, exactly; where a
+//! list overflows, or cannot hold what top-k selects, the host selects candidates from the scores of all patterns.
 
-use std::collections::BTreeSet;
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use super::answers::MemoryFacts;
@@ -21,29 +21,31 @@ use crate::partial::options::PartialOptions;
 use crate::partial::state::{Body, Candidate, Partial};
 use crate::retrieval::options::RetrieveOptions;
 use crate::retrieval::weight_queries::WeightQueries;
+use crate::room::{collect, elements, extend, numbers, room};
 use crate::rule::{Rule, Separation};
 use crate::store::{Alive, View};
 
-/// The score of a pattern that does not count, and the smallest of one that does: `shaders/lib/score.wgsl`.
+const OPERATION: &str = "Memory::retrieve_partial";
+/// The score of a pattern that is left out, and the smallest score of any other: `shaders/lib/score.wgsl`.
 const NO_SCORE: f32 = -1.2e38;
 const SMALLEST_SCORE: f32 = -1.0e38;
 
-/// Checked queries, and the patterns that each may use.
+/// Validated queries, and the patterns that each may use.
 struct PartialRequest<'a> {
     queries: &'a [f32],
     options: &'a PartialOptions,
     alive: Option<&'a Alive>,
     subset: Range<usize>,
-    /// All patterns, inside the subset or not.
+    /// The number of positions, inside the subset or not.
     stored: usize,
     wait: Wait,
 }
 
-/// What is request of the device for some of the queries.
+/// What the device is to return for some of the queries.
 enum Wants {
-    /// Lists of candidates: heads first, entries from the byte `entries` on.
+    /// Lists of candidates: their heads, and from byte `entries` on their entries.
     Lists { kind: KernelRule, entries: u64 },
-    /// The scores of all patterns.
+    /// The scores of all patterns, a row for each query.
     Scores,
 }
 
@@ -58,7 +60,10 @@ impl PartialRequest<'_> {
 }
 
 impl Engine {
-    /// The partial states of checked queries over the patterns that `options` name.
+    /// The partial states of the rows of `queries`, which have been validated, over the patterns that `options` name.
+    ///
+    /// # Errors
+    /// [`Error::Lost`]; [`Error::OutOfMemory`] where the host has no room for what is merged.
     pub async fn partials(
         &self,
         queries: &[f32],
@@ -71,20 +76,22 @@ impl Engine {
         let subset = options.range(stored);
         let batch = queries.len() / self.layout.dim;
         let request = PartialRequest { queries, options, alive, subset, stored, wait };
-        // A mask of one row says the same of every query.
+        // A mask of one row is shared by all queries.
         let same = options.mask.as_ref().is_none_or(|mask| !mask.is_per_query());
         let all = request.usable(0).count() as u64;
-        let patterns: Vec<u64> =
-            (0..batch).map(|b| if same { all } else { request.usable(b).count() as u64 }).collect();
+        let count = |b: usize| if same { all } else { request.usable(b).count() as u64 };
+        let patterns = collect(OPERATION, "pattern counts", (0..batch).map(count))?;
         let bodies = match self.rule.separation {
-            // An empty part asks nothing of the device.
-            _ if batch == 0 || request.subset.is_empty() => (0..batch).map(|_| self.nothing()).collect(),
+            // Nothing has to be computed for an empty subset.
+            _ if batch == 0 || request.subset.is_empty() => {
+                collect(OPERATION, "partial states", (0..batch).map(|_| self.nothing()))?
+            }
             Separation::Softmax | Separation::Softmax1 => self.means(&request, &patterns).await?,
             _ => self.candidates_of_all(&request).await?,
         };
         let (dim, value_dim) = (self.layout.dim, self.layout.value_dim);
         let partial = |(body, patterns)| Partial { rule: self.rule, dim, value_dim, patterns, body };
-        Ok(bodies.into_iter().zip(patterns).map(partial).collect())
+        collect(OPERATION, "partial states", bodies.into_iter().zip(patterns).map(partial))
     }
 
     fn nothing(&self) -> Body {
@@ -92,13 +99,13 @@ impl Engine {
     }
 
     async fn means(&self, request: &PartialRequest<'_>, patterns: &[u64]) -> Result<Vec<Body>> {
-        // Softmax1 is softmax until the parts are finished.
+        // The implicit zero logit of softmax1 is added when the parts are finished.
         let rule = Rule { separation: Separation::Softmax, ..self.rule };
         let options = RetrieveOptions { mask: request.options.mask.clone(), ..RetrieveOptions::default().statistics() };
         let facts = MemoryFacts { rule, ..self.facts(request.alive) };
         let shape = self.shape_of(rule, request.subset.len() as u64, patterns.len(), &options);
         let sizing = self.sizing(shape, &options);
-        let mut bodies = Vec::with_capacity(patterns.len());
+        let mut bodies = room(OPERATION, "partial states", patterns.len())?;
         for part in self.sub_batches(patterns.len(), &sizing, &options) {
             let workspace = self.workspace(&sizing)?;
             let whole = BatchRequest {
@@ -124,24 +131,29 @@ impl Engine {
 
     async fn candidates_of_all(&self, request: &PartialRequest<'_>) -> Result<Vec<Body>> {
         let batch = request.queries.len() / self.layout.dim;
-        let mut bodies = Vec::with_capacity(batch);
+        let mut bodies = room(OPERATION, "partial states", batch)?;
         let row = 4 * self.layout.key_stride().max(2 * LIST_CAPACITY as usize);
         let part = (MAX_SUB_BATCH_BYTES as usize / row).max(1);
         for first in (0..batch).step_by(part) {
             let part: Vec<usize> = (first..batch.min(first + part)).collect();
             let chosen = self.chosen(request, &part).await?;
-            let positions: BTreeSet<usize> = chosen.iter().flatten().copied().collect();
-            let positions: Vec<usize> = positions.into_iter().collect();
+            let mut positions = collect(OPERATION, "positions", chosen.iter().flatten().copied())?;
+            positions.sort_unstable();
+            positions.dedup();
             let patterns = self.read(&positions, request.wait).await?;
             for (query, chosen) in part.into_iter().zip(chosen) {
                 let scorer = Scorer::new(self.rule, &request.queries[query * self.layout.dim..][..self.layout.dim]);
                 let candidate = |position: usize| {
                     let pattern = &patterns[positions.partition_point(|other| *other < position)];
                     let score = scorer.score(&pattern.key, pattern.bias);
-                    let row = pattern.key.iter().chain(pattern.value.iter().flatten()).copied().collect();
-                    Candidate { score, id: request.options.first_id.wrapping_add(position as u64), row }
+                    let numbers = pattern.key.iter().chain(pattern.value.iter().flatten()).copied();
+                    let row = collect(OPERATION, "candidates", numbers)?;
+                    Ok(Candidate { score, id: request.options.first_id.wrapping_add(position as u64), row })
                 };
-                let mut candidates: Vec<Candidate> = chosen.into_iter().map(candidate).collect();
+                let mut candidates = room(OPERATION, "candidates", chosen.len())?;
+                for position in chosen {
+                    candidates.push(candidate(position)?);
+                }
                 prune(self.rule.separation, &mut candidates);
                 bodies.push(Body::Candidates(candidates));
             }
@@ -149,12 +161,12 @@ impl Engine {
         Ok(bodies)
     }
 
-    /// For each query of `part` the positions of the patterns that can have weight.
+    /// For each query of `part`, the positions of the patterns that can have weight.
     async fn chosen(&self, request: &PartialRequest<'_>, part: &[usize]) -> Result<Vec<Vec<usize>>> {
         let few = request.subset.len() <= LIST_CAPACITY as usize;
         let (listed, kind) = match self.rule.separation {
             Separation::TopK { k } if k >= request.subset.len() => {
-                return Ok(part.iter().map(|b| request.usable(*b).collect()).collect());
+                return part.iter().map(|b| collect(OPERATION, "positions", request.usable(*b))).collect();
             }
             Separation::TopK { k } => (few || k <= LIST_TOP as usize, KernelRule::Top { k: k as u32 }),
             _ => (true, KernelRule::of(self.rule, request.subset.len() as u64)),
@@ -172,7 +184,7 @@ impl Engine {
         Ok(chosen.into_iter().flatten().collect())
     }
 
-    /// For each query the positions on its list, unless that overflowed.
+    /// For each query, the positions on its list; `None` where the list overflowed.
     async fn lists(
         &self,
         request: &PartialRequest<'_>,
@@ -183,7 +195,7 @@ impl Engine {
         let entries = 16 * part.len() as u64;
         let size = entries + 4 * (part.len() * ENTRIES) as u64;
         let bytes = self.run(request, part, request.subset.clone(), size, Wants::Lists { kind, entries }).await?;
-        let words: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
+        let words = numbers::<u32>(OPERATION, "candidates", &bytes[..size as usize])?;
         let (heads, lists) = words.split_at(4 * part.len());
         let positions = |(head, list): (&[u32; 4], &[u32])| {
             let [count, dropped, _, maximum] = *head;
@@ -197,12 +209,12 @@ impl Engine {
                 _ => false,
             };
             let listed = list.as_chunks::<2>().0.iter().take(count as usize).map(|entry| entry[0] as usize);
-            Ok((!overflows).then(|| listed.collect()))
+            (!overflows).then(|| collect(OPERATION, "positions", listed)).transpose()
         };
         heads.as_chunks::<4>().0.iter().zip(lists.chunks_exact(ENTRIES)).map(positions).collect()
     }
 
-    /// For each query the positions that can have weight, from the scores of all.
+    /// For each query, the positions of the patterns that can have weight, from the scores of all.
     async fn scored(&self, request: &PartialRequest<'_>, part: &[usize], kind: KernelRule) -> Result<Vec<Vec<usize>>> {
         let mut chosen: Vec<Vec<(f32, usize)>> = vec![Vec::new(); part.len()];
         let step = MAX_SUB_BATCH_BYTES as usize / (4 * part.len());
@@ -211,21 +223,21 @@ impl Engine {
             let length = range.len();
             let size = 4 * (part.len() * length) as u64;
             let bytes = self.run(request, part, range, size, Wants::Scores).await?;
-            let scores: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes[..size as usize]);
+            let scores = numbers::<f32>(OPERATION, "scores", &bytes[..size as usize])?;
             for (chosen, scores) in chosen.iter_mut().zip(scores.chunks_exact(length)) {
-                let counts = scores.iter().enumerate().filter(|(_, z)| **z >= SMALLEST_SCORE);
-                chosen.extend(counts.map(|(i, z)| (*z, start + i)));
+                let scored = scores.iter().enumerate().filter(|(_, z)| **z >= SMALLEST_SCORE);
+                extend(OPERATION, "scores", chosen, scored.map(|(i, z)| (*z, start + i)))?;
                 thin(kind, chosen);
             }
         }
         let positions = |mut entries: Vec<(f32, usize)>| {
             entries.sort_unstable_by_key(|entry| entry.1);
-            entries.into_iter().map(|entry| entry.1).collect()
+            collect(OPERATION, "positions", entries.into_iter().map(|entry| entry.1))
         };
-        Ok(chosen.into_iter().map(positions).collect())
+        chosen.into_iter().map(positions).collect()
     }
 
-    /// What queries `part` want of the patterns of `range`: `size` bytes.
+    /// The `size` bytes that the device returns for queries `part` over the patterns of `range`.
     async fn run(
         &self,
         request: &PartialRequest<'_>,
@@ -235,7 +247,10 @@ impl Engine {
         wants: Wants,
     ) -> Result<Vec<u8>> {
         let (dim, context) = (self.layout.dim, &self.context);
-        let rows: Vec<f32> = part.iter().flat_map(|b| &request.queries[b * dim..(b + 1) * dim]).copied().collect();
+        let mut rows = room(OPERATION, "queries", elements(part.len(), dim))?;
+        for b in part {
+            rows.extend_from_slice(&request.queries[b * dim..(b + 1) * dim]);
+        }
         let options = RetrieveOptions { mask: request.options.mask.clone(), ..RetrieveOptions::default().statistics() };
         let sizing = self.sizing(self.shape_of(self.rule, range.len() as u64, part.len(), &options), &options);
         let workspace = self.workspace(&sizing)?;
@@ -258,11 +273,14 @@ impl Engine {
     }
 }
 
-/// Drops entries that the others rule out.
+/// Drops the entries, scores and positions, that cannot have weight beside the others. Of equal scores, and 0 equals -0,
+/// top-k keeps those at the lower positions. No score is NaN.
 fn thin(kind: KernelRule, entries: &mut Vec<(f32, usize)>) {
     match kind {
         KernelRule::Top { k } if entries.len() > k as usize => {
-            entries.select_nth_unstable_by(k as usize - 1, |a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            entries.select_nth_unstable_by(k as usize - 1, |a, b| {
+                b.0.partial_cmp(&a.0).unwrap_or(Ordering::Equal).then(a.1.cmp(&b.1))
+            });
             entries.truncate(k as usize);
         }
         KernelRule::Entmax { gain } => {
@@ -276,4 +294,18 @@ fn thin(kind: KernelRule, entries: &mut Vec<(f32, usize)>) {
 /// The score of a key: `shaders/lib/order.wgsl`.
 fn score_of(key: u32) -> f32 {
     f32::from_bits(if key & 0x8000_0000 != 0 { key & 0x7fff_ffff } else { !key })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_equal_scores_those_at_lower_positions_are_kept() {
+        let mut entries = vec![(0.0, 5), (-0.0, 1), (-1.0, 0), (0.0, 3), (-0.0, 4)];
+        thin(KernelRule::Top { k: 3 }, &mut entries);
+        entries.sort_by_key(|entry| entry.1);
+        let positions: Vec<usize> = entries.into_iter().map(|entry| entry.1).collect();
+        assert_eq!(positions, [1, 3, 4]);
+    }
 }

@@ -1,4 +1,4 @@
-//! Stored patterns on their way back to the host, in pieces of bounded size.
+//! Reads stored patterns back to the host, in pieces of bounded size.
 
 use std::ops::Range;
 
@@ -7,28 +7,29 @@ use super::engine::Engine;
 use super::readback::{Readback, Wait};
 use super::upload::fill;
 use crate::error::{Error, Result};
-use crate::store::{Pattern, decode};
+use crate::room::room;
+use crate::store::{Pattern, try_decode};
 
-/// Bytes of one piece, at the most, unless one row is larger.
-pub(super) const PIECE: usize = 16 << 20;
-/// Bytes behind the rows of a piece, the first four of them a stamp.
-const STAMP: usize = 16;
+/// The most bytes of one piece, unless one row is larger.
+pub(super) const MAX_PIECE_BYTES: usize = 16 << 20;
+/// Bytes behind the rows of a piece, the first four of them a completion stamp.
+const STAMP_BYTES: usize = 16;
 
-/// Rows that have been asked for, and the stamp that comes last: without it they did not come.
+/// Rows whose copy was submitted, followed by a stamp: without the stamp the copy did not complete.
 pub(super) struct Piece {
     readback: Readback,
     stamp: u32,
 }
 
 impl Piece {
-    /// The rows, waiting for them on this thread.
+    /// The rows, blocking this thread until they are read back.
     pub fn wait(self) -> Result<Vec<u8>> {
         stamped(self.readback.wait()?, self.stamp)
     }
 }
 
 fn stamped(bytes: Vec<u8>, stamp: u32) -> Result<Vec<u8>> {
-    match bytes.last_chunk::<STAMP>().is_some_and(|end| end.starts_with(&stamp.to_ne_bytes())) {
+    match bytes.last_chunk::<STAMP_BYTES>().is_some_and(|end| end.starts_with(&stamp.to_ne_bytes())) {
         true => Ok(bytes),
         false => Err(lost("rows came back without their completion stamp")),
     }
@@ -39,44 +40,53 @@ fn lost(message: &str) -> Error {
 }
 
 impl Engine {
-    /// The patterns at `positions`, which are stored and rise.
+    /// The patterns at `positions`, which are stored and in rising order.
+    ///
+    /// # Errors
+    /// [`Error::Lost`]; [`Error::OutOfMemory`] where the host has no room for them.
     pub async fn read(&self, positions: &[usize], wait: Wait) -> Result<Vec<Pattern>> {
         let row: usize = self.row_sizes().iter().sum();
-        let mut patterns = Vec::with_capacity(positions.len());
-        for positions in positions.chunks((PIECE / row).max(1)) {
+        let mut patterns = room("read", "patterns", positions.len())?;
+        for positions in positions.chunks((MAX_PIECE_BYTES / row).max(1)) {
             let Piece { readback, stamp } = self.stage(positions)?;
             let bytes = stamped(readback.get(wait).await?, stamp)?;
-            patterns.extend(self.decoded(&bytes, positions.len()));
+            for pattern in self.decoded(&bytes, positions.len()) {
+                patterns.push(pattern?);
+            }
         }
         Ok(patterns)
     }
 
-    /// The pattern at `position`, which is stored, waiting for it.
+    /// The pattern at `position`, which is stored, blocking this thread until it is read back.
     pub fn read_one(&self, position: usize) -> Result<Pattern> {
         let bytes = self.stage(&[position])?.wait()?;
-        let lost = || lost("no row came back");
-        self.decoded(&bytes, 1).next().ok_or_else(lost)
+        self.decoded(&bytes, 1).next().unwrap_or_else(|| Err(lost("no row came back")))
     }
 
-    /// Bytes of a stored key, value and row of terms; 0 where there are none.
+    /// The bytes of a stored key, of a value and of a row of terms; 0 where rows have none.
     pub(super) fn row_sizes(&self) -> [usize; 3] {
         let element = self.layout.precision.bytes();
         let terms = if self.has_terms() { 16 } else { 0 };
         [element * self.layout.key_stride(), element * self.layout.value_stride(), terms]
     }
 
-    /// Asks for the rows at `positions`: all keys, then all values, then all terms.
+    /// Submits the copy of the rows at `positions`: all keys, then all values, then all terms.
     pub(super) fn stage(&self, positions: &[usize]) -> Result<Piece> {
         let sizes = self.row_sizes();
         let context = &self.context;
         let size = positions.len() * sizes.iter().sum::<usize>();
         let mark = self.context.next_stamp();
         let fill = fill(bytemuck::bytes_of(&mark));
-        let stamp =
-            buffer::create_with(context, "attractor.stamp", STAMP as u64, wgpu::BufferUsages::COPY_SRC, Some(fill))?;
+        let stamp = buffer::create_with(
+            context,
+            "attractor.stamp",
+            STAMP_BYTES as u64,
+            wgpu::BufferUsages::COPY_SRC,
+            Some(fill),
+        )?;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let padded = size.next_multiple_of(STAMP);
-        let staging = buffer::create(context, "attractor.staging", (padded + STAMP) as u64, usage)?;
+        let padded = size.next_multiple_of(STAMP_BYTES);
+        let staging = buffer::create(context, "attractor.staging", (padded + STAMP_BYTES) as u64, usage)?;
         let mut encoder =
             context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("attractor") });
         let starts = [0, positions.len() * sizes[0], positions.len() * (sizes[0] + sizes[1])];
@@ -90,12 +100,12 @@ impl Engine {
                 }
             }
         }
-        encoder.copy_buffer_to_buffer(&stamp, 0, &staging, padded as u64, STAMP as u64);
+        encoder.copy_buffer_to_buffer(&stamp, 0, &staging, padded as u64, STAMP_BYTES as u64);
         let submission = buffer::scoped(context, "read", || context.submit(Some(encoder.finish())))?;
         Ok(Piece { readback: Readback::new(self.context.clone(), staging, submission), stamp: mark })
     }
 
-    /// `positions` in runs that are side by side in one window, as ranges of `positions`.
+    /// Runs of adjacent positions within one window, as ranges of `positions`.
     fn runs(&self, positions: &[usize]) -> Vec<Range<usize>> {
         let mut runs: Vec<Range<usize>> = Vec::new();
         let mut end = 0;
@@ -111,7 +121,7 @@ impl Engine {
         runs
     }
 
-    fn decoded(&self, bytes: &[u8], count: usize) -> impl Iterator<Item = Pattern> {
+    fn decoded(&self, bytes: &[u8], count: usize) -> impl Iterator<Item = Result<Pattern>> {
         let (layout, [key_size, value_size, terms_size]) = (self.layout, self.row_sizes());
         (0..count).map(move |i| {
             let row = |start: usize, size: usize| &bytes[start + i * size..][..size];
@@ -119,11 +129,12 @@ impl Engine {
             let value = row(count * key_size, value_size);
             let terms = row(count * (key_size + value_size), terms_size);
             let terms: [f32; 4] = bytemuck::pod_collect_to_vec(terms).try_into().unwrap_or([1.0, 0.0, 1.0, 1.0]);
-            Pattern {
-                key: decode(key, layout.dim, layout.precision, terms[2]),
-                value: layout.value_dim.map(|columns| decode(value, columns, layout.precision, terms[3])),
+            let value = layout.value_dim.map(|columns| try_decode("read", value, columns, layout.precision, terms[3]));
+            Ok(Pattern {
+                key: try_decode("read", key, layout.dim, layout.precision, terms[2])?,
+                value: value.transpose()?,
                 bias: terms[1],
-            }
+            })
         })
     }
 }

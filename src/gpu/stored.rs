@@ -1,10 +1,10 @@
-//! Stored rows as they lie on the device, in and out, without passing through `f32`: what is loaded and saved.
+//! Stored rows in and out in the memory's precision, without a conversion to `f32`: for loading and saving.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use super::engine::Engine;
-use super::read::PIECE;
+use super::read::MAX_PIECE_BYTES;
 use crate::error::Result;
 use crate::store::{Encoded, EncodedRows};
 
@@ -19,16 +19,16 @@ impl Engine {
         });
         magnitudes.truncate(windows.len());
         filled?;
-        // Or the uploads of a whole file would wait for the first retrieval.
+        // Otherwise the writes of a whole file would be staged until the first retrieval.
         context.flush()
     }
 
-    /// How many rows [`Engine::stored`] brings back at a time.
+    /// How many rows [`Engine::stored`] should be asked for at a time.
     pub fn piece(&self) -> usize {
-        (PIECE / self.row_sizes().iter().sum::<usize>()).max(1)
+        (MAX_PIECE_BYTES / self.row_sizes().iter().sum::<usize>()).max(1)
     }
 
-    /// The rows at `positions`, which are in use, as they are stored, waiting for them.
+    /// The rows at `positions`, which are in use, as they are stored. Blocks this thread until they are read back.
     pub fn stored(&self, positions: Range<usize>) -> Result<EncodedRows<'_>> {
         let count = positions.len();
         let [key, value, term] = self.row_sizes();
@@ -36,7 +36,7 @@ impl Engine {
         let (keys, rest) = bytes.split_at(count * key);
         let (values, rest) = rest.split_at(count * value);
         let terms: Vec<[f32; 4]> = bytemuck::pod_collect_to_vec(&rest[..count * term]);
-        // Where no terms are kept, all of them are trivial.
+        // Rows without terms have scales of 1 and biases of 0.
         let words = |word: usize, otherwise: f32| -> Cow<'static, [f32]> {
             match term {
                 0 => vec![otherwise; count].into(),
@@ -59,7 +59,7 @@ impl Engine {
         self.magnitudes.truncate(rows);
     }
 
-    /// Rows of each window that has some.
+    /// The number of rows of each window that holds any.
     pub fn window_rows(&self) -> Vec<usize> {
         self.windows.filled().map(|window| window.rows).collect()
     }

@@ -9,6 +9,7 @@ use super::layout::{Layout, stride};
 use super::rows::NewRows;
 use crate::error::{Error, Result};
 use crate::precision::Precision;
+use crate::room::room;
 
 impl Precision {
     /// Bytes of one stored element.
@@ -147,14 +148,38 @@ impl<'a> EncodedRows<'a> {
     }
 }
 
-/// One stored row as `f32`, tight.
+/// One stored row as `f32`, without its padding.
 pub(crate) fn decode(stored: &[u8], columns: usize, precision: Precision, scale: f32) -> Vec<f32> {
+    let mut row = Vec::with_capacity(columns);
+    decode_into(&mut row, stored, columns, precision, scale);
+    row
+}
+
+/// [`decode`] where the host may have no room for many such rows.
+///
+/// # Errors
+/// [`Error::OutOfMemory`].
+pub(crate) fn try_decode(
+    operation: &'static str,
+    stored: &[u8],
+    columns: usize,
+    precision: Precision,
+    scale: f32,
+) -> Result<Vec<f32>> {
+    let mut row = room(operation, "rows", columns)?;
+    decode_into(&mut row, stored, columns, precision, scale);
+    Ok(row)
+}
+
+fn decode_into(row: &mut Vec<f32>, stored: &[u8], columns: usize, precision: Precision, scale: f32) {
     match precision {
-        Precision::F32 => bytemuck::pod_collect_to_vec(&stored[..4 * columns]),
-        Precision::F16 => {
-            stored.as_chunks::<2>().0.iter().take(columns).map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect()
+        Precision::F32 => {
+            row.extend(stored.as_chunks::<4>().0[..columns].iter().map(|bytes| f32::from_ne_bytes(*bytes)));
         }
-        Precision::I8 => stored.iter().take(columns).map(|byte| f32::from(byte.cast_signed()) * scale).collect(),
+        Precision::F16 => {
+            row.extend(stored.as_chunks::<2>().0[..columns].iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()));
+        }
+        Precision::I8 => row.extend(stored[..columns].iter().map(|byte| f32::from(byte.cast_signed()) * scale)),
     }
 }
 

@@ -11,7 +11,7 @@ mod snapshots;
 mod view;
 mod windows;
 
-pub(crate) use encoding::{Encoded, EncodedRows, check_halves, decode, half_of, quantize};
+pub(crate) use encoding::{Encoded, EncodedRows, check_halves, decode, half_of, quantize, try_decode};
 pub(crate) use ids::Ids;
 pub(crate) use layout::{Layout, stride};
 pub(crate) use names::Names;

@@ -12,12 +12,13 @@ use crate::wait;
 /// An answer that may not be computed yet, from [`Memory::begin`](crate::Memory::begin) or a [`Job`](crate::Job).
 ///
 /// It is a future that any executor can await. A loop that must not block calls [`Pending::try_take`] once a frame
-/// instead, or asks [`Pending::is_ready`]. Dropping it discards the answer; GPU work that was submitted still completes.
+/// instead, or asks [`Pending::is_ready`]. Dropping it discards the answer; GPU work that was submitted still
+/// completes.
 ///
-/// Awaiting starts one background thread per device, which polls the device without blocking while something is awaited.
-/// [`Pending::try_take`] and [`Pending::is_ready`] need no thread: they poll a device that this library opened, and on a
-/// host's device the host's own submissions and polls complete the answer. In a browser there is no such thread: the
-/// browser completes the answer once the program returns to it.
+/// Awaiting starts one background thread per device, which polls the device without blocking while something is
+/// awaited. [`Pending::try_take`] and [`Pending::is_ready`] need no thread: they poll a device that this library
+/// opened, and on a host's device the host's own submissions and polls complete the answer. In a browser there is no
+/// such thread: the browser completes the answer once the program returns to it.
 ///
 /// ```
 /// use attractor::{Device, Memory, RetrieveOptions, Rule};

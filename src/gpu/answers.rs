@@ -1,4 +1,4 @@
-//! Where the answers of one submission lie within their buffer, and how they become a [`Retrieval`].
+//! The layout of an answer buffer, and how its contents become a [`Retrieval`].
 
 use super::kernels::staged::update_states;
 use super::operands::KernelRule;
@@ -13,36 +13,36 @@ use crate::retrieval::report::{Retrieval, Statistics, Status, Top};
 use crate::rule::{Rule, Similarity};
 use crate::store::{Layout, Names};
 
-/// What of the memory the answers are judged by.
+/// What answers are computed from, besides what the device returns.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MemoryFacts {
     pub layout: Layout,
     pub rule: Rule,
-    /// Positions, of which some may have been freed.
+    /// The number of positions, freed ones included.
     pub patterns: usize,
-    /// Patterns that are stored.
+    /// The number of stored patterns.
     pub stored: usize,
     /// The square of the largest norm of a key.
     pub largest_square: f64,
 }
 
-/// Sections of an answer buffer, in bytes from its start. Every section has one row for each query.
+/// The sections of an answer buffer, in bytes from its start. Each section has one row for each query.
 pub(crate) struct Answers {
     facts: MemoryFacts,
     count: usize,
     report: u64,
     output: u64,
-    /// Apart from the output only where the two differ.
+    /// A section of its own only where states differ from outputs.
     state: Option<u64>,
     weighed: Option<[u64; 2]>,
-    /// Whether these are reported, besides what is computed from them.
+    /// Whether statistics are reported.
     statistics: bool,
     energy: Option<[u64; 2]>,
     trace: Vec<[u64; 3]>,
     top: Option<[u64; 2]>,
-    /// Patterns of a top list.
+    /// The number of patterns of a top list.
     k: u32,
-    /// Runs of queries of the part, and where their weights lie.
+    /// Runs of queries whose weights are reported: the first query, how many, and the byte where their weights start.
     weights: Vec<(u32, u32, u64)>,
     pub size: u64,
 }
@@ -51,12 +51,12 @@ pub(crate) struct Answers {
 const WORDS: u64 = 8;
 
 impl Answers {
-    /// The layout for `count` queries, of which `weights` (positions within the part) report theirs in full.
+    /// The layout for `count` queries, of which `weights` report their weights in full.
     pub fn new(facts: MemoryFacts, options: &RetrieveOptions, count: usize, weights: &[usize]) -> Self {
         let mut size = 0;
         let mut section = |words: u64| {
             let at = size;
-            // What is longer than any buffer stays so.
+            // A size beyond `u64` stays larger than any buffer.
             size = (count as u64).saturating_mul(words).saturating_mul(4).saturating_add(size);
             at
         };
@@ -84,9 +84,9 @@ impl Answers {
         Self { facts, count, report, output, state, weighed, statistics, energy, trace, top, k, weights: runs, size }
     }
 
-    /// The bytes of one query's answers, at the most.
+    /// The most bytes of one query's answers.
     pub fn bytes_per_query(facts: MemoryFacts, options: &RetrieveOptions, weights: bool) -> u64 {
-        // Everything that takes room, without the masks and flags of the options at hand.
+        // Whatever has a section, without copying the options' masks and flags.
         let options = RetrieveOptions {
             stop: options.stop,
             trace: options.trace,
@@ -99,7 +99,7 @@ impl Answers {
         Self::new(facts, &options, 1, if weights { &[0] } else { &[] }).size
     }
 
-    /// The sections as rows of `buffer`, to write to.
+    /// The sections as rows of `buffer`, for kernels to write to.
     pub fn targets(&self, buffer: &wgpu::Buffer, queries: Place) -> Outputs {
         let rows = |at: u64| Place::at(buffer, at);
         let weighed = |[records, tallies]: [u64; 2]| WeightOutputs {
@@ -128,7 +128,10 @@ impl Answers {
         }
     }
 
-    /// The report of one query, refused where it does not carry the stamp.
+    /// The report of one query.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] where it does not carry the stamp.
     fn report(&self, words: &[u32], query: usize, stamp: u32) -> Result<Report> {
         let report = &words[self.report as usize / 4 + query * update_states::REPORT_WORDS as usize..];
         if report[0] != stamp {
@@ -149,7 +152,7 @@ impl Answers {
         Ok(Report { steps: report[1], change: f32::from_bits(report[2]), status })
     }
 
-    /// The answers in `bytes` as softmax over `patterns` of each query, to be merged.
+    /// The answers in `bytes` as partial softmax states over `patterns[b]` patterns of query `b`, to be merged.
     pub fn means(&self, bytes: &[u8], stamp: u32, patterns: &[u64]) -> Result<Vec<Mean>> {
         let words: Vec<u32> = bytemuck::pod_collect_to_vec(bytes);
         let row = |at: u64, query: usize, width: usize| &words[at as usize / 4 + query * width..][..width];
@@ -170,7 +173,7 @@ impl Answers {
             let [records, tallies] = self.weighed.expect("partial states are weighed");
             let width = WORDS as usize;
             let weights = Weights::new(&self.facts, row(records, query, width), row(tallies, query, width));
-            // The sum of weights of which the largest is 1, whatever it was rounded to.
+            // The largest weight is 1, so that the sum is within these bounds but for rounding.
             let total = weights.total.clamp(1.0, *patterns as f64);
             Ok(Mean {
                 log_sum: weights.maximum + total.ln(),
@@ -182,8 +185,11 @@ impl Answers {
         patterns.iter().enumerate().map(mean).collect()
     }
 
-    /// Appends the answers in `bytes` to a retrieval that has room for them, refusing any query whose report does not
-    /// carry the stamp. Weights go to their places: `places` has one for each row.
+    /// Appends the answers in `bytes` to a retrieval that has room for them. Row `i` of the reported weights goes to
+    /// row `places[i]` of the retrieval's.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] where a report does not carry the stamp.
     pub fn take(&self, to: &mut Retrieval, bytes: &[u8], stamp: u32, tolerance: f32, places: &[usize]) -> Result<()> {
         let words: Vec<u32> = bytemuck::pod_collect_to_vec(bytes);
         let row = |at: u64, query: usize, width: usize| &words[at as usize / 4 + query * width..][..width];
@@ -245,7 +251,7 @@ impl Answers {
     }
 }
 
-/// What a report says of one query.
+/// The report of one query.
 struct Report {
     steps: u32,
     change: f32,
@@ -258,7 +264,7 @@ struct Weights {
     maximum: f64,
     s: f64,
     log_weight: f64,
-    /// What unnormalised weights are divided by.
+    /// The sum that weights are divided by.
     total: f64,
     support: u32,
     sum: f64,
@@ -310,7 +316,7 @@ impl Weights {
         Statistics::new(self.support, entropy.exp() as f32, (self.largest / self.total) as f32, patterns)
     }
 
-    /// Sorts the entries of a list and appends them as a row of `top`.
+    /// Sorts the entries of a list, largest score first, and appends them as a row of `top`.
     fn rank(&self, entries: &[u32], k: u32, top: &mut Top, names: &Names) {
         let mut entries: Vec<(u32, f32)> =
             entries.as_chunks::<2>().0.iter().map(|entry| (entry[0], f32::from_bits(entry[1]))).collect();

@@ -151,8 +151,8 @@ impl Engine {
         Ok(SubBatch { task, target, staging, layout: AnswerLayout { stamp, answers, places } })
     }
 
-    /// Cuts a batch so that the queries, masks and answers of a sub-batch fit the buffers that any device allows. Those of
-    /// a single query may be larger: then the device's own limits decide.
+    /// Cuts a batch so that the queries, masks and answers of a sub-batch fit the buffers that any device allows. Those
+    /// of a single query may be larger: then the device's own limits decide.
     pub fn sub_batches(
         &self,
         batch: usize,

@@ -1,4 +1,4 @@
-//! Device buffers: created so that a refusal becomes an error of ours, labelled, and bound by range.
+//! Device buffers: created so that a refusal is an [`Error`], labelled, and bound by range.
 
 use super::handles::Handles;
 use crate::error::{Error, Result};
@@ -6,23 +6,23 @@ use crate::error::{Error, Result};
 /// Storage that kernels read and write.
 pub(crate) const STORAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE;
 
-/// What is caught, the last first.
+/// The errors that a scope catches, the innermost scope last.
 #[cfg(not(target_arch = "wasm32"))]
 const CAUGHT: [wgpu::ErrorFilter; 3] =
     [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation];
 
-/// On an internal error that a browser tells of, wgpu 30 panics. A pipeline with one is invalid, and is refused when it
-/// is submitted.
+/// The same in a browser. wgpu 30 panics on an internal error that a browser reports; a pipeline with one is invalid,
+/// and is refused when it is submitted.
 #[cfg(target_arch = "wasm32")]
 const CAUGHT: [wgpu::ErrorFilter; 2] = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation];
 
-/// Runs `make` and turns what the device complains about meanwhile into an error, leaving a host's own handlers out of
-/// it: at once, or in a browser with the next answer ([`Complaints`](super::complaints::Complaints)). Error scopes belong to this
-/// thread; `make` must not await.
+/// Runs `make` and turns errors that the device reports meanwhile into an [`Error`], which a host's own handlers do not
+/// see: at once, or in a browser with the next answer ([`DeferredErrors`](super::deferred_errors::DeferredErrors)).
+/// Error scopes belong to this thread: `make` must not await.
 pub(crate) fn scoped<T>(handles: &Handles, operation: &'static str, make: impl FnOnce() -> T) -> Result<T> {
     let scopes = CAUGHT.map(|filter| handles.device.push_error_scope(filter));
     let made = make();
-    handles.complaints.gather(operation, scopes.into_iter().rev().map(wgpu::ErrorScopeGuard::pop))?;
+    handles.deferred_errors.collect(operation, scopes.into_iter().rev().map(wgpu::ErrorScopeGuard::pop))?;
     Ok(made)
 }
 
@@ -57,16 +57,16 @@ pub(crate) fn check_owner(
     }
 }
 
-/// Whether `buffer`, of `STORAGE` usage, is of `device`, for which `layout` has one storage buffer. One that the device
-/// refuses for another reason is.
+/// Whether `buffer`, of `STORAGE` usage, is of `device`, whose `layout` has one storage buffer. A buffer that the
+/// device refuses for any other reason counts as its own.
 #[cfg(not(target_arch = "wasm32"))]
 fn is_of(device: &wgpu::Device, layout: &wgpu::BindGroupLayout, buffer: &wgpu::Buffer) -> bool {
     let resource = wgpu::BufferBinding { buffer, offset: 0, size: std::num::NonZeroU64::new(4) };
     let entries = [wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(resource) }];
     let descriptor = wgpu::BindGroupDescriptor { label: Some("attractor.owner"), layout, entries: &entries };
     let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
-    // A buffer of another instance may not be in the tables of this one, which panics. Where another buffer has its
-    // place there, nothing tells the two apart.
+    // wgpu panics where a buffer of another instance is not in this instance's tables. Where another buffer has the
+    // same index there, the two cannot be told apart.
     let bind = || drop(device.create_bind_group(&descriptor));
     let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(bind)).is_ok();
     match futures::FutureExt::now_or_never(scope.pop()) {
@@ -75,13 +75,13 @@ fn is_of(device: &wgpu::Device, layout: &wgpu::BindGroupLayout, buffer: &wgpu::B
     }
 }
 
-/// A browser cannot tell at once. What is recorded with a buffer of another device fails when it is submitted.
+/// A browser does not report it at once. Commands with a buffer of another device fail when they are submitted.
 #[cfg(target_arch = "wasm32")]
 fn is_of(_: &wgpu::Device, _: &wgpu::BindGroupLayout, _: &wgpu::Buffer) -> bool {
     true
 }
 
-/// Whether a validation error is that of resources of different devices.
+/// Whether a validation error says that resources are of different devices.
 #[cfg(not(target_arch = "wasm32"))]
 fn is_mismatch(error: &wgpu::Error) -> bool {
     use wgpu::wgc::binding_model::CreateBindGroupError;
@@ -107,7 +107,7 @@ pub(crate) fn create(
     create_with(handles, label, size, usage, None::<fn(&mut wgpu::BufferViewMut)>)
 }
 
-/// A buffer of at least `size` bytes that `fill`, if given, fills before the device sees it.
+/// A buffer of at least `size` bytes, whose mapping `fill` writes, if given.
 pub(crate) fn create_with(
     handles: &Handles,
     label: &'static str,

@@ -1,4 +1,4 @@
-//! What a retrieval would do on a device, counted from the dispatches that it would record.
+//! Explains what a retrieval would run on a device, and compiles it in advance, without running it.
 
 use std::ops::Range;
 
@@ -16,7 +16,7 @@ use crate::retrieval::weight_queries::WeightQueries;
 use crate::store::View;
 use crate::tuning::Told;
 
-/// Dispatches that are counted, at the most.
+/// The most dispatches that an explanation counts.
 const MAX_COUNTED_DISPATCHES: u64 = 1 << 22;
 
 impl Engine {
@@ -26,7 +26,7 @@ impl Engine {
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(batch), options), options);
         let workspace = self.workspace(&sizing)?;
         let stand_in = buffer::create(&self.context, "attractor.answers", 16, buffer::STORAGE)?;
-        // One block of queries has every kernel, and so have the first, another and the last of its updates.
+        // One query block uses every kernel, and so do the first, a middle and the last of its updates.
         let block = batch.min(sizing.plan.query_block as usize);
         let weights: Vec<usize> =
             WeightQueries::new(operation, &options.weights)?.of(0..block).map(|(query, _)| query).collect();
@@ -55,7 +55,7 @@ impl Engine {
         self.context.check_alive()?;
         let workspace = self.workspace(&sizing)?;
         let usage = buffer::STORAGE;
-        // Nothing is run, so one small buffer stands in for queries and answers of any size.
+        // Nothing is run: one small buffer stands in for queries and answers of any size.
         let stand_in = buffer::create(&self.context, "attractor.answers", 16, usage)?;
         let weighed = WeightQueries::new(operation, &options.weights)?;
         let (facts, mut left) = (self.facts(view.alive()), MAX_COUNTED_DISPATCHES);
@@ -103,12 +103,12 @@ impl Engine {
     }
 }
 
-/// A batch in parts of `size`, those that are dispatched alike together: one of them, and how many there are.
+/// The sub-batches of `size` queries of a batch, grouped by equal dispatches: one of each group, and how many it has.
 fn alike(batch: usize, size: usize, weighed: &WeightQueries) -> Vec<(Range<usize>, usize)> {
     let (full, rest) = (batch / size, batch % size);
     let part = |number: usize| number * size..(number + 1) * size;
     let mut parts = Vec::new();
-    // Parts of which some weights are reported are each as they are; the others are alike, and so are all under `All`.
+    // Sub-batches with some reported weights are counted one by one. All others are alike, and so are all under `All`.
     let mut others = full;
     if let WeightQueries::Some(places) = weighed {
         let mut numbers: Vec<usize> = places.iter().map(|(query, _)| query / size).filter(|n| *n < full).collect();

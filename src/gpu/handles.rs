@@ -3,8 +3,8 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::complaints::Complaints;
-use super::limits::LARGEST_BINDING;
+use super::deferred_errors::DeferredErrors;
+use super::limits::MAX_BINDING_BYTES;
 use super::matrices::Ability;
 use crate::fork;
 
@@ -21,8 +21,8 @@ pub(crate) struct Handles {
     pub owned: bool,
     /// Whether shaders keep wgpu's run-time checks.
     pub checked: bool,
-    /// Errors that the device reports after the call that caused them has returned.
-    pub complaints: Complaints,
+    /// Errors that are reported after the call that caused them has returned.
+    pub deferred_errors: DeferredErrors,
     /// A layout of one storage buffer, which tells whether a caller's buffer is of this device.
     pub owner: OnceLock<wgpu::BindGroupLayout>,
     submissions: AtomicU64,
@@ -39,7 +39,7 @@ impl Handles {
     ) -> Self {
         let limits = device.limits();
         let cooperate = Ability::new(&adapter, device.features(), &limits, configurations);
-        let (complaints, submissions) = (Complaints::default(), AtomicU64::new(0));
+        let (deferred_errors, submissions) = (DeferredErrors::default(), AtomicU64::new(0));
         Self {
             device,
             queue,
@@ -48,7 +48,7 @@ impl Handles {
             cooperate,
             owned,
             checked,
-            complaints,
+            deferred_errors,
             owner: OnceLock::new(),
             submissions,
         }
@@ -67,7 +67,7 @@ impl Handles {
 
     /// The largest window, in bytes: a multiple of 16.
     pub fn window_limit(&self) -> u64 {
-        self.limits.max_storage_buffer_binding_size.min(self.limits.max_buffer_size).min(LARGEST_BINDING) / 16 * 16
+        self.limits.max_storage_buffer_binding_size.min(self.limits.max_buffer_size).min(MAX_BINDING_BYTES) / 16 * 16
     }
 
     /// Whether the backend is OpenGL, where one thread at a time holds the context.

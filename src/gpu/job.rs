@@ -12,7 +12,7 @@ use super::buffer;
 use super::context::Context;
 use super::encode::encode;
 use super::engine::Engine;
-use super::pace::Expected;
+use super::estimate::Estimate;
 use super::readback::{Readback, Submitted};
 use super::schedule::Schedule;
 use super::targets::Recording;
@@ -31,16 +31,17 @@ use crate::sync::lock;
 ///
 /// [`Job::advance`] records the next slice. The slices together are the dispatches of the one-shot call, cut between
 /// workgroups, so the answer has the same bits. The memory may change between slices: a job sees it as it was when the
-/// job began. Slices have to be submitted in the order in which they were recorded; where one is dropped instead, the job
-/// fails. Dropping the job, or [`Job::cancel`], ends it: what was recorded may still run, and its
+/// job began. Slices have to be submitted in the order in which they were recorded; where one is dropped instead, the
+/// job fails. Dropping the job, or [`Job::cancel`], ends it: what was recorded may still run, and its
 /// [`Pending`](crate::Pending) gives [`Error::Cancelled`](crate::Error::Cancelled).
 ///
-/// The cost of a dispatch is estimated from its work and from how long earlier slices on the same device took, where the
-/// device has `TIMESTAMP_QUERY` ([`Device::required_features`](crate::Device::required_features)); otherwise from the
-/// kind of device alone.
+/// The cost of a dispatch is estimated from its work and from how long earlier slices on the same device took, where
+/// the device has `TIMESTAMP_QUERY` ([`Device::required_features`](crate::Device::required_features)); otherwise from
+/// the kind of device alone.
 ///
 /// ```
-/// # fn frame(memory: &attractor::Memory, queries: &[f32], device: &attractor::wgpu::Device, queue: &attractor::wgpu::Queue)
+/// # use attractor::wgpu;
+/// # fn frame(memory: &attractor::Memory, queries: &[f32], device: &wgpu::Device, queue: &wgpu::Queue)
 /// # -> Result<(), attractor::Error> {
 /// use std::time::Duration;
 /// let (mut job, mut answer) = memory.job(queries, &attractor::RetrieveOptions::default())?;
@@ -111,8 +112,8 @@ impl Job {
     /// time, but at least one workgroup of one. Neither submits nor polls. Records nothing once everything is recorded.
     ///
     /// # Errors
-    /// [`Error::Lost`](crate::Error::Lost) where an earlier slice was dropped before it ran, or the device fails. The job
-    /// has ended then, and its [`Pending`](crate::Pending) says why.
+    /// [`Error::Lost`](crate::Error::Lost) where an earlier slice was dropped before it ran, or the device fails. The
+    /// job has ended then, and its [`Pending`](crate::Pending) says why.
     pub fn advance(&mut self, encoder: &mut wgpu::CommandEncoder, budget: Duration) -> Result<Slice> {
         if self.is_recorded() {
             return Ok(Slice { dispatches: 0, estimate: Duration::ZERO, done: true });
@@ -149,8 +150,8 @@ impl Job {
         }
         let context = &self.context;
         let calls = self.schedule.next(budget.as_secs_f64())?;
-        let expected = Expected::new(context, &calls);
-        let estimate = Duration::try_from_secs_f64(expected.seconds()).unwrap_or(Duration::MAX);
+        let estimated = Estimate::new(context, &calls);
+        let estimate = Duration::try_from_secs_f64(estimated.seconds()).unwrap_or(Duration::MAX);
         let timestamps = context.timestamps()?;
         let recorded = buffer::scoped(context, "Job::advance", || {
             encode(context, encoder, &calls, timestamps.as_ref().map(TimestampQueries::writes))?;
@@ -158,7 +159,7 @@ impl Job {
                 let context = Arc::downgrade(context);
                 timestamps.read_after(encoder, move |timestamps, ticks| {
                     let Some(context) = context.upgrade() else { return };
-                    expected.learn(ticks as f64 * f64::from(context.queue.get_timestamp_period()) * 1e-9);
+                    estimated.learn(ticks as f64 * f64::from(context.queue.get_timestamp_period()) * 1e-9);
                     lock(&context.idle_timestamps).push(timestamps);
                 });
             }

@@ -1,26 +1,27 @@
-//! The cooperative matrices of a device.
+//! The cooperative matrices that a device has.
 
 /// Subgroups of a workgroup that multiplies cooperative matrices.
 pub const SUBGROUPS: u32 = 4;
 
-/// What of this kernel suits a device.
+/// The cooperative matrices of a device that suit the kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ability {
     /// Rows and columns of a fragment: 8 or 16.
     pub side: u32,
     /// Invocations of a subgroup, or more.
     pub subgroup: u32,
-    /// Bytes that a workgroup may share.
+    /// The most bytes of workgroup memory.
     pub memory: u32,
-    /// Whether fragments are loaded from vectors.
+    /// Whether fragments can be loaded from arrays of vectors.
     pub vectors: bool,
 }
 
 impl Ability {
-    /// The feature that a device of ours asks for where the adapter has fragments that suit.
+    /// The feature that is requested where the adapter has fragments that suit.
     pub const FEATURE: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
 
-    /// What suits a device with `features` that takes fragments as `configurations` say.
+    /// The fragments that suit, of those in `configurations`, on a device with `features` and `limits`; `None` where
+    /// none do.
     pub fn new(
         adapter: &wgpu::AdapterInfo,
         features: wgpu::Features,
@@ -37,7 +38,7 @@ impl Ability {
         };
         let side = [16, 8].into_iter().find(|side| halves(*side))?;
         let metal = adapter.backend == wgpu::Backend::Metal;
-        // Metal does not tell; wherever it has fragments, a subgroup has 32.
+        // Metal does not report it; where it has fragments, a subgroup has 32 invocations.
         let subgroup = if metal { 32 } else { adapter.subgroup_max_size };
         let invocations = SUBGROUPS * subgroup.max(side);
         let fits = invocations <= limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);

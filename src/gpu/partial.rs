@@ -1,6 +1,6 @@
-//! Partial retrievals: one update of each query over a subset of the patterns, to be merged with others. Under softmax the
-//! device computes the sums. Under the other rules it lists candidates, which the host scores again, exactly; where a
-//! list overflows, or cannot hold what top-k selects, the host selects candidates from the scores of all patterns.
+//! Partial retrievals: one update of each query over a subset of the patterns, to be merged with others. Under softmax
+//! the device computes the sums. Under the other rules it lists candidates, which the host scores again, exactly; where
+//! a list overflows, or cannot hold what top-k selects, the host selects candidates from the scores of all patterns.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -273,8 +273,8 @@ impl Engine {
     }
 }
 
-/// Drops the entries, scores and positions, that cannot have weight beside the others. Of equal scores, and 0 equals -0,
-/// top-k keeps those at the lower positions. No score is NaN.
+/// Drops the entries, scores and positions, that cannot have weight beside the others. Of equal scores, and 0 equals
+/// -0, top-k keeps those at the lower positions. No score is NaN.
 fn thin(kind: KernelRule, entries: &mut Vec<(f32, usize)>) {
     match kind {
         KernelRule::Top { k } if entries.len() > k as usize => {

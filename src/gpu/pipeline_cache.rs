@@ -1,5 +1,5 @@
-//! What the driver has compiled, kept from run to run where the backend lets it out (Vulkan): in a file of ours on a device
-//! of ours, or in a host's own cache.
+//! Keeps what the driver has compiled from one run to the next, where the backend hands it out (Vulkan): in a file, or
+//! in a host's own cache.
 
 #![allow(unsafe_code, reason = "wgpu cannot tell whether bytes are a driver's own; the seal can")]
 
@@ -12,26 +12,26 @@ use crate::cache;
 use crate::hash;
 use crate::sync::lock;
 
-/// What a file starts with.
+/// The first bytes of a file.
 const MAGIC: &[u8; 16] = b"attractor kernel";
 
 /// A cache that kernels are compiled through.
 #[derive(Debug)]
 pub(crate) struct PipelineCache {
     pub cache: wgpu::PipelineCache,
-    /// Where it is kept, unless a host keeps it.
+    /// The file that it is kept in, unless a host keeps it.
     file: Option<File>,
 }
 
 #[derive(Debug)]
 struct File {
     path: PathBuf,
-    /// The hash of the bytes that are in the file.
+    /// The hash of the data in the file.
     kept: Mutex<u64>,
 }
 
 impl PipelineCache {
-    /// The cache of the device of `handles` with what `folder` has for it; `None` where the backend has none.
+    /// A cache that starts with the data for this device in `folder`; `None` where the backend has no caches.
     pub fn open(handles: &Handles, folder: &Path) -> Option<Self> {
         let device = &handles.device;
         if !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
@@ -44,10 +44,10 @@ impl PipelineCache {
             log::warn!("attractor: {} is damaged; kernels are compiled anew", path.display());
         }
         let descriptor = wgpu::PipelineCacheDescriptor { label: Some("attractor"), data, fallback: true };
-        // SAFETY: the data is what `get_data` gave for an adapter of the same name, ids, driver and driver version: those
-        // make the name of the file, and the seal shows that it is whole and that `save` wrote it. wgpu and the driver
-        // compare ids and versions once more, and start with an empty cache where they differ. It does not guard against
-        // someone who forges the file, but who writes to this folder can change the user's programs as well.
+        // SAFETY: the data is what `get_data` gave for an adapter of the same name, ids, driver and driver version:
+        // those make the name of the file, and the seal shows that it is whole and that `save` wrote it. wgpu and the
+        // driver compare ids and versions once more, and start with an empty cache where they differ. It does not guard
+        // against someone who forges the file, but who writes to this folder can change the user's programs as well.
         let cache =
             buffer::scoped(handles, "open pipeline cache", || unsafe { device.create_pipeline_cache(&descriptor) })
                 .inspect_err(|error| log::warn!("attractor: no pipeline cache: {error}"))
@@ -56,12 +56,12 @@ impl PipelineCache {
         Some(Self { cache, file: Some(File { path, kept }) })
     }
 
-    /// A host's own.
+    /// A host's own cache, which the host keeps.
     pub fn host(cache: wgpu::PipelineCache) -> Self {
         Self { cache, file: None }
     }
 
-    /// Writes what has been compiled to the file, if there is more than the file has.
+    /// Writes the data to the file, unless the file has it already.
     pub fn save(&self) {
         let Some(File { path, kept }) = &self.file else { return };
         let Some(data) = self.cache.get_data() else { return };
@@ -87,7 +87,7 @@ fn seal(data: &[u8]) -> Vec<u8> {
     [&MAGIC[..], &hash::hash(data).to_le_bytes(), data].concat()
 }
 
-/// The data of a file that is whole.
+/// The data of a file, unless the file is damaged.
 fn unseal(bytes: &[u8]) -> Option<&[u8]> {
     let (hash, data) = bytes.strip_prefix(MAGIC)?.split_first_chunk()?;
     (u64::from_le_bytes(*hash) == hash::hash(data)).then_some(data)

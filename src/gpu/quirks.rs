@@ -1,30 +1,31 @@
-//! What some drivers cannot take, how to know them, and what is done about it. Each is software that CI and its users run
-//! kernels on.
+//! Faults of drivers: how to recognise each, and what is done about it. Each is a software driver or a compiler that
+//! tests and users run kernels on.
 
-/// Mesa's lavapipe puts uniforms that branches and loops go by into a shader and compiles it once more for every dispatch
-/// with others (22.3) or for every value that it has not met (newer), and keeps all of it until the pipeline goes. Whether
-/// it does so to a kernel hangs on how many values its optimiser makes. What depends on more than uniforms it leaves alone
-/// ([`conceal_parameters`]).
+/// Mesa's lavapipe specialises shaders on uniform values that control flow depends on. It recompiles for every dispatch
+/// whose values differ from the last (22.3) or for every new value (newer), and keeps the result as long as the
+/// pipeline. Whether it does so to a kernel depends on its optimiser's value count. Control flow that depends on more
+/// than uniforms is left alone ([`conceal_parameters`]).
 pub(super) fn compiles_uniforms_in(adapter: &wgpu::AdapterInfo) -> bool {
     adapter.backend == wgpu::Backend::Vulkan && adapter.driver == "llvmpipe"
 }
 
-/// SwiftShader compiles a tile of 8 by 8 an invocation for minutes and in gigabytes. Browsers keep names of adapters to
-/// themselves; a fallback adapter of theirs is SwiftShader.
+/// SwiftShader takes minutes and gigabytes to compile tiles of 8 by 8 for each invocation. Browsers do not report the
+/// names of adapters; their fallback adapter is SwiftShader.
 pub(super) fn needs_small_tiles(adapter: &wgpu::AdapterInfo) -> bool {
     let fallback = adapter.backend == wgpu::Backend::BrowserWebGpu && adapter.device_type == wgpu::DeviceType::Cpu;
     fallback || adapter.name.contains("SwiftShader")
 }
 
-/// FXC, the HLSL compiler of every Windows, takes longer than linearly over what is unrolled: ten seconds for queries
-/// of 128 held in registers. It has no subgroups (shader model 5.1), so a DX12 device without them is taken for one
-/// that it compiles for. A host's device may lack them under DXC as well, which costs it speed alone.
+/// FXC, the HLSL compiler of every Windows, takes more than linear time for unrolled code: ten seconds for queries of
+/// 128 floats in registers. It has no subgroups (shader model 5.1), so FXC is assumed on a DX12 device without them. A
+/// host's device may lack them under DXC as well, which costs speed alone.
 pub(super) fn unrolls_slowly(backend: wgpu::Backend, features: wgpu::Features) -> bool {
     backend == wgpu::Backend::Dx12 && !features.contains(wgpu::Features::SUBGROUP)
 }
 
-/// The text of a kernel, in which nothing depends on its parameters alone: each that it reads is added to what is zero unless
-/// the first buffer has no elements, which no binding allows. Values stay what they are, to the bit.
+/// The text of a kernel changed so that nothing depends on its parameters alone: each parameter that it reads is added
+/// to an expression that is zero unless the first buffer has no elements, which no binding allows. Values stay
+/// bit-exact.
 pub(super) fn conceal_parameters(text: &str) -> String {
     const FIRST: &str = "@binding(1) var<storage, read> ";
     let first = text.split_once(FIRST).and_then(|(_, after)| after.split_once(':')).map_or("", |(name, _)| name);
@@ -41,7 +42,7 @@ pub(super) fn conceal_parameters(text: &str) -> String {
     while let Some((before, after)) = rest.split_once("params.") {
         out += before;
         let name = &after[..after.find(|c| !word(c)).unwrap_or(after.len())];
-        // Of a vector, the components with it.
+        // The components of a vector are part of the expression.
         let whole = match after[name.len()..].strip_prefix('.') {
             Some(more) => &after[..name.len() + 1 + more.find(|c| !word(c)).unwrap_or(more.len())],
             None => name,
@@ -54,7 +55,7 @@ pub(super) fn conceal_parameters(text: &str) -> String {
         out += &concealed.concat();
         rest = &after[whole.len()..];
     }
-    // Last: what a shader enables has to come first.
+    // The function goes last: `enable` directives have to be first.
     out + rest + &format!("\nfn nothing() -> u32 {{\n    return u32(arrayLength(&{first}) == 0u);\n}}\n")
 }
 

@@ -1,6 +1,6 @@
-//! The numbers that a device computes right answers for. Within this range no sum or product of a retrieval leaves
-//! `f32`, and what a device may flush to zero, below the smallest normal number, changes no score by more than
-//! [`FLUSHED`].
+//! The range of numbers that a device computes correct answers for. Within it no sum or product of a retrieval
+//! overflows `f32`, and flushing numbers below the smallest normal number to zero changes no score by more than
+//! [`MAX_FLUSHED`].
 //!
 //! With `X` the largest norm of a state, `K` that of a key, `B` the largest bias, `V` the largest norm of a key or
 //! coordinate of a value, `n` the patterns that it is summed over and `m` the smallest normal number:
@@ -23,15 +23,15 @@ use crate::rule::{Rule, Separation, Similarity};
 use crate::store::{Alive, Layout};
 
 /// The largest sum behind a similarity, and the largest score.
-const ROOM: f64 = 1e37;
+const MAX_SCORE: f64 = 1e37;
 /// The largest sum of rows.
-const LARGEST_SUM: f64 = 1e38;
-/// How much of a score may be flushed to zero.
-const FLUSHED: f64 = 1e-5;
+const MAX_SUM: f64 = 1e38;
+/// How much of a score may be lost by flushing to zero.
+const MAX_FLUSHED: f64 = 1e-5;
 /// The smallest norm that cosine similarity divides by.
-const SMALLEST_NORM: f64 = 1e-12;
+const MIN_NORM: f64 = 1e-12;
 
-/// How large stored rows are, each by its position.
+/// The magnitudes of stored rows, by position.
 #[derive(Debug, Default)]
 pub(crate) struct Magnitudes {
     /// The squared norm of every key.
@@ -40,21 +40,21 @@ pub(crate) struct Magnitudes {
     values: Vec<f32>,
     /// The magnitude of every bias; empty where there is none.
     biases: Vec<f32>,
-    /// No row that is or was stored is larger.
-    bound: Extent,
+    /// Bounds on every row that is or was stored.
+    bound: NormBounds,
 }
 
-/// How large some rows are, in their written order.
+/// The magnitudes of some rows, in the order in which they were written.
 #[derive(Default)]
-pub(crate) struct Written {
+pub(crate) struct RowMagnitudes {
     pub squares: Vec<f64>,
     pub values: Vec<f32>,
     pub biases: Vec<f32>,
 }
 
-/// How large some rows are at most, and at least.
+/// Bounds on the magnitudes of some rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Extent {
+struct NormBounds {
     norm: f64,
     value: f64,
     bias: f64,
@@ -71,12 +71,12 @@ pub(crate) struct QueryRange {
     pub largest: f32,
 }
 
-/// Which states a retrieval compares with keys.
+/// The states that a retrieval compares with keys.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct States {
-    /// Whether states after the query are compared, too.
+    /// Whether states after the query are compared as well.
     pub later: bool,
-    /// Whether coordinates of these may be those of the query.
+    /// Whether their coordinates may be those of the query.
     pub clamped: bool,
 }
 
@@ -86,14 +86,14 @@ impl States {
     }
 }
 
-impl Default for Extent {
+impl Default for NormBounds {
     fn default() -> Self {
         Self { norm: 0.0, value: 0.0, bias: 0.0, shortest: f64::INFINITY }
     }
 }
 
-impl Extent {
-    fn of(written: &Written) -> Self {
+impl NormBounds {
+    fn of(written: &RowMagnitudes) -> Self {
         let largest = |numbers: &[f32]| numbers.iter().fold(0.0f32, |most, number| most.max(*number));
         Self {
             norm: written.squares.iter().fold(0.0f64, |most, square| most.max(*square)).sqrt(),
@@ -112,7 +112,10 @@ impl Extent {
 }
 
 impl Magnitudes {
-    /// Makes room for `rows` more.
+    /// Makes room for `rows` more rows.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
     pub fn try_reserve(&mut self, operation: &'static str, rows: usize, layout: &Layout) -> Result<()> {
         self.squares.try_reserve(rows).map_err(|_| no_room::<f64>(operation, "norms", rows))?;
         for (numbers, present) in [(&mut self.values, layout.value_dim.is_some()), (&mut self.biases, layout.bias)] {
@@ -123,15 +126,15 @@ impl Magnitudes {
         Ok(())
     }
 
-    pub fn add(&mut self, written: Written) {
-        self.bound.include(Extent::of(&written));
+    pub fn add(&mut self, written: RowMagnitudes) {
+        self.bound.include(NormBounds::of(&written));
         self.squares.extend(written.squares);
         self.values.extend(written.values);
         self.biases.extend(written.biases);
     }
 
-    pub fn overwrite(&mut self, position: usize, written: &Written) {
-        self.bound.include(Extent::of(written));
+    pub fn overwrite(&mut self, position: usize, written: &RowMagnitudes) {
+        self.bound.include(NormBounds::of(written));
         self.squares[position..=position].copy_from_slice(&written.squares);
         for (all, one) in [(&mut self.values, &written.values), (&mut self.biases, &written.biases)] {
             if let (Some(all), Some(one)) = (all.get_mut(position), one.first()) {
@@ -179,27 +182,27 @@ fn shortest(squares: &[f64]) -> f64 {
 
 /// Whether states of norm `x` can be compared with keys of norms up to `largest.norm` under biases up to
 /// `largest.bias`.
-fn fits(rule: Rule, dim: usize, largest: Extent, x: f64) -> bool {
+fn fits(rule: Rule, dim: usize, largest: NormBounds, x: f64) -> bool {
     let (k, beta, smallest) = (largest.norm, f64::from(rule.beta.abs()), f64::from(f32::MIN_POSITIVE));
     let (d, root) = (dim as f64, (dim as f64).sqrt());
     let both = x + k;
     let (sum, similarity, flushed) = match rule.similarity {
         Similarity::Dot => (x * k, x * k, d + root * both),
-        Similarity::Cosine => (x.max(k), 1.0, 2.0 * (d + root) / largest.shortest.max(SMALLEST_NORM)),
+        Similarity::Cosine => (x.max(k), 1.0, 2.0 * (d + root) / largest.shortest.max(MIN_NORM)),
         Similarity::Euclidean => (both * both, 0.5 * both * both, d + 2.0 * root * both),
         Similarity::Manhattan => (root * both, root * both, d),
     };
     let flushed = beta * smallest * flushed;
     // A beta that is not normal may itself be flushed.
     let lost = if beta < smallest { beta * similarity } else { 0.0 };
-    sum.max(x) <= ROOM && beta * similarity + largest.bias <= ROOM && flushed + lost <= FLUSHED
+    sum.max(x) <= MAX_SCORE && beta * similarity + largest.bias <= MAX_SCORE && flushed + lost <= MAX_FLUSHED
 }
 
 /// The largest magnitude of a coordinate of a query, a power of two; `None` where there is none.
-fn largest_coordinate(rule: Rule, dim: usize, largest: Extent, states: States) -> Option<f32> {
+fn largest_coordinate(rule: Rule, dim: usize, largest: NormBounds, states: States) -> Option<f32> {
     let root = (dim as f64).sqrt();
     let fits_all = |x: f64| {
-        // A later state is a mean of keys, but for coordinates of the query.
+        // A later state is a mean of keys, except in clamped coordinates.
         let later = if states.later { largest.norm + if states.clamped { x } else { 0.0 } } else { 0.0 };
         fits(rule, dim, largest, x.max(later))
     };
@@ -210,15 +213,15 @@ fn largest_coordinate(rule: Rule, dim: usize, largest: Extent, states: States) -
         .map(|limit| limit as f32)
 }
 
-/// The smallest magnitude of the largest coordinate of a query that is not zero: below it, what is flushed of the query
-/// could be seen under cosine similarity, which divides by its norm.
+/// The least magnitude that the largest coordinate of a query may have, unless it is zero: below it, flushing could be
+/// seen under cosine similarity, which divides by the query's norm.
 fn smallest_coordinate(rule: Rule, dim: usize) -> f32 {
     if rule.similarity != Similarity::Cosine {
         return 0.0;
     }
-    let norm = f64::from(rule.beta.abs()) * f64::from(f32::MIN_POSITIVE) * (dim as f64).sqrt() / (0.5 * FLUSHED);
+    let norm = f64::from(rule.beta.abs()) * f64::from(f32::MIN_POSITIVE) * (dim as f64).sqrt() / (0.5 * MAX_FLUSHED);
     // Norms below the clamp are divided by the clamp.
-    if norm <= SMALLEST_NORM { 0.0 } else { norm as f32 }
+    if norm <= MIN_NORM { 0.0 } else { norm as f32 }
 }
 
 impl Magnitudes {
@@ -245,13 +248,13 @@ impl Magnitudes {
             Separation::Sparsemax | Separation::Entmax { .. } => patterns.min(2),
         };
         let bound = self.bound;
-        let sums_fit = |largest: f64| summed as f64 * largest <= LARGEST_SUM;
+        let sums_fit = |largest: f64| summed as f64 * largest <= MAX_SUM;
         if sums_fit(bound.value.max(bound.norm))
             && let Some(limit) = largest_coordinate(rule, dim, bound, states)
         {
             return range(limit);
         }
-        // The bound may be that of a row that is not stored any more.
+        // The bound may stem from a row that is no longer stored.
         let refuse = |what: &'static str, row: usize, expected: String, got: String| {
             Err(Error::Range { operation, what, row, expected, got })
         };
@@ -261,7 +264,7 @@ impl Magnitudes {
         if !sums_fit(self.value(row)) {
             let what = if self.values.is_empty() { "keys" } else { "keys or values" };
             let expected =
-                format!("at most {:e}, of which {summed} may be summed on this device", LARGEST_SUM / summed as f64);
+                format!("at most {:e}, of which {summed} may be summed on this device", MAX_SUM / summed as f64);
             return refuse(what, row, expected, format!("a norm or coordinate of {:e}", self.value(row)));
         }
         let position = |number: &dyn Fn(usize) -> f64| self.position(alive, number).unwrap_or(row);
@@ -272,24 +275,24 @@ impl Magnitudes {
         };
         let smallest_key = position(&small);
         let (norm, bias) = (self.norm(longest), self.bias(biased));
-        let largest = Extent { norm, value: 0.0, bias, shortest: -small(smallest_key) };
+        let largest = NormBounds { norm, value: 0.0, bias, shortest: -small(smallest_key) };
         if let Some(limit) = largest_coordinate(rule, dim, largest, states) {
             return range(limit);
         }
-        let none = Extent::default();
+        let none = NormBounds::default();
         if largest_coordinate(rule, dim, none, states).is_none() {
             let expected = "a magnitude at which no score is lost below the numbers of f32 on this device";
             return Err(Error::Parameter { operation, parameter: "beta", expected, got: rule.beta.to_string() });
         }
-        if largest_coordinate(rule, dim, Extent { norm: 0.0, ..largest }, states).is_none() {
-            let expected = format!("magnitudes of at most {ROOM:e} on this device");
+        if largest_coordinate(rule, dim, NormBounds { norm: 0.0, ..largest }, states).is_none() {
+            let expected = format!("magnitudes of at most {MAX_SCORE:e} on this device");
             return refuse("bias", biased, expected, format!("a magnitude of {:e}", largest.bias));
         }
-        if largest_coordinate(rule, dim, Extent { shortest: f64::INFINITY, ..largest }, states).is_some() {
+        if largest_coordinate(rule, dim, NormBounds { shortest: f64::INFINITY, ..largest }, states).is_some() {
             let expected = format!("norms of which nothing is lost below the numbers of f32 (beta is {})", rule.beta);
             return refuse("keys", smallest_key, expected, format!("a norm of {:e}", largest.shortest));
         }
-        let expected = format!("scores of at most {ROOM:e} on this device (beta is {})", rule.beta);
+        let expected = format!("scores of at most {MAX_SCORE:e} on this device (beta is {})", rule.beta);
         refuse("keys", longest, expected, format!("a norm of {:e}", largest.norm))
     }
 }
@@ -320,7 +323,7 @@ mod tests {
     use super::*;
 
     fn limit(similarity: Similarity, beta: f32, norm: f64, bias: f64, later: bool) -> Option<f32> {
-        let largest = Extent { norm, value: norm, bias, shortest: norm };
+        let largest = NormBounds { norm, value: norm, bias, shortest: norm };
         let rule = Rule::new(similarity, Separation::Softmax, beta);
         largest_coordinate(rule, 16, largest, States { later, clamped: false })
     }

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::handles::Handles;
 
-/// Seconds for one unit of work ([`Work::units`](super::dispatch::Work::units)) of one pipeline, as far as it is known.
+/// Seconds for one unit of work ([`Work::units`](super::dispatch::Work::units)) of one pipeline, once it has been
+/// timed.
 #[derive(Debug, Default)]
 pub(crate) struct Pace(AtomicU64);
 
@@ -20,8 +21,8 @@ impl Pace {
 }
 
 impl Handles {
-    /// The pace of a kernel that was never timed. A guess that is too fast costs one late frame, one that is too slow a
-    /// few short slices.
+    /// Seconds for one unit of work of a kernel that was never timed. Too low a guess costs one late frame, too high a
+    /// guess a few short slices.
     pub fn first_pace(&self) -> f64 {
         let units_per_second = match self.adapter.device_type {
             wgpu::DeviceType::DiscreteGpu => 1e12,
@@ -31,7 +32,7 @@ impl Handles {
         1.0 / units_per_second
     }
 
-    /// Seconds of a dispatch that does nothing.
+    /// Seconds that a dispatch takes besides its work.
     pub fn overhead(&self) -> f64 {
         match self.adapter.device_type {
             wgpu::DeviceType::Cpu => 20e-6,
@@ -45,10 +46,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pace_is_kept_as_it_is_set() {
-        let pace = Pace::default();
-        assert_eq!(pace.get(), None);
-        pace.set(2.5e-10);
-        assert_eq!(pace.get(), Some(2.5e-10));
+    fn a_rate_is_unknown_until_it_is_set() {
+        let rate = Pace::default();
+        assert_eq!(rate.get(), None);
+        rate.set(2.5e-10);
+        assert_eq!(rate.get(), Some(2.5e-10));
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures::channel::oneshot;
 
-use super::complaints::Complaints;
 use super::context::Context;
+use super::deferred_errors::DeferredErrors;
 use super::poller::{Mapped, PollGuard, notify};
 use crate::answer::Progress;
 use crate::error::{Error, Result};
@@ -31,8 +31,8 @@ pub(crate) struct Readback {
     mapped: oneshot::Receiver<Mapped>,
     /// The submission that writes the buffer; unknown where a host submits it.
     submission: Option<wgpu::SubmissionIndex>,
-    /// Errors that the device has yet to report for the calls before.
-    complaints: Complaints,
+    /// Errors of earlier calls that the device has yet to report.
+    deferred_errors: DeferredErrors,
 }
 
 impl Readback {
@@ -40,16 +40,16 @@ impl Readback {
     pub fn new(context: Arc<Context>, buffer: wgpu::Buffer, submission: wgpu::SubmissionIndex) -> Self {
         let (notify, mapped) = mapping();
         buffer.map_async(wgpu::MapMode::Read, .., notify);
-        let complaints = context.complaints.take();
-        Self { context, buffer, mapped, submission: Some(submission), complaints }
+        let deferred_errors = context.deferred_errors.take();
+        Self { context, buffer, mapped, submission: Some(submission), deferred_errors }
     }
 
     /// Requests the mapping of `buffer` once the commands of `encoder` are done. Its owner submits them.
     pub fn on_submit(context: Arc<Context>, buffer: wgpu::Buffer, encoder: &wgpu::CommandEncoder) -> Self {
         let (notify, mapped) = mapping();
         encoder.map_buffer_on_submit(&buffer, wgpu::MapMode::Read, .., notify);
-        let complaints = context.complaints.take();
-        Self { context, buffer, mapped, submission: None, complaints }
+        let deferred_errors = context.deferred_errors.take();
+        Self { context, buffer, mapped, submission: None, deferred_errors }
     }
 
     /// The submission that writes the bytes.
@@ -60,7 +60,7 @@ impl Readback {
     /// The bytes. The caller keeps the device polled: see [`Context::keep_polling`].
     pub async fn mapped(mut self) -> Result<Vec<u8>> {
         let result = (&mut self.mapped).await;
-        std::mem::take(&mut self.complaints).hear().await?;
+        std::mem::take(&mut self.deferred_errors).check().await?;
         Self::read(&self.buffer, result)
     }
 
@@ -74,7 +74,7 @@ impl Readback {
                 (&mut self.mapped).await
             }
         };
-        std::mem::take(&mut self.complaints).hear().await?;
+        std::mem::take(&mut self.deferred_errors).check().await?;
         Self::read(&self.buffer, result)
     }
 
@@ -109,9 +109,9 @@ impl Readback {
 }
 
 impl Drop for Readback {
-    /// Errors that nobody has been told of are reported with the next answer.
+    /// Errors that were not reported with this answer are reported with the next.
     fn drop(&mut self) {
-        self.context.complaints.put_back(std::mem::take(&mut self.complaints));
+        self.context.deferred_errors.restore(std::mem::take(&mut self.deferred_errors));
     }
 }
 

@@ -26,7 +26,8 @@ use crate::sync::lock;
 const MAX_RECORDED_DISPATCHES: usize = 1 << 20;
 
 impl Engine {
-    /// Records a retrieval from and to buffers of the caller. `snapshot` lives until the commands have run or are dropped.
+    /// Records a retrieval from and to buffers of the caller. `snapshot` lives until the commands have run or are
+    /// dropped.
     #[expect(clippy::too_many_arguments, reason = "what a recording is made of")]
     pub fn record(
         &self,
@@ -106,8 +107,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Records a retrieval for `count` queries in a buffer of the caller, and the read-back of the answers, which completes
-    /// once the caller has submitted the encoder.
+    /// Records a retrieval for `count` queries in a buffer of the caller, and the read-back of the answers, which
+    /// completes once the caller has submitted the encoder.
     #[expect(clippy::too_many_arguments, reason = "what a recording is made of")]
     pub fn record_answers(
         &self,

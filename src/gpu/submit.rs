@@ -1,5 +1,5 @@
-//! Submits a retrieval: in pieces of bounded cost, with few of them in flight, and at the end the copy of the answers to
-//! their staging buffer.
+//! Submits a retrieval: in pieces of bounded cost, with few of them in flight, and at the end the copy of the answers
+//! to their staging buffer.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use super::schedule::{Compiled, Schedule};
 use crate::error::Result;
 use crate::sync::lock;
 
-/// The most seconds that one submission may be estimated to take: well below a watchdog's limit, even where the estimate
-/// is several times too low.
+/// The most seconds that one submission may be estimated to take: well below a watchdog's limit, even where the
+/// estimate is several times too low.
 const MAX_SUBMISSION_SECONDS: f64 = 0.25;
-/// The same on GL, where wgpu holds the context during a submission, which software runs to its end. A thread that waits
-/// six seconds for the context panics.
+/// The same on GL, where wgpu holds the context during a submission, which software runs to its end. A thread that
+/// waits six seconds for the context panics.
 const MAX_SUBMISSION_SECONDS_GL: f64 = 0.12;
-/// Submissions that may be in flight while another is recorded, where the caller blocks anyway: each holds its parameters,
-/// whose total must not grow with the memory.
+/// Submissions that may be in flight while another is recorded, where the caller blocks anyway: each holds its
+/// parameters, whose total must not grow with the memory.
 const MAX_IN_FLIGHT: usize = 2;
 
 impl Context {

@@ -15,12 +15,12 @@ pub struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// Rows side by side from the start of `buffer`.
+    /// Contiguous rows from the start of `buffer`.
     pub fn new(buffer: &'a wgpu::Buffer) -> Self {
         Self { buffer, offset: 0, stride: None }
     }
 
-    /// Rows side by side from byte `offset` of `buffer`.
+    /// Contiguous rows from byte `offset` of `buffer`.
     pub fn at(buffer: &'a wgpu::Buffer, offset: u64) -> Self {
         Self { buffer, offset, stride: None }
     }
@@ -29,7 +29,10 @@ impl<'a> Rows<'a> {
         self.stride.map_or(columns as u64, u64::from)
     }
 
-    /// Refuses rows that do not fit the buffer; `count` is at least 1.
+    /// Refuses `count`, at least 1, rows of `columns` words that do not fit the buffer.
+    ///
+    /// # Errors
+    /// [`Error::Shape`].
     pub(super) fn check(
         &self,
         operation: &'static str,
@@ -50,7 +53,7 @@ impl<'a> Rows<'a> {
         if stride < columns as u64 {
             return refuse(format!("a stride of at least {columns} words"), stride.to_string());
         }
-        // Rows are counted in 32 bits where they are read and written.
+        // Kernels count rows in 32 bits.
         let before = u32::try_from(count).ok().and_then(|count| u64::from(count).checked_sub(1)?.checked_mul(stride));
         let words = before.and_then(|before| before.checked_add(columns as u64));
         let end = words.and_then(|words| words.checked_mul(4)).and_then(|bytes| bytes.checked_add(self.offset));
@@ -64,7 +67,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// [`Rows`] that are held.
+/// [`Rows`] with a buffer of their own handle.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub buffer: wgpu::Buffer,
@@ -73,7 +76,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Rows side by side from byte `offset` of `buffer`.
+    /// Contiguous rows from byte `offset` of `buffer`.
     pub fn at(buffer: &wgpu::Buffer, offset: u64) -> Self {
         Self { buffer: buffer.clone(), offset, stride: None }
     }

@@ -1,20 +1,20 @@
-//! Bytes on their way to the device.
+//! Writes bytes and rows of patterns to the device.
 
 use super::buffer::{self, Binding};
 use super::handles::Handles;
 use super::patterns::StoredRows;
-use super::range::Written;
+use super::range::RowMagnitudes;
 use crate::error::{Error, Result};
 use crate::rule::{Rule, Similarity};
 use crate::store::{EncodedRows, Layout, NewRows, decode};
 
-/// What copies `bytes` to the start of a mapped buffer.
+/// A function that copies `bytes` to the start of a mapped buffer.
 pub(super) fn fill(bytes: &[u8]) -> impl FnOnce(&mut wgpu::BufferViewMut) {
     move |view: &mut wgpu::BufferViewMut| view.slice(..bytes.len()).copy_from_slice(bytes)
 }
 
 impl Handles {
-    /// A buffer for `size` bytes of answers, and the one in which the host reads them.
+    /// A buffer for `size` bytes of answers, and a staging buffer that the host maps.
     pub fn answers(&self, size: u64) -> Result<(wgpu::Buffer, wgpu::Buffer)> {
         let usage = buffer::STORAGE | wgpu::BufferUsages::COPY_SRC;
         let answers = buffer::create(self, "attractor.answers", size, usage)?;
@@ -28,7 +28,7 @@ impl Handles {
         buffer::create_with(self, label, bytes.len() as u64, buffer::STORAGE, Some(fill(bytes)))
     }
 
-    /// Writes checked rows from row `at` of a window. Returns how large they are, as they are stored.
+    /// Writes validated rows from row `at` of a window on. Returns their magnitudes, as they are stored.
     pub fn write_rows(
         &self,
         to: &StoredRows,
@@ -36,11 +36,11 @@ impl Handles {
         rows: &NewRows<'_>,
         layout: &Layout,
         rule: Rule,
-    ) -> Result<Written> {
+    ) -> Result<RowMagnitudes> {
         self.write_encoded(to, at, &EncodedRows::new(rows, layout), layout, rule)
     }
 
-    /// [`Handles::write_rows`], of rows in the form in which they are stored.
+    /// [`Handles::write_rows`] of rows that are encoded already.
     pub fn write_encoded(
         &self,
         to: &StoredRows,
@@ -48,7 +48,7 @@ impl Handles {
         rows: &EncodedRows<'_>,
         layout: &Layout,
         rule: Rule,
-    ) -> Result<Written> {
+    ) -> Result<RowMagnitudes> {
         let write = |to: &Binding, row: usize, bytes: &[u8]| self.write(&to.buffer, (at * row) as u64, bytes);
         let element = layout.precision.bytes();
         let stored = element * layout.key_stride();
@@ -80,10 +80,13 @@ impl Handles {
         });
         let bias = |row: usize| rows.bias.as_ref().map_or(0.0, |bias| bias[row].abs());
         let biases = if layout.bias { (0..rows.count).map(bias).collect() } else { Vec::new() };
-        Ok(Written { squares, values, biases })
+        Ok(RowMagnitudes { squares, values, biases })
     }
 
-    /// Refuses a device that is gone: it makes buffers without a word, and only their mapping fails.
+    /// Refuses a lost device. Such a device creates buffers without an error; only their mapping fails.
+    ///
+    /// # Errors
+    /// [`Error::Lost`].
     pub fn check_alive(&self) -> Result<()> {
         self.upload("attractor.probe", &[]).map(|_| ())
     }
@@ -91,7 +94,7 @@ impl Handles {
     /// Schedules a write for the next submission.
     fn write(&self, to: &wgpu::Buffer, offset: u64, bytes: &[u8]) -> Result<()> {
         let Some(size) = wgpu::BufferSize::new(bytes.len() as u64) else { return Ok(()) };
-        // `Queue::write_buffer` says nothing of a device that is gone.
+        // `Queue::write_buffer` does not report a lost device.
         let staged = buffer::scoped(self, "write", || {
             let view = self.queue.write_buffer_with(to, offset, size);
             view.map(|mut view| view.copy_from_slice(bytes))
@@ -99,7 +102,8 @@ impl Handles {
         staged.ok_or_else(|| Error::Lost { operation: "write", message: "the device takes nothing any more".into() })
     }
 
-    /// Has a device of ours begin what has been scheduled; a host's does so when the host submits.
+    /// Submits scheduled writes, on a device that this library opened. On a host's device the host's next submission
+    /// does.
     pub fn flush(&self) -> Result<()> {
         match self.owned {
             true => buffer::scoped(self, "write", || self.submit(None)).map(|_| ()),

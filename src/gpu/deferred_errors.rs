@@ -1,5 +1,5 @@
 //! Errors that a device reports for calls. Natively it reports them at once, and the call fails. A browser reports them
-//! later: they come with the next answer.
+//! after the call has returned: they fail the next answer.
 
 #[cfg(not(target_arch = "wasm32"))]
 mod platform {
@@ -7,14 +7,14 @@ mod platform {
 
     use crate::error::{Error, Result};
 
-    /// Nothing is left to be told later.
+    /// Natively no error is deferred.
     #[derive(Debug, Default)]
-    pub struct Complaints(());
+    pub struct DeferredErrors(());
 
     #[allow(clippy::unused_self, clippy::unused_async, clippy::unnecessary_wraps, reason = "as in a browser")]
-    impl Complaints {
-        /// Fails `operation` with what one of its error scopes has caught.
-        pub fn gather(
+    impl DeferredErrors {
+        /// Fails `operation` with the error that one of its error scopes has caught.
+        pub fn collect(
             &self,
             operation: &'static str,
             scopes: impl IntoIterator<Item = impl Future<Output = Option<wgpu::Error>>>,
@@ -28,16 +28,16 @@ mod platform {
             caught
         }
 
-        /// All that has been gathered.
+        /// All errors that were collected, leaving none.
         pub fn take(&self) -> Self {
             Self(())
         }
 
-        /// Gathers those again.
-        pub fn put_back(&self, _: Self) {}
+        /// Adds errors that were taken and not checked.
+        pub fn restore(&self, _: Self) {}
 
-        /// Fails where there is a complaint.
-        pub async fn hear(self) -> Result<()> {
+        /// Fails with the first error, if any.
+        pub async fn check(self) -> Result<()> {
             Ok(())
         }
     }
@@ -56,19 +56,19 @@ mod platform {
     use crate::error::{Error, Result};
     use crate::sync::{lock, unpoisoned};
 
-    /// What the error scopes of some operations will have caught.
+    /// What the error scopes of operations will turn out to have caught.
     #[derive(Default)]
-    pub struct Complaints(Mutex<Vec<Complaint>>);
+    pub struct DeferredErrors(Mutex<Vec<DeferredError>>);
 
-    /// What those of one operation have caught, once it is known.
-    struct Complaint {
+    /// What the error scopes of one operation have caught, once the browser reports it.
+    struct DeferredError {
         operation: &'static str,
         caught: Pin<Box<dyn Future<Output = Option<wgpu::Error>> + Send>>,
     }
 
-    impl Complaints {
-        /// Keeps what the error scopes of `operation` will have caught.
-        pub fn gather<F: Future<Output = Option<wgpu::Error>> + Send + 'static>(
+    impl DeferredErrors {
+        /// Keeps what the error scopes of `operation` will turn out to have caught.
+        pub fn collect<F: Future<Output = Option<wgpu::Error>> + Send + 'static>(
             &self,
             operation: &'static str,
             scopes: impl IntoIterator<Item = F>,
@@ -76,33 +76,33 @@ mod platform {
             let scopes: Vec<F> = scopes.into_iter().collect();
             let caught = Box::pin(join_all(scopes).map(|all| all.into_iter().flatten().next()));
             let mut all = lock(&self.0);
-            // Those who add patterns for ever ask for no answer. Looking at all of them takes no longer, on average,
-            // than keeping them.
+            // A program that only adds patterns requests no answer that would check them. Pruning whenever the vector
+            // is full costs, on average, no more than pushing.
             if all.len() == all.capacity() {
-                all.retain_mut(Complaint::matters);
+                all.retain_mut(DeferredError::is_open);
             }
-            all.push(Complaint { operation, caught });
+            all.push(DeferredError { operation, caught });
             Ok(())
         }
 
-        /// All that has been gathered.
+        /// All errors that were collected, leaving none.
         pub fn take(&self) -> Self {
             Self(Mutex::new(std::mem::take(&mut *lock(&self.0))))
         }
 
-        /// Gathers those again.
-        pub fn put_back(&self, others: Self) {
+        /// Adds errors that were taken and not checked.
+        pub fn restore(&self, others: Self) {
             let others = unpoisoned(others.0.into_inner());
             lock(&self.0).extend(others);
         }
 
-        /// Fails where there is a complaint. Each is known before what was submitted after it is done.
-        pub async fn hear(self) -> Result<()> {
+        /// Fails with the first error, if any. The errors of a call are known before later submissions are done.
+        pub async fn check(self) -> Result<()> {
             let mut all = self.0;
-            let hear = |context: &mut Context<'_>| {
+            let check = |context: &mut Context<'_>| {
                 let all = unpoisoned(all.get_mut());
-                while let Some(complaint) = all.first_mut() {
-                    match complaint.poll(context) {
+                while let Some(first) = all.first_mut() {
+                    match first.poll(context) {
                         Poll::Pending => return Poll::Pending,
                         Poll::Ready(Some(error)) => return Poll::Ready(Err(error)),
                         Poll::Ready(None) => drop(all.remove(0)),
@@ -110,19 +110,19 @@ mod platform {
                 }
                 Poll::Ready(Ok(()))
             };
-            std::future::poll_fn(hear).await
+            std::future::poll_fn(check).await
         }
     }
 
-    impl Complaint {
+    impl DeferredError {
         fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Error>> {
             let Self { operation, caught } = self;
             let lost = |error: wgpu::Error| Error::Lost { operation, message: super::in_one_line(&error) };
             caught.as_mut().poll(context).map(|caught| caught.map(lost))
         }
 
-        /// Whether it is one, or may become one.
-        fn matters(&mut self) -> bool {
+        /// Whether there is an error, or may yet be one.
+        fn is_open(&mut self) -> bool {
             match self.caught.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Pending => true,
                 Poll::Ready(None) => false,
@@ -134,14 +134,14 @@ mod platform {
         }
     }
 
-    impl fmt::Debug for Complaints {
+    impl fmt::Debug for DeferredErrors {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.debug_struct("Complaints").finish_non_exhaustive()
+            f.debug_struct("DeferredErrors").finish_non_exhaustive()
         }
     }
 }
 
-pub(crate) use platform::Complaints;
+pub(crate) use platform::DeferredErrors;
 
 fn in_one_line(error: &wgpu::Error) -> String {
     error.to_string().replace('\n', " ")

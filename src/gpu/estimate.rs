@@ -39,7 +39,7 @@ impl Estimate {
             seconds: dispatches.iter().map(|call| call.estimate).sum(),
             overhead: context.overhead() * dispatches.len() as f64,
             data_dependent: dispatches.iter().any(|call| call.data_dependent),
-            initial_rate: context.first_pace(),
+            initial_rate: context.initial_rate(),
         }
     }
 
@@ -62,8 +62,8 @@ impl Estimate {
         }
         let ratio = ratio.clamp(MAX_CHANGE[0], MAX_CHANGE[1]);
         for (pipeline, seconds) in &self.work {
-            let rate = pipeline.pace.get().unwrap_or(self.initial_rate) * ratio.powf(seconds / expected);
-            pipeline.pace.set(rate.clamp(self.initial_rate / MAX_RATIO, self.initial_rate * MAX_RATIO));
+            let rate = pipeline.rate.get().unwrap_or(self.initial_rate) * ratio.powf(seconds / expected);
+            pipeline.rate.set(rate.clamp(self.initial_rate / MAX_RATIO, self.initial_rate * MAX_RATIO));
         }
     }
 }

@@ -8,7 +8,7 @@ use super::dispatch::Setting;
 use super::handles::Handles;
 use super::kernel::{Access, Kernel};
 use super::pipeline_cache::PipelineCache;
-use super::rate::Pace;
+use super::rate::KernelRate;
 use super::shader::{self, Constant, Substitution};
 use super::{buffer, module, quirks};
 use crate::error::Result;
@@ -20,7 +20,7 @@ pub(crate) struct Pipeline {
     pub pipeline: wgpu::ComputePipeline,
     pub layout: wgpu::BindGroupLayout,
     /// How fast it was seen to go.
-    pub pace: Pace,
+    pub rate: KernelRate,
 }
 
 /// A stem, its constants and its fragments, and whether it is checked.
@@ -118,7 +118,7 @@ impl Pipelines {
             },
             cache: self.cache.get().map(|kept| &kept.cache),
         });
-        Pipeline { stem: kernel.stem, pipeline, layout, pace: Pace::default() }
+        Pipeline { stem: kernel.stem, pipeline, layout, rate: KernelRate::default() }
     }
 
     /// How many there are.

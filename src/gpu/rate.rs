@@ -7,9 +7,9 @@ use super::handles::Handles;
 /// Seconds for one unit of work ([`Work::units`](super::dispatch::Work::units)) of one pipeline, once it has been
 /// timed.
 #[derive(Debug, Default)]
-pub(crate) struct Pace(AtomicU64);
+pub(crate) struct KernelRate(AtomicU64);
 
-impl Pace {
+impl KernelRate {
     pub fn get(&self) -> Option<f64> {
         let seconds = f64::from_bits(self.0.load(Ordering::Relaxed));
         (seconds > 0.0).then_some(seconds)
@@ -23,7 +23,7 @@ impl Pace {
 impl Handles {
     /// Seconds for one unit of work of a kernel that was never timed. Too low a guess costs one late frame, too high a
     /// guess a few short slices.
-    pub fn first_pace(&self) -> f64 {
+    pub fn initial_rate(&self) -> f64 {
         let units_per_second = match self.adapter.device_type {
             wgpu::DeviceType::DiscreteGpu => 1e12,
             wgpu::DeviceType::IntegratedGpu | wgpu::DeviceType::VirtualGpu | wgpu::DeviceType::Other => 1e11,
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn a_rate_is_unknown_until_it_is_set() {
-        let rate = Pace::default();
+        let rate = KernelRate::default();
         assert_eq!(rate.get(), None);
         rate.set(2.5e-10);
         assert_eq!(rate.get(), Some(2.5e-10));

@@ -146,8 +146,8 @@ impl Schedule {
             let mut pipeline = context.pipelines.find(kernel, setting, checked);
             while self.done < dispatch.workgroups() {
                 // It may have been timed since the last part.
-                let rate = pipeline.as_ref().and_then(|pipeline| pipeline.pace.get());
-                let rate = rate.unwrap_or_else(|| handles.first_pace());
+                let rate = pipeline.as_ref().and_then(|pipeline| pipeline.rate.get());
+                let rate = rate.unwrap_or_else(|| handles.initial_rate());
                 let bound = context.dispatch_bound().as_secs_f64();
                 let Some(part) = piece.cut(dispatch, self.done, rate, handles.overhead(), bound) else {
                     return Ok(());

@@ -2,7 +2,7 @@
 
 use super::kernels::staged::update_states;
 use super::operands::KernelRule;
-use super::targets::Place;
+use super::targets::OwnedRows;
 use super::task::{Outputs, WeightOutputs};
 use crate::error::{Error, Result};
 use crate::exact::energy::constant;
@@ -100,8 +100,8 @@ impl Answers {
     }
 
     /// The sections as rows of `buffer`, for kernels to write to.
-    pub fn targets(&self, buffer: &wgpu::Buffer, queries: Place) -> Outputs {
-        let rows = |at: u64| Place::at(buffer, at);
+    pub fn targets(&self, buffer: &wgpu::Buffer, queries: OwnedRows) -> Outputs {
+        let rows = |at: u64| OwnedRows::at(buffer, at);
         let weighed = |[records, tallies]: [u64; 2]| WeightOutputs {
             records: rows(records),
             tallies: rows(tallies),

@@ -8,7 +8,7 @@ use super::engine::Engine;
 use super::planning::Sizing;
 use super::readback::{Readback, Submitted, Wait};
 use super::schedule::Schedule;
-use super::targets::Place;
+use super::targets::OwnedRows;
 use super::task::{Goal, Task};
 use super::upload::fill;
 use super::workspace::Workspace;
@@ -146,7 +146,7 @@ impl Engine {
             let (usage, filled) = (target.usage(), Some(fill(&poison)));
             target = buffer::create_with(context, "attractor.answers", answers.size, usage, filled)?;
         }
-        let goal = Goal::Answers(Box::new(answers.targets(&target, Place::at(&source, 0))));
+        let goal = Goal::Answers(Box::new(answers.targets(&target, OwnedRows::at(&source, 0))));
         let task = self.task(sizing, workspace.clone(), options, alive, part, stamp, goal)?;
         Ok(SubBatch { task, target, staging, layout: AnswerLayout { stamp, answers, places } })
     }

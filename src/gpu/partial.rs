@@ -12,7 +12,7 @@ use super::kernels::common::{LIST_CAPACITY, LIST_TOP};
 use super::operands::{KernelRule, Operands};
 use super::readback::Wait;
 use super::schedule::Schedule;
-use super::targets::Place;
+use super::targets::OwnedRows;
 use super::task::{Goal, Task};
 use crate::error::{Error, Result};
 use crate::exact::scores::Scorer;
@@ -256,10 +256,10 @@ impl Engine {
         let workspace = self.workspace(&sizing)?;
         let source = context.upload("attractor.queries", bytemuck::cast_slice(&rows))?;
         let (target, staging) = context.answers(size)?;
-        let (queries, to, count) = (Place::at(&source, 0), Place::at(&target, 0), part.len());
+        let (queries, to, count) = (OwnedRows::at(&source, 0), OwnedRows::at(&target, 0), part.len());
         let goal = match wants {
             Wants::Lists { kind: rule, entries } => {
-                let entries = Place { offset: entries, ..to.clone() };
+                let entries = OwnedRows { offset: entries, ..to.clone() };
                 Goal::Candidates { queries, count, rule, heads: to, entries }
             }
             Wants::Scores => Goal::Scores { queries, count, target: to },

@@ -21,7 +21,7 @@ use super::kernels::staged::{merge, update_states};
 use super::operands::{KernelRule, QueryBlock, Sums};
 use super::plan::choice::Regime;
 use super::sweep::{Over, Sweep};
-use super::targets::Place;
+use super::targets::OwnedRows;
 use super::task::{Goal, Outputs, Task, WeightOutputs};
 use crate::rule::Similarity;
 
@@ -155,12 +155,12 @@ impl<'a> Listing<'a> {
         self.items.push_back(Item::Sweep(Sweep { block, data_dependent, compared, queries, over }));
     }
 
-    fn write(&mut self, source: SourceRows<'_>, target: &Place) {
+    fn write(&mut self, source: SourceRows<'_>, target: &OwnedRows) {
         self.one(write_rows::dispatch(&self.pass, source, target));
     }
 
     /// The queries of the block become states, and all of them are listed; if they are updated, all are active, too.
-    fn load(&mut self, queries: &Place, updates: bool) {
+    fn load(&mut self, queries: &OwnedRows, updates: bool) {
         let workspace = &self.task.operands.workspace;
         self.one(load_queries::dispatch(&self.pass, queries));
         self.one(compact_queries::dispatch(&self.pass, None, 0, &workspace.everyone, &workspace.searched));
@@ -265,7 +265,7 @@ impl<'a> Listing<'a> {
     }
 
     /// Lists of candidates of the queries as they are.
-    fn candidates(&mut self, rule: KernelRule, heads: &Place, entries: &Place) {
+    fn candidates(&mut self, rule: KernelRule, heads: &OwnedRows, entries: &OwnedRows) {
         let workspace = &self.task.operands.workspace;
         let compared = self.compared(&workspace.everyone, &workspace.state);
         self.sweep(&compared, &workspace.everyone, Over::List(rule));
@@ -387,7 +387,7 @@ impl<'a> Listing<'a> {
     }
 
     /// Writes the heads of the lists and the first `words` words of their entries.
-    fn write_lists(&mut self, words: u32, heads: &Place, entries: &Place) {
+    fn write_lists(&mut self, words: u32, heads: &OwnedRows, entries: &OwnedRows) {
         let workspace = &self.task.operands.workspace;
         self.write(SourceRows::padded(&workspace.heads, 4), heads);
         let source = SourceRows { buffer: &workspace.list, columns: words, first: 0, stride: 2 * LIST_CAPACITY };

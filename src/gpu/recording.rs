@@ -11,7 +11,7 @@ use super::kernels::staged::update_states;
 use super::planning::Sizing;
 use super::readback::{Readback, Submitted};
 use super::schedule::Schedule;
-use super::targets::{Place, Recording, Rows};
+use super::targets::{OwnedRows, Recording, Rows};
 use super::task::{Goal, Outputs};
 use super::workspace::Workspace;
 use crate::answer::Answer;
@@ -72,8 +72,8 @@ impl Engine {
             count: *count,
             queries: (*queries).into(),
             output: (*output).into(),
-            state: state.map(Place::from),
-            report: report.map(Place::from),
+            state: state.map(OwnedRows::from),
+            report: report.map(OwnedRows::from),
             weighed: None,
             energy: None,
             trace: Vec::new(),

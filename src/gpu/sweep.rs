@@ -12,7 +12,7 @@ use super::kernels::staged::similarity::{Comparison, Trial};
 use super::kernels::staged::{merge, projection, separation, similarity, weights};
 use super::operands::{Chunk, KernelRule, QueryBlock, Sums};
 use super::plan::choice::{Plan, Regime};
-use super::targets::Place;
+use super::targets::OwnedRows;
 use super::task::{Goal, Task};
 
 /// A pass over the patterns, chunk by chunk.
@@ -114,7 +114,7 @@ impl Sweep {
                 if let Goal::Scores { target, .. } = &task.goal {
                     let at = (chunk.window_first + chunk.first_row) as usize - task.range.start;
                     let offset = target.offset + 4 * at as u64;
-                    let rows = Place { offset, stride: Some(task.range.len() as u32), ..target.clone() };
+                    let rows = OwnedRows { offset, stride: Some(task.range.len() as u32), ..target.clone() };
                     let buffer = &task.operands.workspace.scores;
                     let source = SourceRows { buffer, columns: chunk.count, first: 0, stride };
                     list.push_back(write_rows::dispatch(&pass, source, &rows));
@@ -128,7 +128,7 @@ impl Sweep {
 /// memory.
 fn write_weights(
     pass: &Pass<'_>,
-    runs: &[(u32, u32, Place)],
+    runs: &[(u32, u32, OwnedRows)],
     stride: u32,
     chunk: &Chunk<'_>,
     list: &mut VecDeque<Dispatch>,
@@ -140,7 +140,7 @@ fn write_weights(
         let from = block.first.max(*first);
         let to = end.min(first + count);
         let at = chunk.window_first + chunk.first_row;
-        let rows = Place {
+        let rows = OwnedRows {
             buffer: target.buffer.clone(),
             offset: target.offset + 4 * u64::from(at),
             stride: Some(operands.problem.patterns as u32),

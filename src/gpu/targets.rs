@@ -69,13 +69,13 @@ impl<'a> Rows<'a> {
 
 /// [`Rows`] with a buffer of their own handle.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct OwnedRows {
     pub buffer: wgpu::Buffer,
     pub offset: u64,
     pub stride: Option<u32>,
 }
 
-impl Place {
+impl OwnedRows {
     /// Contiguous rows from byte `offset` of `buffer`.
     pub fn at(buffer: &wgpu::Buffer, offset: u64) -> Self {
         Self { buffer: buffer.clone(), offset, stride: None }
@@ -86,7 +86,7 @@ impl Place {
     }
 }
 
-impl From<Rows<'_>> for Place {
+impl From<Rows<'_>> for OwnedRows {
     fn from(rows: Rows<'_>) -> Self {
         Self { buffer: rows.buffer.clone(), offset: rows.offset, stride: rows.stride }
     }

@@ -6,7 +6,7 @@ use super::kernels::common::{LIST_CAPACITY, LIST_TOP};
 use super::operands::{Chunk, KernelRule, Operands};
 use super::patterns::StoredRows;
 use super::plan::choice::Plan;
-use super::targets::Place;
+use super::targets::OwnedRows;
 use crate::store::Window;
 
 /// A retrieval: what it works on, its plans, and what it is for.
@@ -32,19 +32,19 @@ pub(crate) enum Goal {
     /// The answers to a batch.
     Answers(Box<Outputs>),
     /// Lists of candidates of `count` queries: their heads, and their entries.
-    Candidates { queries: Place, count: usize, rule: KernelRule, heads: Place, entries: Place },
+    Candidates { queries: OwnedRows, count: usize, rule: KernelRule, heads: OwnedRows, entries: OwnedRows },
     /// The scores of `count` queries, for each a row as wide as the range.
-    Scores { queries: Place, count: usize, target: Place },
+    Scores { queries: OwnedRows, count: usize, target: OwnedRows },
 }
 
 /// Where the answers to one batch go.
 #[derive(Debug)]
 pub(crate) struct Outputs {
     pub count: usize,
-    pub queries: Place,
-    pub output: Place,
-    pub state: Option<Place>,
-    pub report: Option<Place>,
+    pub queries: OwnedRows,
+    pub output: OwnedRows,
+    pub state: Option<OwnedRows>,
+    pub report: Option<OwnedRows>,
     /// Record and tally of the last step's weights.
     pub weighed: Option<WeightOutputs>,
     /// Record and tally at the last state.
@@ -52,17 +52,17 @@ pub(crate) struct Outputs {
     /// The same at the query and after every step, with the states: one set of rows for each.
     pub trace: Vec<WeightOutputs>,
     /// Heads and entries of lists of the `k` largest scores of the last step.
-    pub top: Option<(Place, Place, u32)>,
+    pub top: Option<(OwnedRows, OwnedRows, u32)>,
     /// Unnormalised weights in full, for runs of queries: the first query, how many, and where theirs go.
-    pub weights: Vec<(u32, u32, Place)>,
+    pub weights: Vec<(u32, u32, OwnedRows)>,
 }
 
 /// Where records and tallies go, 8 words each, and states where they are wanted too.
 #[derive(Debug)]
 pub(crate) struct WeightOutputs {
-    pub records: Place,
-    pub tallies: Place,
-    pub state: Option<Place>,
+    pub records: OwnedRows,
+    pub tallies: OwnedRows,
+    pub state: Option<OwnedRows>,
 }
 
 impl Task {

@@ -6,7 +6,7 @@ use crate::gpu::kernel::Kernel;
 use crate::gpu::operands::{Chunk, KernelRule, Operands, QueryBlock, Sums};
 use crate::gpu::patterns::StoredRows;
 use crate::gpu::shader::{Constant, Substitution};
-use crate::gpu::targets::Place;
+use crate::gpu::targets::OwnedRows;
 use crate::precision::Precision;
 use crate::rule::Similarity;
 
@@ -53,7 +53,7 @@ impl<'a> Pass<'a> {
 
     /// Rows of this block in a caller's buffer: a binding of just those, aligned as the device asks, the word at which they
     /// start within it, and the words from row to row.
-    pub fn bind(&self, rows: &Place, columns: u32) -> (Binding, u32, u32) {
+    pub fn bind(&self, rows: &OwnedRows, columns: u32) -> (Binding, u32, u32) {
         let QueryBlock { first, count } = self.block;
         let stride = rows.stride(columns as usize);
         let begin = rows.offset + 4 * u64::from(first) * stride;

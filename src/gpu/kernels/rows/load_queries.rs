@@ -3,7 +3,7 @@
 use crate::gpu::dispatch::{Dispatch, Setting, Work};
 use crate::gpu::kernel::{Access, Kernel, Variant, params};
 use crate::gpu::kernels::common::Pass;
-use crate::gpu::targets::Place;
+use crate::gpu::targets::OwnedRows;
 
 params! {
     queries: u32,
@@ -32,7 +32,7 @@ pub fn iterations(vectors: u64) -> u64 {
 }
 
 /// The queries of a block, from `source` into the states.
-pub fn dispatch(pass: &Pass<'_>, source: &Place) -> Dispatch {
+pub fn dispatch(pass: &Pass<'_>, source: &OwnedRows) -> Dispatch {
     let (operands, block) = (pass.operands, pass.block);
     let (columns, vectors) = (operands.layout.dim as u32, operands.problem.key_vectors);
     let (binding, source_first, source_stride) = pass.bind(source, columns);

@@ -4,7 +4,7 @@ use crate::gpu::buffer::Binding;
 use crate::gpu::dispatch::{Dispatch, Setting, Work};
 use crate::gpu::kernel::{Access, Kernel, Variant, params};
 use crate::gpu::kernels::common::Pass;
-use crate::gpu::targets::Place;
+use crate::gpu::targets::OwnedRows;
 
 params! {
     rows: u32,
@@ -49,7 +49,7 @@ impl<'a> SourceRows<'a> {
 }
 
 /// One row for each query of the block, into its rows of `target`.
-pub fn dispatch(pass: &Pass<'_>, source: SourceRows<'_>, target: &Place) -> Dispatch {
+pub fn dispatch(pass: &Pass<'_>, source: SourceRows<'_>, target: &OwnedRows) -> Dispatch {
     let SourceRows { buffer, columns, first, stride } = source;
     let rows = pass.block.count;
     let (binding, target_first, target_stride) = pass.bind(target, columns);

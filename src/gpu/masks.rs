@@ -10,7 +10,7 @@ use crate::sync::lock;
 
 impl Engine {
     /// One bit for each pattern, set where it is stored and unmasked: a row for all queries `part`, or one for each.
-    pub fn keep(
+    pub fn mask_rows(
         &self,
         mask: Option<&Mask>,
         alive: Option<&Alive>,
@@ -38,15 +38,15 @@ impl Engine {
             mask.is_none_or(|mask| mask.keeps(b, i, patterns)) && alive.is_none_or(|alive| alive[i])
         };
         let bits = pack(rows.map(|b| (0..patterns).map(move |i| keeps(b, i))));
-        self.upload_bits("attractor.keep", &bits, if per_query { patterns.div_ceil(32) } else { 0 })
+        self.upload_bits("attractor.mask_rows", &bits, if per_query { patterns.div_ceil(32) } else { 0 })
     }
 
     /// One bit for each coordinate of queries `part`, set where it is clamped.
-    pub fn known(&self, clamp: Option<&[bool]>, part: impl Iterator<Item = usize>) -> Result<Option<Bits>> {
+    pub fn clamp_bits(&self, clamp: Option<&[bool]>, part: impl Iterator<Item = usize>) -> Result<Option<Bits>> {
         let Some(clamp) = clamp else { return Ok(None) };
         let dim = self.layout.dim;
         let bits = pack(part.map(|b| clamp[b * dim..(b + 1) * dim].iter().copied()));
-        self.upload_bits("attractor.known", &bits, dim.div_ceil(32))
+        self.upload_bits("attractor.clamp_bits", &bits, dim.div_ceil(32))
     }
 
     fn upload_bits(&self, label: &'static str, words: &[u32], stride: usize) -> Result<Option<Bits>> {

@@ -83,7 +83,7 @@ for compiler in fxc dxc; do
     # With the kernel and the subgroups that the tuning for this kind of device leaves out.
     attractor "$compiler" tune --device dx12 --seconds 1 --out tuning.json ||
         failed "$compiler: tune ends with status $?"
-    sed -i 's/\("hold_dim": \)[0-9]*/\1128/; s/\("hold_subgroups": \)[0-9]*/\11/' "$programs/$compiler/tuning.json"
+    sed -i 's/\("register_max_dim": \)[0-9]*/\1128/; s/\("register_subgroups": \)[0-9]*/\11/' "$programs/$compiler/tuning.json"
     begun=$SECONDS
     attractor "$compiler" verify --device dx12 --tuning tuning.json >"$here/$compiler.txt" 2>"$here/complaints.txt" ||
         failed "$compiler: verify: $(grep '^attractor:' "$here/complaints.txt" || tail -n 1 "$here/$compiler.txt")"

@@ -56,44 +56,46 @@ macro_rules! settings {
 settings! {
     /// Workgroups that keep the device busy: patterns are split until there are as many.
     workgroups: [16, 512, 512] within 1..=1 << 14;
-    /// Batches of up to so many queries stream: each pattern is read once for few queries.
-    stream_batch: [16, 16, 16] within 0..=1 << 10;
-    /// Queries of one workgroup that streams, at the most; rounded down to 1, 2 or 4.
-    stream_queries: [4, 4, 4] within 1..=4;
-    /// Multiply-adds of one workgroup that streams, at the most: nothing less can be put off to the next frame.
-    stream_work: [1 << 18, 1 << 25, 1 << 25] within 1..=1 << 27;
-    /// Coordinates of the widest key for which invocations hold queries; 0 where they hold none. On a processor what they
-    /// hold is in the nearest cache. On a discrete GPU 128 registers hold a query of 64 and its sums.
-    hold_dim: [128, 64, 0] within 0..=128;
-    /// Coordinates of all queries that one invocation holds, at the most.
-    hold_floats: [256, 64, 64] within 4..=256;
+    /// The largest batch that is streamed: each pattern is read once for few queries.
+    stream_max_batch: [16, 16, 16] within 0..=1 << 10;
+    /// The most queries of one workgroup that streams; rounded down to 1, 2 or 4.
+    stream_max_queries: [4, 4, 4] within 1..=4;
+    /// The most multiply-adds of one workgroup that streams. A workgroup is the least that can be put off to the next frame.
+    stream_max_macs_per_workgroup: [1 << 18, 1 << 25, 1 << 25] within 1..=1 << 27;
+    /// Coordinates of the widest key for which invocations hold queries in registers; 0 where they hold none. On a
+    /// processor they are in the nearest cache. On a discrete GPU 128 registers hold a query of 64 and its sums.
+    register_max_dim: [128, 64, 0] within 0..=128;
+    /// The most coordinates of all queries that one invocation holds.
+    register_max_floats: [256, 64, 64] within 4..=256;
     /// 1 where subgroups hand on what they fetch, if the device has them; 0 where it goes through workgroup memory. A
-    /// processor fetches one by one unless a subgroup shares; on a GPU, memory that all invocations read at one place is as
-    /// fast.
-    hold_subgroups: [1, 0, 0] within 0..=1;
-    /// Multiply-adds of a batch's scores, `B N d`, from which queries are held: compiling for it takes seconds on a processor.
-    hold_least: [1 << 27, 1 << 22, 1 << 22] within 0..=1 << 62;
-    /// Patterns of a split for which a query is worth being fetched and held.
-    hold_rows: [256, 256, 256] within 1..=1 << 16;
-    /// Multiply-adds of one workgroup that holds queries, at the most.
-    hold_work: [1 << 22, 1 << 27, 1 << 27] within 1..=1 << 29;
-    /// Multiply-adds of a batch's scores, `B N d`, from which cooperative matrices are used where patterns and device suit them. A
-    /// processor that plays the device takes fragments apart again.
-    cooperate_least: [1 << 62, 1 << 22, 1 << 22] within 0..=1 << 62;
-    /// Queries of one pass over the memory, at the most.
-    query_block: [1024, 1024, 1024] within 1..=1 << 10;
+    /// processor fetches one by one unless a subgroup shares; on a GPU, memory that all invocations read at one place is
+    /// as fast.
+    register_subgroups: [1, 0, 0] within 0..=1;
+    /// The least multiply-adds of a batch's scores, `B N d`, for which queries are held in registers: on a processor that
+    /// kernel compiles for seconds.
+    register_min_macs: [1 << 27, 1 << 22, 1 << 22] within 0..=1 << 62;
+    /// The least patterns of a split for which it pays to fetch and hold a query.
+    register_min_rows_per_split: [256, 256, 256] within 1..=1 << 16;
+    /// The most multiply-adds of one workgroup that holds queries in registers.
+    register_max_macs_per_workgroup: [1 << 22, 1 << 27, 1 << 27] within 1..=1 << 29;
+    /// The least multiply-adds of a batch's scores, `B N d`, for which cooperative matrices are used, where patterns and
+    /// device suit them. Software adapters emulate them, so they never pay off there.
+    matrix_min_macs: [1 << 62, 1 << 22, 1 << 22] within 0..=1 << 62;
+    /// The most queries of one pass over the memory.
+    max_queries_per_block: [1024, 1024, 1024] within 1..=1 << 10;
     /// The same where every query has a list of candidates: under sparse rules, top-k, and reports.
-    list_block: [256, 256, 256] within 1..=1 << 8;
-    /// Queries of a batch from which an invocation of a tile has 8 of them instead of 4. SwiftShader, which would
-    /// compile that for minutes, never does.
-    tile_batch: [1 << 62, 65, 65] within 0..=1 << 62;
-    /// Bytes of the scores that are there at once, at the most: a chunk has to keep all of a chip busy, and its dispatches cost
-    /// what millions of multiply-adds do.
-    score_bytes: [10 << 20, 32 << 20, 32 << 20] within 1 << 10..=32 << 20;
-    /// Patterns whose scores are there at once, at the most. Kernels that go through them one workgroup a query loop so often.
-    chunk: [1 << 16, 1 << 17, 1 << 17] within 1..=1 << 17;
-    /// Multiply-adds of one workgroup that tries thresholds of sparse rules whose lists overflow, at the most.
-    search_work: [1 << 23, 1 << 27, 1 << 27] within 1..=1 << 29;
+    max_listed_queries: [256, 256, 256] within 1..=1 << 8;
+    /// The least queries of a batch for which an invocation of a tile has 8 of them instead of 4. SwiftShader, which
+    /// would compile that for minutes, never does.
+    wide_tile_min_batch: [1 << 62, 65, 65] within 0..=1 << 62;
+    /// The most bytes of scores at once: a chunk has to keep all of a chip busy, and its dispatches cost what millions of
+    /// multiply-adds do.
+    max_score_bytes: [10 << 20, 32 << 20, 32 << 20] within 1 << 10..=32 << 20;
+    /// The most patterns whose scores are computed at once. Kernels that scan them with one workgroup a query loop so
+    /// often.
+    max_chunk_rows: [1 << 16, 1 << 17, 1 << 17] within 1..=1 << 17;
+    /// The most multiply-adds of one workgroup that tries thresholds of sparse rules whose lists overflow.
+    search_max_macs_per_workgroup: [1 << 23, 1 << 27, 1 << 27] within 1..=1 << 29;
 }
 
 /// The settings in which a tuning differs from what an adapter of its kind starts with, in words.
@@ -135,10 +137,10 @@ mod tests {
         }
         assert!(!tuning.set("nonsense", 1));
         assert!(tuning.settings().zip(Tuning::of(kind).settings()).all(|(one, other)| one.1 == other.1 + 1));
-        let (workgroups, chunk) = (32, u64::MAX);
-        let tuning = Tuning { workgroups, chunk, stream_queries: 0, ..Tuning::of(kind) };
+        let (workgroups, max_chunk_rows) = (32, u64::MAX);
+        let tuning = Tuning { workgroups, max_chunk_rows, stream_max_queries: 0, ..Tuning::of(kind) };
         let told = Told { tuning, kind }.to_string();
-        let expected = "workgroups 32 instead of 16, stream_queries 1 instead of 4, chunk 131072 instead of 65536";
+        let expected = "workgroups 32 instead of 16, stream_max_queries 1 instead of 4, max_chunk_rows 131072 instead of 65536";
         assert_eq!(told, expected, "what plans take it for");
     }
 }

@@ -325,18 +325,18 @@ fn partial_seeds() -> Seeds {
 fn tuning_seeds() -> Seeds {
     let adapter = inputs::adapter();
     let whole = serde_json::json!({
-        "format": "attractor.tuning 1",
+        "format": "attractor.tuning 2",
         "for": {
             "name": adapter.name, "vendor": adapter.vendor, "device": adapter.device, "backend": "Vulkan",
             "driver": adapter.driver, "driver_info": adapter.driver_info, "attractor": env!("CARGO_PKG_VERSION"),
         },
-        "settings": { "workgroups": 16, "chunk": u64::MAX, "unknown": 1 },
+        "settings": { "workgroups": 16, "max_chunk_rows": u64::MAX, "unknown": 1 },
     });
     let text = whole.to_string();
     assert!(internals::parse_tuning(text.as_bytes(), &adapter).is_ok());
     let mut seeds = vec![("good_whole".into(), text.clone().into_bytes())];
     for (name, from, to) in [
-        ("format", "attractor.tuning 1", "attractor.tuning 2"),
+        ("format", "attractor.tuning 2", "attractor.tuning 3"),
         ("device", r#""name":"fuzz""#, r#""name":"wuzz""#),
         ("negative", r#""workgroups":16"#, r#""workgroups":-1"#),
         ("fraction", r#""workgroups":16"#, r#""workgroups":1.5"#),

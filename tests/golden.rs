@@ -148,8 +148,8 @@ fn every_case_on_every_device() {
 #[test]
 fn every_case_under_odd_tunings() {
     let odd: [&[(&str, u64)]; 2] = [
-        &[("workgroups", 1 << 20), ("stream_batch", 0), ("list_block", 3)],
-        &[("workgroups", 1), ("stream_batch", u64::MAX), ("stream_queries", 3), ("stream_work", 0), ("query_block", 2)],
+        &[("workgroups", 1 << 20), ("stream_max_batch", 0), ("max_listed_queries", 3)],
+        &[("workgroups", 1), ("stream_max_batch", u64::MAX), ("stream_max_queries", 3), ("stream_max_macs_per_workgroup", 0), ("max_queries_per_block", 2)],
     ];
     let cases = Golden::all();
     for (name, device) in harness::quick_devices().filter(|(_, device)| !device.is_cpu()) {

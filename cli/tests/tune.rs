@@ -40,7 +40,7 @@ fn the_command_tunes_once_and_others_go_by_it() {
     assert_eq!(files.len(), 1, "{files:?}");
     assert!(said.contains(files[0].to_str().unwrap()), "{said}");
     let mut file: Value = serde_json::from_slice(&fs::read(&files[0]).unwrap()).unwrap();
-    assert_eq!((&file["format"], &file["for"]["backend"]), (&json!("attractor.tuning 1"), &json!("Vulkan")));
+    assert_eq!((&file["format"], &file["for"]["backend"]), (&json!("attractor.tuning 2"), &json!("Vulkan")));
     assert_eq!(file["for"]["attractor"], env!("CARGO_PKG_VERSION"));
     assert!(file["for"]["driver_info"].as_str().unwrap().contains("Mesa"), "{file}");
     let settings = file["settings"].as_object_mut().unwrap();

@@ -65,7 +65,7 @@ impl Engine {
         let mut tuning = self.context.tuning();
         // The caller cannot know that this adapter needs small tiles.
         if quirks::needs_small_tiles(&self.context.adapter) {
-            tuning.tile_batch = u64::MAX;
+            tuning.wide_tile_min_batch = u64::MAX;
         }
         let plan = Plan::new(&shape, &tuning, &options.hints);
         let staged = plan.staged(&shape, &tuning, &options.hints);

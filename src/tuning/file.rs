@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 use super::Tuning;
 
 /// What says that a file is one of these, and how its rest is to be read.
-const FORMAT: &str = "attractor.tuning 1";
+const FORMAT: &str = "attractor.tuning 2";
+
 impl Tuning {
     /// The text of a file with this tuning of `adapter`.
     pub(crate) fn to_json(self, adapter: &wgpu::AdapterInfo) -> String {

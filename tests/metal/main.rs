@@ -860,7 +860,7 @@ fn every_plan_fits() {
     let mut tunings = vec![Tuning::of(wgpu::DeviceType::IntegratedGpu), Tuning::of(wgpu::DeviceType::DiscreteGpu)];
     // Whatever `attractor tune` may find.
     let mut tuned = tunings[0];
-    assert!(tuned.set("hold_dim", 128) && tuned.set("hold_floats", 256) && tuned.set("hold_subgroups", 1));
+    assert!(tuned.set("register_max_dim", 128) && tuned.set("register_max_floats", 256) && tuned.set("register_subgroups", 1));
     tunings.push(tuned);
     let ability = Ability { side: 8, subgroup: 32, memory: THREADGROUP_BYTES, vectors: false };
     let mut linked: BTreeSet<Linked> = BTreeSet::new();
@@ -894,7 +894,7 @@ fn every_plan_fits() {
                             let columns = shape.columns();
                             for summed in [key_vectors, columns] {
                                 let hold = plan.hold.summing(summed, key_vectors);
-                                if 4 * u64::from(key_vectors) <= tuning.hold_dim {
+                                if 4 * u64::from(key_vectors) <= tuning.register_max_dim {
                                     linked.insert(("fused_register", hold.constants(), hold.fragments()));
                                 }
                                 if let Some(cooperate) = plan.cooperate {

@@ -58,18 +58,18 @@ enum Move {
 /// What is tried, in this order. What bounds the work of a workgroup is not: that is for frame budgets. Nor is from
 /// when on queries are held: that is for the time it takes to compile, which no retrieval after the first shows.
 const MOVES: [(&str, &[Move]); 12] = [
-    ("stream_batch", &[Move::Double, Move::Halve]),
+    ("stream_max_batch", &[Move::Double, Move::Halve]),
     ("workgroups", &[Move::Double, Move::Halve]),
-    ("hold_dim", &[Move::To(0), Move::To(64), Move::To(128)]),
-    ("tile_batch", &[Move::To(17), Move::To(1 << 62)]),
-    ("stream_queries", &[Move::Halve]),
-    ("score_bytes", &[Move::Halve]),
-    ("chunk", &[Move::Halve]),
-    ("list_block", &[Move::Halve]),
-    ("query_block", &[Move::Halve]),
-    ("hold_rows", &[Move::Double, Move::Halve]),
-    ("hold_floats", &[Move::Halve, Move::Double]),
-    ("hold_subgroups", &[Move::To(0), Move::To(1)]),
+    ("register_max_dim", &[Move::To(0), Move::To(64), Move::To(128)]),
+    ("wide_tile_min_batch", &[Move::To(17), Move::To(1 << 62)]),
+    ("stream_max_queries", &[Move::Halve]),
+    ("max_score_bytes", &[Move::Halve]),
+    ("max_chunk_rows", &[Move::Halve]),
+    ("max_listed_queries", &[Move::Halve]),
+    ("max_queries_per_block", &[Move::Halve]),
+    ("register_min_rows_per_split", &[Move::Double, Move::Halve]),
+    ("register_max_floats", &[Move::Halve, Move::Double]),
+    ("register_subgroups", &[Move::To(0), Move::To(1)]),
 ];
 
 /// Shares of the time by which the shapes are made, and the settings tried; the rest confirms what was found.
@@ -612,16 +612,16 @@ mod tests {
             return eprintln!("SKIP: no lavapipe");
         };
         let mut start = device.tuning().unwrap();
-        assert!(start.set("hold_dim", 0) && start.set("hold_least", 0));
+        assert!(start.set("register_max_dim", 0) && start.set("register_min_macs", 0));
         let shape = LoadShape { name: "held", batch: 128, dim: 64, patterns: 256, sparse: false };
         let mut tuner = Tuner::new(device, start, 60, &[shape]).unwrap();
         let found = tuner.search().unwrap();
-        assert!(found.hold_dim >= 64, "{:?}", differences(start, found));
+        assert!(found.register_max_dim >= 64, "{:?}", differences(start, found));
         let (confirmed, table) = tuner.confirm(found).unwrap();
         assert_eq!(confirmed, found, "{table}");
         tuner.loads[0].expected[5] += 1e-3;
         let refused = tuner.check(&[0], found).unwrap_err().to_string();
-        assert!(refused.contains("nothing is saved") && refused.contains("hold_dim"), "{refused}");
+        assert!(refused.contains("nothing is saved") && refused.contains("register_max_dim"), "{refused}");
     }
 
     #[test]
@@ -630,6 +630,6 @@ mod tests {
         for (name, moves) in MOVES {
             assert!(moves.iter().any(|step| moved(start, name, *step).is_some()), "{name}");
         }
-        assert_eq!(moved(start, "hold_subgroups", Move::To(1)), None, "it is there");
+        assert_eq!(moved(start, "register_subgroups", Move::To(1)), None, "it is there");
     }
 }

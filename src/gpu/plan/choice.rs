@@ -88,13 +88,13 @@ impl Plan {
     pub fn new(problem: &Problem, tuning: &Tuning, hints: &Hints) -> Self {
         let tuning = &tuning.bounded();
         let columns = problem.columns();
-        let most = if problem.lists { tuning.list_block } else { tuning.query_block };
+        let most = if problem.lists { tuning.max_listed_queries } else { tuning.max_queries_per_block };
         let query_block = (ROWS / problem.row_bytes()).clamp(1, most);
         let query_block = hints.query_block.map_or(query_block, |asked| u64::from(asked.max(1)).min(query_block));
         let query_block = query_block.min(problem.batch.max(1));
         let few = if hints.query_block.is_some() { query_block } else { problem.batch };
         let regime = match few {
-            _ if few <= tuning.stream_batch => Regime::Stream,
+            _ if few <= tuning.stream_max_batch => Regime::Stream,
             _ if worth_cooperating(problem, tuning) => Regime::Cooperate,
             _ if worth_holding(problem, tuning) => Regime::Hold,
             _ => Regime::Tile,
@@ -157,7 +157,7 @@ impl Plan {
         let most = self.searched_splits();
         let wanted = tuning.workgroups.div_ceil(self.query_block.div_ceil(group).into()).clamp(1, most);
         let rows = problem.patterns.div_ceil(wanted).next_multiple_of(tile);
-        let mut rows = bounded(rows, u64::from(group * 4) * u64::from(problem.key_vectors), tuning.search_work, tile);
+        let mut rows = bounded(rows, u64::from(group * 4) * u64::from(problem.key_vectors), tuning.search_max_macs_per_workgroup, tile);
         if let Some(asked) = hints.rows_per_split {
             rows = rows.min(u64::from(asked).max(1).next_multiple_of(tile));
         }
@@ -235,7 +235,7 @@ impl Plan {
 /// Whether an invocation can hold a query.
 fn holdable(problem: &Problem, tuning: &Tuning) -> bool {
     let most = if problem.unrolls_slowly { 4 * u64::from(register::UNROLLED_KEYS) } else { u64::MAX };
-    4 * u64::from(problem.key_vectors) <= tuning.hold_dim.min(most)
+    4 * u64::from(problem.key_vectors) <= tuning.register_max_dim.min(most)
 }
 
 /// How cooperative matrices serve, if they do.
@@ -245,10 +245,10 @@ fn cooperation(problem: &Problem) -> Option<MatrixTile> {
 
 /// Whether that is faster than any other way.
 fn worth_cooperating(problem: &Problem, tuning: &Tuning) -> bool {
-    cooperation(problem).is_some() && problem.products() >= tuning.cooperate_least
+    cooperation(problem).is_some() && problem.products() >= tuning.matrix_min_macs
 }
 
 /// Whether that is faster than stage by stage.
 fn worth_holding(problem: &Problem, tuning: &Tuning) -> bool {
-    holdable(problem, tuning) && problem.products() >= tuning.hold_least
+    holdable(problem, tuning) && problem.products() >= tuning.register_min_macs
 }

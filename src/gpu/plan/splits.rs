@@ -21,7 +21,7 @@ pub(super) fn stream_splits(
     block: u64,
     columns: u32,
 ) -> (u64, u64, StreamTile) {
-    let mut queries = block.next_power_of_two().min(1 << tuning.stream_queries.ilog2()) as u32;
+    let mut queries = block.next_power_of_two().min(1 << tuning.stream_max_queries.ilog2()) as u32;
     // A long row may leave no room for several queries within the iteration limit.
     let fits = |queries: u32, rows: u64| {
         StreamTile::new(queries, columns).iterations(rows, problem.key_vectors.into()) <= ITERATION_LIMIT
@@ -33,7 +33,7 @@ pub(super) fn stream_splits(
     let wanted = tuning.workgroups.div_ceil(groups);
     let rows = problem.patterns.div_ceil(wanted).next_multiple_of(stream::TILE);
     let cost = u64::from(queries) * 4 * u64::from(problem.key_vectors + columns);
-    let mut rows = bounded(rows, cost, tuning.stream_work, stream::TILE);
+    let mut rows = bounded(rows, cost, tuning.stream_max_macs_per_workgroup, stream::TILE);
     if let Some(asked) = hints.rows_per_split {
         rows = u64::from(asked).clamp(1, problem.patterns.max(1)).next_multiple_of(stream::TILE);
     }
@@ -62,9 +62,9 @@ pub(super) fn fused_splits(
         if cooperate.is_some() { (matrix::TILE, matrix::MOST_ROWS) } else { (register::SPAN, u64::MAX) };
     let iterations = |rows| cooperate.map_or(hold.iterations(rows), |cooperate| cooperate.iterations(rows));
     let wanted = tuning.workgroups.div_ceil(block.div_ceil(group));
-    let rows = problem.patterns.div_ceil(wanted).max(tuning.hold_rows).next_multiple_of(span);
+    let rows = problem.patterns.div_ceil(wanted).max(tuning.register_min_rows_per_split).next_multiple_of(span);
     let cost = group * 4 * u64::from(problem.key_vectors + columns);
-    let mut rows = bounded(rows, cost, tuning.hold_work, span);
+    let mut rows = bounded(rows, cost, tuning.register_max_macs_per_workgroup, span);
     if let Some(asked) = hints.rows_per_split {
         rows = u64::from(asked).clamp(1, problem.patterns.max(1)).next_multiple_of(span);
     }
@@ -90,7 +90,7 @@ pub(super) fn staged_splits(
     // A pattern has a score of each query, and beside lists half of what `sift` may pick, and what trials give.
     let others = SCRATCH + block * (problem.row_bytes() + lists * 8 * u64::from(LIST_CAPACITY));
     let spare = WORKSPACE.saturating_sub(others) / (block * (4 + 5 * lists));
-    let chunk = (tuning.score_bytes / (4 * block)).min(tuning.chunk).min(spare);
+    let chunk = (tuning.max_score_bytes / (4 * block)).min(tuning.max_chunk_rows).min(spare);
     let chunk = ((chunk / tile).max(1) * tile).min(problem.patterns.max(1).next_multiple_of(tile));
     let groups =
         block.div_ceil((similarity::SIDE * each).into()) * u64::from(columns.div_ceil(projection::side(columns)));

@@ -71,11 +71,11 @@ impl RegisterTile {
     pub fn new(tuning: &Tuning, problem: &Problem, queries: u64) -> Self {
         let keys = problem.key_vectors.next_multiple_of(4);
         let unrolled = if problem.unrolls_slowly { UNROLLED_KEYS / keys } else { u32::MAX };
-        let most = (tuning.hold_floats / (4 * u64::from(keys))).min(unrolled.into()).clamp(1, 4);
+        let most = (tuning.register_max_floats / (4 * u64::from(keys))).min(unrolled.into()).clamp(1, 4);
         let each = queries.div_ceil(WORKGROUP.into()).clamp(1, most) as u32;
         let queries = if each >= 4 { 4 } else { each.min(2) };
         let most_out = if problem.unrolls_slowly { OUT.min(UNROLLED_SUMS / queries) } else { OUT };
-        let subgroups = problem.subgroups && tuning.hold_subgroups > 0;
+        let subgroups = problem.subgroups && tuning.register_subgroups > 0;
         Self { queries, keys, out: keys, same: true, subgroups, most_out }
     }
 
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn little_is_unrolled_where_that_is_slow() {
         let mut tuning = Tuning::of(wgpu::DeviceType::Cpu);
-        (tuning.hold_dim, tuning.hold_floats) = (128, 256);
+        (tuning.register_max_dim, tuning.register_max_floats) = (128, 256);
         for key_vectors in 1..=32 {
             for queries in [1, 64, 65, 128, 129, 1000] {
                 let shape = Problem { key_vectors, unrolls_slowly: true, ..Problem::default() };

@@ -79,7 +79,7 @@ pub const SIDE: u32 = 16;
 
 /// Queries of one invocation where a pass over the memory has `block`: 4 or 8. Few are not worth a large tile.
 pub fn each(block: u64, tuning: &Tuning) -> u32 {
-    if block >= tuning.tile_batch { 8 } else { 4 }
+    if block >= tuning.wide_tile_min_batch { 8 } else { 4 }
 }
 
 /// Loop iterations of one invocation over `rows` of a split.

@@ -18,8 +18,8 @@ pub struct Explanation {
     /// The device's [`Tuning`](crate::Tuning), in words: `default`, or the settings that are not what a device of its
     /// kind starts with. Empty on the CPU engine, which has none.
     pub tuning: String,
-    /// The regime that the plan chose, in words.
-    pub regime: &'static str,
+    /// The strategy that the plan chose, in words.
+    pub strategy: &'static str,
     /// Queries of one pass over the patterns.
     pub query_block: usize,
     /// Patterns at a time: of one dispatch, or of one tile of the CPU engine.
@@ -118,7 +118,7 @@ impl fmt::Display for Explanation {
         if !self.tuning.is_empty() {
             writeln!(f, "tuning: {}", self.tuning)?;
         }
-        writeln!(f, "{}", self.regime)?;
+        writeln!(f, "{}", self.strategy)?;
         writeln!(
             f,
             "{} queries a pass, {} patterns at a time, splits of {} (at most {}), {} window{}",

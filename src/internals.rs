@@ -6,12 +6,20 @@ use crate::device::handle::{Backend, Device};
 pub use crate::gpu::kernel::{Access, Kernel, Variant};
 pub use crate::gpu::kernels::KERNELS;
 pub use crate::gpu::matrices::Ability;
-pub use crate::gpu::pipelines::Watch;
-pub use crate::gpu::plan::choice::{Hints, ITERATION_LIMIT, Plan, Regime};
+pub use crate::gpu::pipelines::IndexCheck;
+pub use crate::gpu::plan::choice::{ITERATION_LIMIT, Plan};
 pub use crate::gpu::plan::problem::Problem;
 pub use crate::gpu::shader::{Constant, FRAGMENTS, Fragment, link};
+use crate::retrieval::options::RetrieveOptions;
+pub use crate::strategy::{Faults, Overrides, Strategy};
 #[cfg(feature = "files")]
 pub use crate::tuning::file::from_json as parse_tuning;
+
+/// `options` under a plan with `overrides`, and with `faults` injected.
+pub fn forced(mut options: RetrieveOptions, overrides: Overrides, faults: Faults) -> RetrieveOptions {
+    (options.overrides, options.faults) = (overrides, faults);
+    options
+}
 
 /// Submissions that were made for a device, and calls that waited inside it.
 pub fn counts(device: &Device) -> (u64, u64) {
@@ -30,7 +38,7 @@ pub fn compiled(device: &Device) -> usize {
 }
 
 /// Watches every kernel that is compiled for a device from here on; says whether it is now watched by this one.
-pub fn watch(device: &Device, watch: Watch) -> bool {
+pub fn watch(device: &Device, watch: IndexCheck) -> bool {
     match &device.backend {
         Backend::Cpu => false,
         Backend::Gpu(context) => context.pipelines.watch.set(watch).is_ok(),

@@ -98,6 +98,7 @@ mod retrieval;
 mod room;
 mod rule;
 mod store;
+mod strategy;
 mod sync;
 mod tuning;
 mod wait;

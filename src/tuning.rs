@@ -140,7 +140,8 @@ mod tests {
         let (workgroups, max_chunk_rows) = (32, u64::MAX);
         let tuning = Tuning { workgroups, max_chunk_rows, stream_max_queries: 0, ..Tuning::of(kind) };
         let told = Told { tuning, kind }.to_string();
-        let expected = "workgroups 32 instead of 16, stream_max_queries 1 instead of 4, max_chunk_rows 131072 instead of 65536";
+        let expected =
+            "workgroups 32 instead of 16, stream_max_queries 1 instead of 4, max_chunk_rows 131072 instead of 65536";
         assert_eq!(told, expected, "what plans take it for");
     }
 }

@@ -3,6 +3,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use attractor::internals::{Faults, Overrides, forced};
 use attractor::reference::{Problem, project, separate};
 use attractor::{
     Device, Error, Mask, MemoryOptions, Patterns, Precision, Result, Retrieval, RetrieveOptions, Rule, Separation,
@@ -83,8 +84,8 @@ impl Attack {
     }
 
     fn options(&self) -> RetrieveOptions {
-        let mut options = RetrieveOptions::steps(self.steps).weights(WeightsOf::All).statistics().top(9);
-        options.hints.garbage = true;
+        let options = RetrieveOptions::steps(self.steps).weights(WeightsOf::All).statistics().top(9);
+        let mut options = forced(options, Overrides::default(), Faults::POISON);
         if let Some(keep) = &self.keep {
             options = options.mask(Mask::keep_per_query(keep));
         }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use attractor::internals::{Hints, KERNELS, Regime, link};
+use attractor::internals::{Faults, KERNELS, Overrides, Strategy, forced, link};
 use attractor::{
     Device, DeviceOptions, Mask, Precision, Recording, RetrieveOptions, Rows, Rule, Separation, Similarity, WeightsOf,
     wgpu,
@@ -48,24 +48,23 @@ fn draw(seed: u64) -> (Case, RetrieveOptions) {
     let energy = similarity == Similarity::Dot && !matches!(separation, Separation::TopK { .. });
     options.energy = energy && pick(2) == 0;
     options.trace = energy && pick(3) == 0;
-    options.hints = Hints {
-        regime: [None, Some(Regime::Stream), Some(Regime::Tile)][pick(3)],
+    let overrides = Overrides {
+        strategy: [None, Some(Strategy::FusedStream), Some(Strategy::Staged)][pick(3)],
         rows_per_split: [None, None, Some(1)][pick(3)],
         splits: [None, None, Some(1)][pick(3)],
         query_block: [None, None, Some(3)][pick(3)],
-        garbage: true,
-        ..Hints::default()
+        ..Overrides::default()
     };
-    (case, options)
+    (case, forced(options, overrides, Faults::POISON))
 }
 
 /// What `draw` does not come upon: large tiles, lists that overflow, selections that no list holds, and queries held in
 /// registers, which software compiles for long and which are few therefore.
 fn rare() -> Vec<(Case, RetrieveOptions)> {
-    let garbage = |regime| Hints { regime, garbage: true, ..Hints::default() };
+    let by = |strategy| Overrides { strategy: Some(strategy), ..Overrides::default() };
     let listed = |separation, beta, patterns| {
         let case = Case::random(9, 2, patterns, 5, None, Rule::new(Similarity::Dot, separation, beta));
-        let options = RetrieveOptions { hints: garbage(None), ..RetrieveOptions::steps(1).top(1000) };
+        let options = forced(RetrieveOptions::steps(1).top(1000), Overrides::default(), Faults::POISON);
         (case, options)
     };
     let plain = Case::random(10, 17, 100, 16, None, Rule::softmax(0.5));
@@ -73,13 +72,14 @@ fn rare() -> Vec<(Case, RetrieveOptions)> {
     masked.precision = Precision::I8;
     masked.keep = Some((0..66 * 100).map(|i| i % 7 != 0).collect());
     let held = |case: Case| {
-        let options = RetrieveOptions { hints: garbage(Some(Regime::Hold)), ..case.options() };
+        let options = forced(case.options(), by(Strategy::FusedRegister), Faults::POISON);
         (case, options)
     };
     let large = {
         let case = Case::random(12, 70, 131, 9, Some(70), Rule::softmax(0.5));
-        let hints = Hints { regime: Some(Regime::Tile), each: Some(8), garbage: true, ..Hints::default() };
-        let options = RetrieveOptions { hints, ..case.options() };
+        let overrides =
+            Overrides { strategy: Some(Strategy::Staged), queries_per_invocation: Some(8), ..Overrides::default() };
+        let options = forced(case.options(), overrides, Faults::POISON);
         (case, options)
     };
     vec![
@@ -195,31 +195,36 @@ fn changed(stem: &'static str, from: &'static str, to: &'static str) -> impl Fn(
 fn what_strays_is_seen() {
     for (name, like) in gpus() {
         let case = Case::random(4, 64, 64, 16, None, Rule::softmax(0.8));
-        let run = |device: &Device, regime| {
-            let hints = Hints { regime: Some(regime), garbage: true, ..Hints::default() };
-            case.run(name, device, &RetrieveOptions { hints, ..RetrieveOptions::steps(1) }).unwrap()
+        let run = |device: &Device, strategy| {
+            let overrides = Overrides { strategy: Some(strategy), ..Overrides::default() };
+            case.run(name, device, &forced(RetrieveOptions::steps(1), overrides, Faults::POISON)).unwrap()
         };
         // A buffer, workgroup memory, and memory of an invocation's own.
-        for (regime, stem, from, to) in [
+        for (strategy, stem, from, to) in [
             (
-                Regime::Tile,
+                Strategy::Staged,
                 "separation",
                 "let row = slot * params.score_stride;",
                 "let row = (slot + 1u) * params.score_stride;",
             ),
-            (Regime::Tile, "similarity", "key_slab[at],", "key_slab[at + ROWS * PITCH],"),
-            (Regime::Hold, "fused_register", "let x = held[q * KEYS + c];", "let x = held[(q + 1u) * KEYS + c];"),
+            (Strategy::Staged, "similarity", "key_slab[at],", "key_slab[at + ROWS * PITCH],"),
+            (
+                Strategy::FusedRegister,
+                "fused_register",
+                "let x = held[q * KEYS + c];",
+                "let x = held[(q + 1u) * KEYS + c];",
+            ),
         ] {
             let device = opened(like, false);
             let seen = Seen::watch(&device, changed(stem, from, to));
-            let _ = run(&device, regime);
+            let _ = run(&device, strategy);
             let strayed = seen.strayed(&device);
             assert!(!strayed.is_empty() && strayed.iter().all(|(of, _)| *of == stem), "{name} {stem}: {strayed:?}");
         }
         // A word of workgroup memory that nobody wrote.
         let device = opened(like, false);
         let _seen = Seen::watch(&device, changed("separation", "gathered[local] = most;", ""));
-        assert_ne!(run(&device, Regime::Tile), run(like, Regime::Tile), "{name}: garbage in workgroup memory");
+        assert_ne!(run(&device, Strategy::Staged), run(like, Strategy::Staged), "{name}: garbage in workgroup memory");
     }
 }
 
@@ -287,9 +292,9 @@ fn queries_of_any_bits_stay_within() {
             let mut case = Case::random(8, 1, 150, 9, None, Rule::new(Similarity::Dot, separation, 1e20));
             case.keys.iter_mut().for_each(|key| *key *= 1e8);
             let memory = case.memory(name, &device).unwrap();
-            for regime in [Regime::Stream, Regime::Hold, Regime::Tile] {
-                let hints = Hints { regime: Some(regime), garbage: true, ..Hints::default() };
-                let options = RetrieveOptions { hints, ..RetrieveOptions::steps(3) };
+            for strategy in [Strategy::FusedStream, Strategy::FusedRegister, Strategy::Staged] {
+                let overrides = Overrides { strategy: Some(strategy), ..Overrides::default() };
+                let options = forced(RetrieveOptions::steps(3), overrides, Faults::POISON);
                 let recording = Recording {
                     count: 20,
                     queries: Rows::new(&queries),

@@ -3,22 +3,22 @@
 
 #![allow(unsafe_code, reason = "a host must vouch for experimental features")]
 
-use attractor::internals::{Hints, Regime};
+use attractor::internals::{Faults, Overrides, Strategy, forced};
 use attractor::wgpu::{self, Features};
 use attractor::{Device, Precision, Retrieval, RetrieveOptions, Rule, Separation, Similarity, Status};
 use harness::{Case, Rng};
 
-fn cooperate() -> Hints {
-    Hints { regime: Some(Regime::Cooperate), garbage: true, ..Hints::default() }
+fn cooperate() -> Overrides {
+    Overrides { strategy: Some(Strategy::FusedMatrix), ..Overrides::default() }
 }
 
 /// The devices with cooperative matrices that suit; the others are printed as skips.
 fn cooperating() -> impl Iterator<Item = &'static (String, Device)> {
     harness::gpus().filter(|(name, device)| {
         let case = Case { precision: Precision::F16, ..Case::random(1, 1, 1, 1, None, Rule::softmax(1.0)) };
-        let options = RetrieveOptions { hints: cooperate(), ..RetrieveOptions::default() };
+        let options = forced(RetrieveOptions::default(), cooperate(), Faults::POISON);
         let told = case.memory(name, device).map(|memory| memory.explain(1, &options).unwrap());
-        let able = told.is_some_and(|told| told.regime.starts_with("fused_matrix"));
+        let able = told.is_some_and(|told| told.strategy.starts_with("fused_matrix"));
         if !able {
             eprintln!("SKIP {name}: no cooperative matrices of halves that add up in f32");
         }
@@ -40,14 +40,14 @@ fn halves(seed: u64, batch: usize, patterns: usize, dim: usize, value_dim: Optio
     case
 }
 
-fn run(name: &str, device: &Device, case: &Case, hints: &Hints) -> Retrieval {
-    case.run(name, device, &RetrieveOptions { hints: hints.clone(), ..case.options() }).unwrap()
+fn run(name: &str, device: &Device, case: &Case, overrides: &Overrides) -> Retrieval {
+    case.run(name, device, &forced(case.options(), overrides.clone(), Faults::POISON)).unwrap()
 }
 
 /// Retrieves twice, in fresh garbage each time, compares the bits, and judges a sample of the answers.
-fn check(name: &str, device: &Device, case: &Case, hints: &Hints) -> f64 {
-    let got = run(name, device, case, hints);
-    assert_eq!(got, run(name, device, case, hints), "{name}: two runs differ");
+fn check(name: &str, device: &Device, case: &Case, overrides: &Overrides) -> f64 {
+    let got = run(name, device, case, overrides);
+    assert_eq!(got, run(name, device, case, overrides), "{name}: two runs differ");
     let stride = case.batch().div_ceil(9);
     let share = case.judge(&got, (0..case.batch()).step_by(stride).chain(case.batch().checked_sub(1)));
     let Case { rule, dim, value_dim, window_bytes, steps, .. } = case;
@@ -55,7 +55,7 @@ fn check(name: &str, device: &Device, case: &Case, hints: &Hints) -> f64 {
     assert!(
         share <= 1.0,
         "{name}: {share:.2} times the bound: B {batch} N {patterns} d {dim} dv {value_dim:?} windows {window_bytes:?} \
-         steps {steps} {rule:?} {hints:?}"
+         steps {steps} {rule:?} {overrides:?}"
     );
     share
 }
@@ -92,8 +92,8 @@ fn windows_splits_blocks_and_steps() {
                 for (rows_per_split, splits, query_block) in
                     [(None, None, None), (Some(1), Some(3), Some(5)), (Some(200), None, Some(37))]
                 {
-                    let hints = Hints { rows_per_split, splits, query_block, ..cooperate() };
-                    check(name, device, &Case { window_bytes, ..case.clone() }, &hints);
+                    let overrides = Overrides { rows_per_split, splits, query_block, ..cooperate() };
+                    check(name, device, &Case { window_bytes, ..case.clone() }, &overrides);
                 }
             }
         }
@@ -135,7 +135,7 @@ fn a_query_alone_gives_the_bits_that_it_gives_in_a_batch() {
         let mut case = Case { steps: 2, ..halves(31, 70, 500, 18, Some(7), Rule::softmax(3.9)) };
         // Some go on raising their references long after the others.
         case.queries.iter_mut().enumerate().for_each(|(i, x)| *x *= (i / 18) as f32);
-        let options = RetrieveOptions { hints: cooperate(), ..RetrieveOptions::steps(2).plan_for(70) };
+        let options = forced(RetrieveOptions::steps(2).plan_for(70), cooperate(), Faults::POISON);
         let together = case.run(name, device, &options).unwrap();
         for b in [0, 1, 35, 69] {
             let alone = Case { queries: case.query(b).to_vec(), ..case.clone() };
@@ -202,8 +202,8 @@ fn inputs_that_halves_are_bad_at() {
     for (name, device) in cooperating() {
         for (attack, case) in attacks() {
             for rows_per_split in [None, Some(64)] {
-                let hints = Hints { rows_per_split, ..cooperate() };
-                let share = check(name, device, &case, &hints);
+                let overrides = Overrides { rows_per_split, ..cooperate() };
+                let share = check(name, device, &case, &overrides);
                 println!("{name}: {attack}: {share:.3} of the bound");
             }
         }
@@ -241,8 +241,8 @@ fn a_host_says_what_is_used() {
             let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
             let shared = Device::from_wgpu_on(&adapter, &device, &queue).unwrap();
             let memory = case.memory(&name, &shared).unwrap();
-            let options = RetrieveOptions { hints: cooperate(), ..RetrieveOptions::default() };
-            let cooperates = memory.explain(40, &options).unwrap().regime.starts_with("fused_matrix");
+            let options = forced(RetrieveOptions::default(), cooperate(), Faults::POISON);
+            let cooperates = memory.explain(40, &options).unwrap().strategy.starts_with("fused_matrix");
             let able = cooperating().any(|(other, _)| *other == name);
             assert_eq!(cooperates, able && features == takes, "{name}: {features:?}");
             let got = memory.retrieve_with_blocking(&case.queries, &options).unwrap();
@@ -284,7 +284,7 @@ fn rounding_is_asked_for() {
         let mut rounded = 0.0f64;
         for (beta, seed) in [(0.5f32, 1), (4.0, 2), (20.0, 3)] {
             let case = halves(seed, 40, 300, 24, Some(20), Rule::softmax(beta));
-            let options = RetrieveOptions { hints: cooperate(), ..RetrieveOptions::default() };
+            let options = forced(RetrieveOptions::default(), cooperate(), Faults::POISON);
             let got = case.run(name, device, &options.clone().round_to_half()).unwrap();
             for b in 0..40 {
                 let sums = case
@@ -298,8 +298,8 @@ fn rounding_is_asked_for() {
                 assert!(error <= bound, "{name} beta {beta}: off by {error:e}, allowed {bound:e}");
             }
             rounded = rounded.max(case.judge(&got, 0..40));
-            let hints = Hints { damage: Some(("fused_matrix", ("PARTS", 1))), ..cooperate() };
-            let damaged = case.run(name, device, &RetrieveOptions { hints, ..options }).unwrap();
+            let faults = Faults { constant: Some(("fused_matrix", ("PARTS", 1))), ..Faults::POISON };
+            let damaged = case.run(name, device, &forced(options, cooperate(), faults)).unwrap();
             assert_eq!(damaged, got, "{name}: the damage is to round");
         }
         println!("{name}: {rounded:.1} times the bound of f32 where it rounds");
@@ -314,14 +314,16 @@ fn a_damaged_kernel_is_caught() {
     for (name, device) in cooperating() {
         assert!(case.judge(&run(name, device, &case, &cooperate()), 0..70) <= 1.0, "{name}: it is sound");
         for damage in [("KEYS", 2), ("OUT", 2), ("SUBGROUPS", 2)] {
-            let hints = Hints { damage: Some(("fused_matrix", damage)), ..cooperate() };
-            let share = case.judge(&run(name, device, &case, &hints), 0..70);
+            let faults = Faults { constant: Some(("fused_matrix", damage)), ..Faults::POISON };
+            let options = forced(case.options(), cooperate(), faults);
+            let share = case.judge(&case.run(name, device, &options).unwrap(), 0..70);
             assert!(share > 1.0, "{name}: {damage:?} gives {share:.2} times the bound");
         }
         // Subgroups that are smaller than was thought do the work of the last once more.
         if device.info().kind == "software" {
-            let hints = Hints { damage: Some(("fused_matrix", ("WORKGROUP", 64))), ..cooperate() };
-            let share = case.judge(&run(name, device, &case, &hints), 0..70);
+            let faults = Faults { constant: Some(("fused_matrix", ("WORKGROUP", 64))), ..Faults::POISON };
+            let options = forced(case.options(), cooperate(), faults);
+            let share = case.judge(&case.run(name, device, &options).unwrap(), 0..70);
             assert!(share <= 1.0, "{name}: twice as many subgroups give {share:.2} times the bound");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use attractor::internals::{Hints, Regime};
+use attractor::internals::{Faults, Overrides, Strategy, forced};
 use attractor::{Error, KernelWork, Memory, MemoryOptions, Precision, RetrieveOptions, Rule, Separation, Similarity};
 
 fn memory(device: &attractor::Device, patterns: usize, dim: usize, rule: Rule, precision: Precision) -> Memory {
@@ -35,7 +35,7 @@ fn many_queries_are_held() {
         device.bound_dispatches(Duration::from_secs(60));
         let memory = memory(device, N as usize, D as usize, Rule::softmax(1.0), Precision::F32);
         let told = memory.explain(B as usize, &RetrieveOptions::default()).unwrap();
-        assert!(told.regime.starts_with("fused_register"), "{name}: {told}");
+        assert!(told.strategy.starts_with("fused_register"), "{name}: {told}");
         let hold = work(&told.kernels, "fused_register");
         assert_eq!(hold.flops, 4 * B * N * D, "{name}: both products");
         let splits = N.div_ceil(told.rows_per_split as u64);
@@ -56,10 +56,10 @@ fn many_queries_go_through_cooperative_matrices() {
         // Whole dispatches are counted here.
         device.bound_dispatches(Duration::from_secs(60));
         let memory = memory(device, N as usize, D as usize, Rule::softmax(1.0), Precision::F16);
-        let hints = Hints { regime: Some(Regime::Cooperate), ..Hints::default() };
-        let options = RetrieveOptions { hints, ..RetrieveOptions::default() };
+        let overrides = Overrides { strategy: Some(Strategy::FusedMatrix), ..Overrides::default() };
+        let options = forced(RetrieveOptions::default(), overrides, Faults::NONE);
         let told = memory.explain(B as usize, &options).unwrap();
-        if !told.regime.starts_with("fused_matrix") {
+        if !told.strategy.starts_with("fused_matrix") {
             println!("SKIP {name}: no cooperative matrices of halves that add up in f32");
             continue;
         }
@@ -85,10 +85,10 @@ fn many_queries_go_tile_by_tile() {
         device.bound_dispatches(Duration::from_secs(60));
         for (precision, row) in [(Precision::F32, 4 * D), (Precision::F16, 2 * D)] {
             let memory = memory(device, N as usize, D as usize, Rule::softmax(1.0), precision);
-            let hints = Hints { regime: Some(Regime::Tile), ..Hints::default() };
-            let options = RetrieveOptions { hints, ..RetrieveOptions::default() };
+            let overrides = Overrides { strategy: Some(Strategy::Staged), ..Overrides::default() };
+            let options = forced(RetrieveOptions::default(), overrides, Faults::NONE);
             let told = memory.explain(B as usize, &options).unwrap();
-            assert!(told.regime.starts_with("staged"), "{name}: {told}");
+            assert!(told.strategy.starts_with("staged"), "{name}: {told}");
             let (chunk, splits) = (told.chunk as u64, told.splits as u64);
             let chunks = N.div_ceil(chunk);
 

@@ -149,7 +149,13 @@ fn every_case_on_every_device() {
 fn every_case_under_odd_tunings() {
     let odd: [&[(&str, u64)]; 2] = [
         &[("workgroups", 1 << 20), ("stream_max_batch", 0), ("max_listed_queries", 3)],
-        &[("workgroups", 1), ("stream_max_batch", u64::MAX), ("stream_max_queries", 3), ("stream_max_macs_per_workgroup", 0), ("max_queries_per_block", 2)],
+        &[
+            ("workgroups", 1),
+            ("stream_max_batch", u64::MAX),
+            ("stream_max_queries", 3),
+            ("stream_max_macs_per_workgroup", 0),
+            ("max_queries_per_block", 2),
+        ],
     ];
     let cases = Golden::all();
     for (name, device) in harness::quick_devices().filter(|(_, device)| !device.is_cpu()) {

@@ -1,41 +1,40 @@
 //! What must not go unnoticed: loops longer than software drivers run, and kernels that are wrong.
 
-use attractor::internals::{Hints, Plan, Problem, Regime};
+use attractor::internals::{Faults, Overrides, Plan, Problem, Strategy, forced};
 use attractor::{Memory, RetrieveOptions, Rule, Separation, Similarity, Tuning};
 use harness::Case;
 
-/// The share of its bound by which the answers of `hints` are off; above 1 is wrong.
-fn share(device: &attractor::Device, case: &Case, hints: Hints) -> f64 {
+/// The share of its bound by which the answers are off; above 1 is wrong.
+fn share(device: &attractor::Device, case: &Case, overrides: Overrides, faults: Faults) -> f64 {
     let mut memory = Memory::new(device, case.dim, case.rule).unwrap();
     memory.add(&case.keys).unwrap();
-    let options = RetrieveOptions { hints, ..RetrieveOptions::steps(case.steps) };
+    let options = forced(RetrieveOptions::steps(case.steps), overrides, faults);
     let got = memory.retrieve_with_blocking(&case.queries, &options).unwrap();
     case.judge(&got, 0..case.batch())
 }
 
 /// One workgroup over 100,003 patterns loops some 200,000 times. Under the plan's bound the answer is right whatever the
-/// hints ask for. With the bound lifted, drivers that end an invocation early (Mesa's, after 65,535 iterations) answer
+/// overrides ask for. With the bound lifted, drivers that end an invocation early (Mesa's, after 65,535 iterations) answer
 /// wrongly, which shows that this test would notice a plan that exceeds it.
 #[test]
 fn one_invocation_never_loops_too_often() {
     let case = Case::random(61, 1, 100_003, 64, None, Rule::softmax(0.5));
-    let greedy = |unbounded| Hints {
-        regime: Some(Regime::Stream),
+    let greedy = || Overrides {
+        strategy: Some(Strategy::FusedStream),
         rows_per_split: Some(u32::MAX),
         splits: Some(1),
-        unbounded,
-        ..Hints::default()
+        ..Overrides::default()
     };
     let shape = Problem { batch: 1, patterns: 100_003, key_vectors: 16, fused: true, ..Problem::default() };
     let tuning = Tuning::of(wgpu::DeviceType::Cpu);
     assert!(
-        Plan::new(&shape, &tuning, &greedy(true)).iterations(&shape, &tuning) > 65_535,
-        "the hints ask for too much"
+        Plan::new(&Problem { unbounded: true, ..shape }, &tuning, &greedy()).iterations(&shape, &tuning) > 65_535,
+        "the overrides ask for too much"
     );
     for (name, device) in harness::gpus() {
-        let bounded = share(device, &case, greedy(false));
+        let bounded = share(device, &case, greedy(), Faults::NONE);
         assert!(bounded <= 1.0, "{name}: {bounded:.2} times the bound");
-        let unbounded = share(device, &case, greedy(true));
+        let unbounded = share(device, &case, greedy(), Faults { unbounded: true, ..Faults::NONE });
         println!("{name}: {unbounded:.2} times the bound without a limit on loops");
         if matches!(name.as_str(), "lavapipe" | "llvmpipe") {
             let mesa = device.info().driver;
@@ -49,21 +48,21 @@ fn one_invocation_never_loops_too_often() {
 fn a_damaged_kernel_is_caught() {
     let case = Case { steps: 2, ..Case::random(62, 70, 500, 70, None, Rule::softmax(1.0)) };
     let damages = [
-        (Regime::Tile, ("load_queries", ("WORKGROUP", 63))),
-        (Regime::Stream, ("fused_stream", ("COLUMNS", 8))),
-        (Regime::Hold, ("fused_register", ("KEYS", 8))),
-        (Regime::Tile, ("similarity", ("PITCH", 1))),
-        (Regime::Tile, ("separation", ("WORKGROUP", 48))),
-        (Regime::Tile, ("projection", ("PITCH", 1))),
-        (Regime::Tile, ("merge", ("COLUMNS", 16))),
-        (Regime::Tile, ("update_states", ("NOTHING_LEFT", 0))),
+        (Strategy::Staged, ("load_queries", ("WORKGROUP", 63))),
+        (Strategy::FusedStream, ("fused_stream", ("COLUMNS", 8))),
+        (Strategy::FusedRegister, ("fused_register", ("KEYS", 8))),
+        (Strategy::Staged, ("similarity", ("PITCH", 1))),
+        (Strategy::Staged, ("separation", ("WORKGROUP", 48))),
+        (Strategy::Staged, ("projection", ("PITCH", 1))),
+        (Strategy::Staged, ("merge", ("COLUMNS", 16))),
+        (Strategy::Staged, ("update_states", ("NOTHING_LEFT", 0))),
     ];
     // Of the constants above these two change nothing that is computed: controls of the control.
     let harmless = ["load_queries", "update_states"];
     for (name, device) in harness::gpus() {
-        for (regime, damage) in damages {
-            let hints = Hints { regime: Some(regime), damage: Some(damage), ..Hints::default() };
-            let share = share(device, &case, hints);
+        for (strategy, damage) in damages {
+            let overrides = Overrides { strategy: Some(strategy), ..Overrides::default() };
+            let share = share(device, &case, overrides, Faults { constant: Some(damage), ..Faults::NONE });
             let caught = share > 1.0;
             assert_eq!(caught, !harmless.contains(&damage.0), "{name}: {damage:?} gives {share:.2} times the bound");
         }
@@ -87,11 +86,14 @@ fn a_damaged_kernel_of_a_sparse_rule_is_caught() {
     ];
     for (name, device) in harness::gpus() {
         for case in [&listed, &searched] {
-            assert!(share(device, case, Hints::default()) <= 1.0, "{name}: sound kernels answer rightly");
+            assert!(
+                share(device, case, Overrides::default(), Faults::NONE) <= 1.0,
+                "{name}: sound kernels answer rightly"
+            );
         }
         for (case, stem, damage) in damages {
-            let hints = Hints { damage: Some((stem, damage)), ..Hints::default() };
-            let share = share(device, case, hints);
+            let faults = Faults { constant: Some((stem, damage)), ..Faults::NONE };
+            let share = share(device, case, Overrides::default(), faults);
             assert!(share > 1.0, "{name}: {stem} {damage:?} gives {share:.2} times the bound");
         }
     }

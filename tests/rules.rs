@@ -128,7 +128,8 @@ fn early_stops_are_each_querys_own() {
                 assert_eq!(alone.output(0), together.output(b), "{name} {rule:?}");
                 assert_eq!(alone.steps[0], together.steps[b]);
                 // A query that stopped did as many fixed steps would.
-                let fixed = RetrieveOptions { stop: attractor::Stop::Steps(alone.steps[0]), ..options.clone() };
+                let mut fixed = options.clone();
+                fixed.stop = attractor::Stop::Steps(alone.steps[0]);
                 let fixed = memory.retrieve_with_blocking(case.query(b), &fixed).unwrap();
                 assert_eq!((&fixed.state, &fixed.output), (&alone.state, &alone.output), "{name} {rule:?}");
                 let expected = case.reference(b);

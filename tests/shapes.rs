@@ -1,6 +1,6 @@
-//! Shapes around every boundary, on every device and in both regimes: right, repeatable, and independent of the batch.
+//! Shapes around every boundary, on every device and under both strategies that every device has: right, repeatable, and independent of the batch.
 
-use attractor::internals::{Hints, Regime};
+use attractor::internals::{Faults, Overrides, Strategy, forced};
 use attractor::{
     Device, Memory, MemoryOptions, PartialOptions, Precision, Retrieval, RetrieveOptions, Rule, Separation, Similarity,
     WeightsOf,
@@ -23,22 +23,22 @@ fn memory(device: &Device, case: &Case, window_bytes: Option<u64>) -> Memory {
     memory
 }
 
-fn options(case: &Case, hints: &Hints) -> RetrieveOptions {
-    RetrieveOptions { hints: Hints { garbage: true, ..hints.clone() }, ..RetrieveOptions::steps(case.steps) }
+fn options(case: &Case, overrides: &Overrides) -> RetrieveOptions {
+    forced(RetrieveOptions::steps(case.steps), overrides.clone(), Faults::POISON)
 }
 
-fn run(memory: &Memory, case: &Case, hints: &Hints) -> Retrieval {
-    memory.retrieve_with_blocking(&case.queries, &options(case, hints)).unwrap()
+fn run(memory: &Memory, case: &Case, overrides: &Overrides) -> Retrieval {
+    memory.retrieve_with_blocking(&case.queries, &options(case, overrides)).unwrap()
 }
 
 /// Retrieves twice, in fresh garbage each time, compares the bits, and judges a sample of the answers.
-fn check(name: &str, device: &Device, case: &Case, window_bytes: Option<u64>, hints: &Hints) {
+fn check(name: &str, device: &Device, case: &Case, window_bytes: Option<u64>, overrides: &Overrides) {
     let memory = memory(device, case, window_bytes);
-    let first = run(&memory, case, hints);
-    let second = run(&memory, case, hints);
+    let first = run(&memory, case, overrides);
+    let second = run(&memory, case, overrides);
     let describe = || {
         format!(
-            "{name}: B {} N {} d {} dv {:?} windows {window_bytes:?} {hints:?}",
+            "{name}: B {} N {} d {} dv {:?} windows {window_bytes:?} {overrides:?}",
             case.batch(),
             memory.len(),
             case.dim,
@@ -52,9 +52,9 @@ fn check(name: &str, device: &Device, case: &Case, window_bytes: Option<u64>, hi
     assert!(share <= 1.0, "{share:.2} times the bound: {}", describe());
 }
 
-fn regimes() -> [Hints; 3] {
-    let regime = |regime| Hints { regime: Some(regime), ..Hints::default() };
-    [Hints::default(), regime(Regime::Stream), regime(Regime::Tile)]
+fn strategies() -> [Overrides; 3] {
+    let strategy = |strategy| Overrides { strategy: Some(strategy), ..Overrides::default() };
+    [Overrides::default(), strategy(Strategy::FusedStream), strategy(Strategy::Staged)]
 }
 
 /// The sizes at which something changes: vectors of 4, tiles of 16, 32 and 64, and primes.
@@ -65,8 +65,8 @@ fn batches() {
     for (name, device) in harness::devices() {
         for batch in SMALL.into_iter().chain([127, 128, 129, 251]) {
             let case = Case::random(batch as u64, batch, 101, 19, None, Rule::softmax(0.7));
-            for hints in regimes() {
-                check(name, device, &case, None, &hints);
+            for overrides in strategies() {
+                check(name, device, &case, None, &overrides);
             }
         }
     }
@@ -77,8 +77,8 @@ fn patterns() {
     for (name, device) in harness::devices() {
         for patterns in SMALL.into_iter().chain([127, 128, 129, 1021, 4096, 4097]) {
             let case = Case::random(patterns as u64, 5, patterns, 13, Some(6), Rule::softmax(-0.9));
-            for hints in regimes() {
-                check(name, device, &case, None, &hints);
+            for overrides in strategies() {
+                check(name, device, &case, None, &overrides);
             }
         }
     }
@@ -89,8 +89,8 @@ fn dimensions() {
     for (name, device) in harness::devices() {
         for dim in SMALL.into_iter().chain([127, 128, 129, 255, 257, 784, 1023, 1025, 1031]) {
             let case = Case::random(dim as u64, 3, 67, dim, None, Rule::softmax(0.3));
-            for hints in regimes() {
-                check(name, device, &case, None, &hints);
+            for overrides in strategies() {
+                check(name, device, &case, None, &overrides);
             }
         }
     }
@@ -101,8 +101,8 @@ fn value_dimensions() {
     for (name, device) in harness::devices() {
         for value_dim in SMALL.into_iter().chain([127, 129, 1023, 1031]) {
             let case = Case::random(value_dim as u64, 6, 70, 11, Some(value_dim), Rule::softmax(1.1));
-            for hints in regimes() {
-                check(name, device, &case, None, &hints);
+            for overrides in strategies() {
+                check(name, device, &case, None, &overrides);
             }
         }
     }
@@ -114,8 +114,8 @@ fn several_steps() {
         for steps in [2, 3, 10] {
             for value_dim in [None, Some(5)] {
                 let case = Case { steps, ..Case::random(3, 9, 200, 24, value_dim, Rule::softmax(0.5)) };
-                for hints in regimes() {
-                    check(name, device, &case, None, &hints);
+                for overrides in strategies() {
+                    check(name, device, &case, None, &overrides);
                 }
             }
         }
@@ -128,7 +128,7 @@ fn windows_and_splits_and_blocks() {
         let case = Case { steps: 2, ..Case::random(11, 37, 1000, 10, Some(9), Rule::softmax(0.8)) };
         // Rows of 12 floats: windows of 1, 7, 64, 333 rows and one for all.
         for window_bytes in [48, 7 * 48, 64 * 48, 333 * 48, 1 << 20] {
-            for regime in [Regime::Stream, Regime::Tile] {
+            for strategy in [Strategy::FusedStream, Strategy::Staged] {
                 for (rows_per_split, splits, query_block) in [
                     (None, None, None),
                     (Some(1), Some(3), Some(5)),
@@ -138,8 +138,14 @@ fn windows_and_splits_and_blocks() {
                     if window_bytes == 48 && splits.is_some() {
                         continue;
                     }
-                    let hints = Hints { regime: Some(regime), rows_per_split, splits, query_block, ..Hints::default() };
-                    check(name, device, &case, Some(window_bytes), &hints);
+                    let overrides = Overrides {
+                        strategy: Some(strategy),
+                        rows_per_split,
+                        splits,
+                        query_block,
+                        ..Overrides::default()
+                    };
+                    check(name, device, &case, Some(window_bytes), &overrides);
                 }
             }
         }
@@ -151,12 +157,12 @@ fn extreme_betas_give_no_nan() {
     for (name, device) in harness::devices() {
         for beta in [0.0, 1e-30, -1e-30, 1e30, -1e30, 200.0, -200.0] {
             let case = Case::random(5, 4, 300, 12, None, Rule::softmax(beta));
-            for hints in regimes() {
-                let got = run(&memory(device, &case, None), &case, &hints);
-                assert!(got.output.iter().all(|v| v.is_finite()), "{name} beta {beta} {hints:?}");
+            for overrides in strategies() {
+                let got = run(&memory(device, &case, None), &case, &overrides);
+                assert!(got.output.iter().all(|v| v.is_finite()), "{name} beta {beta} {overrides:?}");
                 if beta.abs() < 1e3 {
                     let share = case.judge(&got, 0..4);
-                    assert!(share <= 1.0, "{name} beta {beta} {hints:?}: {share:.2} times the bound");
+                    assert!(share <= 1.0, "{name} beta {beta} {overrides:?}: {share:.2} times the bound");
                 }
             }
         }
@@ -172,15 +178,15 @@ fn patterns_added_one_by_one_or_all_at_once() {
             assert_eq!(memory.add(key).unwrap().get(0).unwrap().0, i as u64);
         }
         assert!(memory.capacity() >= memory.len());
-        for hints in regimes() {
-            let got = run(&memory, &case, &hints);
+        for overrides in strategies() {
+            let got = run(&memory, &case, &overrides);
             assert!(case.judge(&got, 0..3) <= 1.0, "{name}");
         }
         memory.clear();
         assert!(memory.is_empty());
         let other = Case::random(22, 3, 9, 6, None, Rule::softmax(1.0));
         assert_eq!(memory.add(&other.keys).unwrap().get(0).unwrap().0, 200, "ids are not used again");
-        assert!(other.judge(&run(&memory, &other, &Hints::default()), 0..3) <= 1.0, "{name} after clear");
+        assert!(other.judge(&run(&memory, &other, &Overrides::default()), 0..3) <= 1.0, "{name} after clear");
     }
 }
 
@@ -190,7 +196,7 @@ fn a_query_alone_gives_the_bits_that_it_gives_in_a_batch() {
         for (batch, plan_for) in [(70, 70), (9, 9), (1100, 1100)] {
             let case = Case { steps: 2, ..Case::random(31, batch, 500, 18, Some(7), Rule::softmax(0.9)) };
             let memory = memory(device, &case, Some(16 << 10));
-            let together = RetrieveOptions { plan_for: Some(plan_for), ..options(&case, &Hints::default()) };
+            let together = options(&case, &Overrides::default()).plan_for(plan_for);
             let together = memory.retrieve_with_blocking(&case.queries, &together).unwrap();
             for b in [0, 1, batch / 2, batch - 1] {
                 let alone = RetrieveOptions::steps(2).plan_for(plan_for);
@@ -207,8 +213,8 @@ fn a_hundred_thousand_patterns() {
     for (name, device) in harness::devices() {
         for (batch, dim) in [(1, 16), (33, 16)] {
             let case = Case::random(41, batch, 100_003, dim, None, Rule::softmax(2.0));
-            check(name, device, &case, None, &Hints::default());
-            check(name, device, &case, Some(1 << 20), &Hints::default());
+            check(name, device, &case, None, &Overrides::default());
+            check(name, device, &case, Some(1 << 20), &Overrides::default());
         }
     }
 }
@@ -217,7 +223,7 @@ fn a_hundred_thousand_patterns() {
 /// more and fewer queries than an invocation holds, rules, masks and stores.
 #[test]
 fn held_queries() {
-    let hold = Hints { regime: Some(Regime::Hold), ..Hints::default() };
+    let hold = Overrides { strategy: Some(Strategy::FusedRegister), ..Overrides::default() };
     for (name, device) in harness::gpus() {
         for (batch, dim, value_dim) in
             [(1, 1, None), (5, 13, Some(70)), (65, 16, None), (130, 29, Some(3)), (257, 64, None), (40, 127, None)]
@@ -226,8 +232,8 @@ fn held_queries() {
             for (window_bytes, rows_per_split, splits, query_block) in
                 [(None, None, None, None), (Some(100 * 512), Some(1), Some(2), Some(33))]
             {
-                let hints = Hints { rows_per_split, splits, query_block, ..hold.clone() };
-                check(name, device, &case, window_bytes, &hints);
+                let overrides = Overrides { rows_per_split, splits, query_block, ..hold.clone() };
+                check(name, device, &case, window_bytes, &overrides);
             }
         }
         for (similarity, separation, precision) in [
@@ -243,7 +249,7 @@ fn held_queries() {
             case.bias = Some(numbers.vector(101));
             case.keep = Some((0..70 * 101).map(|_| numbers.unit() > 0.0).collect());
             case.precision = precision;
-            let options = RetrieveOptions { hints: Hints { garbage: true, ..hold.clone() }, ..case.options() };
+            let options = forced(case.options(), hold.clone(), Faults::POISON);
             let Some(got) = case.run(name, device, &options) else { continue };
             let share = case.judge(&got, 0..70);
             assert!(share <= 1.0, "{name} {rule:?} {precision:?}: {share:.2} times the bound");
@@ -270,8 +276,11 @@ fn large_tiles() {
             case.keys.iter_mut().chain(case.values.iter_mut().flatten()).for_each(|v| *v = (1.49 * *v).round());
             case.keep = Some((0..130 * 4500).map(|_| numbers.unit() > -0.97).collect());
             case.precision = precision;
-            let hints = Hints { regime: Some(Regime::Tile), each: Some(8), garbage: true, ..Hints::default() };
-            let Some(got) = case.run(name, device, &RetrieveOptions { hints, ..case.options() }) else { continue };
+            let overrides =
+                Overrides { strategy: Some(Strategy::Staged), queries_per_invocation: Some(8), ..Overrides::default() };
+            let Some(got) = case.run(name, device, &forced(case.options(), overrides, Faults::POISON)) else {
+                continue;
+            };
             let share = case.judge(&got, [0, 64, 127, 128, 129]);
             assert!(share <= 1.0, "{name} {rule:?} {precision:?}: {share:.2} times the bound");
         }
@@ -284,14 +293,19 @@ fn large_tiles() {
 fn more_workgroups_than_one_dimension_holds() {
     for (name, device) in harness::devices() {
         let case = Case::random(51, 70_000, 5, 3, None, Rule::softmax(1.0));
-        check(name, device, &case, None, &Hints::default());
+        check(name, device, &case, None, &Overrides::default());
         // 1,000 splits x 100 queries in one dispatch.
         let case = Case::random(52, 100, 64_000, 1, None, Rule::softmax(1.0));
-        let hints =
-            Hints { regime: Some(Regime::Tile), rows_per_split: Some(64), splits: Some(1000), ..Hints::default() };
-        check(name, device, &case, None, &hints);
-        let hints = Hints { regime: Some(Regime::Stream), rows_per_split: Some(32), ..Hints::default() };
-        check(name, device, &case, None, &hints);
+        let overrides = Overrides {
+            strategy: Some(Strategy::Staged),
+            rows_per_split: Some(64),
+            splits: Some(1000),
+            ..Overrides::default()
+        };
+        check(name, device, &case, None, &overrides);
+        let overrides =
+            Overrides { strategy: Some(Strategy::FusedStream), rows_per_split: Some(32), ..Overrides::default() };
+        check(name, device, &case, None, &overrides);
     }
 }
 
@@ -350,7 +364,8 @@ fn wide(name: &str, device: &Device, case: &Case) {
     let sample = if case.dim > 100_000 { vec![case.batch() - 1] } else { vec![0, case.batch() - 1] };
     let Some(memory) = case.memory(name, device) else { return };
     let energy = !matches!(case.rule.separation, Separation::TopK { .. });
-    let options = RetrieveOptions { energy, ..case.options().weights(WeightsOf::All).statistics().top(2) };
+    let mut options = case.options().weights(WeightsOf::All).statistics().top(2);
+    options.energy = energy;
     let got = memory.retrieve_with_blocking(&case.queries, &options).unwrap();
     let share = case.judge(&got, sample.iter().copied());
     assert!(share <= 1.0, "{share:.2} times the bound: {describe}");

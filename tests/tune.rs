@@ -23,7 +23,13 @@ fn hostile(start: Tuning) -> Vec<Tuning> {
     let mut tunings: Vec<Tuning> = [0, 3, u64::MAX].map(|value| all(start, || value)).into();
     let mut numbers = Rng(20_261_126);
     let mut held = start;
-    let settings = [("stream_max_batch", 0), ("register_max_dim", 128), ("register_min_macs", 0), ("register_subgroups", 0), ("register_min_rows_per_split", 0)];
+    let settings = [
+        ("stream_max_batch", 0),
+        ("register_max_dim", 128),
+        ("register_min_macs", 0),
+        ("register_subgroups", 0),
+        ("register_min_rows_per_split", 0),
+    ];
     assert!(settings.iter().all(|(name, value)| held.set(name, *value)));
     tunings.push(held);
     tunings.extend((0..3).map(|_| all(start, || numbers.bits() >> (numbers.bits() % 64))));
@@ -68,7 +74,11 @@ fn bits_are_those_of_the_tuning() {
         let memory = case.memory(name, &device).unwrap();
         let start = device.tuning().unwrap();
         let mut odd = start;
-        assert!(odd.set("workgroups", 7) && odd.set("stream_max_batch", 40) && odd.set("stream_max_macs_per_workgroup", 1 << 15));
+        assert!(
+            odd.set("workgroups", 7)
+                && odd.set("stream_max_batch", 40)
+                && odd.set("stream_max_macs_per_workgroup", 1 << 15)
+        );
         let options = case.options().plan_for(30);
         let under = |tuning| {
             device.set_tuning(tuning);
@@ -114,7 +124,11 @@ fn explain_says_what_a_plan_is_tuned_to() {
         assert!(tuning.set("workgroups", 1) && tuning.set("register_min_rows_per_split", u64::MAX));
         device.set_tuning(tuning);
         assert!(told().tuning.starts_with("workgroups 1 instead of "), "{name}: {}", told().tuning);
-        assert!(told().tuning.ends_with(", register_min_rows_per_split 65536 instead of 256"), "{name}: {}", told().tuning);
+        assert!(
+            told().tuning.ends_with(", register_min_rows_per_split 65536 instead of 256"),
+            "{name}: {}",
+            told().tuning
+        );
         assert!(told().splits < splits && told().to_string().contains("tuning: workgroups 1"), "{name}: {}", told());
     }
 }

@@ -1,7 +1,7 @@
 //! The cases of `attractor verify`, and how their answers are judged. The retrieval between is the caller's, who may
 //! wait for it or await it.
 
-use attractor::internals::Regime;
+use attractor::internals::{Faults, Overrides, Strategy, forced};
 use attractor::{
     Device, Error, Explanation, Memory, Precision, Retrieval, RetrieveOptions, Rule, Separation, Similarity,
     Statistics, WeightsOf,
@@ -21,8 +21,8 @@ pub struct Check {
     reports: bool,
     /// Whether numbers leave `f32`, so that a GPU may refuse them.
     far: bool,
-    /// A regime that the plan is told to take, whether it would or not, and its kernel.
-    forced: Option<(Regime, &'static str)>,
+    /// A strategy that the plan has to take, and its kernel.
+    forced: Option<(Strategy, &'static str)>,
 }
 
 /// A check that is ready to be answered.
@@ -61,7 +61,8 @@ impl Check {
         if self.reports {
             options = options.weights(WeightsOf::All).statistics().top(5);
         }
-        options.hints.regime = self.forced.map(|(regime, _)| regime);
+        let overrides = Overrides { strategy: self.forced.map(|(strategy, _)| strategy), ..Overrides::default() };
+        let options = forced(options, overrides, Faults::NONE);
         let memory = self.case.build(device)?;
         let told = memory.explain(self.case.batch(), &options)?;
         Ok(Asked { memory, options, told })
@@ -96,7 +97,7 @@ impl Check {
             !["load_queries", "compact_queries", "update_states", "write_rows", "copy_states"].contains(kernel)
         });
         kernels.dedup();
-        let kernels = if kernels.is_empty() { told.regime.to_owned() } else { kernels.join(" ") };
+        let kernels = if kernels.is_empty() { told.strategy.to_owned() } else { kernels.join(" ") };
         let each = case.batch().div_ceil(JUDGED);
         let sample = || (0..case.batch()).step_by(each);
         let mut share = case.judge(&got, sample());
@@ -167,15 +168,16 @@ pub fn checks() -> Vec<Check> {
             checks.push(Check::new(format!("{what}, {name}"), case));
         }
     }
-    for (regime, kernel, precision) in [
-        (Regime::Stream, "fused_stream", Precision::F32),
-        (Regime::Hold, "fused_register", Precision::F32),
-        (Regime::Cooperate, "fused_matrix", Precision::F16),
-        (Regime::Tile, "similarity", Precision::F32),
+    for (strategy, kernel, precision) in [
+        (Strategy::FusedStream, "fused_stream", Precision::F32),
+        (Strategy::FusedRegister, "fused_register", Precision::F32),
+        (Strategy::FusedMatrix, "fused_matrix", Precision::F16),
+        (Strategy::Staged, "similarity", Precision::F32),
     ] {
         let mut case = Case { steps: 2, precision, ..Case::random(45, 133, 2_053, 62, None, softmax) };
         case.keys = stored(precision, &case.keys, case.dim);
-        checks.push(Check { forced: Some((regime, kernel)), ..Check::new(format!("all by {kernel}, 2 steps"), case) });
+        checks
+            .push(Check { forced: Some((strategy, kernel)), ..Check::new(format!("all by {kernel}, 2 steps"), case) });
     }
     for (name, separation) in &SEPARATIONS[2..] {
         let listed = Case::random(50, 40, 5_003, 70, None, dot(*separation, 2.0));

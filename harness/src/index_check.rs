@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 
-use attractor::internals::{KERNELS, Watch, watch};
+use attractor::internals::{IndexCheck, KERNELS, watch};
 use attractor::{Device, wgpu};
 
 /// The functions that every index goes through start with this.
@@ -207,7 +207,7 @@ impl Seen {
                 *known.entry(place.to_owned()).or_insert(next)
             })
         };
-        assert!(watch(device, Watch { rewrite: Box::new(rewrite), buffer: buffer.clone() }));
+        assert!(watch(device, IndexCheck { rewrite: Box::new(rewrite), buffer: buffer.clone() }));
         Self { buffer, places }
     }
 

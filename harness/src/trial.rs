@@ -341,13 +341,8 @@ impl Trial {
         let mut changes: Vec<Vec<f32>> = Vec::new();
         let mut refused: Vec<Option<Status>> = vec![None; self.case.batch()];
         for steps in 1..=max {
-            let plain = RetrieveOptions {
-                energy: false,
-                statistics: false,
-                top: 0,
-                weights: WeightsOf::None,
-                ..self.options(steps, None)
-            };
+            let mut plain = self.options(steps, None).top(0).weights(WeightsOf::None);
+            (plain.energy, plain.statistics) = (false, false);
             let got = self.ask(&memory, &plain)?;
             for (b, status) in got.status.iter().enumerate() {
                 if !matches!(status, Status::Answered | Status::NothingLeft) {

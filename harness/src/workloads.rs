@@ -1,4 +1,4 @@
-//! What is measured: the sizes of `attractor bench` and of `benches/peers`, each regime of the kernels at a size that
+//! What is measured: the sizes of `attractor bench` and of `benches/peers`, each strategy of the kernels at a size that
 //! fills a large GPU, and the shapes of `attractor tune`.
 
 use attractor::{Precision, RetrieveOptions, Rule, Separation, Similarity};

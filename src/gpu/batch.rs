@@ -104,7 +104,7 @@ impl Engine {
         }
         Self::check_steps(operation, options)?;
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(batch), options), options);
-        let workspace = match options.hints.garbage {
+        let workspace = match options.faults.poison {
             false => self.workspace(&sizing)?,
             true => Arc::new(Workspace::new(&self.context, sizing.sizes, true)?),
         };
@@ -115,7 +115,7 @@ impl Engine {
         let mut submitted: Vec<(Readback, AnswerLayout)> = Vec::new();
         for part in self.sub_batches(batch, &sizing, options) {
             let SubBatch { task, target, staging, layout } = self.sub_batch(&request, part)?;
-            let schedule = Schedule::new(&self.context, options.hints.damage, [task]);
+            let schedule = Schedule::new(&self.context, options.faults.constant, [task]);
             submitted.push((self.context.run(schedule, &target, staging, wait)?, layout));
         }
         self.recycle(workspace);
@@ -141,7 +141,7 @@ impl Engine {
         let rows = &queries[part.start * dim..part.end * dim];
         let source = context.upload("attractor.queries", bytemuck::cast_slice(rows))?;
         let (mut target, staging) = context.answers(answers.size)?;
-        if options.hints.garbage {
+        if options.faults.poison {
             let poison = vec![0xa5; answers.size as usize];
             let (usage, filled) = (target.usage(), Some(fill(&poison)));
             target = buffer::create_with(context, "attractor.answers", answers.size, usage, filled)?;

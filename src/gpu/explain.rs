@@ -5,7 +5,6 @@ use std::ops::Range;
 use super::answers::Answers;
 use super::buffer;
 use super::engine::Engine;
-use super::plan::choice::Regime;
 use super::schedule::Schedule;
 use super::targets::OwnedRows;
 use super::task::Goal;
@@ -34,7 +33,7 @@ impl Engine {
         let goal = Goal::Answers(Box::new(answers.targets(&stand_in, OwnedRows::at(&stand_in, 0))));
         let mut task = self.task(&sizing, workspace.clone(), options, view.alive(), 0..block, 0, goal)?;
         task.max_steps = task.max_steps.min(3);
-        let mut program = Schedule::new(&self.context, options.hints.damage, [task]);
+        let mut program = Schedule::new(&self.context, options.faults.constant, [task]);
         while !program.is_done() {
             drop(program.next(f64::INFINITY)?);
         }
@@ -66,7 +65,7 @@ impl Engine {
             let answers = Answers::new(facts, options, part.len(), &positions);
             let goal = Goal::Answers(Box::new(answers.targets(&stand_in, OwnedRows::at(&stand_in, 0))));
             let task = self.task(&sizing, workspace.clone(), options, view.alive(), part, 0, goal)?;
-            let program = Schedule::new(&self.context, options.hints.damage, [task]);
+            let program = Schedule::new(&self.context, options.faults.constant, [task]);
             let Some((counted, pieces)) = program.count(self.context.submission(), left)? else {
                 let (need, allowed) = (MAX_COUNTED_DISPATCHES + 1, MAX_COUNTED_DISPATCHES);
                 return Err(Error::Limit { operation, limit: "dispatches of an explanation", need, allowed });
@@ -83,12 +82,7 @@ impl Engine {
             batch,
             patterns: self.windows.len(),
             tuning: Told { tuning: sizing.tuning, kind: self.context.adapter.device_type }.to_string(),
-            regime: match plan.regime {
-                Regime::Stream => "fused_stream: every stage fused over splits of the patterns",
-                Regime::Hold => "fused_register: every stage fused, and each invocation has queries of its own",
-                Regime::Cooperate => "fused_matrix: every stage fused, products by cooperative matrices of halves",
-                Regime::Tile => "staged: stage by stage over chunks of scores",
-            },
+            strategy: plan.strategy.describe(),
             query_block: plan.query_block as usize,
             chunk: plan.chunk() as usize,
             rows_per_split: plan.rows_per_split as usize,

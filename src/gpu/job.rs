@@ -222,7 +222,7 @@ impl Engine {
             buffers.push((target, staging));
             layouts.push(layout);
         }
-        let schedule = Schedule::new(context, options.hints.damage, tasks);
+        let schedule = Schedule::new(context, options.faults.constant, tasks);
         let (sender, readbacks) = oneshot::channel::<Result<Vec<Readback>>>();
         let spare = self.spare.clone();
         let answer = async move {
@@ -269,7 +269,7 @@ impl Engine {
         let task = self.task(&sizing, workspace, options, view.alive(), 0..count, stamp, goal)?;
         Ok(Job {
             context: context.clone(),
-            schedule: Schedule::new(context, options.hints.damage, [task]),
+            schedule: Schedule::new(context, options.faults.constant, [task]),
             host_answer: None,
             snapshot: Some(snapshot),
             broken: Arc::default(),

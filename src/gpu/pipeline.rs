@@ -19,11 +19,11 @@ use super::kernels::sparse::{bracket_threshold, gather_support, solve_threshold}
 use super::kernels::staged::similarity::{STEPS, Trial};
 use super::kernels::staged::{merge, update_states};
 use super::operands::{KernelRule, QueryBlock, Sums};
-use super::plan::choice::Regime;
 use super::sweep::{Over, Sweep};
 use super::targets::OwnedRows;
 use super::task::{Goal, Outputs, Task, WeightOutputs};
 use crate::rule::Similarity;
+use crate::strategy::Strategy;
 
 /// Passes of the search over all patterns: each divides the bracket by one more than the trials. For entmax the bracket is
 /// at most 88 wide (logarithms of an `f32`) and ends below 1e-7; for top-k it holds all keys and ends with one.
@@ -201,9 +201,9 @@ impl<'a> Listing<'a> {
         let compared = self.compared(active, &workspace.state);
         let rule = task.kernel_rule();
         if let KernelRule::Softmax { .. } = rule {
-            let slot = match task.plan.regime {
-                Regime::Tile => self.staged(&compared, active, sums),
-                Regime::Stream | Regime::Hold | Regime::Cooperate => {
+            let slot = match task.plan.strategy {
+                Strategy::Staged => self.staged(&compared, active, sums),
+                Strategy::FusedStream | Strategy::FusedRegister | Strategy::FusedMatrix => {
                     self.sweep(&compared, active, Over::Fused(sums));
                     merge::slot(task.chunks(&task.plan))
                 }

@@ -28,7 +28,7 @@ type Key = (&'static str, Vec<Constant>, Vec<Substitution>, bool);
 
 /// Watches what kernels do: each is compiled from what `rewrite` makes of its stem and its text, with `buffer` bound for
 /// reading and writing behind its own buffers.
-pub struct Watch {
+pub struct IndexCheck {
     /// What makes the text that is compiled.
     #[expect(clippy::type_complexity, reason = "it is a function")]
     pub rewrite: Box<dyn Fn(&str, &str) -> String + Send + Sync>,
@@ -36,9 +36,9 @@ pub struct Watch {
     pub buffer: wgpu::Buffer,
 }
 
-impl std::fmt::Debug for Watch {
+impl std::fmt::Debug for IndexCheck {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Watch").field("buffer", &self.buffer).finish_non_exhaustive()
+        f.debug_struct("IndexCheck").field("buffer", &self.buffer).finish_non_exhaustive()
     }
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct Pipelines {
     /// What they are compiled through.
     pub cache: OnceLock<PipelineCache>,
     /// What watches them.
-    pub watch: OnceLock<Watch>,
+    pub watch: OnceLock<IndexCheck>,
 }
 
 impl Pipelines {

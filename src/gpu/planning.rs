@@ -57,6 +57,7 @@ impl Engine {
             cue: rule.similarity == Similarity::Cosine,
             previous: weighs,
             result: self.layout.value_dim.is_some() || options.clamp.is_some(),
+            unbounded: options.faults.unbounded,
         }
     }
 
@@ -67,9 +68,9 @@ impl Engine {
         if quirks::needs_small_tiles(&self.context.adapter) {
             tuning.wide_tile_min_batch = u64::MAX;
         }
-        let plan = Plan::new(&shape, &tuning, &options.hints);
-        let staged = plan.staged(&shape, &tuning, &options.hints);
-        let searching = staged.searching(&shape, &tuning, &options.hints);
+        let plan = Plan::new(&shape, &tuning, &options.overrides);
+        let staged = plan.staged(&shape, &tuning, &options.overrides);
+        let searching = staged.searching(&shape, &tuning, &options.overrides);
         let sizes = plan.sizes(&staged, &shape);
         Sizing { shape, tuning, plan, staged, searching, sizes }
     }

@@ -166,9 +166,9 @@ impl Engine {
         let workspace = {
             let mut recorded = lock(&self.recorded);
             match &*recorded {
-                Some(workspace) if workspace.sizes.hold(&sizing.sizes) && !options.hints.garbage => workspace.clone(),
+                Some(workspace) if workspace.sizes.hold(&sizing.sizes) && !options.faults.poison => workspace.clone(),
                 _ => {
-                    let workspace = Workspace::new(&self.context, sizing.sizes, options.hints.garbage)?;
+                    let workspace = Workspace::new(&self.context, sizing.sizes, options.faults.poison)?;
                     recorded.insert(Arc::new(workspace)).clone()
                 }
             }
@@ -176,7 +176,7 @@ impl Engine {
         let goal = Goal::Answers(Box::new(targets));
         let task = self.task(&sizing, workspace, options, view.alive(), 0..count, stamp, goal)?;
         // All dispatches are compiled before the first is recorded: an error leaves the encoder unchanged.
-        let mut program = Schedule::new(&self.context, options.hints.damage, [task]);
+        let mut program = Schedule::new(&self.context, options.faults.constant, [task]);
         let mut calls = Vec::new();
         while !program.is_done() {
             calls.append(&mut program.next(f64::INFINITY)?);

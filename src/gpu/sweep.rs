@@ -11,9 +11,10 @@ use super::kernels::sparse::{filter_candidates, merge_candidates};
 use super::kernels::staged::similarity::{Comparison, Trial};
 use super::kernels::staged::{merge, projection, separation, similarity, weights};
 use super::operands::{Chunk, KernelRule, QueryBlock, Sums};
-use super::plan::choice::{Plan, Regime};
+use super::plan::choice::Plan;
 use super::targets::OwnedRows;
 use super::task::{Goal, Task};
+use crate::strategy::Strategy;
 
 /// A pass over the patterns, chunk by chunk.
 #[derive(Clone, Debug)]
@@ -61,9 +62,9 @@ impl Sweep {
     pub fn list(&self, task: &Task, chunk: &Chunk<'_>, list: &mut VecDeque<Dispatch>) {
         let Self { block, data_dependent, compared, queries, over } = self;
         let pass = Pass { operands: &task.operands, block: *block, data_dependent: *data_dependent };
-        let each = task.staged.each;
+        let each = task.staged.queries_per_invocation;
         let stride = task.staged.score_stride();
-        let comparison = Comparison { compared, queries, each };
+        let comparison = Comparison { compared, queries, queries_per_invocation: each };
         let scores = || similarity::scores(&pass, comparison, stride, chunk);
         let projected = |sums: Sums| {
             summed_rows(chunk.rows, sums)
@@ -72,9 +73,9 @@ impl Sweep {
         match *over {
             Over::Fused(sums) => {
                 let (inputs, plan) = ((compared, queries), &task.plan);
-                list.push_back(match (plan.regime, plan.cooperate) {
-                    (Regime::Cooperate, Some(tile)) => matrix::dispatch(&pass, tile, inputs, sums, chunk),
-                    (Regime::Hold, _) => register::dispatch(&pass, plan.hold, inputs, sums, chunk),
+                list.push_back(match (plan.strategy, plan.matrix) {
+                    (Strategy::FusedMatrix, Some(tile)) => matrix::dispatch(&pass, tile, inputs, sums, chunk),
+                    (Strategy::FusedRegister, _) => register::dispatch(&pass, plan.register, inputs, sums, chunk),
                     _ => stream::dispatch(&pass, plan.stream.queries, inputs, sums, chunk),
                 });
                 list.push_back(merge::dispatch(&pass, queries, sums, chunk));

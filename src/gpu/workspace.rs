@@ -47,7 +47,7 @@ pub struct Sizes {
     pub result: u64,
     /// Status bits of the queries.
     pub flags: u64,
-    /// Scores of a chunk, in the tile regime.
+    /// Scores of a chunk, in the tile strategy.
     pub scores: u64,
     /// Maximum and sum of every split.
     pub stats: u64,
@@ -123,17 +123,17 @@ impl Sizes {
 }
 
 /// A NaN with a mark: whatever reads a word that nobody wrote shows it.
-const GARBAGE: u32 = 0x7fc0_dead;
+const POISON: u32 = 0x7fc0_dead;
 
 impl Workspace {
-    /// Allocates; filled with garbage if asked.
-    pub fn new(handles: &Handles, sizes: Sizes, garbage: bool) -> Result<Self> {
+    /// Allocates; filled with poison if asked.
+    pub fn new(handles: &Handles, sizes: Sizes, poison: bool) -> Result<Self> {
         let make = |label, size: u64| -> Result<Binding> {
             let fill = |view: &mut wgpu::BufferViewMut| {
                 let words = view.len() / 4;
-                view.copy_from_slice(bytemuck::cast_slice(&vec![GARBAGE; words]));
+                view.copy_from_slice(bytemuck::cast_slice(&vec![POISON; words]));
             };
-            let buffer = match garbage {
+            let buffer = match poison {
                 false => buffer::create(handles, label, size, STORAGE)?,
                 true => buffer::create_with(handles, label, size, STORAGE, Some(fill))?,
             };

@@ -1,9 +1,9 @@
 //! What is asked of a retrieval, and when it stops.
 
 use crate::error::{Error, Result};
-use crate::gpu::plan::choice::Hints;
 use crate::mask::{Mask, MemoryExtent};
 use crate::room::copy;
+use crate::strategy::{Faults, Overrides};
 
 /// When the iteration `x <- x'` stops.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,9 +69,9 @@ pub struct RetrieveOptions {
     /// Let queries and weights be rounded to halves (11 bits) where cooperative matrices multiply them, which halves
     /// the products: [`RetrieveOptions::round_to_half`].
     pub round_to_half: bool,
-    /// Overrides of the plan, for tests and measurements; every setting gives a right answer.
-    #[doc(hidden)]
-    pub hints: Hints,
+    /// What tests and measurements set ([`internals`](crate::internals)).
+    pub(crate) overrides: Overrides,
+    pub(crate) faults: Faults,
 }
 
 impl Default for RetrieveOptions {
@@ -94,7 +94,8 @@ impl RetrieveOptions {
             clamp: None,
             plan_for: None,
             round_to_half: false,
-            hints: Hints::default(),
+            overrides: Overrides::default(),
+            faults: Faults::NONE,
         }
     }
 
@@ -201,7 +202,8 @@ impl RetrieveOptions {
             clamp: self.clamp.as_deref().map(|clamp| copy(operation, "clamp", clamp)).transpose()?,
             plan_for,
             round_to_half,
-            hints: self.hints.clone(),
+            overrides: self.overrides.clone(),
+            faults: self.faults.clone(),
         })
     }
 

@@ -10,7 +10,7 @@ mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use attractor::internals::{Ability, Constant, Hints, KERNELS, Kernel, Plan, Problem, link};
+use attractor::internals::{Ability, Constant, KERNELS, Kernel, Overrides, Plan, Problem, link};
 use attractor::{Device, Tuning, wgpu};
 use harness::kernels;
 use naga::back::msl;
@@ -860,7 +860,11 @@ fn every_plan_fits() {
     let mut tunings = vec![Tuning::of(wgpu::DeviceType::IntegratedGpu), Tuning::of(wgpu::DeviceType::DiscreteGpu)];
     // Whatever `attractor tune` may find.
     let mut tuned = tunings[0];
-    assert!(tuned.set("register_max_dim", 128) && tuned.set("register_max_floats", 256) && tuned.set("register_subgroups", 1));
+    assert!(
+        tuned.set("register_max_dim", 128)
+            && tuned.set("register_max_floats", 256)
+            && tuned.set("register_subgroups", 1)
+    );
     tunings.push(tuned);
     let ability = Ability { side: 8, subgroup: 32, memory: THREADGROUP_BYTES, vectors: false };
     let mut linked: BTreeSet<Linked> = BTreeSet::new();
@@ -886,18 +890,19 @@ fn every_plan_fits() {
                                 cue: true,
                                 previous: true,
                                 result: true,
+                                unbounded: false,
                             };
-                            let plan = Plan::new(&shape, tuning, &Hints::default());
+                            let plan = Plan::new(&shape, tuning, &Overrides::default());
                             let bytes = plan.workspace_bytes(&shape, tuning);
                             assert!(bytes <= SMALLEST_MOST_BUFFER, "{shape:?}: {bytes} bytes");
                             plans += 1;
                             let columns = shape.columns();
                             for summed in [key_vectors, columns] {
-                                let hold = plan.hold.summing(summed, key_vectors);
+                                let hold = plan.register.summing(summed, key_vectors);
                                 if 4 * u64::from(key_vectors) <= tuning.register_max_dim {
                                     linked.insert(("fused_register", hold.constants(), hold.fragments()));
                                 }
-                                if let Some(cooperate) = plan.cooperate {
+                                if let Some(cooperate) = plan.matrix {
                                     let cooperate = cooperate.summing(summed, key_vectors);
                                     linked.insert(("fused_matrix", cooperate.constants(), cooperate.fragments()));
                                 }

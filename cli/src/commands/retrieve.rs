@@ -244,14 +244,13 @@ impl RetrieveArgs {
             Some(max_steps) => Stop::Converge { max_steps, tolerance: self.tolerance.unwrap_or(DEFAULT_TOLERANCE) },
             None => Stop::Steps(self.steps.unwrap_or(1)),
         };
-        RetrieveOptions {
-            stop,
-            energy: self.energy,
-            top: self.top.unwrap_or(0),
-            statistics: self.statistics,
-            weights: if self.weights { WeightsOf::All } else { WeightsOf::None },
-            ..RetrieveOptions::default()
-        }
+        let mut options = RetrieveOptions::default();
+        options.stop = stop;
+        options.energy = self.energy;
+        options.top = self.top.unwrap_or(0);
+        options.statistics = self.statistics;
+        options.weights = if self.weights { WeightsOf::All } else { WeightsOf::None };
+        options
     }
 }
 

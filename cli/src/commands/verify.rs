@@ -1,6 +1,6 @@
 //! `attractor verify`: whether a device computes what the mathematics says, case by case.
 //!
-//! The cases are those on which an implementation goes wrong: every similarity under every separation, each regime of
+//! The cases are those on which an implementation goes wrong: every similarity under every separation, each strategy of
 //! the kernels at sizes that no tile divides, whether the plan would choose it there or not, stores in fewer bits,
 //! masks, biases, clamps, windows, steps, lists that overflow. The tests run many more of them on software adapters;
 //! here they meet the hardware and the driver of the user.

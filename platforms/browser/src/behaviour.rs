@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use attractor::internals::{Watch, watch};
+use attractor::internals::{IndexCheck, watch};
 use attractor::{
     AdapterChoice, Device, DeviceOptions, Error, Memory, MemoryOptions, PartialOptions, PatternId, Pending, Retrieval,
     RetrieveOptions, Rows, Rule, Separation, Similarity, user_cache_folder, wgpu,
@@ -241,7 +241,7 @@ async fn refused_shader() -> Tried {
     let buffer =
         host.create_buffer(&wgpu::BufferDescriptor { label: None, size: 16, usage, mapped_at_creation: false });
     let rewrite = Box::new(|_: &str, text: &str| format!("{text}\nthis is not WGSL"));
-    expect(watch(&device, Watch { rewrite, buffer }), "the device is watched already")?;
+    expect(watch(&device, IndexCheck { rewrite, buffer }), "the device is watched already")?;
     match memory.retrieve(&queries()).await {
         Err(Error::Lost { operation: "compile kernel", .. }) => Ok(()),
         other => Err(format!("{:?}", other.map(|_| ()))),

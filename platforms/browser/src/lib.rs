@@ -75,7 +75,7 @@ async fn result(check: &Check, device: &Device) -> Value {
     let answered = match check.ask(device) {
         Ok(asked) => {
             reached = asked.told.kernels.iter().map(|work| (work.kernel, work.setting.clone())).collect();
-            regime = asked.told.regime;
+            regime = asked.told.strategy;
             let answered = asked.memory.retrieve_with(&check.case.queries, &asked.options).await;
             answered.map(|got| (got, asked.told))
         }

@@ -1,11 +1,12 @@
 //! The workspace that a plan needs.
 
-use super::choice::{Hints, Plan};
+use super::choice::Plan;
 use super::problem::Problem;
 use crate::gpu::kernels::common::LIST_CAPACITY;
 use crate::gpu::kernels::sparse::filter_candidates;
 use crate::gpu::kernels::staged::similarity;
 use crate::gpu::workspace::Sizes;
+use crate::strategy::Overrides;
 use crate::tuning::Tuning;
 
 impl Plan {
@@ -45,6 +46,6 @@ impl Plan {
 
     /// Bytes of the workspace: everything besides patterns, queries and outputs.
     pub fn workspace_bytes(&self, problem: &Problem, tuning: &Tuning) -> u64 {
-        self.sizes(&self.staged(problem, tuning, &Hints::default()), problem).total()
+        self.sizes(&self.staged(problem, tuning, &Overrides::default()), problem).total()
     }
 }

@@ -12,7 +12,7 @@ use crate::gpu::kernels::sparse::{
     bracket_threshold, filter_candidates, gather_support, merge_candidates, solve_threshold,
 };
 use crate::gpu::kernels::staged::{merge, projection, separation, similarity, update_states, weights};
-use crate::gpu::shader::Constant;
+use crate::strategy::{Overrides, Strategy};
 use crate::tuning::Tuning;
 
 /// The most loop iterations that one invocation may make. Mesa's software drivers silently end an invocation after
@@ -26,115 +26,81 @@ pub(super) const SCRATCH: u64 = 10 << 20;
 const ROWS: u64 = 24 << 20;
 /// Bytes of all that a recording may hold beside patterns, queries and answers: the chunks of scores get what is left.
 pub(super) const WORKSPACE: u64 = 62 << 20;
-/// How queries are served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Regime {
-    /// Every stage fused over splits of the patterns: reads each pattern once for few queries.
-    Stream,
-    /// Every stage fused over splits of the patterns, each invocation with queries of its own: shares each pattern among
-    /// many queries that are narrow enough to be held in registers.
-    Hold,
-    /// Every stage fused over splits of the patterns, products by cooperative matrices of halves: shares each pattern among
-    /// many queries, where patterns are stored as halves and the device multiplies such matrices.
-    Cooperate,
-    /// Stage by stage over chunks of scores: shares each pattern among many queries.
-    Tile,
-}
-
-/// Overrides of a plan. Any setting gives a right answer; sizes are rounded to what the kernels take.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Hints {
-    /// The regime.
-    pub regime: Option<Regime>,
-    /// Patterns of one split.
-    pub rows_per_split: Option<u32>,
-    /// Splits of one dispatch.
-    pub splits: Option<u32>,
-    /// Queries of one pass over the memory.
-    pub query_block: Option<u32>,
-    /// Queries of one invocation of a tile: 4, or 8.
-    pub each: Option<u32>,
-    /// Allocate fresh workspace filled with garbage, to show that nothing reads what it did not write.
-    pub garbage: bool,
-    /// Lift [`ITERATION_LIMIT`], to show that it is needed.
-    pub unbounded: bool,
-    /// Set one constant of one kernel behind the plan's back, to show that a wrong kernel is caught.
-    pub damage: Option<(&'static str, Constant)>,
-}
-
 /// The sizes that serve a [`Problem`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// How queries are served.
-    pub regime: Regime,
+    pub strategy: Strategy,
     /// Queries of one pass over the memory.
     pub query_block: u32,
     /// Queries of one invocation of a tile.
-    pub each: u32,
+    pub queries_per_invocation: u32,
     /// Patterns of one split.
     pub rows_per_split: u32,
     /// Splits of one dispatch.
     pub splits: u32,
-    /// The stream kernel's problem when it sums over the widest rows.
+    /// The tile of `fused_stream` where it sums over the widest rows.
     pub stream: StreamTile,
-    /// The hold kernel's problem when it sums over the keys.
-    pub hold: RegisterTile,
-    /// The problem of the kernel of cooperative matrices when it sums over the keys, where it serves.
-    pub cooperate: Option<MatrixTile>,
+    /// The tile of `fused_register` where it sums over the keys.
+    pub register: RegisterTile,
+    /// The tile of `fused_matrix` where it sums over the keys, if that kernel serves.
+    pub matrix: Option<MatrixTile>,
 }
 
 impl Plan {
-    /// The plan for `problem` on a device that `tuning` suits, under `hints`: the same whenever these are.
-    pub fn new(problem: &Problem, tuning: &Tuning, hints: &Hints) -> Self {
+    /// The plan for `problem` on a device that `tuning` suits, under `overrides`: the same whenever these are.
+    pub fn new(problem: &Problem, tuning: &Tuning, overrides: &Overrides) -> Self {
         let tuning = &tuning.bounded();
         let columns = problem.columns();
         let most = if problem.lists { tuning.max_listed_queries } else { tuning.max_queries_per_block };
         let query_block = (ROWS / problem.row_bytes()).clamp(1, most);
-        let query_block = hints.query_block.map_or(query_block, |asked| u64::from(asked.max(1)).min(query_block));
+        let query_block = overrides.query_block.map_or(query_block, |asked| u64::from(asked.max(1)).min(query_block));
         let query_block = query_block.min(problem.batch.max(1));
-        let few = if hints.query_block.is_some() { query_block } else { problem.batch };
-        let regime = match few {
-            _ if few <= tuning.stream_max_batch => Regime::Stream,
-            _ if worth_cooperating(problem, tuning) => Regime::Cooperate,
-            _ if worth_holding(problem, tuning) => Regime::Hold,
-            _ => Regime::Tile,
+        let few = if overrides.query_block.is_some() { query_block } else { problem.batch };
+        let strategy = match few {
+            _ if few <= tuning.stream_max_batch => Strategy::FusedStream,
+            _ if worth_cooperating(problem, tuning) => Strategy::FusedMatrix,
+            _ if worth_holding(problem, tuning) => Strategy::FusedRegister,
+            _ => Strategy::Staged,
         };
-        let regime = match hints.regime.unwrap_or(regime) {
-            _ if !problem.fused => Regime::Tile,
-            Regime::Cooperate if cooperation(problem).is_none() && worth_holding(problem, tuning) => Regime::Hold,
-            Regime::Cooperate if cooperation(problem).is_none() => Regime::Tile,
-            Regime::Hold if !holdable(problem, tuning) => Regime::Tile,
-            regime => regime,
+        let strategy = match overrides.strategy.unwrap_or(strategy) {
+            _ if !problem.fused => Strategy::Staged,
+            Strategy::FusedMatrix if cooperation(problem).is_none() && worth_holding(problem, tuning) => {
+                Strategy::FusedRegister
+            }
+            Strategy::FusedMatrix if cooperation(problem).is_none() => Strategy::Staged,
+            Strategy::FusedRegister if !holdable(problem, tuning) => Strategy::Staged,
+            strategy => strategy,
         };
-        let each = match hints.each {
-            None => similarity::each(query_block, tuning),
+        let queries_per_invocation = match overrides.queries_per_invocation {
+            None => similarity::queries_per_invocation(query_block, tuning),
             Some(0..8) => 4,
             Some(_) => 8,
         };
-        let hold = RegisterTile::new(tuning, problem, query_block);
-        let (rows_per_split, splits, stream) = match regime {
-            Regime::Stream => stream_splits(problem, tuning, hints, query_block, columns),
-            Regime::Hold | Regime::Cooperate => {
-                let cooperate = cooperation(problem).filter(|_| regime == Regime::Cooperate);
-                fused_splits(problem, tuning, hints, query_block, columns, (&hold, cooperate.as_ref()))
+        let register = RegisterTile::new(tuning, problem, query_block);
+        let (rows_per_split, splits, stream) = match strategy {
+            Strategy::FusedStream => stream_splits(problem, tuning, overrides, query_block, columns),
+            Strategy::FusedRegister | Strategy::FusedMatrix => {
+                let matrix = cooperation(problem).filter(|_| strategy == Strategy::FusedMatrix);
+                fused_splits(problem, tuning, overrides, query_block, columns, (&register, matrix.as_ref()))
             }
-            Regime::Tile => staged_splits(problem, tuning, hints, query_block, each),
+            Strategy::Staged => staged_splits(problem, tuning, overrides, query_block, queries_per_invocation),
         };
         Self {
-            regime,
+            strategy,
             query_block: query_block as u32,
-            each,
+            queries_per_invocation,
             rows_per_split: rows_per_split as u32,
             splits: splits as u32,
             stream,
-            hold,
-            cooperate: cooperation(problem),
+            register,
+            matrix: cooperation(problem),
         }
     }
 
     /// Queries of one tile.
     pub fn tile_queries(&self) -> u32 {
-        similarity::SIDE * self.each
+        similarity::SIDE * self.queries_per_invocation
     }
 
     /// Patterns of one dispatch.
@@ -143,31 +109,36 @@ impl Plan {
     }
 
     /// This plan with every stage on its own, for what a fused kernel does not report.
-    pub fn staged(&self, problem: &Problem, tuning: &Tuning, hints: &Hints) -> Self {
+    pub fn staged(&self, problem: &Problem, tuning: &Tuning, overrides: &Overrides) -> Self {
         let (rows, splits, stream) =
-            staged_splits(problem, &tuning.bounded(), hints, self.query_block.into(), self.each);
-        Self { regime: Regime::Tile, rows_per_split: rows as u32, splits: splits as u32, stream, ..self.clone() }
+            staged_splits(problem, &tuning.bounded(), overrides, self.query_block.into(), self.queries_per_invocation);
+        Self { strategy: Strategy::Staged, rows_per_split: rows as u32, splits: splits as u32, stream, ..self.clone() }
     }
 
     /// This plan, which is staged, with the splits of a pass of the search over all patterns: each goes through its tiles
     /// of scores one by one, where those of a chunk are otherwise.
-    pub fn searching(&self, problem: &Problem, tuning: &Tuning, hints: &Hints) -> Self {
+    pub fn searching(&self, problem: &Problem, tuning: &Tuning, overrides: &Overrides) -> Self {
         let tuning = &tuning.bounded();
         let (tile, group) = (u64::from(similarity::ROWS), self.tile_queries());
         let most = self.searched_splits();
         let wanted = tuning.workgroups.div_ceil(self.query_block.div_ceil(group).into()).clamp(1, most);
         let rows = problem.patterns.div_ceil(wanted).next_multiple_of(tile);
-        let mut rows = bounded(rows, u64::from(group * 4) * u64::from(problem.key_vectors), tuning.search_max_macs_per_workgroup, tile);
-        if let Some(asked) = hints.rows_per_split {
+        let mut rows = bounded(
+            rows,
+            u64::from(group * 4) * u64::from(problem.key_vectors),
+            tuning.search_max_macs_per_workgroup,
+            tile,
+        );
+        if let Some(asked) = overrides.rows_per_split {
             rows = rows.min(u64::from(asked).max(1).next_multiple_of(tile));
         }
-        while !hints.unbounded
+        while !problem.unbounded
             && rows > tile
             && similarity::iterations(problem.key_vectors.into(), rows) > ITERATION_LIMIT
         {
             rows = (rows / 2).next_multiple_of(tile);
         }
-        let splits = hints.splits.map_or(most, |asked| u64::from(asked.max(1)).min(most));
+        let splits = overrides.splits.map_or(most, |asked| u64::from(asked.max(1)).min(most));
         let splits = splits.min(problem.patterns.div_ceil(rows).max(1));
         Self { rows_per_split: rows as u32, splits: splits as u32, ..self.clone() }
     }
@@ -178,11 +149,11 @@ impl Plan {
         u64::from(self.chunk() / similarity::ROWS).min(SCRATCH / given).clamp(1, 1024)
     }
 
-    /// Floats from one query's scores to the next, in the tile regime.
+    /// Floats from one query's scores to the next, in the tile strategy.
     pub fn score_stride(&self) -> u32 {
-        match self.regime {
-            Regime::Stream | Regime::Hold | Regime::Cooperate => 0,
-            Regime::Tile => self.chunk(),
+        match self.strategy {
+            Strategy::FusedStream | Strategy::FusedRegister | Strategy::FusedMatrix => 0,
+            Strategy::Staged => self.chunk(),
         }
     }
 
@@ -209,14 +180,14 @@ impl Plan {
             gather_support::iterations(capacity, problem.columns()),
             bracket_threshold::iterations(1024),
         ];
-        let regime = match self.regime {
-            Regime::Stream => self.stream.iterations(rows, problem.key_vectors.into()),
-            Regime::Hold => self.hold.iterations(rows),
-            Regime::Cooperate => self.cooperate.map_or(0, |cooperate| cooperate.iterations(rows)),
-            Regime::Tile => [
+        let strategy = match self.strategy {
+            Strategy::FusedStream => self.stream.iterations(rows, problem.key_vectors.into()),
+            Strategy::FusedRegister => self.register.iterations(rows),
+            Strategy::FusedMatrix => self.matrix.map_or(0, |tile| tile.iterations(rows)),
+            Strategy::Staged => [
                 similarity::iterations(
                     problem.key_vectors.into(),
-                    self.searching(problem, tuning, &Hints::default()).rows_per_split.into(),
+                    self.searching(problem, tuning, &Overrides::default()).rows_per_split.into(),
                 ),
                 separation::iterations(rows),
                 projection::iterations(rows),
@@ -228,7 +199,7 @@ impl Plan {
             .into_iter()
             .fold(0, u64::max),
         };
-        shared.into_iter().fold(regime, u64::max)
+        shared.into_iter().fold(strategy, u64::max)
     }
 }
 

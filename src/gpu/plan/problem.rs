@@ -32,6 +32,8 @@ pub struct Problem {
     pub previous: bool,
     /// Whether outputs are apart from states.
     pub result: bool,
+    /// Whether loops may be of any length: a fault that tests inject.
+    pub unbounded: bool,
 }
 
 impl Problem {

@@ -1,12 +1,13 @@
 //! How patterns are split under each strategy: the patterns of a split, and the splits of a dispatch.
 
-use super::choice::{Hints, ITERATION_LIMIT, SCRATCH, WORKSPACE};
+use super::choice::{ITERATION_LIMIT, SCRATCH, WORKSPACE};
 use super::problem::Problem;
 use crate::gpu::kernels::common::LIST_CAPACITY;
 use crate::gpu::kernels::fused::matrix::{self, MatrixTile};
 use crate::gpu::kernels::fused::register::{self, RegisterTile};
 use crate::gpu::kernels::fused::stream::{self, StreamTile};
 use crate::gpu::kernels::staged::{projection, similarity};
+use crate::strategy::Overrides;
 use crate::tuning::Tuning;
 
 /// `rows` of a split, no more than a workgroup goes through with `work` multiply-adds at `cost` each.
@@ -17,7 +18,7 @@ pub(super) fn bounded(rows: u64, cost: u64, work: u64, unit: u64) -> u64 {
 pub(super) fn stream_splits(
     problem: &Problem,
     tuning: &Tuning,
-    hints: &Hints,
+    overrides: &Overrides,
     block: u64,
     columns: u32,
 ) -> (u64, u64, StreamTile) {
@@ -34,16 +35,16 @@ pub(super) fn stream_splits(
     let rows = problem.patterns.div_ceil(wanted).next_multiple_of(stream::TILE);
     let cost = u64::from(queries) * 4 * u64::from(problem.key_vectors + columns);
     let mut rows = bounded(rows, cost, tuning.stream_max_macs_per_workgroup, stream::TILE);
-    if let Some(asked) = hints.rows_per_split {
+    if let Some(asked) = overrides.rows_per_split {
         rows = u64::from(asked).clamp(1, problem.patterns.max(1)).next_multiple_of(stream::TILE);
     }
-    if !hints.unbounded {
+    if !problem.unbounded {
         while rows > stream::TILE && !fits(queries, rows) {
             rows = (rows / 2).next_multiple_of(stream::TILE);
         }
     }
     let partial_bytes = 8 + 16 * u64::from(columns);
-    let splits = hints.splits.map_or(u64::MAX, |asked| u64::from(asked.max(1)));
+    let splits = overrides.splits.map_or(u64::MAX, |asked| u64::from(asked.max(1)));
     let splits =
         splits.min((SCRATCH / (block * partial_bytes)).clamp(1, 1024)).min(problem.patterns.div_ceil(rows).max(1));
     (rows, splits, StreamTile::new(queries, columns))
@@ -52,7 +53,7 @@ pub(super) fn stream_splits(
 pub(super) fn fused_splits(
     problem: &Problem,
     tuning: &Tuning,
-    hints: &Hints,
+    overrides: &Overrides,
     block: u64,
     columns: u32,
     (hold, cooperate): (&RegisterTile, Option<&MatrixTile>),
@@ -65,22 +66,22 @@ pub(super) fn fused_splits(
     let rows = problem.patterns.div_ceil(wanted).max(tuning.register_min_rows_per_split).next_multiple_of(span);
     let cost = group * 4 * u64::from(problem.key_vectors + columns);
     let mut rows = bounded(rows, cost, tuning.register_max_macs_per_workgroup, span);
-    if let Some(asked) = hints.rows_per_split {
+    if let Some(asked) = overrides.rows_per_split {
         rows = u64::from(asked).clamp(1, problem.patterns.max(1)).next_multiple_of(span);
     }
     rows = rows.min(limit);
-    while !hints.unbounded && rows > span && iterations(rows) > ITERATION_LIMIT {
+    while !problem.unbounded && rows > span && iterations(rows) > ITERATION_LIMIT {
         rows = (rows / 2).next_multiple_of(span);
     }
     let most = (SCRATCH / (block * (8 + 16 * u64::from(columns)))).clamp(1, 1024);
-    let splits = hints.splits.map_or(most, |asked| u64::from(asked.max(1)).min(most));
+    let splits = overrides.splits.map_or(most, |asked| u64::from(asked.max(1)).min(most));
     (rows, splits.min(problem.patterns.div_ceil(rows).max(1)), StreamTile::new(1, columns))
 }
 
 pub(super) fn staged_splits(
     problem: &Problem,
     tuning: &Tuning,
-    hints: &Hints,
+    overrides: &Overrides,
     block: u64,
     each: u32,
 ) -> (u64, u64, StreamTile) {
@@ -98,13 +99,13 @@ pub(super) fn staged_splits(
     let most = (SCRATCH / partial_bytes).clamp(1, 1024).min(chunk / tile);
     let splits = tuning.workgroups.div_ceil(groups).clamp(1, most);
     let mut rows = chunk.div_ceil(splits).next_multiple_of(tile);
-    if let Some(asked) = hints.rows_per_split {
+    if let Some(asked) = overrides.rows_per_split {
         rows = u64::from(asked).max(1).next_multiple_of(tile).min(chunk);
     }
-    while !hints.unbounded && rows > tile && projection::iterations(rows) > ITERATION_LIMIT {
+    while !problem.unbounded && rows > tile && projection::iterations(rows) > ITERATION_LIMIT {
         rows = (rows / 2).next_multiple_of(tile);
     }
     let splits = (chunk / rows).clamp(1, most);
-    let splits = hints.splits.map_or(splits, |asked| u64::from(asked.max(1)).min(splits));
+    let splits = overrides.splits.map_or(splits, |asked| u64::from(asked.max(1)).min(splits));
     (rows, splits, StreamTile::new(1, columns))
 }

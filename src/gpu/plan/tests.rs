@@ -2,10 +2,11 @@
 
 use proptest::prelude::*;
 
-use super::choice::{Hints, ITERATION_LIMIT, Plan, Regime, WORKSPACE};
+use super::choice::{ITERATION_LIMIT, Plan, WORKSPACE};
 use super::problem::Problem;
 use crate::gpu::limits::SMALLEST_BINDING;
 use crate::gpu::matrices::Ability;
+use crate::strategy::{Overrides, Strategy as How};
 use crate::tuning::Tuning;
 
 /// Shapes around every boundary that the sizes depend on.
@@ -35,6 +36,7 @@ fn shapes() -> impl Iterator<Item = Problem> {
                     cue: all,
                     previous: all,
                     result: all || value_vectors > 0,
+                    unbounded: false,
                 })
             })
         })
@@ -44,25 +46,31 @@ fn shapes() -> impl Iterator<Item = Problem> {
 const KINDS: [wgpu::DeviceType; 3] =
     [wgpu::DeviceType::Cpu, wgpu::DeviceType::DiscreteGpu, wgpu::DeviceType::IntegratedGpu];
 
-/// Every problem on every kind of device under all hints.
-fn every_plan(mut check: impl FnMut(&Problem, &Tuning, &Hints)) {
-    let hints = hints();
+/// Every problem on every kind of device under all overrides.
+fn every_plan(mut check: impl FnMut(&Problem, &Tuning, &Overrides)) {
+    let overrides = overrides();
     for tuning in KINDS.map(Tuning::of) {
         for problem in shapes() {
-            for hints in &hints {
-                check(&problem, &tuning, hints);
+            for overrides in &overrides {
+                check(&problem, &tuning, overrides);
             }
         }
     }
 }
 
-fn hints() -> Vec<Hints> {
-    let mut all = vec![Hints::default()];
-    for regime in [Regime::Stream, Regime::Hold, Regime::Cooperate, Regime::Tile] {
+fn overrides() -> Vec<Overrides> {
+    let mut all = vec![Overrides::default()];
+    for strategy in [How::FusedStream, How::FusedRegister, How::FusedMatrix, How::Staged] {
         for rows_per_split in [None, Some(1), Some(1 << 31)] {
             for splits in [None, Some(1), Some(u32::MAX)] {
                 for query_block in [None, Some(3), Some(u32::MAX)] {
-                    all.push(Hints { regime: Some(regime), rows_per_split, splits, query_block, ..Hints::default() });
+                    all.push(Overrides {
+                        strategy: Some(strategy),
+                        rows_per_split,
+                        splits,
+                        query_block,
+                        ..Overrides::default()
+                    });
                 }
             }
         }
@@ -71,11 +79,11 @@ fn hints() -> Vec<Hints> {
 }
 
 /// What must hold of any plan.
-fn check(problem: &Problem, tuning: &Tuning, hints: &Hints) {
-    let plan = Plan::new(problem, tuning, hints);
-    let staged = plan.staged(problem, tuning, hints);
-    let case = || format!("{problem:?} {tuning:?} {hints:?} {plan:?}");
-    assert_eq!(plan, Plan::new(problem, tuning, hints), "the same whenever these are");
+fn check(problem: &Problem, tuning: &Tuning, overrides: &Overrides) {
+    let plan = Plan::new(problem, tuning, overrides);
+    let staged = plan.staged(problem, tuning, overrides);
+    let case = || format!("{problem:?} {tuning:?} {overrides:?} {plan:?}");
+    assert_eq!(plan, Plan::new(problem, tuning, overrides), "the same whenever these are");
     for plan in [&plan, &staged] {
         let iterations = plan.iterations(problem, tuning);
         assert!(iterations <= ITERATION_LIMIT, "{iterations} iterations: {}", case());
@@ -123,8 +131,8 @@ proptest! {
     #[test]
     fn any_tuning_keeps_to_the_same(tuning in tuning(), width in 1u32..=16_384) {
         for problem in shapes() {
-            check(&problem, &tuning, &Hints::default());
-            check(&Problem { key_vectors: width, ..problem }, &tuning, &Hints::default());
+            check(&problem, &tuning, &Overrides::default());
+            check(&Problem { key_vectors: width, ..problem }, &tuning, &Overrides::default());
         }
     }
 }
@@ -143,16 +151,18 @@ fn cooperative_matrices_are_chosen_where_they_serve_and_pay() {
         fused: true,
         ..Problem::default()
     };
-    let plan = |problem, tuning, hint| Plan::new(&problem, tuning, &Hints { regime: hint, ..Hints::default() }).regime;
-    let regime = |problem: Problem, hint| plan(problem, &discrete, hint);
-    assert_eq!(regime(problem, None), Regime::Cooperate);
-    assert_eq!(regime(problem, Some(Regime::Hold)), Regime::Hold);
-    assert_eq!(regime(Problem { batch: 16, ..problem }, None), Regime::Stream);
-    assert_eq!(regime(Problem { batch: 17, patterns: 1000, ..problem }, None), Regime::Tile);
-    assert_eq!(regime(Problem { cooperate: None, ..problem }, Some(Regime::Cooperate)), Regime::Hold);
-    assert_eq!(regime(Problem { key_vectors: 33, ..problem }, Some(Regime::Cooperate)), Regime::Tile);
-    assert_eq!(regime(Problem { fused: false, ..problem }, Some(Regime::Cooperate)), Regime::Tile);
-    assert_eq!(plan(problem, &software, None), Regime::Hold);
+    let plan = |problem, tuning, hint| {
+        Plan::new(&problem, tuning, &Overrides { strategy: hint, ..Overrides::default() }).strategy
+    };
+    let strategy = |problem: Problem, hint| plan(problem, &discrete, hint);
+    assert_eq!(strategy(problem, None), How::FusedMatrix);
+    assert_eq!(strategy(problem, Some(How::FusedRegister)), How::FusedRegister);
+    assert_eq!(strategy(Problem { batch: 16, ..problem }, None), How::FusedStream);
+    assert_eq!(strategy(Problem { batch: 17, patterns: 1000, ..problem }, None), How::Staged);
+    assert_eq!(strategy(Problem { cooperate: None, ..problem }, Some(How::FusedMatrix)), How::FusedRegister);
+    assert_eq!(strategy(Problem { key_vectors: 33, ..problem }, Some(How::FusedMatrix)), How::Staged);
+    assert_eq!(strategy(Problem { fused: false, ..problem }, Some(How::FusedMatrix)), How::Staged);
+    assert_eq!(plan(problem, &software, None), How::FusedRegister);
 }
 
 #[test]
@@ -160,8 +170,9 @@ fn the_workspace_does_not_grow_with_the_memory() {
     for tuning in KINDS.map(Tuning::of) {
         for problem in shapes().filter(|problem| problem.patterns > 1_000_000) {
             let larger = Problem { patterns: 4 * problem.patterns, ..problem };
-            let bytes =
-                |problem: &Problem| Plan::new(problem, &tuning, &Hints::default()).workspace_bytes(problem, &tuning);
+            let bytes = |problem: &Problem| {
+                Plan::new(problem, &tuning, &Overrides::default()).workspace_bytes(problem, &tuning)
+            };
             assert!(bytes(&larger) <= bytes(&problem).max(WORKSPACE), "{problem:?}");
         }
     }

@@ -276,7 +276,8 @@ impl Job {
         // One query is asked first, with the plan of all that follow: it compiles the kernels. A query alone takes
         // another path than a batch, so its answer is checked like the rest.
         let timed = |queries: &[f32]| {
-            let options = RetrieveOptions { stop: self.stop, ..RetrieveOptions::default() }.statistics();
+            let mut options = RetrieveOptions::default().statistics();
+            options.stop = self.stop;
             let options = options.plan_for(queries.len() / dim);
             memory.retrieve_with_blocking(&queries[..dim], &options)?;
             let start = Instant::now();

@@ -84,7 +84,9 @@ impl AttractorPlugin {
     }
 
     fn retrieval(&self) -> RetrieveOptions {
-        RetrieveOptions { stop: self.stop, top: self.top, statistics: true, ..RetrieveOptions::default() }
+        let mut options = RetrieveOptions::default().top(self.top).statistics();
+        options.stop = self.stop;
+        options
     }
 }
 

@@ -78,7 +78,7 @@ pub enum Trial {
 pub const SIDE: u32 = 16;
 
 /// Queries of one invocation where a pass over the memory has `block`: 4 or 8. Few are not worth a large tile.
-pub fn each(block: u64, tuning: &Tuning) -> u32 {
+pub fn queries_per_invocation(block: u64, tuning: &Tuning) -> u32 {
     if block >= tuning.wide_tile_min_batch { 8 } else { 4 }
 }
 
@@ -95,8 +95,8 @@ pub(crate) struct Comparison<'a> {
     pub compared: &'a Binding,
     /// The list of queries.
     pub queries: &'a Binding,
-    /// Queries of one invocation, as [`each`] says.
-    pub each: u32,
+    /// Queries of one invocation, see [`queries_per_invocation`].
+    pub queries_per_invocation: u32,
 }
 
 /// The scores of a chunk, `score_stride` floats from one query's to the next's.
@@ -145,7 +145,7 @@ fn compare(
     groups: u32,
     more: Work,
 ) -> Dispatch {
-    let Comparison { compared, queries, each } = comparison;
+    let Comparison { compared, queries, queries_per_invocation: each } = comparison;
     let keys = &chunk.rows.keys;
     let (mask, keep_first, keep_stride) = pass.mask_rows(keys);
     let vectors = pass.operands.problem.key_vectors;

@@ -1,6 +1,6 @@
-//! Numbers that start at a cache line, so that no vector of them lies across two, in huge pages where there are many: a scan
-//! of patterns that no cache holds is bound by memory, and every small page of them costs a walk through the page tables
-//! and stops the processor from fetching ahead.
+//! Arrays aligned to cache lines, so that no vector crosses one, and in huge pages where they are large: a scan of
+//! patterns that no cache holds is bound by memory, and every small page costs a walk through the page tables and stops
+//! the hardware prefetcher.
 #![allow(unsafe_code, reason = "advice to the kernel is a system call")]
 
 use std::fmt;
@@ -12,18 +12,18 @@ use bytemuck::{AnyBitPattern, NoUninit};
 use crate::error::Result;
 use crate::room::{no_room, zeros};
 
-/// Bytes of a cache line, and of the widest vector.
+/// Bytes of a cache line, which is as wide as the widest vector.
 const LINE: usize = 64;
-/// Bytes from which huge pages are asked for: what is in the smallest caches needs none.
+/// Bytes from which huge pages are requested: what fits the smaller caches needs none.
 const HUGE: usize = 4 << 20;
 
-/// What is allocated: the system gives zeros of this alignment as untouched pages, and clears those of a larger one by
-/// hand.
+/// The type of the allocation: zeros of this alignment are untouched pages of the system, zeros of a larger alignment
+/// would be written.
 type Word = u64;
 /// Words of a cache line.
 const WORDS: usize = LINE / size_of::<Word>();
 
-/// A fixed number of `T`, whose size divides that of a cache line.
+/// A fixed number of `T`, aligned to a cache line. The size of `T` divides that of a line.
 pub(super) struct AlignedVec<T> {
     /// Whole lines, from word `start` on.
     words: Vec<Word>,
@@ -38,7 +38,7 @@ impl<T: NoUninit + AnyBitPattern> AlignedVec<T> {
         Self::of(vec![0; Self::words(length)], length)
     }
 
-    /// `length` zeros, or an error where the host has no room. Many take no room until they are written.
+    /// `length` zeros, or an error if the host has no room. Pages are only occupied once they are written.
     pub fn try_zeros(operation: &'static str, length: usize) -> Result<Self> {
         let what = "patterns";
         match zeros(operation, what, Self::words(length)) {
@@ -47,8 +47,7 @@ impl<T: NoUninit + AnyBitPattern> AlignedVec<T> {
         }
     }
 
-    /// As many in memory of their own, the first `used` of them copied and the others zero, or an error where the host
-    /// has no room.
+    /// A copy of the same length: the first `used` elements copied, the others zero. An error if the host has no room.
     pub fn try_clone(&self, operation: &'static str, used: usize) -> Result<Self> {
         let mut copy = Self::try_zeros(operation, self.length)?;
         copy[..used].copy_from_slice(&self[..used]);
@@ -61,13 +60,13 @@ impl<T: NoUninit + AnyBitPattern> AlignedVec<T> {
         Self { words, start, length, of: PhantomData }
     }
 
-    /// Words of whole lines, wherever the first of them starts.
+    /// Words that contain the whole lines of `length` elements, wherever the first line starts.
     fn words(length: usize) -> usize {
         let lines = length.saturating_mul(size_of::<T>()).div_ceil(LINE);
         if lines == 0 { 0 } else { lines.saturating_mul(WORDS).saturating_add(WORDS - 1) }
     }
 
-    /// The words that hold lines.
+    /// The words of the lines.
     fn lines(&self) -> std::ops::Range<usize> {
         let lines = (self.length * size_of::<T>()).div_ceil(LINE);
         if lines == 0 { 0..0 } else { self.start..self.start + lines * WORDS }
@@ -95,7 +94,7 @@ impl<T> fmt::Debug for AlignedVec<T> {
     }
 }
 
-/// Asks for huge pages behind what is allocated and not yet written: where the system has none to give, nothing changes.
+/// Requests huge pages for an allocation that is not written yet; without effect where the system has none.
 fn advise(words: &[Word]) {
     let bytes = size_of_val(words);
     if bytes < HUGE {
@@ -108,7 +107,7 @@ fn advise(words: &[Word]) {
         let start = words.as_ptr().addr().next_multiple_of(PAGE);
         let length = (words.as_ptr().addr() + bytes).saturating_sub(start) / PAGE * PAGE;
         let start = words.as_ptr().with_addr(start).cast_mut();
-        // SAFETY: the pages lie within what the vector has, and the advice changes nothing that can be read.
+        // SAFETY: the pages lie within the allocation, and the advice changes no byte.
         unsafe { libc::madvise(start.cast(), length, libc::MADV_HUGEPAGE) };
     }
 }
@@ -119,7 +118,7 @@ mod tests {
     use crate::error::Error;
 
     #[test]
-    fn they_start_at_a_line_and_are_zero() {
+    fn arrays_start_at_a_line_and_are_zero() {
         for length in [0, 1, 15, 16, 17, 1000, HUGE / 4 + 3] {
             let mut lines = AlignedVec::<f32>::zeros(length);
             assert!(length == 0 || lines.as_ptr().addr().is_multiple_of(LINE));
@@ -136,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_host_has_is_an_error() {
+    fn impossible_sizes_are_an_error() {
         for length in [usize::MAX, usize::MAX / 4, isize::MAX as usize / 4, isize::MAX as usize / 4 - 100] {
             let refused = AlignedVec::<f32>::try_zeros("test", length).err();
             let bytes = (length as u64).saturating_mul(4);
@@ -148,7 +147,7 @@ mod tests {
     /// Resident memory grows with what is written, not with what is reserved.
     #[cfg(target_os = "linux")]
     #[test]
-    fn what_is_not_written_takes_no_room() {
+    fn unwritten_pages_are_not_resident() {
         let resident = || {
             let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
             pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
@@ -160,13 +159,13 @@ mod tests {
         assert_eq!((lines[0], lines[lines.len() - 1]), (0.0, 0.0));
     }
 
-    /// What the kernel says of its own huge pages: none where they are switched off.
+    /// The flags of the mapping; skipped where huge pages are disabled.
     #[cfg(target_os = "linux")]
     #[test]
-    fn many_are_in_huge_pages_where_the_system_has_them() {
+    fn large_arrays_request_huge_pages() {
         let setting = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
         if !setting.contains("[madvise]") && !setting.contains("[always]") {
-            eprintln!("skipped: the system gives no huge pages ({setting:?})");
+            eprintln!("skipped: huge pages are disabled ({setting:?})");
             return;
         }
         let lines = AlignedVec::<f32>::zeros(64 << 18);
@@ -180,7 +179,7 @@ mod tests {
                 inside = (start..end).contains(&address);
             }
             if inside && line.starts_with("VmFlags:") {
-                assert!(line.split_whitespace().any(|flag| flag == "hg"), "no advice was taken: {line}");
+                assert!(line.split_whitespace().any(|flag| flag == "hg"), "no huge pages were requested: {line}");
                 return;
             }
         }

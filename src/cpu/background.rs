@@ -13,9 +13,9 @@ use crate::room::copy;
 use crate::store::View;
 
 impl Engine {
-    /// [`Engine::retrieve`] on the threads of `rayon`. Called on one of these threads, it computes before it returns: if all
-    /// of them waited, none would be left to compute. Without threads, as in a browser, `rayon` computes on the calling
-    /// thread.
+    /// [`Engine::retrieve`] on the threads of `rayon`. Called on one of these threads, it computes before it returns:
+    /// if all of them waited, none would be left to compute. Without threads, as in a browser, `rayon` computes on the
+    /// calling thread.
     pub fn begin(
         &self,
         operation: &'static str,
@@ -37,8 +37,8 @@ impl Engine {
             if sender.is_canceled() {
                 return;
             }
-            // A panic that leaves a spawned closure aborts the process. Nothing that it leaves unfinished is used again, and the
-            // dropped sender reports the failure.
+            // A panic that leaves a spawned closure aborts the process. Nothing that it leaves unfinished is used
+            // again, and the dropped sender reports the failure.
             let answer = catch_unwind(AssertUnwindSafe(|| engine.retrieve(operation, &queries, &options, &view)));
             if let Ok(answer) = answer {
                 let _ = sender.send(answer);

@@ -112,8 +112,8 @@ impl Candidates {
     }
 }
 
-/// Pushes the patterns of one tile that can have weight onto the lists of the queries. The layout of the scores is that of
-/// [`Scores`](super::similarity::Scores); scores beyond `count` have any value.
+/// Pushes the patterns of one tile that can have weight onto the lists of the queries. The layout of the scores is that
+/// of [`Scores`](super::similarity::Scores); scores beyond `count` have any value.
 pub(super) struct Filter<'a> {
     pub form: Form,
     /// Floats from one row of a panel to the next, or from one query to the next, in whole vectors.

@@ -8,8 +8,8 @@ use crate::exact::solved::Solved;
 use crate::rule::{Separation, Similarity};
 
 impl Plan<'_> {
-    /// The energy of a state under a rule that has one; the memory has `stored` patterns. Infinite where a softmax has no
-    /// pattern left.
+    /// The energy of a state under a rule that has one; the memory has `stored` patterns. Infinite where a softmax has
+    /// no pattern left.
     pub fn energy(&self, query: &Query, stored: usize) -> f64 {
         let rule = self.view.engine.rule;
         let solution = self.solve(query);

@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::rule::Rule;
 use crate::store::{EncodedRows, Growth, Layout, NewRows, Pattern, Windows, stride};
 
-/// Patterns in host memory. A clone shares the blocks of rows: a running retrieval has one, and a block that is shared is
-/// copied before it is written.
+/// Patterns in host memory. A clone shares the blocks of rows: a running retrieval has one, and a block that is shared
+/// is copied before it is written.
 #[derive(Clone, Debug)]
 pub(crate) struct Engine {
     pub(super) layout: Layout,

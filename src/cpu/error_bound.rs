@@ -23,9 +23,9 @@ pub(super) fn is_well_scaled(similarity: Similarity, beta: f32, x: &Query, large
     magnitude < LIMIT && f64::from(beta.abs()) * magnitude.max(1.0) + bias < LIMIT
 }
 
-/// The largest difference of an approximate score ([`Scores`](super::similarity::Scores)) from the exact one, for keys of
-/// norms up to `largest` and biases up to `bias`: the first-order bound of a chain of sums, with room for the rounding of
-/// the state, of the terms and of the operations on the sum, and for underflow.
+/// The largest difference of an approximate score ([`Scores`](super::similarity::Scores)) from the exact one, for keys
+/// of norms up to `largest` and biases up to `bias`: the first-order bound of a chain of sums, with room for the
+/// rounding of the state, of the terms and of the operations on the sum, and for underflow.
 pub(super) fn max_error(
     form: Form,
     lanes: usize,

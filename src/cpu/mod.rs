@@ -1,10 +1,10 @@
-//! The native engine: `f32` vectors on every core. It serves the same API as the GPU engine, and shares no code with the
-//! reference that judges both.
+//! The native engine: `f32` vectors on every core. It serves the same API as the GPU engine, and shares no code with
+//! the reference that judges both.
 //!
-//! Patterns are scanned tile by tile with `f32` products in the widest vectors of the processor. Softmax is folded online.
-//! Rules that give weight to few patterns keep the candidates that the rounding of the scan cannot rule out, score these
-//! again in `f64` and solve exactly. Whatever does not fit a bounded list is computed by further passes over the patterns.
-//! So memory is bounded and nothing is truncated.
+//! Patterns are scanned tile by tile with `f32` products in the widest vectors of the processor. Softmax is folded
+//! online. Rules that give weight to few patterns keep the candidates that the rounding of the scan cannot rule out,
+//! score these again in `f64` and solve exactly. Whatever does not fit a bounded list is computed by further passes
+//! over the patterns. So memory is bounded and nothing is truncated.
 
 mod aligned;
 mod answers;

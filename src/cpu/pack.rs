@@ -48,8 +48,8 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    /// Packs states for vectors of `lanes`. Cosine divides them by their norms, so that products underflow only where keys
-    /// do.
+    /// Packs states for vectors of `lanes`. Cosine divides them by their norms, so that products underflow only where
+    /// keys do.
     pub fn new(form: Form, similarity: Similarity, lanes: usize, queries: &[&Query]) -> Self {
         let depth = queries[0].exact.len();
         let (width, rows) = match form {

@@ -127,7 +127,8 @@ impl Engine {
         let separation = self.rule.separation;
         let prune_entries =
             |entries: &mut Vec<Entry>| separation::prune(separation, entries, |entry| (entry.0, entry.1 as u64));
-        // Every pattern that can have weight is kept, however many there are; a list is pruned each time it has doubled.
+        // Every pattern that can have weight is kept, however many there are; a list is pruned each time it has
+        // doubled.
         let splits = view.pass(
             query,
             false,

@@ -1,6 +1,6 @@
-//! The fastest multiply-adds and reads of this processor, for benches to hold products and scans against.
+//! The peak rates of multiply-adds and of reads of this processor, for benches to compare products and scans with.
 
-#![allow(clippy::inline_always, reason = "as in simd.rs")]
+#![allow(clippy::inline_always, reason = "see `simd`")]
 
 use rayon::prelude::*;
 
@@ -8,7 +8,7 @@ use crate::cpu::aligned::AlignedVec;
 use crate::cpu::simd::level::Level;
 use crate::cpu::simd::vector::{Simd, Work};
 
-/// Chains that do not wait for each other: more than a processor starts before the first is through.
+/// Independent chains: more than a processor starts before the first completes.
 const CHAINS: usize = 12;
 
 struct Chains(u32);
@@ -19,7 +19,7 @@ impl Work for Chains {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> f32 {
         let (factor, term) = (simd.splat(0.5), simd.splat(1.0));
-        // By name: an array that a loop goes over is kept in memory, which takes twice as long.
+        // One variable for each: an array would be kept in memory, which takes twice as long.
         let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h, mut i, mut j, mut k, mut l]: [_; CHAINS] =
             std::array::from_fn(|chain| simd.splat(1.5 + chain as f32 / 16.0));
         for _ in 0..self.0 {
@@ -40,28 +40,28 @@ impl Work for Chains {
     }
 }
 
-/// Multiply-adds on this thread, in `turns` of some dozens: how many operations they were, two each.
+/// Runs multiply-adds on this thread for `turns` turns of a loop. Returns the number of operations, two for each.
 pub fn multiply_adds(turns: u32) -> u64 {
     let level = Level::best();
     std::hint::black_box(level.run(Chains(std::hint::black_box(turns))));
     2 * u64::from(turns) * (CHAINS * level.lanes()) as u64
 }
 
-/// Numbers that lie in memory as patterns do.
+/// Floats in memory that is allocated as patterns are.
 #[derive(Debug)]
 pub struct Reads(AlignedVec<f32>);
 
 impl Reads {
-    /// So many bytes, in whole MiB.
+    /// `bytes` bytes, rounded down to whole MiB.
     pub fn of(bytes: usize) -> Self {
         const FLOATS: usize = (1 << 20) / size_of::<f32>();
         let mut numbers = AlignedVec::zeros((bytes >> 20) * FLOATS);
-        // What was never written is one page of zeros, over and over.
+        // Pages that were never written are one page of zeros.
         numbers.fill(1.0);
         Self(numbers)
     }
 
-    /// Reads all of them once, with every thread, and nothing else; how many bytes they are.
+    /// Reads all of them once on every thread. Returns the number of bytes.
     pub fn read(&self) -> usize {
         let sum: f32 = self.0.par_chunks(1 << 16).map(|numbers| Level::best().run(Sum(numbers))).sum();
         std::hint::black_box(sum);
@@ -69,7 +69,7 @@ impl Reads {
     }
 }
 
-/// The sum of numbers, of which there are whole fours of vectors.
+/// The sum of floats whose number is a multiple of four vectors.
 struct Sum<'a>(&'a [f32]);
 
 impl Work for Sum<'_> {

@@ -1,5 +1,5 @@
-//! How a retrieval is computed: the form of its blocks, the splits of the patterns, the length of candidate lists, and the
-//! method for each query.
+//! How a retrieval is computed: the form of its blocks, the splits of the patterns, the length of candidate lists, and
+//! the method for each query.
 
 use crate::cpu::answers::WeightRows;
 use crate::cpu::candidates::Keep;
@@ -10,8 +10,8 @@ use crate::cpu::tiles::{NormBounds, PatternView, TASKS, TILE};
 use crate::exact::{entmax, softmax};
 use crate::rule::Separation;
 
-/// Queries of one wave: those that iterate together, in blocks that are formed again at every step without the queries that
-/// have stopped. Many blocks, so that every core is busy.
+/// Queries of one wave: those that iterate together, in blocks that are formed again at every step without the queries
+/// that have stopped. Many blocks, so that every core is busy.
 pub(super) const QUERIES_PER_WAVE: usize = 4096;
 /// Blocks (panels) of one task of the single-step softmax, which share every tile that is fetched.
 pub(super) const PANELS: usize = 2;
@@ -25,18 +25,19 @@ pub(super) const CONCURRENT_LISTS: usize = 256;
 const TOTAL_LIST_ENTRIES: usize = 1 << 21;
 /// Entries of one candidate list, at most.
 const MAX_LIST_ENTRIES: usize = 1 << 16;
-/// Entries of one list of exact scores, at most. Only one query at a time has such lists, one for each of [`TASKS`] splits:
-/// 4 MiB.
+/// Entries of one list of exact scores, at most. Only one query at a time has such lists, one for each of [`TASKS`]
+/// splits: 4 MiB.
 pub(super) const MAX_EXACT_ENTRIES: usize = 1 << 12;
 /// Patterns of a split of a panel, at least: a split must be worth many tiles to pay for its merge.
 const MIN_PATTERNS_PER_SPLIT: usize = 1024;
 /// The largest error of approximate scores, as a difference of scores, from which softmax is computed directly.
 const SOFTMAX_MAX_ERROR: f64 = 1e-3;
-/// The largest error of approximate scores from which any separation selects candidates: above it the lists would be too long.
+/// The largest error of approximate scores from which any separation selects candidates: above it the lists would be
+/// too long.
 const MAX_ERROR: f64 = 0.1;
 
-/// How one retrieval is computed. Results depend on the form and on the splits, never on the block size, so the block size
-/// may depend on the number of threads.
+/// How one retrieval is computed. Results depend on the form and on the splits, never on the block size, so the block
+/// size may depend on the number of threads.
 pub(super) struct Plan<'a> {
     pub view: PatternView<'a>,
     /// The rule's separation; softmax for a top-k of every pattern.
@@ -79,8 +80,8 @@ impl<'a> Plan<'a> {
             Form::Panel => (2 * lanes, level.panel(), MIN_PATTERNS_PER_SPLIT),
         };
         let splits = (TASKS / batch.div_ceil(narrow).max(1)).clamp(1, patterns.div_ceil(min_patterns).max(1));
-        // Each thread needs a block, and one thread merges the splits of a block: narrow blocks where wide ones would leave
-        // threads without work.
+        // Each thread needs a block, and one thread merges the splits of a block: narrow blocks where wide ones would
+        // leave threads without work.
         let (blocks, threads) = (batch.div_ceil(wide), rayon::current_num_threads());
         let block = if blocks < threads || blocks * splits < TASKS_PER_THREAD * threads { narrow } else { wide };
         let separation = match view.engine.rule.separation {
@@ -95,8 +96,8 @@ impl<'a> Plan<'a> {
         Self { view, separation, norm_bounds, level, form, block, splits, list_entries, weights: None }
     }
 
-    /// Twice the largest error of the approximate scores of a query: scores whose approximations differ by more are in the
-    /// right order. `None` where approximate scores may overflow.
+    /// Twice the largest error of the approximate scores of a query: scores whose approximations differ by more are in
+    /// the right order. `None` where approximate scores may overflow.
     pub fn margin(&self, query: &Query) -> Option<f64> {
         let rule = self.view.engine.rule;
         let NormBounds { norm, bias } = self.norm_bounds;

@@ -1,13 +1,13 @@
-//! The one product behind both stages: a matrix that is read in place, by rows or by columns, times a panel whose rows
-//! are up to four vectors wide, in register tiles.
-#![allow(unsafe_code, reason = "a register tile has no room for the bounds of its sixteen streams")]
+//! The matrix product of both stages: a matrix read in place, by rows or by columns, times a panel whose rows are up to
+//! four vectors wide, in register tiles.
+#![allow(unsafe_code, reason = "bounds checks of sixteen streams would spill the registers of a tile")]
 #![allow(clippy::inline_always, reason = "see `simd`")]
-#![allow(clippy::needless_range_loop, reason = "tiles are indexed as the matrices that they are")]
-#![allow(clippy::int_plus_one, reason = "one row is a tile, too")]
+#![allow(clippy::needless_range_loop, reason = "tiles are indexed as matrices")]
+#![allow(clippy::int_plus_one, reason = "a tile of one row follows the pattern of the others")]
 
 use crate::cpu::simd::vector::Simd;
 
-/// What one element of the left and one of the right add to a sum.
+/// The term that one element of the left and one of the right add to a sum.
 pub(super) trait Term: Copy {
     fn add<S: Simd>(self, simd: S, sum: S::Vector, left: S::Vector, right: S::Vector) -> S::Vector;
 }
@@ -57,33 +57,33 @@ pub(super) struct Matrix<'a> {
     pub step: usize,
 }
 
-/// What will be multiplied after what is at hand, to be fetched meanwhile: a few cache lines in every turn of a loop that
-/// has none to wait for, because many at once would be in the way of its own.
+/// The software prefetch of the tile after the current one: a few cache lines in every turn of the loop over the
+/// current tile, because many at once would delay the loads of the loop itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Prefetch {
     next: *const f32,
-    /// Cache lines that are left.
+    /// Cache lines that remain.
     left: usize,
-    /// Cache lines of every [`TURN`] of a register tile.
+    /// Cache lines to fetch in every [`TURN`] of a register tile.
     each: usize,
 }
 
-/// Steps of a register tile between two fetches.
+/// Steps of a register tile from one fetch to the next.
 const TURN: usize = 16;
 
 impl Prefetch {
-    /// What follows `tile` in memory, over `turns` turns at least.
+    /// Prefetches what follows `tile` in memory, over at least `turns` turns.
     pub fn after(tile: &[f32], turns: usize) -> Self {
         let left = tile.len().div_ceil(LINE);
         Self { next: tile.as_ptr().wrapping_add(tile.len()), left, each: left.div_ceil(turns.max(1)) }
     }
 
-    /// Nothing.
+    /// Prefetches nothing.
     pub fn none() -> Self {
         Self { next: std::ptr::null(), left: 0, each: 0 }
     }
 
-    /// Turns at the least of a product of `rows` rows of `depth` and panels of so many vectors.
+    /// The least number of turns of a product of `rows` rows of `depth` and a panel of `vectors` vectors.
     pub fn turns(rows: usize, depth: usize, vectors: usize) -> usize {
         // The largest register tiles.
         let tile = if vectors > 2 { 24 / vectors } else { 12 };
@@ -103,8 +103,9 @@ impl Prefetch {
 
 /// `sums = sums * shrink + left right`, with the term in place of the product: `right` is `left.depth x W` and `sums`
 /// `left.rows x W`, where `W` is `V` vectors, and `shrink` has a factor for each of the `W` columns; without `shrink`
-/// what was in the sums is forgotten. Each sum is one chain over the depth, whatever is beside it, added at last to what
-/// there was: long sums are made of such chains, so that their rounding stays that of a chain and of their number.
+/// the sums are overwritten. Each sum is one chain over the depth, independent of its neighbours, added at the end to
+/// the value before: long sums are computed as several chains, so that their rounding is that of one chain and of their
+/// number.
 #[inline(always)]
 pub(super) fn product<S: Simd, T: Term, const V: usize>(
     simd: S,
@@ -117,8 +118,11 @@ pub(super) fn product<S: Simd, T: Term, const V: usize>(
 ) {
     let width = V * S::LANES;
     let Matrix { data, rows, depth, row, step } = left;
-    assert!(rows > 0 && depth > 0 && (rows - 1) * row + (depth - 1) * step < data.len(), "the matrix is in its data");
-    assert!(right.len() >= depth * width && sums.len() >= rows * width, "every row of the panels is there");
+    assert!(
+        rows > 0 && depth > 0 && (rows - 1) * row + (depth - 1) * step < data.len(),
+        "the matrix is within its data"
+    );
+    assert!(right.len() >= depth * width && sums.len() >= rows * width, "the panels have every row");
     let mut factors = [simd.splat(0.0); V];
     if let Some(shrink) = shrink {
         for v in 0..V {
@@ -128,19 +132,20 @@ pub(super) fn product<S: Simd, T: Term, const V: usize>(
     let kept = shrink.is_some();
     let mut at = 0;
     // SAFETY: rows `at .. at + M` are rows of the matrix and of the sums, by the conditions of the loops, and the
-    // asserts say that these and the panel are there.
+    // asserts bound these and the panel.
     unsafe {
         macro_rules! tiles {
             ($($count:literal)*) => {
                 $(while at + $count <= rows {
                     let (data, sums) = (data.as_ptr().add(at * row), sums.as_mut_ptr().add(at * width));
-                    tile::<S, T, $count, V>(simd, term, (data, row, step, depth), right.as_ptr(), (kept, factors), sums, prefetch);
+                    let (left, before) = ((data, row, step, depth), (kept, factors));
+                    tile::<S, T, $count, V>(simd, term, left, right.as_ptr(), before, sums, prefetch);
                     at += $count;
                 })*
             };
         }
-        // As many sums as there are registers, next to the panel's vectors and one element: a sum takes one instruction, a
-        // vector and an element take one, too, and the nearer to a square a tile is the fewer of these there are.
+        // As many sums as there are registers, beside the vectors of the panel and one element. A sum costs one
+        // instruction, and so does a vector or an element; a tile that is nearly square needs the fewest of these.
         match V {
             ..=2 if V < S::PANEL => {
                 tiles!(12);
@@ -157,8 +162,9 @@ pub(super) fn product<S: Simd, T: Term, const V: usize>(
 }
 
 /// # Safety
-/// `left`, a place with the distances of its rows and steps and its depth, is readable at `r * row + i * step` for `r < M`
-/// and `i < depth`; `right` for `depth` rows and `sums` for reading and writing `M` rows of `V` vectors each.
+/// `left`, a pointer with the distances of its rows and steps and its depth, is readable at `r * row + i * step` for `r
+/// < M` and `i < depth`; `right` is readable for `depth` rows, and `sums` readable and writable for `M` rows, of `V`
+/// vectors each.
 #[inline(always)]
 unsafe fn tile<S: Simd, T: Term, const M: usize, const V: usize>(
     simd: S,
@@ -172,7 +178,7 @@ unsafe fn tile<S: Simd, T: Term, const M: usize, const V: usize>(
     let width = V * S::LANES;
     let (left, row, step, depth) = left;
     let mut tile = [[simd.splat(0.0); V]; M];
-    // SAFETY: every offset is within what the caller says is there.
+    // SAFETY: every offset is within the bounds that the caller guarantees.
     unsafe {
         let (mut at, mut right) = (left, right);
         macro_rules! one {
@@ -189,8 +195,9 @@ unsafe fn tile<S: Simd, T: Term, const M: usize, const V: usize>(
                 }
             }};
         }
-        // Where another thread has half of a core's decoders, every instruction that does not multiply costs, so that there
-        // are four steps to a turn of the loop. A closure in place of the macro is compiled without the instructions.
+        // Four steps in each turn of the loop: where another thread has half of a core's decoders, every instruction
+        // that does not multiply costs time. A closure in place of the macro would be compiled without the
+        // instructions.
         let mut left = depth;
         while left >= TURN {
             prefetch.turn(simd);

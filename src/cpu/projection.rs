@@ -6,22 +6,22 @@ use crate::cpu::product::{Matrix, Prefetch, Times, product};
 use crate::cpu::simd::level::Level;
 use crate::cpu::simd::vector::{MAX_LANES, Simd, Work, by_vectors};
 
-/// `sums = sums * shrink + sum_t weights[t] * rows[t]` for each query, for a scan.
+/// `sums = sums * shrink + sum_t weights[t] * rows[t]` for each query of a scan.
 pub(super) struct Project<'a> {
     pub form: Form,
-    /// As of [`Scores`](super::similarity::Scores), which the weights are laid out as.
+    /// As in [`Scores`](super::similarity::Scores), whose layout the weights have.
     pub pitch: usize,
     pub weights: &'a [f32],
     pub shrink: &'a [f32],
     pub rows: &'a [f32],
     /// Floats of a row.
     pub stride: usize,
-    /// Of a panel, `stride x pitch`; else a row of [`row_of_sums`] floats for each query.
+    /// `stride x pitch` floats for a panel, or a row of [`row_of_sums`] floats for each query.
     pub sums: &'a mut [f32],
     pub prefetch: &'a mut Prefetch,
 }
 
-/// Floats of one query's sums of rows of `stride` floats: whole vectors.
+/// Floats of the sums of one query of rows of `stride` floats, in whole vectors.
 pub(super) fn row_of_sums(stride: usize) -> usize {
     stride.next_multiple_of(MAX_LANES)
 }
@@ -52,7 +52,7 @@ impl Project<'_> {
     }
 }
 
-/// The sums of `C` vectors of columns from `column` on; how many columns these are.
+/// Adds to the sums of `C` vectors of columns from `column` on. Returns the number of columns.
 #[inline(always)]
 fn columns_of<'a, S: Simd, const C: usize>(
     simd: S,
@@ -75,7 +75,7 @@ fn columns_of<'a, S: Simd, const C: usize>(
     C * S::LANES
 }
 
-/// The sums of the columns from `column` on, which are less than a vector; how many columns these are.
+/// Adds to the sums of the columns from `column` on, less than a vector. Returns the number of columns.
 #[inline(always)]
 fn last_columns<'a, S: Simd>(
     simd: S,
@@ -107,7 +107,7 @@ impl Work for Project<'_> {
     }
 }
 
-/// `sums += weight * row`, for the rows of a support.
+/// `sums += weight * row`, for one row of a support.
 pub(super) fn add(sums: &mut [f64], weight: f64, row: &[f32]) {
     Level::best().run(Add { sums, weight, row });
 }
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn every_shape_is_summed_whole() {
-        // Small integers, so that every order of summing gives the same.
+        // Small integers, whose sums are exact in every order.
         let number = |a: usize, b: usize| ((a * 31 + b * 17) % 13) as f32 - 6.0;
         for level in Level::available() {
             let panels = (level.lanes()..=level.panel()).step_by(level.lanes()).map(|queries| (Form::Panel, queries));

@@ -1,5 +1,5 @@
-//! One batch from queries to answers: queries in waves and blocks, patterns in splits, both in parallel; splits merge in
-//! order. Blocks are formed again at each step, from the queries that have not stopped.
+//! One batch from queries to answers: queries in waves and blocks, patterns in splits, both in parallel; splits merge
+//! in order. Blocks are formed again at each step, from the queries that have not stopped.
 
 use rayon::prelude::*;
 
@@ -102,8 +102,8 @@ impl Engine {
 }
 
 impl Plan<'_> {
-    /// The answers to one wave of queries, the first of which is number `first` of the batch. States and outputs are written
-    /// to the rows of `into`.
+    /// The answers to one wave of queries, the first of which is number `first` of the batch. States and outputs are
+    /// written to the rows of `into`.
     pub fn wave(
         &self,
         first: usize,
@@ -240,7 +240,8 @@ impl Plan<'_> {
 }
 
 impl QueryState {
-    /// Updates the state to the weighted sum of keys, except the coordinates that are `known`, which are those of `row`.
+    /// Updates the state to the weighted sum of keys, except the coordinates that are `known`, which are those of
+    /// `row`.
     fn advance(&mut self, solution: &Solution, sum: Vec<f64>, row: &[f32], known: Option<&[bool]>) {
         let mut next = sum;
         self.sum = None;

@@ -1,5 +1,5 @@
-//! Rows of one window in host memory, in the precision in which they are stored, read back tile by tile as `f32`.
-#![allow(unsafe_code, reason = "narrow rows are read by vectors whose bounds are those of a chunk")]
+//! Rows of one window in host memory, in the precision of the memory, read tile by tile as `f32`.
+#![allow(unsafe_code, reason = "vectors of narrow elements are loaded through pointers to chunks")]
 #![allow(clippy::inline_always, reason = "see `simd`")]
 
 use half::f16;
@@ -34,7 +34,7 @@ impl Rows {
         })
     }
 
-    /// As many rows in memory of their own, the first `used` of them copied.
+    /// A copy with the same number of rows, of which the first `used` are copied.
     pub fn try_clone(&self, operation: &'static str, used: usize, columns: usize) -> Result<Self> {
         let elements = used * stride(columns);
         Ok(match self {
@@ -81,7 +81,7 @@ impl Rows {
         }
     }
 
-    /// `count` rows from row `at` on, as they are stored.
+    /// `count` rows from row `at` on, encoded.
     pub fn stored(&self, at: usize, count: usize, columns: usize) -> Encoded<'_> {
         let range = at * stride(columns)..(at + count) * stride(columns);
         let (rows, scales): (&[u8], _) = match self {
@@ -92,7 +92,7 @@ impl Rows {
         Encoded { rows: rows.into(), scales: scales.map_or_else(|| vec![1.0; count].into(), Into::into) }
     }
 
-    /// `count` rows from row `at` on, each `stride` floats; borrows where they are stored as such.
+    /// `count` rows from row `at` on, each `stride` floats: borrowed if stored as `f32`, else decoded into `scratch`.
     pub fn load<'a>(&'a self, at: usize, count: usize, stride: usize, scratch: &'a mut Vec<f32>) -> &'a [f32] {
         let range = at * stride..(at + count) * stride;
         match self {
@@ -110,7 +110,7 @@ impl Rows {
     }
 }
 
-/// Halves as floats.
+/// Converts halves to floats.
 struct Halves<'a> {
     from: &'a [f16],
     to: &'a mut [f32],
@@ -135,7 +135,7 @@ impl Work for Halves<'_> {
     }
 }
 
-/// Levels times the scale of their row.
+/// Multiplies levels by the scale of their row.
 struct Bytes<'a> {
     from: &'a [i8],
     scales: &'a [f32],

@@ -1,5 +1,5 @@
-//! One scan of a block of queries over some of the patterns: tile by tile, approximate scores, and from them either weights
-//! and weighted sums of rows, or lists of the patterns that can have weight.
+//! One scan of a block of queries over some of the patterns: tile by tile, approximate scores, and from them either
+//! weights and weighted sums of rows, or lists of the patterns that can have weight.
 
 use std::ops::Range;
 
@@ -79,8 +79,8 @@ fn score_tile(
     });
 }
 
-/// Prefetches the tile that follows `tile` while `panels` panels of `vectors` vectors are multiplied with it `products` times
-/// each; nothing where the second-level cache holds all patterns.
+/// Prefetches the tile that follows `tile` while `panels` panels of `vectors` vectors are multiplied with it `products`
+/// times each; nothing where the second-level cache holds all patterns.
 fn prefetch_next(view: &PatternView<'_>, tile: &Tile<'_>, vectors: usize, panels: usize, products: usize) -> Prefetch {
     let stride = view.engine.layout.key_stride();
     if view.range.len() * stride <= L2_FLOATS {
@@ -192,8 +192,8 @@ fn sums(
         .collect()
 }
 
-/// Scans all patterns, none of them masked, for several panels that share every tile. For each panel, the running maxima and
-/// sums of the softmax and the weighted sums of the keys, as rows of as many floats as the panel is wide.
+/// Scans all patterns, none of them masked, for several panels that share every tile. For each panel, the running
+/// maxima and sums of the softmax and the weighted sums of the keys, as rows of as many floats as the panel is wide.
 pub(super) fn panels(view: &PatternView<'_>, level: Level, blocks: &[Packed]) -> Vec<(Running, AlignedVec<f32>)> {
     let stride = view.engine.layout.key_stride();
     let form = Form::Panel;

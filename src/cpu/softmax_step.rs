@@ -1,5 +1,5 @@
-//! One step of softmax for a block of many queries, where nothing but the answers is asked for: rows of `f32` to rows of
-//! `f32`, with the bits of the general way and none of its rows in `f64`.
+//! One step of softmax for blocks of many queries without reports: from rows of `f32` to rows of `f32`, bit-exact with
+//! the general path and without its rows in `f64`.
 
 #![allow(clippy::inline_always, reason = "see `simd`")]
 
@@ -21,7 +21,7 @@ use crate::rule::{Separation, Similarity};
 use crate::store::stride;
 
 impl Plan<'_> {
-    /// Whether [`Plan::softmax_step`] serves this retrieval.
+    /// Whether [`Plan::softmax_step`] computes this retrieval.
     pub(super) fn fits_softmax_step(&self, options: &RetrieveOptions) -> bool {
         let usable = self.view.usable;
         let reports = options.energy || options.trace || options.statistics || options.top > 0;
@@ -34,15 +34,15 @@ impl Plan<'_> {
             && matches!(options.weights, WeightsOf::None)
     }
 
-    /// The answers to queries of up to [`PANELS`] blocks; their states, which are their outputs, too, go into the rows of
-    /// `state` and `output`. `None`, and nothing is written, where one of them cannot go by approximate scores or
-    /// sums overflow.
+    /// The answers to the queries of up to [`PANELS`](super::plan::PANELS) blocks. Writes their states, which are also
+    /// their outputs, to the rows of `state` and `output`. Returns `None` and writes nothing if approximate scores do
+    /// not suffice for one of the queries, or if sums overflow.
     pub(super) fn softmax_step(&self, rows: &[f32], state: &mut [f32], output: &mut [f32]) -> Option<Vec<Answer>> {
         let engine = self.view.engine;
         let dim = engine.layout.dim;
         let mut norms = vec![0.0; rows.len() / dim];
         self.level.run(Norms { rows, dim, norms: &mut norms });
-        // What decides the way is the norm alone.
+        // The method depends on the norm only.
         let mut query = Query { position: 0, exact: vec![0.0; stride(dim)], norm: 0.0 };
         for norm in &norms {
             query.norm = *norm;
@@ -69,7 +69,7 @@ impl Plan<'_> {
         Some(answers)
     }
 
-    /// The answers to the queries of one panel, from what a scan has left of it.
+    /// Writes the states of one panel after its scan.
     fn settle_panel(
         &self,
         block: &Packed,
@@ -85,7 +85,7 @@ impl Plan<'_> {
         let mut shares = vec![0.0f64; block.width];
         shares.iter_mut().zip(&solved_rows).for_each(|(share, solved)| *share = solved.share());
         let mut changes = vec![0.0f64; block.width];
-        // A panel has what was divided by the norms, not the states.
+        // For cosine the panel holds the states divided by their norms.
         let scaled = self.view.engine.rule.similarity == Similarity::Cosine;
         let mut states = AlignedVec::zeros(if scaled { PART * block.width } else { 0 });
         let mut outputs = AlignedVec::zeros(PART * block.width);
@@ -114,18 +114,18 @@ impl Work for Norms<'_> {
     }
 }
 
-/// Sums of rows by weights that are not normalised to states, and how far these are from those before.
+/// Normalises weighted sums of rows to states, and measures how far these are from the states before.
 struct Settle<'a> {
     block: &'a Packed,
     dim: usize,
     sums: &'a [f32],
     /// The states before.
     rows: &'a [f32],
-    /// What the sums of each query are multiplied by; zero beyond the last.
+    /// The factor of the sums of each query; zero beyond the last query.
     shares: &'a [f64],
-    /// Room for a part of the states before, side by side; none where the block has them.
+    /// Scratch for one part of the states before, in columns; empty if the block holds them.
     states: &'a mut [f32],
-    /// Room for a part of the states, side by side.
+    /// Scratch for one part of the states, in columns.
     outputs: &'a mut [f32],
     changes: &'a mut [f64],
     /// The states.
@@ -151,7 +151,7 @@ impl Work for Settle<'_> {
             for ((sums, before), outputs) in columns.take(dim - PART * part) {
                 let lanes = sums.iter().zip(before).zip(outputs).zip(shares.iter().zip(changes.iter_mut()));
                 for (((sum, x), output), (share, change)) in lanes {
-                    // Zero has one sign, whatever was skipped on the way.
+                    // Zero has one sign, whichever patterns were skipped.
                     let next = f64::from(*sum) * share + 0.0;
                     let moved = (f64::from(*x) - next).abs();
                     *change = if moved > *change { moved } else { *change };
@@ -174,7 +174,7 @@ mod tests {
     use super::Plan;
 
     #[test]
-    fn it_gives_the_bits_of_the_general_way() {
+    fn it_is_bit_exact_with_the_general_path() {
         let numbers = |seed: usize, length: usize| -> Vec<f32> {
             (0..length).map(|i| ((i * 7919 + seed * 104_729) % 1009) as f32 / 504.5 - 1.0).collect()
         };
@@ -189,7 +189,7 @@ mod tests {
                 engine.reserve(300, Growth::Doubling).unwrap();
                 engine.add(&NewRows { keys: &numbers(1, 300 * dim), values: None, bias: None }).unwrap();
                 let options = RetrieveOptions::steps(1);
-                // A block is full where it is so many queries.
+                // The number of queries that fills a block.
                 let batch = Plan::new(engine.view(&options, None), 100).level.panel();
                 for batch in [batch, batch - 1, batch + 1, 2 * batch] {
                     let plan = Plan::new(engine.view(&options, None), batch);
@@ -197,14 +197,13 @@ mod tests {
                     let queries = numbers(2, batch * dim);
                     let mut rows = [(); 4].map(|()| vec![f32::NAN; batch * dim]);
                     let [state, output, general_state, general_output] = &mut rows;
-                    let plain =
-                        plan.softmax_step(&queries, state, output).expect("every query goes by approximate scores");
+                    let one_step = plan.softmax_step(&queries, state, output).expect("approximate scores suffice");
                     let general = plan.wave(0, &queries, (general_state, general_output), &options, 300);
                     assert_eq!((&*state, &*output), (&*general_state, &*general_output), "{similarity:?} d {dim}");
-                    let told = |answers: Vec<super::Answer>| -> Vec<_> {
+                    let summary = |answers: Vec<super::Answer>| -> Vec<_> {
                         answers.into_iter().map(|answer| (answer.steps, answer.change, answer.status)).collect()
                     };
-                    assert_eq!(told(plain), told(general), "{similarity:?} d {dim}");
+                    assert_eq!(summary(one_step), summary(general), "{similarity:?} d {dim}");
                 }
             }
         }

@@ -1,5 +1,5 @@
-//! The separation solved for queries: by an online scan, from lists of candidates, or by exact passes; and the weighted sums
-//! of rows that follow from it.
+//! The separation solved for queries: by an online scan, from lists of candidates, or by exact passes; and the weighted
+//! sums of rows that follow from it.
 
 use rayon::prelude::*;
 
@@ -145,8 +145,8 @@ impl Plan<'_> {
         Solution { solved, support: Some(entries), sums: None }
     }
 
-    /// Solves one query from exact scores: from a list of up to [`MAX_EXACT_ENTRIES`] a split, or by further passes where
-    /// that is too short.
+    /// Solves one query from exact scores: from a list of up to [`MAX_EXACT_ENTRIES`] a split, or by further passes
+    /// where that is too short.
     pub fn solve_exactly(&self, query: &Query) -> Solution {
         let keep = self.keep(0.0);
         if !matches!(keep, Keep::Largest { k, .. } if k > MAX_EXACT_ENTRIES / 2) {

@@ -1,4 +1,4 @@
-//! The stages of a scan over one tile, one at a time, for measurements.
+//! The stages of a scan over one tile, run one at a time, for measurements.
 
 use crate::cpu::aligned::AlignedVec;
 use crate::cpu::pack::{Form, Packed, Query};
@@ -27,8 +27,8 @@ pub struct Stages {
 }
 
 impl Stages {
-    /// Packs `queries` rows of `dim` floats from `numbers`: one streams, more are the widest panel of
-    /// this processor. Then as many patterns as a tile has. Numbers are used again when they run out.
+    /// Packs one query, or the widest panel of this processor, and one tile of patterns, all rows of `dim` floats taken
+    /// from `numbers` in turn, repeatedly.
     pub fn new(dim: usize, one: bool, numbers: &[f32]) -> Self {
         let level = Level::best();
         let (form, queries) = if one { (Form::Rows, 1) } else { (Form::Panel, level.panel()) };
@@ -64,12 +64,12 @@ impl Stages {
         }
     }
 
-    /// Queries and patterns.
+    /// The numbers of queries and of patterns.
     pub fn shape(&self) -> (usize, usize) {
         (self.block.queries, TILE)
     }
 
-    /// The scores of the tile, under `beta`.
+    /// Computes the scores of the tile under `beta`.
     pub fn similarity(&mut self, beta: f32) {
         self.level.run(Scores {
             similarity: Similarity::Dot,
@@ -85,13 +85,13 @@ impl Stages {
         });
     }
 
-    /// Its weights, in place of the scores.
+    /// Replaces the scores by weights.
     pub fn separation(&mut self) {
         let (form, pitch, scores, running) = (self.block.form, self.pitch, &mut self.scores[..], &mut self.running);
         self.level.run(Fold { form, pitch, count: TILE, scores, running });
     }
 
-    /// The sums of its rows by weight, added to those of before.
+    /// Adds the rows of the tile by weight to the sums.
     pub fn projection(&mut self) {
         self.level.run(Project {
             form: self.block.form,
@@ -113,7 +113,7 @@ impl Stages {
         }
     }
 
-    /// One coordinate of the sums of one query over the sum of its weights.
+    /// One coordinate of the weighted mean of one query.
     pub fn mean(&self, query: usize, column: usize) -> f64 {
         let sum = match self.block.form {
             Form::Panel => self.sums[column * self.pitch + query],

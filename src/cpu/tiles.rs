@@ -164,8 +164,8 @@ impl PatternView<'_> {
         bounds
     }
 
-    /// The largest norm and bias of all patterns: [`PatternView::norm_bounds_of`] without a call for each pattern, since
-    /// every retrieval starts with it.
+    /// The largest norm and bias of all patterns: [`PatternView::norm_bounds_of`] without a call for each pattern,
+    /// since every retrieval starts with it.
     pub fn norm_bounds(&self) -> NormBounds {
         const CHUNK: usize = 1 << 14;
         let mut bounds = NormBounds { norm: 0.0, bias: 0.0 };

@@ -1,16 +1,16 @@
-//! Rows of queries to panels, whose rows are coordinates, and back: a cache line of every query at a time, because rows
-//! far apart share few places of a cache.
+//! Transposes rows of queries to panels, whose rows are coordinates, and back: one cache line of every query at a time,
+//! because rows that are far apart compete for few sets of a cache.
 
-#![allow(unsafe_code, reason = "a check at every element is most of the work of moving it")]
+#![allow(unsafe_code, reason = "a bounds check costs more than the copy of an element")]
 #![allow(clippy::inline_always, reason = "see `simd`")]
 
 use crate::cpu::product::LINE;
 
-/// Coordinates of a part, at the most.
+/// Coordinates of a part, at most.
 pub(super) const PART: usize = LINE;
 
-/// Writes coordinates `part * PART ..` of the rows of `dim` as rows of `width`, query beside query; coordinates beyond the
-/// last and queries beyond the last are left as they are.
+/// Writes coordinates `part * PART ..` of rows of `dim` as rows of `width`, one column for each query. Coordinates and
+/// queries beyond the last are not written.
 #[inline(always)]
 pub(super) fn into_panel(rows: &[f32], dim: usize, part: usize, to: &mut [f32], width: usize) {
     let (start, count) = (part * PART, PART.min(dim - part * PART));
@@ -22,7 +22,7 @@ pub(super) fn into_panel(rows: &[f32], dim: usize, part: usize, to: &mut [f32], 
     }
 }
 
-/// The other way.
+/// The inverse of [`into_panel`].
 #[inline(always)]
 pub(super) fn into_rows(panel: &[f32], width: usize, part: usize, to: &mut [f32], dim: usize) {
     let (start, count) = (part * PART, PART.min(dim - part * PART));
@@ -34,7 +34,7 @@ pub(super) fn into_rows(panel: &[f32], width: usize, part: usize, to: &mut [f32]
     }
 }
 
-/// Counts, with a number of turns that the compiler knows where it is [`PART`].
+/// Calls `visit` with `0..count`; the compiler unrolls the loop for [`PART`].
 #[inline(always)]
 fn each(count: usize, mut visit: impl FnMut(usize)) {
     match count {
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_and_back() {
+    fn panels_and_back() {
         for dim in [1usize, 15, 16, 17, 31, 32, 50] {
             for (queries, width) in [(1, 4), (4, 4), (7, 8), (31, 32)] {
                 let rows: Vec<f32> = (0..queries * dim).map(|i| i as f32 + 1.0).collect();

@@ -1,5 +1,5 @@
-//! The terms of the energy of a state (Ramsauer et al. 2021; Hu et al. 2023 and 2024; Santos et al. 2024) that depend on
-//! the weights or on the number of patterns.
+//! The terms of the energy of a state (Ramsauer et al. 2021; Hu et al. 2023 and 2024; Santos et al. 2024) that depend
+//! on the weights or on the number of patterns.
 
 use crate::exact::entry::Entry;
 use crate::exact::solved::Solved;

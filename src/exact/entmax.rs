@@ -50,8 +50,8 @@ pub(crate) fn above(gain: f64, least: f64, score: f64) -> f64 {
     if score > least { (gain * (score - least)).powf(1.0 / gain) } else { 0.0 }
 }
 
-/// `sum (s - u_i)_+ = 1` for rising `u` (Held et al. 1974; Martins and Astudillo 2016): the last `u` below the threshold
-/// that it implies is the last of the support.
+/// `sum (s - u_i)_+ = 1` for rising `u` (Held et al. 1974; Martins and Astudillo 2016): the last `u` below the
+/// threshold that it implies is the last of the support.
 fn linear(rising: impl Iterator<Item = f64>) -> f64 {
     let (mut sum, mut s) = (0.0, 1.0);
     for (i, u) in rising.enumerate() {
@@ -82,8 +82,8 @@ fn quadratic(rising: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// The weight of the largest of `n` scores such that all weights sum to 1, for `gain < 1`: by Newton on the logarithms,
-/// where the sum of equal scores is a straight line, kept within a bracket: a step that leaves the bracket, or that gains
-/// too little, is replaced by its middle. Each evaluation may be a pass over all patterns.
+/// where the sum of equal scores is a straight line, kept within a bracket: a step that leaves the bracket, or that
+/// gains too little, is replaced by its middle. Each evaluation may be a pass over all patterns.
 pub(crate) fn from_largest(gain: f64, max: f64, n: usize, evaluate: impl Fn(Threshold) -> WeightSum) -> Threshold {
     let (mut low, mut high) = (-(n.max(1) as f64).ln(), 0.0f64);
     let mut log = high;
@@ -112,8 +112,9 @@ pub(crate) fn from_largest(gain: f64, max: f64, n: usize, evaluate: impl Fn(Thre
 }
 
 /// The weight of the smallest score of the support, which `ties` scores share, such that all weights sum to 1, for
-/// `gain > 1`. The weights of the larger scores sum to `above` when this weight is 0. Every weight is a norm of the pair
-/// (its value at 0, this weight) and so convex in this weight: Newton's steps from above fall to the root and do not pass it.
+/// `gain > 1`. The weights of the larger scores sum to `above` when this weight is 0. Every weight is a norm of the
+/// pair (its value at 0, this weight) and so convex in this weight: Newton's steps from above fall to the root and do
+/// not pass it.
 pub(crate) fn from_smallest(
     gain: f64,
     least: f64,

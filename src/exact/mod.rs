@@ -1,8 +1,8 @@
 //! Scores, weights and energies in `f64`: the exact half of both engines and of partial states.
 //!
-//! Engines compute approximate scores over all patterns. What decides an answer (the scores of the few patterns that can
-//! have weight, the separation solved over them, an energy) is computed here, in `f64`, by one implementation. Nothing
-//! here knows an engine, a memory or a device.
+//! Engines compute approximate scores over all patterns. What decides an answer (the scores of the few patterns that
+//! can have weight, the separation solved over them, an energy) is computed here, in `f64`, by one implementation.
+//! Nothing here knows an engine, a memory or a device.
 
 pub(crate) mod energy;
 pub(crate) mod entmax;

@@ -50,8 +50,8 @@ pub(crate) fn key_norm(key: &[f32]) -> f64 {
     key.iter().map(|k| f64::from(*k) * f64::from(*k)).sum::<f64>().sqrt()
 }
 
-/// `similarity(x, k)` for a state and a key with their norms. Euclidean is computed from differences: expanding the square
-/// would cancel where distances are small beside the norms.
+/// `similarity(x, k)` for a state and a key with their norms. Euclidean is computed from differences: expanding the
+/// square would cancel where distances are small beside the norms.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "vector code of the caller's instruction set")]
 pub(crate) fn similarity(similarity: Similarity, x: &[f64], x_norm: f64, key: &[f32], key_norm: f64) -> f64 {

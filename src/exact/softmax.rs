@@ -3,14 +3,14 @@
 use crate::exact::entry::Entry;
 use crate::exact::solved::Solved;
 
-/// How far below the largest of `patterns` scores an exponential can still change an `f64` sum: all exponentials further
-/// below, together, are less than an eighth of its last place.
+/// How far below the largest of `patterns` scores an exponential can still change an `f64` sum: all exponentials
+/// further below, together, are less than an eighth of its last place.
 pub(crate) fn window(patterns: usize) -> f64 {
     39.0 + (patterns.max(1) as f64).ln()
 }
 
-/// `exp(before - max)`: the factor for sums relative to the maximum `before` when the maximum becomes `max`. It is 1 where
-/// both are `-inf`.
+/// `exp(before - max)`: the factor for sums relative to the maximum `before` when the maximum becomes `max`. It is 1
+/// where both are `-inf`.
 pub(crate) fn rescale(before: f64, max: f64) -> f64 {
     if before == max { 1.0 } else { (before - max).exp() }
 }
@@ -30,8 +30,8 @@ pub(crate) fn join(parts: &[(f64, f64)]) -> (f64, f64) {
     (max, parts.iter().map(|(m, sum)| sum * rescale(*m, max)).sum())
 }
 
-/// Solves a row whose largest score is `max` and whose `exp(z - max)` sum to `sum`. Softmax1 (`plus_one`) has an implicit
-/// score of zero, which takes part in the maximum and in the sum and belongs to no pattern.
+/// Solves a row whose largest score is `max` and whose `exp(z - max)` sum to `sum`. Softmax1 (`plus_one`) has an
+/// implicit score of zero, which takes part in the maximum and in the sum and belongs to no pattern.
 pub(crate) fn from_sum(max: f64, sum: f64, plus_one: bool) -> Solved {
     if max == f64::NEG_INFINITY {
         return Solved::Nothing;

@@ -1,5 +1,5 @@
-//! A separation solved for one row of scores. It turns any score of the row into its weight, so that reports and sums can
-//! compute weights again instead of keeping them.
+//! A separation solved for one row of scores. It turns any score of the row into its weight, so that reports and sums
+//! can compute weights again instead of keeping them.
 
 use crate::exact::entry::{Entry, preferred};
 use crate::exact::threshold::Threshold;
@@ -9,8 +9,8 @@ use crate::exact::threshold::Threshold;
 pub(crate) enum Solved {
     /// No pattern is usable.
     Nothing,
-    /// The weight is `exp(z - max) / sum`. `share` is the factor for sums of rows by `exp(z - m)`, where `m` is the largest
-    /// score of the row itself; softmax1 may have a larger `max`.
+    /// The weight is `exp(z - max) / sum`. `share` is the factor for sums of rows by `exp(z - m)`, where `m` is the
+    /// largest score of the row itself; softmax1 may have a larger `max`.
     Softmax { max: f64, sum: f64, share: f64 },
     /// The weight is that of the threshold, over `sum`.
     Entmax { threshold: Threshold, sum: f64 },
@@ -48,8 +48,8 @@ impl Solved {
         }
     }
 
-    /// Whether the entry counts as support: its weight is above zero in `f32`. For softmax and top-k the weight relative to
-    /// the largest weight decides.
+    /// Whether the entry counts as support: its weight is above zero in `f32`. For softmax and top-k the weight
+    /// relative to the largest weight decides.
     pub fn supports(&self, entry: Entry) -> bool {
         match *self {
             Self::Softmax { max, .. } => ((entry.0 - max) as f32).exp() > 0.0,

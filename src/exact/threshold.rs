@@ -2,9 +2,9 @@
 //!
 //! With `gain = alpha - 1`, the weight of a score `z` is `(gain (z - reference) + s) ^ (1/gain)` where that base is
 //! positive, else 0. `e^log_weight` is the weight of the reference score, up to the common factor of all weights, and
-//! `s = e^(gain log_weight)`. For `gain <= 1` the reference is the largest score. For `gain > 1` it is the smallest score
-//! that has weight: relative to the largest, the base of a weight at the edge of the support would vanish by rounding
-//! (0.1^gain is 1e-49 at alpha = 50). In logarithms every alpha above 1 is well conditioned.
+//! `s = e^(gain log_weight)`. For `gain <= 1` the reference is the largest score. For `gain > 1` it is the smallest
+//! score that has weight: relative to the largest, the base of a weight at the edge of the support would vanish by
+//! rounding (0.1^gain is 1e-49 at alpha = 50). In logarithms every alpha above 1 is well conditioned.
 
 /// How a score becomes its weight, up to a common factor near 1.
 #[derive(Clone, Copy, Debug)]

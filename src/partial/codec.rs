@@ -61,8 +61,8 @@ impl Partial {
     ///
     /// # Errors
     /// [`Error::Shape`] for bytes that are not a partial state, of another version, of another length than their widths
-    /// require, or with impossible numbers; [`Error::Parameter`] for a rule outside its domain. No more memory is allocated
-    /// than the bytes fill.
+    /// require, or with impossible numbers; [`Error::Parameter`] for a rule outside its domain. No more memory is
+    /// allocated than the bytes fill.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let mut reader = Reader { bytes };
         if reader.take::<8>()? != *MAGIC {
@@ -112,8 +112,8 @@ impl Partial {
     }
 }
 
-/// The largest magnitude of a score of finite keys and queries of `dim` dimensions: beta times d products, or d squares of
-/// differences, and a bias.
+/// The largest magnitude of a score of finite keys and queries of `dim` dimensions: beta times d products, or d squares
+/// of differences, and a bias.
 fn largest_score(dim: usize) -> f64 {
     let most = f64::from(f32::MAX);
     most * (2.0 * most * most * dim as f64) + most
@@ -167,8 +167,8 @@ impl Reader<'_> {
         let score = self.finite()?;
         let largest = f64::from_le_bytes(self.take()?);
         let most = (patterns as f64).ln();
-        // The log-sum-exp lies between the largest score and that of as many equal scores. Its difference from the mean score
-        // is the entropy, at most that of equal weights. Devices sum in `f32`.
+        // The log-sum-exp lies between the largest score and that of as many equal scores. Its difference from the mean
+        // score is the entropy, at most that of equal weights. Devices sum in `f32`.
         let rounding = 1e-9 * (1.0 + largest.abs());
         let likely = match patterns {
             0 => [log_sum, score, largest] == [f64::NEG_INFINITY, 0.0, f64::NEG_INFINITY],

@@ -1,5 +1,5 @@
-//! Partial states: the part that some of the patterns have in the answer to one query, so that shards, wherever they are,
-//! answer as one memory.
+//! Partial states: the part that some of the patterns have in the answer to one query, so that shards, wherever they
+//! are, answer as one memory.
 
 mod codec;
 pub(crate) mod merge;

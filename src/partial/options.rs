@@ -18,11 +18,11 @@ use crate::mask::MemoryExtent;
 pub struct PartialOptions {
     /// Only the patterns at these positions; all when absent.
     pub subset: Option<Range<usize>>,
-    /// Of these, only the ones that each query may use. A pattern that the mask excludes is not covered: for that query it
-    /// does not exist.
+    /// Of these, only the ones that each query may use. A pattern that the mask excludes is not covered: for that query
+    /// it does not exist.
     pub mask: Option<Mask>,
-    /// Added to positions where ties are broken by index (top-k), so that shards of one memory, of which each starts where
-    /// the one before ends, break ties as one memory does.
+    /// Added to positions where ties are broken by index (top-k), so that shards of one memory, of which each starts
+    /// where the one before ends, break ties as one memory does.
     pub first_id: u64,
 }
 

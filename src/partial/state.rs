@@ -4,13 +4,14 @@ use crate::rule::{Rule, Separation};
 
 /// One update of one query over some of the patterns of a memory, to be merged with the partial states over the others.
 ///
-/// Softmax and softmax1 are kept as the log-sum-exp of the scores and the normalised next state and output (the merge of
-/// split attention; Milakov 2018, Dao 2022, FlashInfer's `merge_state`). The sparse rules are kept as the patterns whose
-/// scores are within `1/(alpha-1)` of the largest, which are all that can have weight (Peters et al. 2019), and topk as
-/// the `k` best; each with its key and value, so that the size of such a partial state is that of its largest support.
+/// Softmax and softmax1 are kept as the log-sum-exp of the scores and the normalised next state and output (the merge
+/// of split attention; Milakov 2018, Dao 2022, FlashInfer's `merge_state`). The sparse rules are kept as the patterns
+/// whose scores are within `1/(alpha-1)` of the largest, which are all that can have weight (Peters et al. 2019), and
+/// topk as the `k` best; each with its key and value, so that the size of such a partial state is that of its largest
+/// support.
 ///
-/// [`Partial::merge`] is associative and, within rounding, independent of the order. Parts must not overlap: a pattern in
-/// two of them counts twice.
+/// [`Partial::merge`] is associative and, within rounding, independent of the order. Parts must not overlap: a pattern
+/// in two of them counts twice.
 ///
 /// ```
 /// use attractor::{Device, Memory, Partial, PartialOptions, Rule};

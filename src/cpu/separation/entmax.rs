@@ -79,8 +79,9 @@ fn sums_above(view: &PatternView<'_>, query: &Query, gain: f64, numbers: &[f64])
     (0..numbers.len()).map(|i| splits.iter().map(|sums| sums[i]).sum()).collect()
 }
 
-/// The smallest number for which the weights of the scores above it sum to less than 1: scores from there on have weight.
-/// Found among the numbers within `1/gain` of the largest score by dividing them evenly in the order of `f64`, repeatedly.
+/// The smallest number for which the weights of the scores above it sum to less than 1: scores from there on have
+/// weight. Found among the numbers within `1/gain` of the largest score by dividing them evenly in the order of `f64`,
+/// repeatedly.
 fn edge(view: &PatternView<'_>, query: &Query, gain: f64, max: f64) -> f64 {
     const TRIALS: u64 = 15;
     let (mut low, mut high) = (topk::ordered(max - 1.0 / gain), topk::ordered(max));

@@ -38,9 +38,9 @@ impl Running {
     }
 }
 
-/// Turns one tile of scores (`-inf` where masked) into weights `exp(z - max)`, after raising the running maxima, and adds
-/// them to the running sums. The layout of the scores is that of [`Scores`](crate::cpu::similarity::Scores); scores beyond
-/// `count` have any value. Returns false where all weights are zero and no sum is rescaled.
+/// Turns one tile of scores (`-inf` where masked) into weights `exp(z - max)`, after raising the running maxima, and
+/// adds them to the running sums. The layout of the scores is that of [`Scores`](crate::cpu::similarity::Scores);
+/// scores beyond `count` have any value. Returns false where all weights are zero and no sum is rescaled.
 pub struct Fold<'a> {
     pub form: Form,
     /// Floats from one row of a panel to the next, or from one query to the next, in whole vectors.

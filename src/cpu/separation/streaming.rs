@@ -1,5 +1,5 @@
-//! Separations solved by exact passes over all patterns, where a list of the patterns that can have weight would be too long:
-//! the same answers, in memory that does not depend on the number of patterns.
+//! Separations solved by exact passes over all patterns, where a list of the patterns that can have weight would be too
+//! long: the same answers, in memory that does not depend on the number of patterns.
 
 use crate::cpu::pack::Query;
 use crate::cpu::separation::{entmax, topk};

@@ -5,8 +5,8 @@ use crate::cpu::tiles::PatternView;
 use crate::exact::solved::Solved;
 use crate::exact::{softmax, topk};
 
-/// Solves top-k for the scores of `query`: finds the `k`-th largest score digit by digit, then the last of its ties that is
-/// still among the `k`.
+/// Solves top-k for the scores of `query`: finds the `k`-th largest score digit by digit, then the last of its ties
+/// that is still among the `k`.
 pub(crate) fn solve(view: &PatternView<'_>, query: &Query, k: usize) -> Solved {
     const DIGIT: u32 = 11;
     const VALUES: usize = 1 << DIGIT;

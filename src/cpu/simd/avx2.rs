@@ -16,11 +16,11 @@ pub unsafe fn avx2<W: Work>(work: W) -> W::Output {
     work.run(Avx2(()))
 }
 
-/// Made in [`avx2`] alone.
+/// Created in [`avx2`] only.
 #[derive(Clone, Copy)]
 pub struct Avx2(());
 
-// SAFETY, of every block here without one of its own: the instruction is there, for a value of the type exists.
+// SAFETY of every block without a comment: the processor has the instruction, since a value of the type exists.
 impl Simd for Avx2 {
     type Vector = __m256;
     const LANES: usize = 8;
@@ -33,31 +33,31 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     unsafe fn load(self, from: *const f32) -> __m256 {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { _mm256_loadu_ps(from) }
     }
 
     #[inline(always)]
     unsafe fn load_part(self, from: *const f32, count: usize) -> __m256 {
-        // SAFETY: the caller's; a part of eight lanes in multiples of four is four lanes or none.
+        // SAFETY: the caller guarantees it; a part of eight lanes in multiples of four is four lanes or none.
         unsafe { if count == 4 { _mm256_zextps128_ps256(_mm_loadu_ps(from)) } else { _mm256_setzero_ps() } }
     }
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32, vector: __m256) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { _mm256_storeu_ps(to, vector) }
     }
 
     #[inline(always)]
     unsafe fn load_halves(self, from: *const f16) -> __m256 {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
     }
 
     #[inline(always)]
     unsafe fn load_bytes(self, from: *const i8) -> __m256 {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast()))) }
     }
 

@@ -16,11 +16,11 @@ pub unsafe fn avx512<W: Work>(work: W) -> W::Output {
     work.run(Avx512(()))
 }
 
-/// Made in [`avx512`] alone.
+/// Created in [`avx512`] only.
 #[derive(Clone, Copy)]
 pub struct Avx512(());
 
-// SAFETY, of every block here without one of its own: the instruction is there, for a value of the type exists.
+// SAFETY of every block without a comment: the processor has the instruction, since a value of the type exists.
 impl Simd for Avx512 {
     type Vector = __m512;
     const LANES: usize = 16;
@@ -33,31 +33,31 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     unsafe fn load(self, from: *const f32) -> __m512 {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { _mm512_loadu_ps(from) }
     }
 
     #[inline(always)]
     unsafe fn load_part(self, from: *const f32, count: usize) -> __m512 {
-        // SAFETY: the caller's; lanes that the mask leaves out are not read.
+        // SAFETY: the caller guarantees it; lanes that the mask leaves out are not read.
         unsafe { _mm512_maskz_loadu_ps((1u16 << count) - 1, from) }
     }
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32, vector: __m512) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { _mm512_storeu_ps(to, vector) }
     }
 
     #[inline(always)]
     unsafe fn load_halves(self, from: *const f16) -> __m512 {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
     }
 
     #[inline(always)]
     unsafe fn load_bytes(self, from: *const i8) -> __m512 {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()))) }
     }
 

@@ -13,7 +13,7 @@ use crate::cpu::simd::neon::Neon;
 use crate::cpu::simd::portable::Portable;
 use crate::cpu::simd::vector::{Simd, Work};
 
-/// An instruction set that this processor has.
+/// An instruction set of this processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Level(Set);
 
@@ -29,7 +29,7 @@ enum Set {
 }
 
 impl Level {
-    /// Those that this processor has, best first.
+    /// The instruction sets of this processor, best first.
     pub fn available() -> Vec<Self> {
         let mut sets = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -80,7 +80,7 @@ impl Level {
 
     pub fn run<W: Work>(self, work: W) -> W::Output {
         match self.0 {
-            // SAFETY: levels are made in `available` alone, which has asked the processor for these instructions.
+            // SAFETY: only `available` creates levels, after it has detected these instructions.
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 => unsafe { avx512::avx512(work) },
             // SAFETY: as above.
@@ -93,7 +93,7 @@ impl Level {
     }
 }
 
-/// A plain loop, which compilers make vectors of on their own.
+/// A plain loop, which the compiler vectorizes.
 struct Loop<F>(F);
 
 impl<R, F: FnOnce() -> R> Work for Loop<F> {
@@ -105,8 +105,8 @@ impl<R, F: FnOnce() -> R> Work for Loop<F> {
     }
 }
 
-/// Runs a plain loop, compiled for the best level; its results are the same on every one. It has to be small: compilers take
-/// only a small one into the function that has the instructions. A larger one is a [`Work`] of its own.
+/// Runs a plain loop, compiled for the best level; its results are the same on every level. Keep it small: only inlined
+/// code is compiled with the enabled target features. A larger loop is a [`Work`] of its own.
 pub(crate) fn vectorized<R>(work: impl FnOnce() -> R) -> R {
     Level::best().run(Loop(work))
 }

@@ -10,11 +10,11 @@ use half::f16;
 
 use crate::cpu::simd::vector::Simd;
 
-/// Every aarch64 processor has it.
+/// NEON, which every aarch64 processor has.
 #[derive(Clone, Copy)]
 pub struct Neon;
 
-// SAFETY, of every block here without one of its own: the instruction is there.
+// SAFETY of every block without a comment: every aarch64 processor has the instruction.
 impl Simd for Neon {
     type Vector = float32x4_t;
     const LANES: usize = 4;
@@ -27,7 +27,7 @@ impl Simd for Neon {
 
     #[inline(always)]
     unsafe fn load(self, from: *const f32) -> float32x4_t {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { vld1q_f32(from) }
     }
 
@@ -38,14 +38,15 @@ impl Simd for Neon {
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32, vector: float32x4_t) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { vst1q_f32(to, vector) }
     }
 
     #[inline(always)]
     unsafe fn load_halves(self, from: *const f16) -> float32x4_t {
         let floats: float32x4_t;
-        // SAFETY: the caller's; the instruction, which has no stable intrinsic, touches these registers alone.
+        // SAFETY: the caller guarantees it; the instruction, which has no stable intrinsic, touches these registers
+        // alone.
         unsafe {
             let halves = vld1_u16(from.cast());
             asm!("fcvtl {0:v}.4s, {1:v}.4h", out(vreg) floats, in(vreg) halves,
@@ -56,7 +57,7 @@ impl Simd for Neon {
 
     #[inline(always)]
     unsafe fn load_bytes(self, from: *const i8) -> float32x4_t {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe {
             let bytes = from.cast::<u32>().read_unaligned();
             vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vcreate_s8(bytes.into())))))

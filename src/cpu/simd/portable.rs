@@ -6,7 +6,7 @@ use half::f16;
 
 use crate::cpu::simd::vector::Simd;
 
-/// What every processor has: four lanes, of which a compiler may make vectors.
+/// Vectors of four lanes on any processor.
 #[derive(Clone, Copy)]
 pub struct Portable;
 
@@ -37,7 +37,8 @@ impl Simd for Portable {
 
     #[inline(always)]
     unsafe fn load(self, from: *const f32) -> [f32; 4] {
-        // SAFETY: the caller says that these floats are readable; an array of floats is aligned as a float is.
+        // SAFETY: the caller guarantees that these floats are readable; an array of floats has the alignment of a
+        // float.
         unsafe { from.cast::<[f32; 4]>().read() }
     }
 
@@ -48,20 +49,20 @@ impl Simd for Portable {
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32, vector: [f32; 4]) {
-        // SAFETY: the caller says that these floats are writable.
+        // SAFETY: the caller guarantees that these floats are writable.
         unsafe { to.cast::<[f32; 4]>().write(vector) }
     }
 
     #[inline(always)]
     unsafe fn load_halves(self, from: *const f16) -> [f32; 4] {
-        // SAFETY: the caller says that these halves are readable.
+        // SAFETY: the caller guarantees that these halves are readable.
         let halves = unsafe { from.cast::<[f16; 4]>().read() };
         lanes!(l => halves[l].to_f32())
     }
 
     #[inline(always)]
     unsafe fn load_bytes(self, from: *const i8) -> [f32; 4] {
-        // SAFETY: the caller says that these bytes are readable.
+        // SAFETY: the caller guarantees that these bytes are readable.
         let bytes = unsafe { from.cast::<[i8; 4]>().read() };
         lanes!(l => f32::from(bytes[l]))
     }

@@ -4,16 +4,17 @@
 
 use half::f16;
 
-/// Bytes, most of the tile that few queries go over: memory is busy while its weights are made and its rows summed, too.
+/// How far ahead of sequential reads to prefetch, in bytes: most of a tile of few queries, so that memory is busy while
+/// the weights of the tile are computed and its rows summed.
 const PREFETCH_DISTANCE: usize = 12 << 10;
 
-/// The most lanes of any vector here.
+/// The most lanes of any vector.
 pub(crate) const MAX_LANES: usize = 16;
 
-/// The most vectors of any panel here.
+/// The most vectors in a row of any panel.
 pub(crate) const MAX_VECTORS: usize = 4;
 
-/// Calls a method that is generic over the vectors of a panel, one that is `$width` floats wide.
+/// Calls a method that is generic over the number of vectors `V` in a row of a panel, for a row of `$width` floats.
 macro_rules! by_vectors {
     ($s:ident, $width:expr, $self:ident.$method:ident::<$($type:ty),* ; V>($($argument:expr),*)) => {
         match $width / $s::LANES {
@@ -32,34 +33,33 @@ pub(crate) trait Simd: Copy {
     type Vector: Copy;
     /// Floats of one vector.
     const LANES: usize;
-    /// The vectors of queries that a panel is wide, at the most, as far as there are registers for a tile of it: 4 of 32, 2 of
-    /// 16.
+    /// The most vectors in a row of a panel, by the number of registers for its tiles: 4 with 32 registers, 2 with 16.
     const PANEL: usize;
 
     fn splat(self, value: f32) -> Self::Vector;
-    /// Asks for the cache line of an address, which may be any.
+    /// Prefetches the cache line of any address.
     #[inline(always)]
     fn prefetch(self, address: *const f32) {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: every x86-64 processor has the instruction, and it touches nothing.
+        // SAFETY: every x86-64 processor has the instruction, and it accesses no memory.
         unsafe {
             std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = address;
     }
-    /// Asks for the cache line of an address, which may be any, to come into the second cache and no further.
+    /// Prefetches the cache line of any address into the second-level cache only.
     #[inline(always)]
     fn prefetch_near(self, address: *const f32) {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: every x86-64 processor has the instruction, and it touches nothing.
+        // SAFETY: every x86-64 processor has the instruction, and it accesses no memory.
         unsafe {
             std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(address.cast());
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = address;
     }
-    /// Asks for what lies [`PREFETCH_DISTANCE`] of some numbers that are read in the order in which they lie in memory.
+    /// Prefetches [`PREFETCH_DISTANCE`] ahead of `numbers`, which are part of a sequential read.
     #[inline(always)]
     fn prefetch_ahead<T>(self, numbers: &[T]) {
         self.prefetch_near(numbers.as_ptr().wrapping_byte_add(PREFETCH_DISTANCE).cast());
@@ -95,7 +95,7 @@ pub(crate) trait Simd: Copy {
     fn select_ge(self, a: Self::Vector, b: Self::Vector, value: Self::Vector) -> Self::Vector;
     /// `2^n`, where each lane is `n + SHIFTER` for an integer `n` from -126 to 127.
     fn power_of_two(self, shifted: Self::Vector) -> Self::Vector;
-    /// The sum of the lanes: halves, quarters and so on.
+    /// The sum of the lanes, pairwise.
     fn reduce_sum(self, a: Self::Vector) -> f32;
     fn reduce_max(self, a: Self::Vector) -> f32;
 
@@ -149,7 +149,7 @@ const SHIFTER: f32 = 12_582_912.0;
 /// The logarithm of the smallest normal number.
 const SMALLEST_EXPONENT: f32 = -87.336_54;
 
-/// Something to do with vectors of any width.
+/// A kernel over vectors of any width.
 pub(crate) trait Work {
     type Output;
     /// `#[inline(always)]`, like all that it calls.

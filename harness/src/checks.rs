@@ -108,6 +108,32 @@ impl Check {
     }
 }
 
+/// A hash of every bit of an answer, so that two versions can be compared: FNV-1a of 64 bits.
+pub fn bits_of(got: &Retrieval) -> u64 {
+    fn add(hash: &mut u64, bytes: &[u8]) {
+        for byte in bytes {
+            *hash = (*hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    let mut hash = 0xcbf2_9ce4_8422_2325;
+    let floats = |hash: &mut u64, of: &[f32]| of.iter().for_each(|v| add(hash, &v.to_bits().to_le_bytes()));
+    floats(&mut hash, &got.output);
+    floats(&mut hash, &got.state);
+    floats(&mut hash, &got.change);
+    got.steps.iter().for_each(|steps| add(&mut hash, &steps.to_le_bytes()));
+    got.converged.iter().for_each(|converged| add(&mut hash, &[u8::from(*converged)]));
+    floats(&mut hash, got.weights.as_deref().unwrap_or_default());
+    for Statistics { support, perplexity, largest, .. } in got.statistics.iter().flatten() {
+        add(&mut hash, &support.to_le_bytes());
+        floats(&mut hash, &[*perplexity, *largest]);
+    }
+    if let Some(top) = &got.top {
+        top.ids.iter().for_each(|id| add(&mut hash, &id.map_or(u64::MAX, |id| id.0).to_le_bytes()));
+        floats(&mut hash, &top.weight);
+    }
+    hash
+}
+
 /// What was reported of query `b`, as a share of what it may be off.
 fn reported(case: &Case, got: &Retrieval, b: usize) -> f64 {
     let n = case.patterns();
@@ -257,6 +283,26 @@ fn stored(precision: Precision, keys: &[f32], dim: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The hash of nothing is that of the definition, and every bit counts.
+    #[test]
+    fn every_bit_is_hashed() {
+        assert_eq!(bits_of(&Retrieval::default()), 0xcbf2_9ce4_8422_2325);
+        let mut one = Retrieval::default();
+        (one.output, one.steps) = (vec![1.0], vec![3]);
+        let changes: [fn(&mut Retrieval); 5] = [
+            |other| other.output[0] += f32::EPSILON,
+            |other| other.output[0] = -1.0,
+            |other| other.steps[0] = 4,
+            |other| other.state = vec![0.0],
+            |other| other.weights = Some(vec![0.5]),
+        ];
+        for change in changes {
+            let mut other = one.clone();
+            change(&mut other);
+            assert_ne!(bits_of(&other), bits_of(&one));
+        }
+    }
     use crate::bound::bound;
 
     /// A wrong answer is found in every case, however little of it is wrong.

@@ -459,7 +459,8 @@ impl<'a> Expected<'a> {
         }
         let exact = self.weights[place];
         Err(format!(
-            "the weight of pattern {position} is {got:e}, not within {least:e} and {most:e}, the reference has {exact:e}"
+            "the weight of pattern {position} is {got:e}, not within {least:e} and {most:e}, the reference has \
+             {exact:e}"
         ))
     }
 

@@ -54,7 +54,8 @@ pub(super) fn choose<'a>(adapters: &'a [wgpu::Adapter], options: &DeviceOptions)
 pub(super) fn no_adapter(adapters: &[wgpu::Adapter], options: &DeviceOptions) -> Error {
     let mut asked = Vec::new();
     if let Some(backends) = options.backends {
-        asked.push(format!("backend {backends:?}"));
+        let names: Vec<String> = backends.iter_names().map(|(name, _)| name.to_lowercase()).collect();
+        asked.push(format!("backend {}", names.join(" or ")));
     }
     match &options.adapter {
         Some(AdapterChoice::Index(index)) => asked.push(format!("index {index}")),

@@ -4,9 +4,12 @@ use std::fmt::Write;
 
 use attractor::wgpu::{Adapter, Backend, CooperativeMatrixProperties, DownlevelFlags, Features};
 use attractor::{Device, DeviceInfo};
+use serde_json::{Value, json};
 
-use crate::failure::{Failure, emit};
+use crate::failure::Failure;
+use crate::ui::report::{JsonArgs, device_json};
 use crate::ui::table::bytes;
+use crate::ui::terminal::wrap;
 
 /// The features that the shaders can use; each also has a fallback.
 const FEATURES: [(&str, Features); 5] = [
@@ -17,53 +20,61 @@ const FEATURES: [(&str, Features); 5] = [
     ("EXPERIMENTAL_COOPERATIVE_MATRIX", Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
 ];
 
+/// The flags of `attractor devices`.
+#[derive(clap::Args, Debug)]
+pub struct DevicesArgs {
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
 /// Prints every adapter and, last, the CPU engine.
-pub fn run() -> Result<(), Failure> {
+pub fn run(args: &DevicesArgs) -> Result<(), Failure> {
+    let report = args.json.begin("devices", &[])?;
     let (adapters, auto) = pollster::block_on(async { (Device::adapters().await, Device::new().await) });
     // The search itself is asked, by opening what it takes: a driver that lists an adapter may still refuse to open it.
     let auto = auto?;
     let mut taken = (!auto.is_cpu()).then(|| auto.info());
-    let mut text = String::new();
     for (index, adapter) in adapters.iter().enumerate() {
         let info = DeviceInfo::from(&adapter.get_info());
         let is_auto = taken.take_if(|taken| *taken == info).is_some();
-        describe(&mut text, &index.to_string(), &info, is_auto);
-        limits(&mut text, adapter);
+        report.push("/devices", facts(index.into(), &info, is_auto, Some(adapter)));
+        report.say(&wrap(&(describe(&index.to_string(), &info, is_auto) + &limits(adapter))))?;
     }
-    describe(&mut text, "cpu", &Device::cpu().info(), auto.is_cpu());
-    emit(&text)
+    let info = Device::cpu().info();
+    report.push("/devices", facts("cpu".into(), &info, auto.is_cpu(), None));
+    report.say(&wrap(&describe("cpu", &info, auto.is_cpu())))?;
+    report.finish()
 }
 
-fn describe(text: &mut String, index: &str, info: &DeviceInfo, is_auto: bool) {
+fn describe(index: &str, info: &DeviceInfo, is_auto: bool) -> String {
     let mark = if is_auto { "  <- auto" } else { "" };
     let driver = if info.driver.is_empty() { "unnamed" } else { &info.driver };
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, "[{index}] {}{mark}", info.name);
-    let _ = writeln!(text, "    backend {}, kind {}, driver {driver}", info.backend, info.kind);
+    format!("[{index}] {}{mark}\n    backend {}, kind {}, driver {driver}\n", info.name, info.backend, info.kind)
 }
 
-fn limits(text: &mut String, adapter: &Adapter) {
-    let (limits, info, features) = (adapter.limits(), adapter.get_info(), adapter.features());
-    let _ = writeln!(
-        text,
-        "    storage binding {}, buffer {}, workgroup memory {}, {} invocations a workgroup, {} storage buffers a stage",
+fn limits(adapter: &Adapter) -> String {
+    let (limits, features) = (adapter.limits(), adapter.features());
+    let mut text = format!(
+        "    storage binding {}, buffer {}, workgroup memory {}, {} invocations a workgroup, {} storage buffers a \
+         stage\n",
         bytes(limits.max_storage_buffer_binding_size),
         bytes(limits.max_buffer_size),
         bytes(u64::from(limits.max_compute_workgroup_storage_size)),
         limits.max_compute_invocations_per_workgroup,
         limits.max_storage_buffers_per_shader_stage,
     );
-    let subgroups = match (info.subgroup_min_size, info.subgroup_max_size) {
-        _ if !features.contains(Features::SUBGROUP) => "none".into(),
-        (min, max) if min == max => min.to_string(),
-        (min, max) => format!("{min} to {max}"),
+    let subgroups = match subgroup_sizes(adapter) {
+        None => "none".into(),
+        Some((min, max)) if min == max => min.to_string(),
+        Some((min, max)) => format!("{min} to {max}"),
     };
+    // Writing to a String cannot fail.
     let _ = write!(text, "    subgroup sizes {subgroups}; features");
     for (name, feature) in FEATURES {
         let _ = write!(text, " {}{name}", if features.contains(feature) { "+" } else { "-" });
     }
     text.push('\n');
-    if let Some(compiler) = hlsl_compiler(info.backend, features) {
+    if let Some(compiler) = hlsl_compiler(adapter.get_info().backend, features) {
         let _ = writeln!(text, "    kernels are compiled by {compiler}");
     }
     let matrices = adapter.cooperative_matrix_properties();
@@ -71,9 +82,43 @@ fn limits(text: &mut String, adapter: &Adapter) {
         let matrices: Vec<String> = matrices.iter().map(matrix).collect();
         let _ = writeln!(text, "    cooperative matrices {}", matrices.join(", "));
     }
-    if !adapter.get_downlevel_capabilities().flags.contains(DownlevelFlags::COMPUTE_SHADERS) {
+    if !has_compute_shaders(adapter) {
         text.push_str("    has no compute shaders: it cannot be used\n");
     }
+    text
+}
+
+/// The same for machines.
+fn facts(index: Value, info: &DeviceInfo, is_auto: bool, adapter: Option<&Adapter>) -> Value {
+    let mut facts = device_json(info);
+    facts["index"] = index;
+    facts["auto"] = is_auto.into();
+    if let Some(adapter) = adapter {
+        let (limits, features) = (adapter.limits(), adapter.features());
+        let has = FEATURES.iter().filter(|(_, feature)| features.contains(*feature)).map(|(name, _)| *name);
+        facts["max_storage_buffer_binding_size"] = limits.max_storage_buffer_binding_size.into();
+        facts["max_buffer_size"] = limits.max_buffer_size.into();
+        facts["max_compute_workgroup_storage_size"] = limits.max_compute_workgroup_storage_size.into();
+        facts["max_compute_invocations_per_workgroup"] = limits.max_compute_invocations_per_workgroup.into();
+        facts["max_storage_buffers_per_shader_stage"] = limits.max_storage_buffers_per_shader_stage.into();
+        facts["subgroup_sizes"] = subgroup_sizes(adapter).map_or(Value::Null, |(min, max)| json!([min, max]));
+        facts["features"] = has.collect::<Vec<_>>().into();
+        facts["compiler"] = hlsl_compiler(adapter.get_info().backend, features).into();
+        facts["cooperative_matrices"] =
+            adapter.cooperative_matrix_properties().iter().map(matrix).collect::<Vec<_>>().into();
+        facts["usable"] = has_compute_shaders(adapter).into();
+    }
+    facts
+}
+
+/// The least and the largest subgroup, where there are subgroups.
+fn subgroup_sizes(adapter: &Adapter) -> Option<(u32, u32)> {
+    let info = adapter.get_info();
+    adapter.features().contains(Features::SUBGROUP).then_some((info.subgroup_min_size, info.subgroup_max_size))
+}
+
+fn has_compute_shaders(adapter: &Adapter) -> bool {
+    adapter.get_downlevel_capabilities().flags.contains(DownlevelFlags::COMPUTE_SHADERS)
 }
 
 /// What compiles kernels for a DX12 adapter. wgpu does not tell, but it offers features of shader model 6 under DXC

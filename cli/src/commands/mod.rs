@@ -1,6 +1,7 @@
 //! The commands, one a file or a folder.
 
 pub mod bench;
+pub mod completions;
 pub mod devices;
 pub mod recall;
 pub mod retrieve;

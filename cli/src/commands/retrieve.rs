@@ -20,24 +20,30 @@ pub const AFTER_HELP: &str = "\
 F is file.npy or file.safetensors:tensor, of f32, f16, bf16 or f64, rounded to f32 (a mask: u8 or bool). Keys are \
 N x d, values N x dv (the keys themselves unless given), queries B x d. One update of a state x:
 
-    z_i = beta similarity(x, k_i) + b_i     p = separation(z)     x' = sum_i p_i k_i     y = sum_i p_i v_i
+    z_i = beta similarity(x, k_i) + b_i     p = separation(z)
+    x' = sum_i p_i k_i                      y = sum_i p_i v_i
 
 --memory answers from a memory that was saved (Memory::save), by its own rule unless --similarity, --separation, \
---alpha, --k or --beta say otherwise. Its values, biases, scales and precision are its own, and removed patterns stay \
-removed; N counts their positions, too.
+--alpha, --k or --beta say otherwise. Its values, biases, scales and precision are its own, and removed patterns \
+stay removed; N counts their positions, too.
 
 Written: output (B x dv, f32), state (B x d, f32), steps (B, u32), converged (B, u8; under --steps: whether the last \
 update changed no coordinate by more than 1e-4), and when asked
 
-    --energy      energy (B, f32), of the last state; for dot with every separation but topk, and for euclidean with
-                  softmax, sparsemax and entmax. None is defined for other rules, nor at beta 0
-    --statistics  support (B, u32): weights above zero; perplexity (B, f32): exp of the entropy; largest (B, f32)
-    --top K       top_index (B x K', u32), top_weight (B x K', f32) in falling order, K' = min(K, N); a smaller index
-                  first where equal; index 4294967295 with weight 0 where a mask leaves fewer than K'
+    --energy      energy (B, f32), of the last state; for dot with every
+                  separation but topk, and for euclidean with softmax,
+                  sparsemax and entmax. None is defined for other rules, nor
+                  at beta 0
+    --statistics  support (B, u32): weights above zero; perplexity (B, f32):
+                  exp of the entropy; largest (B, f32)
+    --top K       top_index (B x K', u32), top_weight (B x K', f32) in falling
+                  order, K' = min(K, N); a smaller index first where equal;
+                  index 4294967295 with weight 0 where a mask leaves fewer
+                  than K'
     --weights     weights (B x N, f32)
 
-A query whose mask leaves no pattern gets zeros; how many there are is said. Exit status: 0, 2 for bad usage, 1 for a \
-failure.";
+A query whose mask leaves no pattern gets zeros; how many there are is said. Exit status: 0, 2 for bad usage, 1 for \
+a failure.";
 
 /// How a state is compared with a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -11,17 +11,21 @@ use attractor::wgpu::DeviceType;
 use attractor::{Device, Tuning};
 
 use crate::args::TunedArgs;
-use crate::failure::{Failure, emit};
+use crate::commands::tune::differences;
+use crate::failure::Failure;
 use crate::ui::progress;
-use crate::ui::table::render;
-use harness::Case;
-use harness::checks::{Outcome, checks};
+use crate::ui::report::{JsonArgs, Report, device_json};
+use crate::ui::table::{Column, Table};
+use crate::ui::terminal::wrap;
+use harness::checks::{Outcome, bits_of, checks};
 use harness::trial;
+use serde_json::json;
 
 /// Shown under the flags.
 pub const AFTER_HELP: &str = "\
-Every case is retrieved on the device and held against a reference in f64. The last column is the largest error as a share of \
-its bound, epsilon max|v| (32 + sqrt N + 8 kappa) for each step, kappa being |beta| max_i sum_c |x_c k_ic|; above 1 is wrong.";
+Every case is retrieved on the device and held against a reference in f64. The last column is the largest error as a \
+share of its bound, epsilon max|v| (32 + sqrt N + 8 kappa) for each step, kappa being |beta| max_i sum_c |x_c k_ic|; \
+above 1 is wrong.";
 
 /// The flags of `attractor verify`.
 #[derive(clap::Args, Debug)]
@@ -38,61 +42,86 @@ pub struct VerifyArgs {
     /// The number of the first random trial.
     #[arg(long, value_name = "NUMBER", default_value_t = 0, requires = "random")]
     first: usize,
+    #[command(flatten)]
+    json: JsonArgs,
 }
+
+const COLUMNS: [Column; 6] = [
+    Column::flexible("case", 26, 34),
+    Column::fixed("B", 4),
+    Column::fixed("N", 6),
+    Column::fixed("d", 5),
+    Column::flexible("kernels", 16, 44),
+    Column::flexible("share of the bound", 10, 18),
+];
 
 /// Verifies, and prints a table.
 pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
+    let report = args.json.begin("verify", &[])?;
     let device = args.device.open()?;
-    if let Some(count) = args.random {
-        return random(&device, args.seed, args.first, count);
+    report.set("device", device_json(&device.info()));
+    match args.random {
+        Some(count) => random(&device, args.seed, args.first, count, report),
+        None => listed(&device, report),
     }
+}
+
+/// Holds the listed cases against the reference.
+fn listed(device: &Device, report: Report) -> Result<(), Failure> {
+    let info = device.info();
+    let mut head = format!("{info}, driver {}, attractor {}\n", info.driver, env!("CARGO_PKG_VERSION"));
+    let start = untuned(device);
+    if let Some(tuning) = device.tuning().filter(|tuning| *tuning != start) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(head, "tuned: {}", differences(start, tuning).join(", "));
+    }
+    let table = Table::new(&COLUMNS);
+    report.say(&(wrap(&head) + &table.header()))?;
     let checks = checks();
     let bar = progress::bar(checks.len(), "verifying");
-    let (mut rows, mut wrong, mut unsupported, mut refused) = (Vec::new(), Vec::new(), 0, 0);
+    let (mut wrong, mut unsupported, mut refused) = (Vec::new(), 0, 0);
     for check in &checks {
-        let answered = check.ask(&device).and_then(|asked| {
+        let answered = check.ask(device).and_then(|asked| {
             Ok((asked.memory.retrieve_with_blocking(&check.case.queries, &asked.options)?, asked.told))
         });
-        let (outcome, kernels) = check.judge(&device, answered)?;
-        let verdict = match outcome {
-            Outcome::Share(share) if share <= 1.0 => format!("{share:.3}"),
+        let bits = answered.as_ref().ok().map(|(got, _)| format!("{:016x}", bits_of(got)));
+        let (outcome, kernels) = check.judge(device, answered)?;
+        let (verdict, share, said) = match outcome {
+            Outcome::Share(share) if share <= 1.0 => ("right", Some(share), format!("{share:.3}")),
             Outcome::Share(share) => {
                 wrong.push(check.what.as_str());
-                format!("{share:.3} WRONG")
+                ("wrong", Some(share), format!("{share:.3} WRONG"))
             }
             Outcome::Unsupported(why) => {
                 unsupported += 1;
-                format!("not supported: {why}")
+                ("unsupported", None, format!("not supported: {why}"))
             }
             Outcome::Refused => {
                 refused += 1;
-                "refused: out of range".to_owned()
+                ("refused", None, "refused: out of range".to_owned())
             }
         };
-        let Case { dim, .. } = check.case;
+        let case = &check.case;
+        report.push(
+            "/cases",
+            json!({
+                "case": check.what, "batch": case.batch(), "patterns": case.patterns(), "dim": case.dim,
+                "kernels": kernels, "verdict": verdict, "share_of_bound": share, "bits": bits,
+            }),
+        );
         let count = |count: usize| count.to_string();
-        rows.push(vec![
-            check.what.clone(),
-            count(check.case.batch()),
-            count(check.case.patterns()),
-            count(dim),
-            kernels,
-            verdict,
-        ]);
+        let cells = [check.what.clone(), count(case.batch()), count(case.patterns()), count(case.dim), kernels, said];
+        bar.suspend(|| report.say(&table.row(&cells)))?;
         bar.inc(1);
     }
     bar.finish_and_clear();
-    let info = device.info();
-    let mut text = format!("{info}, driver {}, attractor {}\n", info.driver, env!("CARGO_PKG_VERSION"));
-    if let Some(tuning) = device.tuning().filter(|tuning| *tuning != untuned(&device)) {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "tuned: {tuning:?}");
-    }
-    text += &render(&["case", "B", "N", "d", "kernels", "share of the bound"], &rows);
-    let right = checks.len() - wrong.len() - unsupported - refused;
     let count = checks.len();
-    let _ = writeln!(text, "{right} of {count} cases are right, {unsupported} not supported, {refused} out of range");
-    emit(&text)?;
+    let right = count - wrong.len() - unsupported - refused;
+    report.set("right", right.into());
+    report.set("count", count.into());
+    report
+        .say(&format!("{right} of {count} cases are right, {unsupported} not supported, {refused} out of range\n"))?;
+    report.finish()?;
     match wrong.as_slice() {
         [] => Ok(()),
         [first, ..] => Err(Failure::Work(format!("{info}: {} cases are wrong: {first}", wrong.len()))),
@@ -103,7 +132,7 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
 const SHRUNK: usize = 5;
 
 /// Runs random trials, and prints those that are wrong as Rust.
-fn random(device: &Device, seed: u64, first: usize, count: usize) -> Result<(), Failure> {
+fn random(device: &Device, seed: u64, first: usize, count: usize, report: Report) -> Result<(), Failure> {
     let end = first
         .checked_add(count)
         .ok_or_else(|| Failure::Usage(format!("--first {first} and --random {count} are too many together")))?;
@@ -125,7 +154,17 @@ fn random(device: &Device, seed: u64, first: usize, count: usize) -> Result<(), 
     }
     let (right, refused, wrong) = (tally.right, tally.refused, tally.wrong.len());
     let _ = writeln!(text, "{right} of {count} trials are right, {refused} were refused, {wrong} are wrong");
-    emit(&text)?;
+    report.set("seed", seed.into());
+    report.set("first", first.into());
+    report.set("count", count.into());
+    report.set("right", right.into());
+    report.set("refused", refused.into());
+    for (number, why, shrunk) in &tally.wrong {
+        let shrunk = shrunk.as_ref().map(ToString::to_string);
+        report.push("/wrong", json!({ "number": number, "why": why, "shrunk": shrunk }));
+    }
+    report.say(&text)?;
+    report.finish()?;
     match tally.wrong.first() {
         None => Ok(()),
         Some((number, why, _)) => {

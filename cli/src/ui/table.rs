@@ -1,25 +1,85 @@
-//! A plain text table, and numbers as people read them.
+//! Tables that fit the terminal and are printed row by row, and numbers as people read them.
 
 use std::time::Duration;
 
-/// Rows under a header, in columns as wide as their widest cell.
-pub fn render(header: &[&str], rows: &[Vec<String>]) -> String {
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-        cells.chain([header[column].chars().count()]).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..header.len()).map(width).collect();
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let padded: Vec<String> = cells.zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
-        padded.join("  ").trim_end().to_owned() + "\n"
-    };
-    let rule: Vec<String> = widths.iter().map(|&width| "-".repeat(width)).collect();
-    let mut text = line(&mut header.iter().copied());
-    text += &line(&mut rule.iter().map(String::as_str));
-    for row in rows {
-        text += &line(&mut row.iter().map(String::as_str));
+use comfy_table::{ColumnConstraint, ContentArrangement, Table as Lines, Width};
+
+use super::terminal;
+
+/// A column: its name, and between how many characters it is wide.
+pub struct Column {
+    name: &'static str,
+    least: usize,
+    most: usize,
+}
+
+impl Column {
+    /// A column that is as wide whatever the terminal.
+    pub const fn fixed(name: &'static str, width: usize) -> Self {
+        Self { name, least: width, most: width }
     }
-    text
+
+    /// A column that gets of the terminal's width what the others leave. Longer cells are wrapped.
+    pub const fn flexible(name: &'static str, least: usize, most: usize) -> Self {
+        Self { name, least, most }
+    }
+}
+
+/// A table whose widths are known before its rows are.
+pub struct Table {
+    names: Vec<&'static str>,
+    widths: Vec<usize>,
+    gap: usize,
+}
+
+impl Table {
+    /// For the terminal at hand.
+    pub fn new(columns: &[Column]) -> Self {
+        Self::fitting(columns, terminal::width())
+    }
+
+    /// In `width` characters, or in as few as the columns' least widths allow.
+    fn fitting(columns: &[Column], width: usize) -> Self {
+        let least: usize = columns.iter().map(|column| column.least).sum();
+        let gaps = columns.len().saturating_sub(1);
+        let gap = if least + 2 * gaps <= width { 2 } else { 1 };
+        let mut spare = width.saturating_sub(least + gap * gaps);
+        let mut widths: Vec<usize> = columns.iter().map(|column| column.least).collect();
+        // One character at a time, so that flexible columns grow alike.
+        while spare > 0 {
+            let before = spare;
+            for (width, column) in widths.iter_mut().zip(columns) {
+                if spare > 0 && *width < column.most {
+                    *width += 1;
+                    spare -= 1;
+                }
+            }
+            if spare == before {
+                break;
+            }
+        }
+        Self { names: columns.iter().map(|column| column.name).collect(), widths, gap }
+    }
+
+    /// The names of the columns, and a line below them.
+    pub fn header(&self) -> String {
+        let rule: Vec<String> = self.widths.iter().map(|width| "-".repeat(*width)).collect();
+        self.row(&self.names) + rule.join(&" ".repeat(self.gap)).as_str() + "\n"
+    }
+
+    /// One row, of several lines where a cell is wider than its column.
+    pub fn row(&self, cells: &[impl ToString]) -> String {
+        let mut lines = Lines::new();
+        lines.load_preset(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        lines.add_row(cells.iter().map(ToString::to_string));
+        for (place, (column, width)) in lines.column_iter_mut().zip(&self.widths).enumerate() {
+            let padding = if place + 1 < self.widths.len() { self.gap } else { 0 };
+            column.set_padding((0, padding as u16));
+            let width = Width::Fixed((width + padding) as u16);
+            column.set_constraint(ColumnConstraint::Absolute(width));
+        }
+        lines.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+    }
 }
 
 /// Three figures and a unit.
@@ -52,10 +112,28 @@ pub fn bytes(size: u64) -> String {
 mod tests {
     use super::*;
 
+    const COLUMNS: [Column; 3] =
+        [Column::flexible("a", 4, 8), Column::fixed("long", 4), Column::flexible("more", 4, 20)];
+
     #[test]
     fn columns_line_up() {
-        let text = render(&["a", "long"], &[vec!["wide cell".into(), "1".into()], vec!["x".into(), "2".into()]]);
-        assert_eq!(text, "a          long\n---------  ----\nwide cell  1\nx          2\n");
+        let table = Table::fitting(&COLUMNS, 40);
+        let text = table.header() + &table.row(&["a cell", "1", "x"]) + &table.row(&["b", "22", "y z"]);
+        assert_eq!(
+            text,
+            "a         long  more\n--------  ----  --------------------\na cell    1     x\nb         22    y z\n"
+        );
+    }
+
+    #[test]
+    fn long_cells_are_wrapped_and_no_line_is_too_wide() {
+        for width in [14, 16, 20, 25, 60] {
+            let table = Table::fitting(&COLUMNS, width);
+            let text = table.header() + &table.row(&["three words here", "1", "unbreakablyLong"]);
+            assert!(text.lines().all(|line| line.chars().count() <= width), "{width}:\n{text}");
+            let words: String = text.split_whitespace().collect();
+            assert!(words.contains("here") && words.contains("ng"), "nothing is cut off:\n{text}");
+        }
     }
 
     #[test]

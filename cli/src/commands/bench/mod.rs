@@ -11,31 +11,35 @@ use std::time::Duration;
 use attractor::files::{check_target, write_whole};
 use attractor::wgpu::DeviceType;
 use attractor::{Device, DeviceInfo};
-use harness::clock::unix_time;
 use harness::measure::gpu::Gpu;
 use harness::measure::measurement::{Measurement, Wrong};
 use harness::measure::{self, cpu};
 use harness::stats::quartiles;
 use harness::workloads::{SIZES, Size};
+use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use crate::args::{DeviceArgs, Place, TuningArgs, at_least_one, finite};
-use crate::failure::{Failure, emit};
+use crate::failure::Failure;
 use crate::ui::progress;
-use crate::ui::table::{duration, render};
+use crate::ui::report::{Report, device_json};
+use crate::ui::table::{Column, Table, duration};
+use crate::ui::terminal::wrap;
 
 /// Shown under the flags.
 pub const AFTER_HELP: &str = "\
-Each size is retrieved again and again for about --seconds by the device's own clock (where it has one: from the first \
-dispatch to the last, without uploads and read-backs) and as long from a call until its answers are in the caller's memory. \
-Three answers of each are held against the reference first.
+Each size is retrieved again and again for about --seconds by the device's own clock (where it has one: from the \
+first dispatch to the last, without uploads and read-backs) and as long from a call until its answers are in the \
+caller's memory. Three answers of each are held against the reference first. The spread is the distance of the \
+quartiles.
 
-The floor is the least time that the same device needs to read the patterns once, at the rate of its copies (a CPU: of its \
-reads), and to make the products, at the rate of multiply-adds in registers; both rates are measured in the same run. Of a \
-sparse rule only the first product is counted. Products of halves have no floor: units of their own may make them.
+The floor is the least time that the same device needs to read the patterns once, at the rate of its copies (a CPU: \
+of its reads), and to make the products, at the rate of multiply-adds in registers; both rates are measured in the \
+same run. Of a sparse rule only the first product is counted. Products of halves have no floor: units of their own \
+may make them.
 
-Sizes: one, one-f16, one-i8, eight, batch, large-64, large-128, large-128-f16, wide, softmax, sparsemax, entmax, latency, \
-converge. What does not fit a device is left out, and the reason is printed.";
+Sizes: one, one-f16, one-i8, eight, batch, large-64, large-128, large-128-f16, wide, softmax, sparsemax, entmax, \
+latency, converge. What does not fit a device is left out, and the reason is printed.";
 
 /// The flags of `attractor bench`.
 #[derive(clap::Args, Debug)]
@@ -59,8 +63,8 @@ pub struct BenchArgs {
     /// How long to time each size.
     #[arg(long, value_name = "S", default_value = "1", value_parser = positive, allow_negative_numbers = true)]
     seconds: f32,
-    /// The measurements to write.
-    #[arg(long, value_name = "FILE", default_value = "bench.json")]
+    /// Write the measurements as JSON to this file; `-` or no file is standard output, which then gets nothing else.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_value = "bench.json", default_missing_value = "-")]
     json: PathBuf,
     /// The picture to write.
     #[arg(long, value_name = "FILE", default_value = "bench.svg")]
@@ -118,12 +122,10 @@ impl Row {
     }
 }
 
-/// A device and its rows, and what was left out.
+/// A device and its rows.
 struct Measured {
     info: DeviceInfo,
-    floors: Option<Floors>,
     rows: Vec<Row>,
-    left_out: Vec<String>,
 }
 
 /// Measures, prints a table for each device, writes both files.
@@ -131,24 +133,26 @@ pub fn run(args: &BenchArgs) -> Result<(), Failure> {
     let mut others: Vec<&Path> = args.tuning.file().into_iter().collect();
     check_target(&args.svg, &others)?;
     others.push(&args.svg);
-    check_target(&args.json, &others)?;
+    let report = Report::begin(Some(args.json.clone()), "bench", &others)?;
     let sizes = if args.sizes.is_empty() { SIZES.iter().collect() } else { args.sizes.clone() };
     let (devices, refused) = open(args)?;
+    report.set("not_measured", refused.clone().into());
+    report.set("devices", json!([]));
     let bar = progress::bar(devices.len() * sizes.len(), "measuring");
     let (mut measured, mut wrong) = (Vec::new(), Vec::new());
-    for device in &devices {
-        let (told, found) = measure(device, &sizes, args, &bar)?;
-        bar.suspend(|| emit(&table(&told)))?;
+    for (place, device) in devices.iter().enumerate() {
+        let bench = Bench { args, sizes: &sizes, report: &report, bar: &bar, place };
+        let (told, found) = bench.measure(device)?;
         wrong.extend(found);
         measured.push(told);
     }
     bar.finish_and_clear();
     let picture = chart::draw(&measured).map_err(|why| Failure::Work(format!("no picture: {why}")))?;
-    write_whole(&args.json, (format!("{:#}", report(&measured, &refused)) + "\n").as_bytes())?;
     write_whole(&args.svg, picture.as_bytes())?;
     let mut said: Vec<String> = refused.iter().map(|why| format!("not measured: {why}\n")).collect();
     said.push(format!("wrote {} and {}\n", args.json.display(), args.svg.display()));
-    emit(&said.concat())?;
+    report.say(&wrap(&said.concat()))?;
+    report.finish()?;
     match wrong.first() {
         None => Ok(()),
         Some(first) => Err(Failure::Work(format!("{} of the sizes were answered wrongly: {first}", wrong.len()))),
@@ -183,40 +187,61 @@ fn open(args: &BenchArgs) -> Result<(Vec<Device>, Vec<String>), Failure> {
     Ok((devices, refused))
 }
 
-/// One device, and which answers were wrong.
-fn measure(
-    device: &Device,
-    sizes: &[&'static Size],
-    args: &BenchArgs,
-    bar: &indicatif::ProgressBar,
-) -> Result<(Measured, Vec<String>), Failure> {
-    let info = device.info();
-    let slow = matches!(info.kind, "software" | "cpu engine");
-    let floors = match Gpu::open(device) {
-        _ if device.is_cpu() => Some(Floors { bandwidth: cpu::bandwidth(), flops: cpu::multiply_adds() }),
-        Ok(gpu) => {
-            let floors = gpu.copies().and_then(|bandwidth| Ok(Floors { bandwidth, flops: gpu.multiply_adds()? }));
-            Some(floors.map_err(|why| Failure::Work(format!("{info}: its floors: {why}")))?)
-        }
-        Err(_) => None,
-    };
-    let mut told = Measured { info, floors, rows: Vec::new(), left_out: Vec::new() };
-    let mut wrong = Vec::new();
-    for size in sizes {
-        let divide = args.divide.unwrap_or(if slow && size.divided { 16 } else { 1 });
-        match row(device, size, divide, floors, f64::from(args.seconds)) {
-            Ok(row) => told.rows.push(row),
-            Err(why) => {
-                let line = format!("{}: {why}", size.name);
-                if why.is::<Wrong>() {
-                    wrong.push(format!("{}, {line}", told.info));
-                }
-                told.left_out.push(line);
+/// What one device is measured with.
+struct Bench<'a> {
+    args: &'a BenchArgs,
+    sizes: &'a [&'static Size],
+    report: &'a Report,
+    bar: &'a ProgressBar,
+    /// The device's place in the report.
+    place: usize,
+}
+
+impl Bench<'_> {
+    /// Prints each row as it is measured. Returns what was measured, and which answers were wrong.
+    fn measure(&self, device: &Device) -> Result<(Measured, Vec<String>), Failure> {
+        let info = device.info();
+        let slow = matches!(info.kind, "software" | "cpu engine");
+        let floors = match Gpu::open(device) {
+            _ if device.is_cpu() => Some(Floors { bandwidth: cpu::bandwidth(), flops: cpu::multiply_adds() }),
+            Ok(gpu) => {
+                let floors = gpu.copies().and_then(|bandwidth| Ok(Floors { bandwidth, flops: gpu.multiply_adds()? }));
+                Some(floors.map_err(|why| Failure::Work(format!("{info}: its floors: {why}")))?)
             }
+            Err(_) => None,
+        };
+        let table = Table::new(&COLUMNS);
+        self.report.push("/devices", measured_json(&info, floors));
+        self.say(&(wrap(&heading(&info, floors)) + &table.header()))?;
+        let mut told = Measured { info, rows: Vec::new() };
+        let mut wrong = Vec::new();
+        for size in self.sizes {
+            let divide = self.args.divide.unwrap_or(if slow && size.divided { 16 } else { 1 });
+            match row(device, size, divide, floors, f64::from(self.args.seconds)) {
+                Ok(row) => {
+                    self.report.push(&format!("/devices/{}/rows", self.place), row_json(&row));
+                    self.say(&table.row(&cells(&row)))?;
+                    told.rows.push(row);
+                }
+                Err(why) => {
+                    let line = format!("{}: {why}", size.name);
+                    self.report.push(&format!("/devices/{}/left_out", self.place), line.clone().into());
+                    self.say(&wrap(&format!("left out: {line}\n")))?;
+                    if why.is::<Wrong>() {
+                        wrong.push(format!("{}, {line}", told.info));
+                    }
+                }
+            }
+            self.bar.inc(1);
         }
-        bar.inc(1);
+        self.say("\n")?;
+        Ok((told, wrong))
     }
-    Ok((told, wrong))
+
+    /// Prints above the progress bar.
+    fn say(&self, text: &str) -> Result<(), Failure> {
+        self.bar.suspend(|| self.report.say(text))
+    }
 }
 
 fn row(
@@ -267,67 +292,71 @@ fn giga(rate: f64) -> String {
     format!("{giga:.decimals$}")
 }
 
-fn table(measured: &Measured) -> String {
-    let Measured { info, floors, rows, left_out } = measured;
+const COLUMNS: [Column; 11] = [
+    Column::fixed("size", 13),
+    Column::fixed("B", 4),
+    Column::fixed("N", 7),
+    Column::fixed("d", 3),
+    Column::fixed("time", 7),
+    Column::fixed("spread", 6),
+    Column::flexible("of floor", 5, 8),
+    Column::flexible("GB/s", 4, 5),
+    Column::fixed("GFLOP/s", 7),
+    Column::flexible("whole call", 7, 10),
+    Column::flexible("recording", 7, 9),
+];
+
+/// What stands above the rows of a device.
+fn heading(info: &DeviceInfo, floors: Option<Floors>) -> String {
     let rates = match floors {
         Some(Floors { bandwidth, flops }) => {
             let moves = if info.backend == "native" { "reads" } else { "copies" };
-            format!("{moves} {} GB/s, multiply-adds {} GFLOP/s", giga(*bandwidth), giga(*flops))
+            format!("{moves} {} GB/s, multiply-adds {} GFLOP/s", giga(bandwidth), giga(flops))
         }
         None => "which has no clock: whole calls are timed, and no floor is known".into(),
     };
-    let mut text = vec![format!("{info}, {rates}\n")];
-    let cells = |row: &Row| {
-        let [lower, median, upper] = row.time;
-        vec![
-            row.size.name.to_owned(),
-            row.size.batch.to_string(),
-            row.patterns.to_string(),
-            row.size.dim.to_string(),
-            seconds(median),
-            format!("{} to {}", seconds(lower), seconds(upper)),
-            row.floor.map_or("-".into(), |floor| format!("{:.0} %", 100.0 * floor / median)),
-            giga(row.bytes / median),
-            giga(row.flops / median),
-            seconds(row.whole),
-            row.recording.map_or("-".into(), seconds),
-        ]
-    };
-    let header = ["size", "B", "N", "d", "time", "quartiles", "of floor", "GB/s", "GFLOP/s", "whole call", "recording"];
-    text.push(render(&header, &rows.iter().map(cells).collect::<Vec<_>>()));
-    text.extend(left_out.iter().map(|line| format!("left out: {line}\n")));
-    text.push("\n".into());
-    text.concat()
+    format!("{info}, {rates}\n")
 }
 
-/// All of it, for machines.
-fn report(measured: &[Measured], refused: &[String]) -> Value {
-    let row = |row: &Row| {
-        json!({
-            "size": row.size.name, "what": row.size.what, "batch": row.size.batch, "patterns": row.patterns,
-            "dim": row.size.dim, "separation": row.size.separation(), "beta": row.size.rule().beta,
-            "precision": row.size.stored(),
-            "seconds": row.time[1], "quartiles": [row.time[0], row.time[2]],
-            "clock": if row.by_device { "device" } else { "host" }, "whole_call_seconds": row.whole,
-            "recording_seconds": row.recording, "floor_seconds": row.floor,
-            "share_of_floor": row.floor.map(|floor| floor / row.time[1]), "mean_steps": row.steps,
-            "pattern_bytes": row.bytes, "flops": row.flops, "error": row.error, "plan": row.plan,
-        })
-    };
-    let device = |of: &Measured| {
-        let DeviceInfo { name, backend, driver, kind, .. } = &of.info;
-        json!({
-            "name": name, "backend": backend, "driver": driver, "kind": kind,
-            "bandwidth_bytes_per_second": of.floors.map(|floors| floors.bandwidth),
-            "multiply_adds_flops": of.floors.map(|floors| floors.flops),
-            "rows": of.rows.iter().map(row).collect::<Vec<_>>(), "left_out": of.left_out,
-        })
-    };
+fn cells(row: &Row) -> Vec<String> {
+    let [lower, median, upper] = row.time;
+    vec![
+        row.size.name.to_owned(),
+        row.size.batch.to_string(),
+        row.patterns.to_string(),
+        row.size.dim.to_string(),
+        seconds(median),
+        format!("{:.0} %", 100.0 * (upper - lower) / median),
+        row.floor.map_or("-".into(), |floor| format!("{:.0} %", 100.0 * floor / median)),
+        giga(row.bytes / median),
+        giga(row.flops / median),
+        seconds(row.whole),
+        row.recording.map_or("-".into(), seconds),
+    ]
+}
+
+/// A row for machines.
+fn row_json(row: &Row) -> Value {
     json!({
-        "attractor": env!("CARGO_PKG_VERSION"), "system": std::env::consts::OS, "architecture": std::env::consts::ARCH,
-        "threads": rayon::current_num_threads(), "unix_time": unix_time(), "not_measured": refused,
-        "devices": measured.iter().map(device).collect::<Vec<_>>(),
+        "size": row.size.name, "what": row.size.what, "batch": row.size.batch, "patterns": row.patterns,
+        "dim": row.size.dim, "separation": row.size.separation(), "beta": row.size.rule().beta,
+        "precision": row.size.stored(),
+        "seconds": row.time[1], "quartiles": [row.time[0], row.time[2]],
+        "clock": if row.by_device { "device" } else { "host" }, "whole_call_seconds": row.whole,
+        "recording_seconds": row.recording, "floor_seconds": row.floor,
+        "share_of_floor": row.floor.map(|floor| floor / row.time[1]), "mean_steps": row.steps,
+        "pattern_bytes": row.bytes, "flops": row.flops, "error": row.error, "plan": row.plan,
     })
+}
+
+/// A device for machines, without its rows.
+fn measured_json(info: &DeviceInfo, floors: Option<Floors>) -> Value {
+    let mut device = device_json(info);
+    device["bandwidth_bytes_per_second"] = floors.map(|floors| floors.bandwidth).into();
+    device["multiply_adds_flops"] = floors.map(|floors| floors.flops).into();
+    device["rows"] = json!([]);
+    device["left_out"] = json!([]);
+    device
 }
 
 #[cfg(test)]

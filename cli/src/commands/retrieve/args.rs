@@ -1,0 +1,255 @@
+//! The flags of `attractor retrieve`, and what they stand for.
+
+use std::path::{Path, PathBuf};
+
+use attractor::files::Address;
+use attractor::{DEFAULT_TOLERANCE, MAX_TOP, RetrieveOptions, Rule, Separation, Similarity, Stop, WeightsOf};
+use clap::ValueEnum;
+
+use crate::args::{TunedArgs, at_least_one, finite};
+use crate::failure::Failure;
+
+/// Shown under the flags.
+pub const AFTER_HELP: &str = "\
+F is file.npy or file.safetensors:tensor, of f32, f16, bf16 or f64, rounded to f32 (a mask: u8 or bool). Keys are \
+N x d, values N x dv (the keys themselves unless given), queries B x d. One update of a state x:
+
+    z_i = beta similarity(x, k_i) + b_i     p = separation(z)
+    x' = sum_i p_i k_i                      y = sum_i p_i v_i
+
+--memory answers from a memory that was saved (Memory::save), by its own rule unless --similarity, --separation, \
+--alpha, --k or --beta say otherwise. Its values, biases, scales and precision are its own, and removed patterns \
+stay removed; N counts their positions, too.
+
+Written: output (B x dv, f32), state (B x d, f32), steps (B, u32), converged (B, u8; under --steps: whether the last \
+update changed no coordinate by more than 1e-4), and when asked
+
+    --energy      energy (B, f32), of the last state; for dot with every
+                  separation but topk, and for euclidean with softmax,
+                  sparsemax and entmax. None is defined for other rules, nor
+                  at beta 0
+    --statistics  support (B, u32): weights above zero; perplexity (B, f32):
+                  exp of the entropy; largest (B, f32)
+    --top K       top_index (B x K', u32), top_weight (B x K', f32) in falling
+                  order, K' = min(K, N); a smaller index first where equal;
+                  index 4294967295 with weight 0 where a mask leaves fewer
+                  than K'
+    --weights     weights (B x N, f32)
+
+A query whose mask leaves no pattern gets zeros; how many there are is said. Exit status: 0, 2 for bad usage, 1 for \
+a failure.";
+
+/// How a state is compared with a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SimilarityArg {
+    /// <x, k>
+    Dot,
+    /// <x, k> / (|x| |k|)
+    Cosine,
+    /// -1/2 |x - k|^2
+    Euclidean,
+    /// -|x - k|_1
+    Manhattan,
+}
+
+/// How scores become weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SeparationArg {
+    /// exp(z - lse z)
+    Softmax,
+    /// exp(z) / (1 + sum exp z)
+    Softmax1,
+    /// Sparse, entmax with alpha = 2
+    Sparsemax,
+    /// Sparse, with --alpha
+    Entmax,
+    /// Softmax over the --k largest scores
+    Topk,
+}
+
+/// How patterns are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PrecisionArg {
+    /// As they are
+    F32,
+    /// As halves
+    F16,
+    /// As bytes, with a scale per row
+    I8,
+}
+
+/// The flags of `attractor retrieve`.
+#[derive(clap::Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub struct RetrieveArgs {
+    /// The stored patterns, N x d.
+    #[arg(long, value_name = "F", required_unless_present = "memory")]
+    pub keys: Option<Address>,
+    /// A saved memory to answer from, instead of --keys.
+    #[arg(long, value_name = "F.safetensors", conflicts_with_all = ["keys", "values", "bias", "precision", "saturate"])]
+    pub memory: Option<PathBuf>,
+    /// The queries, B x d.
+    #[arg(long, value_name = "F")]
+    pub queries: Address,
+    /// The file to write.
+    #[arg(long, value_name = "F.safetensors")]
+    pub out: PathBuf,
+    /// What the patterns stand for, N x dv; the keys themselves unless given.
+    #[arg(long, value_name = "F")]
+    pub values: Option<Address>,
+    /// What to add to each pattern's scores: N, 1 x N or N x 1.
+    #[arg(long, value_name = "F")]
+    pub bias: Option<Address>,
+    /// 1 where a pattern may be used and 0 where not: N, or B x N with a row for each query.
+    #[arg(long, value_name = "F")]
+    pub mask: Option<Address>,
+    /// How a state is compared with a key [default: dot, or that of --memory].
+    #[arg(long, value_enum)]
+    pub similarity: Option<SimilarityArg>,
+    /// How scores become weights [default: softmax, or that of --memory].
+    #[arg(long, value_enum)]
+    pub separation: Option<SeparationArg>,
+    /// The exponent of entmax, above 1 and at most 1e6 [default: 1.5, or that of --memory].
+    #[arg(long, value_name = "A", value_parser = finite, allow_negative_numbers = true)]
+    pub alpha: Option<f32>,
+    /// How many scores topk keeps; required by it, unless --memory has it.
+    #[arg(long, value_name = "K", value_parser = at_least_one)]
+    pub k: Option<usize>,
+    /// The inverse temperature, of any sign [default: 1/sqrt(d), or that of --memory].
+    #[arg(long, value_name = "B", value_parser = finite, allow_negative_numbers = true)]
+    pub beta: Option<f32>,
+    /// The number of updates [default: 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "converge")]
+    pub steps: Option<u32>,
+    /// Update each query until its state stays put, at most this often.
+    #[arg(long, value_name = "MAX", value_parser = clap::value_parser!(u32).range(1..))]
+    pub converge: Option<u32>,
+    /// The largest change of a coordinate that --converge takes for none [default: 1e-4].
+    #[arg(long, value_name = "T", value_parser = finite, allow_negative_numbers = true)]
+    pub tolerance: Option<f32>,
+    /// How patterns are stored.
+    #[arg(long, value_enum, default_value = "f32")]
+    pub precision: PrecisionArg,
+    /// With --precision f16: store numbers that halves cannot hold as the largest half, 65504, instead of refusing
+    /// them.
+    #[arg(long)]
+    pub saturate: bool,
+    /// Report the energy of each last state.
+    #[arg(long)]
+    pub energy: bool,
+    /// Report every weight of the last update, B x N.
+    #[arg(long)]
+    pub weights: bool,
+    /// Report support, perplexity and largest weight of the last update.
+    #[arg(long)]
+    pub statistics: bool,
+    /// Report the K patterns of largest weight in the last update, at most 1024.
+    #[arg(long, value_name = "K", value_parser = at_least_one)]
+    pub top: Option<usize>,
+    /// The most bytes of keys, and of values, in one window of device memory.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub window_bytes: Option<u64>,
+    /// Print how the answers are computed: kernels, tiles, windows, dispatches, estimated bytes and operations.
+    #[arg(long)]
+    pub explain: bool,
+    #[command(flatten)]
+    pub device: TunedArgs,
+}
+
+impl RetrieveArgs {
+    /// Refuses flags that contradict each other or leave their domain.
+    pub fn check(&self) -> Result<(), Failure> {
+        let usage = |why: &str| Err(Failure::Usage(why.into()));
+        if self.alpha.is_some_and(|alpha| alpha <= 1.0) {
+            return usage("--alpha must be above 1 (softmax is the limit at 1)");
+        }
+        if self.saturate && self.precision != PrecisionArg::F16 {
+            return usage("--saturate needs --precision f16");
+        }
+        if self.memory.is_none() {
+            self.separation(None)?;
+        }
+        match self.tolerance {
+            // The parser lets this pass beside --steps, which excludes what --tolerance requires.
+            Some(_) if self.converge.is_none() => return usage("--tolerance needs --converge"),
+            Some(tolerance) if tolerance <= 0.0 => return usage("--tolerance must be above 0"),
+            _ => {}
+        }
+        if let Some(top) = self.top
+            && top > MAX_TOP
+        {
+            return usage(&format!("--top {top} is more than the {MAX_TOP} that can be reported"));
+        }
+        if !self.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors")) {
+            let out = self.out.display();
+            return usage(&format!("--out {out}: expected a name that ends in .safetensors"));
+        }
+        Ok(())
+    }
+
+    /// The separation of the flags, over that of a saved memory.
+    pub fn separation(&self, saved: Option<Separation>) -> Result<Separation, Failure> {
+        let asked = match self.separation {
+            None => saved.unwrap_or_default(),
+            Some(SeparationArg::Softmax) => Separation::Softmax,
+            Some(SeparationArg::Softmax1) => Separation::Softmax1,
+            Some(SeparationArg::Sparsemax) => Separation::Sparsemax,
+            Some(SeparationArg::Entmax) => match saved {
+                Some(saved @ Separation::Entmax { .. }) => saved,
+                _ => Separation::Entmax { alpha: 1.5 },
+            },
+            Some(SeparationArg::Topk) => match (saved, self.k) {
+                (Some(saved @ Separation::TopK { .. }), _) => saved,
+                (_, Some(k)) => Separation::TopK { k },
+                (_, None) => return Err(Failure::Usage("--separation topk needs --k".into())),
+            },
+        };
+        if self.alpha.is_some() && !matches!(asked, Separation::Entmax { .. }) {
+            return Err(Failure::Usage("--alpha needs --separation entmax".into()));
+        }
+        if self.k.is_some() && !matches!(asked, Separation::TopK { .. }) {
+            return Err(Failure::Usage("--k needs --separation topk".into()));
+        }
+        Ok(match asked {
+            Separation::Entmax { alpha } => Separation::Entmax { alpha: self.alpha.unwrap_or(alpha) },
+            Separation::TopK { k } => Separation::TopK { k: self.k.unwrap_or(k) },
+            other => other,
+        })
+    }
+
+    /// The rule of the flags, over that of a saved memory.
+    pub fn rule(&self, dim: usize, saved: Option<Rule>) -> Result<Rule, Failure> {
+        let default = saved.unwrap_or(Rule::attention(dim));
+        let similarity = match self.similarity {
+            None => default.similarity,
+            Some(SimilarityArg::Dot) => Similarity::Dot,
+            Some(SimilarityArg::Cosine) => Similarity::Cosine,
+            Some(SimilarityArg::Euclidean) => Similarity::Euclidean,
+            Some(SimilarityArg::Manhattan) => Similarity::Manhattan,
+        };
+        let separation = self.separation(saved.map(|rule| rule.separation))?;
+        Ok(Rule::new(similarity, separation, self.beta.unwrap_or(default.beta)))
+    }
+
+    /// Every file that is read.
+    pub fn inputs(&self) -> Vec<&Path> {
+        let tensors =
+            [self.keys.as_ref(), Some(&self.queries), self.values.as_ref(), self.bias.as_ref(), self.mask.as_ref()];
+        let named = self.memory.as_deref().into_iter().chain(self.device.tuning.file());
+        tensors.into_iter().flatten().map(Address::path).chain(named).collect()
+    }
+
+    pub fn options(&self) -> RetrieveOptions {
+        let stop = match self.converge {
+            Some(max_steps) => Stop::Converge { max_steps, tolerance: self.tolerance.unwrap_or(DEFAULT_TOLERANCE) },
+            None => Stop::Steps(self.steps.unwrap_or(1)),
+        };
+        let mut options = RetrieveOptions::default();
+        options.stop = stop;
+        options.energy = self.energy;
+        options.top = self.top.unwrap_or(0);
+        options.statistics = self.statistics;
+        options.weights = if self.weights { WeightsOf::All } else { WeightsOf::None };
+        options
+    }
+}

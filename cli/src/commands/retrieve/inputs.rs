@@ -1,0 +1,161 @@
+//! The files that `attractor retrieve` reads, opened and found to fit together.
+
+use std::ops::Range;
+
+use attractor::files::{PatternFiles, Role, SavedMemory, Tensor};
+use attractor::{Device, LoadOptions, Mask, Memory, Precision, Rule};
+
+use super::args::{PrecisionArg, RetrieveArgs};
+use crate::failure::Failure;
+use crate::ui::progress;
+
+/// The most weights, or flags of a mask, that are in flight at a time: they are as many a query as there are patterns.
+pub const WIDE_CHUNK: usize = 1 << 26;
+
+/// Where the patterns come from.
+pub enum Stored {
+    Tensors(Box<PatternFiles>),
+    Memory(SavedMemory),
+}
+
+impl Stored {
+    pub fn dim(&self) -> usize {
+        match self {
+            Self::Tensors(patterns) => patterns.dim(),
+            Self::Memory(saved) => saved.dim(),
+        }
+    }
+
+    /// `N`.
+    pub fn positions(&self) -> usize {
+        match self {
+            Self::Tensors(patterns) => patterns.len(),
+            Self::Memory(saved) => saved.positions(),
+        }
+    }
+
+    /// The patterns in a memory on `device`.
+    pub fn build(&self, args: &RetrieveArgs, rule: Rule, device: &Device) -> Result<Memory, Failure> {
+        match self {
+            Self::Tensors(patterns) => {
+                let mut options = patterns.options(rule).precision(match args.precision {
+                    PrecisionArg::F32 => Precision::F32,
+                    PrecisionArg::F16 => Precision::F16,
+                    PrecisionArg::I8 => Precision::I8,
+                });
+                if let Some(bytes) = args.window_bytes {
+                    options = options.window_bytes(bytes);
+                }
+                if args.saturate {
+                    options = options.saturate();
+                }
+                let mut memory = options.build(device)?;
+                let bar = progress::bar(patterns.len(), "storing");
+                let stored = memory.import_with(patterns, |read| bar.set_position(read as u64));
+                bar.finish_and_clear();
+                stored.map_err(|error| match error {
+                    range @ attractor::Error::Range { .. } => {
+                        Failure::Work(format!("{range}; --saturate stores the largest half instead"))
+                    }
+                    error => error.into(),
+                })?;
+                Ok(memory)
+            }
+            Self::Memory(saved) => {
+                let mut options = LoadOptions::default().rule(rule);
+                if let Some(bytes) = args.window_bytes {
+                    options = options.window_bytes(bytes);
+                }
+                Ok(saved.load(device, &options)?)
+            }
+        }
+    }
+}
+
+/// Name and shape of the keys, as messages have them.
+impl std::fmt::Display for Stored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tensors(patterns) => patterns.keys().fmt(f),
+            Self::Memory(saved) => {
+                write!(f, "keys of {} are {} x {}", saved.path().display(), saved.positions(), saved.dim())
+            }
+        }
+    }
+}
+
+/// What the flags name, opened and found to fit together.
+pub struct Inputs {
+    pub stored: Stored,
+    pub rule: Rule,
+    pub queries: Tensor,
+    /// `B`.
+    pub batch: usize,
+    pub mask: Option<Tensor>,
+}
+
+impl Inputs {
+    pub fn open(args: &RetrieveArgs) -> Result<Self, Failure> {
+        let (stored, saved) = match (&args.memory, &args.keys) {
+            (Some(path), _) => {
+                let saved = SavedMemory::open(path)?;
+                let rule = saved.rule();
+                (Stored::Memory(saved), Some(rule))
+            }
+            (None, Some(keys)) => {
+                let mut patterns = PatternFiles::open(keys)?;
+                if let Some(values) = &args.values {
+                    patterns = patterns.values(values)?;
+                }
+                if let Some(bias) = &args.bias {
+                    patterns = patterns.bias(bias)?;
+                }
+                (Stored::Tensors(patterns.into()), None)
+            }
+            // The parser asks for one of them.
+            (None, None) => return Err(Failure::Usage("expected --keys or --memory".into())),
+        };
+        let rule = args.rule(stored.dim(), saved)?;
+        let queries = Tensor::open(Role::Queries, &args.queries)?;
+        let (batch, columns) = queries.matrix()?;
+        if columns != stored.dim() {
+            return Err(Failure::Work(format!("{queries}, but {stored}: expected as many columns in both")));
+        }
+        let mask = args.mask.as_ref().map(|mask| Tensor::open(Role::Mask, mask)).transpose()?;
+        let count = stored.positions();
+        if let Some(mask) = &mask
+            && ![&[count][..], &[batch, count]].contains(&mask.shape())
+        {
+            return Err(Failure::Work(format!(
+                "{mask}, but {stored} and {queries}: expected a mask of {count} or {batch} x {count}"
+            )));
+        }
+        Ok(Self { stored, rule, queries, batch, mask })
+    }
+
+    /// The mask over queries `part`, where there is one.
+    pub fn mask(&self, part: Range<usize>) -> Result<Option<Mask>, Failure> {
+        let patterns = self.stored.positions();
+        let Some(mask) = &self.mask else { return Ok(None) };
+        let keep = |elements: Range<usize>| -> Result<Vec<bool>, Failure> {
+            Ok(mask.flags(elements)?.iter().map(|flag| *flag != 0).collect())
+        };
+        Ok(Some(match self.mask_per_query() {
+            true => Mask::keep_per_query(&keep(part.start * patterns..part.end * patterns)?),
+            false => Mask::keep(&keep(0..patterns)?),
+        }))
+    }
+
+    /// Refuses a mask with a wrong flag before anything is stored.
+    pub fn check_mask(&self) -> Result<(), Failure> {
+        let Some(mask) = &self.mask else { return Ok(()) };
+        for start in (0..mask.len()).step_by(WIDE_CHUNK) {
+            mask.flags(start..mask.len().min(start + WIDE_CHUNK))?;
+        }
+        Ok(())
+    }
+
+    pub fn mask_per_query(&self) -> bool {
+        self.mask.as_ref().is_some_and(|mask| mask.shape().len() == 2)
+    }
+}

@@ -6,6 +6,7 @@ use std::time::Instant;
 use attractor::{Device, Memory, Recording, RetrieveOptions, Rows, wgpu};
 
 use super::Result;
+use super::timestamps::Timestamps;
 
 /// Multiply-adds of independent vectors, by every invocation: `LOOPS` times 16 of four each.
 const MULTIPLY: &str = "
@@ -39,14 +40,7 @@ pub struct Gpu {
     adapter: wgpu::Adapter,
     device: wgpu::Device,
     queue: wgpu::Queue,
-    clock: Clock,
-}
-
-struct Clock {
-    queries: wgpu::QuerySet,
-    resolved: wgpu::Buffer,
-    read: wgpu::Buffer,
-    period: f64,
+    clock: Timestamps,
 }
 
 impl Gpu {
@@ -76,18 +70,7 @@ impl Gpu {
             experimental_features,
             ..Default::default()
         }))?;
-        let queries = device.create_query_set(&wgpu::QuerySetDescriptor {
-            label: None,
-            ty: wgpu::QueryType::Timestamp,
-            count: 2,
-        });
-        let buffer = |usage| {
-            device.create_buffer(&wgpu::BufferDescriptor { label: None, size: 256, usage, mapped_at_creation: false })
-        };
-        let resolved = buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC);
-        let read = buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
-        let period = f64::from(queue.get_timestamp_period()) * 1e-9;
-        Ok(Self { adapter: adapter.clone(), clock: Clock { queries, resolved, read, period }, device, queue })
+        Ok(Self { adapter: adapter.clone(), clock: Timestamps::new(&device, &queue), device, queue })
     }
 
     /// A handle for memories on this device, tuned as `like` is.
@@ -105,19 +88,13 @@ impl Gpu {
 
     /// Seconds that the device spends on what `record` records, by its own clock.
     pub fn clocked(&self, record: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>) -> Result<f64> {
-        let Clock { queries, resolved, read, period } = &self.clock;
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.write_timestamp(queries, 0);
+        encoder.write_timestamp(self.clock.set(), 0);
         record(&mut encoder)?;
-        encoder.write_timestamp(queries, 1);
-        encoder.resolve_query_set(queries, 0..2, resolved, 0);
-        encoder.copy_buffer_to_buffer(resolved, 0, read, 0, 16);
+        encoder.write_timestamp(self.clock.set(), 1);
+        self.clock.resolve(&mut encoder);
         self.queue.submit([encoder.finish()]);
-        read.map_async(wgpu::MapMode::Read, .., |_| ());
-        self.device.poll(wgpu::PollType::wait_indefinitely())?;
-        let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&read.slice(..16).get_mapped_range()?);
-        read.unmap();
-        Ok(ticks[1].saturating_sub(ticks[0]) as f64 * period)
+        self.clock.seconds(&self.device)
     }
 
     /// Bytes a second of copying a buffer, counting what is read and what is written; the best of several.

@@ -3,6 +3,7 @@
 pub mod cpu;
 pub mod gpu;
 pub mod measurement;
+pub mod timestamps;
 
 /// What goes wrong while measuring.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::time::Instant;
 
 use attractor::{Recording, RetrieveOptions, Rows, wgpu};
+use harness::measure::timestamps::Timestamps;
 
 use super::load::Load;
 use crate::failure::Failure;
@@ -17,32 +18,10 @@ pub struct Stopwatch {
     trusted: Cell<bool>,
 }
 
-pub struct Timestamps {
-    set: wgpu::QuerySet,
-    resolved: wgpu::Buffer,
-    staging: wgpu::Buffer,
-    /// Seconds of a tick.
-    period: f64,
-}
-
 impl Stopwatch {
     pub fn new(device: &wgpu::Device, queue: &wgpu::Queue) -> Self {
-        let timestamps = device.features().contains(wgpu::Features::TIMESTAMP_QUERY).then(|| {
-            let label = Some("attractor.tune");
-            let buffer = |usage| {
-                device.create_buffer(&wgpu::BufferDescriptor { label, size: 16, usage, mapped_at_creation: false })
-            };
-            Timestamps {
-                set: device.create_query_set(&wgpu::QuerySetDescriptor {
-                    label,
-                    ty: wgpu::QueryType::Timestamp,
-                    count: 2,
-                }),
-                resolved: buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
-                staging: buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST),
-                period: f64::from(queue.get_timestamp_period()) * 1e-9,
-            }
-        });
+        let timestamps =
+            device.features().contains(wgpu::Features::TIMESTAMP_QUERY).then(|| Timestamps::new(device, queue));
         Self { device: device.clone(), queue: queue.clone(), timestamps, trusted: Cell::new(true) }
     }
 
@@ -65,29 +44,22 @@ impl Stopwatch {
         let options = RetrieveOptions::default();
         match self.timestamps() {
             None => load.memory.record(&mut encoder, &recording, &options)?,
-            Some(Timestamps { set, resolved, staging, .. }) => {
+            Some(timestamps) => {
                 let writes = wgpu::ComputePassTimestampWrites {
-                    query_set: set,
+                    query_set: timestamps.set(),
                     beginning_of_pass_write_index: Some(0),
                     end_of_pass_write_index: Some(1),
                 };
                 load.memory.record_timed(&mut encoder, &recording, &options, writes)?;
-                encoder.resolve_query_set(set, 0..2, resolved, 0);
-                encoder.copy_buffer_to_buffer(resolved, 0, staging, 0, 16);
+                timestamps.resolve(&mut encoder);
             }
         }
         let begin = Instant::now();
         self.queue.submit([encoder.finish()]);
         self.wait()?;
         let took = begin.elapsed().as_secs_f64();
-        let Some(Timestamps { staging, period, .. }) = self.timestamps() else { return Ok(took) };
-        staging.map_async(wgpu::MapMode::Read, .., |_| ());
-        self.wait()?;
-        let view = staging.get_mapped_range(..).map_err(|error| lost(&error))?;
-        let times: Vec<u64> = bytemuck::pod_collect_to_vec(&view);
-        drop(view);
-        staging.unmap();
-        let seconds = times[1].saturating_sub(times[0]) as f64 * period;
+        let Some(timestamps) = self.timestamps() else { return Ok(took) };
+        let seconds = timestamps.seconds(&self.device).map_err(|error| lost(&*error))?;
         self.trusted.set(seconds > 0.0 && seconds <= took);
         Ok(if self.trusted.get() { seconds } else { took })
     }

@@ -6,7 +6,8 @@
 //! judges sampled answers by the reference; `{"op": "run", "seconds": s}` times retrievals for about that long, on a
 //! GPU by its own clock, too, and the recording of each; `{"op": "bandwidth"}` reads memory and multiplies in registers
 //! with every thread; `{"op": "floors", "device": ...}` measures a GPU's copies and multiply-adds; `{"op": "explain"}`
-//! tells what is done; `{"op": "start", ...}`, the first request of a process, times all of it up to the first answer.
+//! tells what is done; `{"op": "sizes"}` lists the sizes of `attractor bench` as requests;
+//! `{"op": "start", ...}`, the first request of a process, times all of it up to the first answer.
 
 use std::hint::black_box;
 use std::io::{BufRead, Write};
@@ -14,13 +15,13 @@ use std::time::Instant;
 
 use attractor::{
     AdapterChoice, Device, DeviceOptions, Memory, Precision, RetrieveOptions, Rule, Separation, Similarity, Software,
-    wgpu,
+    Stop, wgpu,
 };
 use harness::measure::gpu::Gpu;
 use harness::measure::measurement::Measurement;
 use harness::measure::{Result, cpu};
 use harness::rng::normal;
-use harness::workloads::Workload;
+use harness::workloads::{SIZES, Size, Workload};
 use serde_json::{Value, json};
 
 fn device(name: &str, software: bool) -> Result<Device> {
@@ -52,6 +53,29 @@ fn separation(name: &str) -> Result<Separation> {
         "topk32" => Separation::TopK { k: 32 },
         other => return Err(format!("rule {other} is not one of those measured").into()),
     })
+}
+
+/// A size of `attractor bench` as a request, without what is the default.
+fn size(size: &Size) -> Value {
+    let Workload { batch, patterns, dim, rule, precision, options, near } = size.workload(1);
+    let mut request = json!({ "batch": batch, "patterns": patterns, "dim": dim });
+    match rule.separation {
+        Separation::Sparsemax => request["rule"] = "sparsemax".into(),
+        Separation::Entmax { .. } => request["rule"] = "entmax15".into(),
+        _ => {}
+    }
+    match precision {
+        Precision::F32 => {}
+        Precision::F16 => request["precision"] = "f16".into(),
+        Precision::I8 => request["precision"] = "i8".into(),
+    }
+    if let Stop::Converge { max_steps, tolerance } = options.stop {
+        request["beta"] = rule.beta.into();
+        request["steps"] = max_steps.into();
+        request["tolerance"] = tolerance.into();
+        request["near"] = near.into();
+    }
+    json!({ "name": size.name, "divided": size.divided, "request": request })
 }
 
 /// The job, and what is known of it before it is timed.
@@ -151,7 +175,8 @@ fn answer(request: &Value, job: &mut Option<Measurement>) -> Result<Value> {
             Ok(json!({ "explanation": job.explain()?.to_string() }))
         }
         Some("start") => start(request),
-        _ => Err("op: expected prepare, run, bandwidth, floors, explain or start".into()),
+        Some("sizes") => Ok(json!({ "sizes": SIZES.iter().map(size).collect::<Vec<_>>() })),
+        _ => Err("op: expected prepare, run, bandwidth, floors, explain, start or sizes".into()),
     }
 }
 

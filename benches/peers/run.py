@@ -31,35 +31,30 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-# Name, what it is, the request; `{n}` patterns are divided by 16 on a CPU where the row says so. `peer` is what the
-# ratio is against: PyTorch, or our own retrieval of the same with other settings.
+# Name, what it is, the size of `attractor bench` (harness/src/workloads.rs) and what is asked otherwise. On a CPU a
+# sixteenth of the patterns is stored where the size says so. The last is what the ratio is against: PyTorch, or our own
+# retrieval of the same with other settings.
 ROWS = [
-    ("S1", "softmax, one query", dict(batch=1, patterns=1 << 22, dim=128), True, "torch"),
-    ("S2", "softmax, 8 queries", dict(batch=8, patterns=1 << 22, dim=128), True, "torch"),
-    ("S3", "softmax", dict(batch=256, patterns=16384, dim=64), False, "torch"),
-    ("S4a", "softmax", dict(batch=4096, patterns=65536, dim=64), True, "torch"),
-    ("S4b", "softmax", dict(batch=4096, patterns=65536, dim=128), True, "torch"),
-    ("S5", "softmax, wide", dict(batch=1024, patterns=16384, dim=512), True, "torch"),
-    ("S6a", "sparsemax", dict(batch=64, patterns=1 << 20, dim=64, rule="sparsemax"), True, "torch"),
-    ("S6b", "entmax 1.5", dict(batch=64, patterns=1 << 20, dim=64, rule="entmax15"), True, "torch"),
-    ("S6s", "softmax at the size of S6", dict(batch=64, patterns=1 << 20, dim=64), True, "torch"),
-    ("S7", "softmax, latency", dict(batch=1, patterns=10000, dim=128), False, "torch"),
-    (
-        "S8",
-        "until convergence, beside fixed steps",
-        dict(batch=1024, patterns=16384, dim=64, beta=0.3, steps=24, tolerance=1e-4, near=0.97),
-        True,
-        dict(tolerance=None),
-    ),
+    ("S1", "softmax, one query", "one", {}, "torch"),
+    ("S2", "softmax, 8 queries", "eight", {}, "torch"),
+    ("S3", "softmax", "batch", {}, "torch"),
+    ("S4a", "softmax", "large-64", {}, "torch"),
+    ("S4b", "softmax", "large-128", {}, "torch"),
+    ("S5", "softmax, wide", "wide", {}, "torch"),
+    ("S6a", "sparsemax", "sparsemax", {}, "torch"),
+    ("S6b", "entmax 1.5", "entmax", {}, "torch"),
+    ("S6s", "softmax at the size of S6", "softmax", {}, "torch"),
+    ("S7", "softmax, latency", "latency", {}, "torch"),
+    ("S8", "until convergence, beside fixed steps", "converge", {}, dict(tolerance=None)),
     # In halves: beside PyTorch's half precision, beside our own f32, and with queries and weights rounded to halves, too.
-    ("S4ah", "S4a in f16", dict(batch=4096, patterns=65536, dim=64, precision="f16"), True, "torch"),
-    ("S4ahf", "S4a in f16, beside f32", dict(batch=4096, patterns=65536, dim=64, precision="f16"), True, dict(precision="f32")),
-    ("S4ahr", "S4a in f16, rounded", dict(batch=4096, patterns=65536, dim=64, precision="f16", round=True), True, "torch"),
-    ("S4bh", "S4b in f16", dict(batch=4096, patterns=65536, dim=128, precision="f16"), True, "torch"),
-    ("S4bhf", "S4b in f16, beside f32", dict(batch=4096, patterns=65536, dim=128, precision="f16"), True, dict(precision="f32")),
-    ("S4bhr", "S4b in f16, rounded", dict(batch=4096, patterns=65536, dim=128, precision="f16", round=True), True, "torch"),
-    ("S1h", "S1 in f16", dict(batch=1, patterns=1 << 22, dim=128, precision="f16"), True, dict(precision="f32")),
-    ("S1i", "S1 in 8 bits", dict(batch=1, patterns=1 << 22, dim=128, precision="i8"), True, dict(precision="f32")),
+    ("S4ah", "S4a in f16", "large-64", dict(precision="f16"), "torch"),
+    ("S4ahf", "S4a in f16, beside f32", "large-64", dict(precision="f16"), dict(precision="f32")),
+    ("S4ahr", "S4a in f16, rounded", "large-64", dict(precision="f16", round=True), "torch"),
+    ("S4bh", "S4b in f16", "large-128-f16", {}, "torch"),
+    ("S4bhf", "S4b in f16, beside f32", "large-128-f16", {}, dict(precision="f32")),
+    ("S4bhr", "S4b in f16, rounded", "large-128-f16", dict(round=True), "torch"),
+    ("S1h", "S1 in f16", "one-f16", {}, dict(precision="f32")),
+    ("S1i", "S1 in 8 bits", "one-i8", {}, dict(precision="f32")),
 ]
 # What burn is asked for, and how far ahead of it ours is to be: the least, and the aim.
 BURN_ROWS = ("S3", "S4a", "S4b")
@@ -298,11 +293,12 @@ def main():
     asked = [name for name in arguments.rows.split(",") if name]
     if arguments.peer == "burn" and not asked:
         asked = BURN_ROWS
-    for name, what, request, sixteenth, against in ROWS:
+    sizes = {size["name"]: size for size in ours.ask(op="sizes")["sizes"]}
+    for name, what, size, changes, against in ROWS:
         if asked and name not in asked:
             continue
-        request = dict(request)
-        if sixteenth and on_cpu:
+        request = sizes[size]["request"] | changes
+        if sizes[size]["divided"] and on_cpu:
             request["patterns"] //= 16
             name += "/16"
         told = ours.ask(op="prepare", **request, **where)

@@ -82,7 +82,7 @@ impl DeviceArgs {
     }
 }
 
-/// Which tuning to go by.
+/// Which tuning to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tunings {
     Stored,
@@ -103,7 +103,7 @@ impl From<OsString> for Tunings {
 /// The flag that chooses a tuning.
 #[derive(clap::Args, Clone, Debug)]
 pub struct TuningArgs {
-    /// What plans go by on a GPU: stored (what `attractor tune` has kept for it, else the defaults), none (the
+    /// The tuning of a GPU: stored (what `attractor tune` has kept for it, else the defaults), none (the
     /// defaults), or a file of `attractor tune --out`.
     #[arg(long, value_name = "TUNING", default_value = "stored")]
     tuning: Tunings,
@@ -118,7 +118,7 @@ impl TuningArgs {
         }
     }
 
-    /// Lets a device go by it.
+    /// Sets it on a device.
     pub fn apply(&self, device: &Device) -> Result<(), Failure> {
         match &self.tuning {
             Tunings::File(file) => device.set_tuning(Tuning::read(file, device)?),
@@ -127,7 +127,7 @@ impl TuningArgs {
         Ok(())
     }
 
-    /// Lets a device go by what is stored for it, unless something else was asked for.
+    /// Sets what is stored for a device on it, unless something else was asked for.
     pub fn apply_stored(&self, device: &Device) {
         if self.tuning == Tunings::Stored
             && let Some(folder) = user_cache_folder()
@@ -137,7 +137,7 @@ impl TuningArgs {
     }
 }
 
-/// The flags that choose a device, and the tuning that it goes by.
+/// The flags that choose a device and its tuning.
 #[derive(clap::Args, Clone, Debug)]
 pub struct TunedArgs {
     #[command(flatten)]

@@ -24,7 +24,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
-/// How long a query waits for others at the most.
+/// How long a query waits for others at most.
 const PATIENCE: Duration = Duration::from_millis(1);
 /// Batches under way while another is gathered.
 const UNDER_WAY: usize = 2;
@@ -32,7 +32,7 @@ const UNDER_WAY: usize = 2;
 /// Why a query has no answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RecallError {
-    /// It is not one row of finite numbers. Nobody else's answer suffers from it.
+    /// It is not one row of finite numbers. It does not affect the answers to others.
     #[error("a query is {expected} finite numbers")]
     Query {
         /// The length of a row.
@@ -161,7 +161,7 @@ pub struct Arguments {
     pub patterns: usize,
     /// Dimensions of a pattern.
     pub dim: usize,
-    /// Queries that are answered together, at the most.
+    /// At most so many queries are answered together.
     pub batch: usize,
     /// `auto`, `cpu`, or part of an adapter's name or driver.
     pub device: String,

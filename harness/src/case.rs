@@ -93,7 +93,7 @@ impl Case {
         }
     }
 
-    /// The case's own options; whoever asks adds reports.
+    /// The case's own options, without reports.
     pub fn options(&self) -> RetrieveOptions {
         let mut options = match self.tolerance {
             None => RetrieveOptions::steps(self.steps),

@@ -45,7 +45,7 @@ pub enum Outcome {
     Refused,
 }
 
-/// Queries of a batch that are judged, at the most.
+/// At most so many queries of a batch are judged.
 const JUDGED: usize = 12;
 /// How far a weight or a statistic may be off: a weight is at most one, and scores are of order one.
 const WEIGHT_BOUND: f64 = 2e-5;
@@ -146,7 +146,7 @@ fn reported(case: &Case, got: &Retrieval, b: usize) -> f64 {
     let most = expected.iter().copied().fold(0.0, f64::max);
     let mut error = worst(weights, &expected).max(worst(&[largest], &[most]));
     for (id, weight) in (0..top.k).map(|rank| (top.ids[b * top.k + rank], top.weight[b * top.k + rank])) {
-        // A pattern that is not there has no weight.
+        // A pattern that does not exist has no weight.
         let full = id.and_then(|id| expected.get(id.0 as usize)).copied().unwrap_or(0.0);
         error = error.max(worst(&[weight], &[full]));
     }

@@ -87,7 +87,7 @@ pub fn adapters() -> Vec<(String, wgpu::Adapter)> {
     gpus().map(|(name, device)| (name.clone(), adapters[index_of(&adapters, device)].clone())).collect()
 }
 
-/// Another device of ours on the adapter of an open one.
+/// Another device of the library on the adapter of an open one.
 pub fn reopened(device: &Device) -> Device {
     reopened_with(device, DeviceOptions::default())
 }
@@ -111,7 +111,7 @@ impl Case {
     }
 }
 
-/// The result, `None` where it is that the device does not support what was asked, which is said on standard error.
+/// The result, `None` where the device does not support what was asked, which is reported on standard error.
 pub fn supported<T>(name: &str, result: attractor::Result<T>) -> Option<T> {
     match result {
         Ok(value) => Some(value),

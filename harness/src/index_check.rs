@@ -12,7 +12,7 @@ use attractor::{Device, wgpu};
 /// The functions that every index goes through start with this.
 pub const WATCHED: &str = "watched_index";
 
-/// Places of one kernel where something is indexed, at the most: a bit each.
+/// At most so many places of one kernel index something: a bit each.
 const PLACES: usize = 128;
 const WORDS: usize = PLACES / 32;
 
@@ -150,7 +150,7 @@ fn indices(
     format!("{}[{index}{}", &text[..at], indices(rest, Some((name, dimension)), lengths, place))
 }
 
-/// Has `main` begin with workgroup memory full of what nobody wrote there, and end with what was marked.
+/// Has `main` begin with workgroup memory full of garbage, and end with what was marked.
 fn enclose(text: &str, arrays: &[Array<'_>]) -> String {
     let main = text.find("fn main(").unwrap();
     let begin = main + text[main..].find('{').unwrap() + 1;

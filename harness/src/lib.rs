@@ -2,8 +2,8 @@
 //! may change with any version.
 //!
 //! Numbers and statistics: [`rng`], [`stats`], [`clock`]. Problems and their judgement by the reference: [`case`],
-//! [`bound`], [`checks`] (the list of `attractor verify`), [`trial`] and [`interval`] (random problems). Sizes:
-//! [`workloads`], measured by [`mod@measure`]. Devices of this machine: [`devices`] and [`host`]. Kernels: `kernels`
+//! [`mod@bound`], [`checks`] (the list of `attractor verify`), [`mod@trial`] and [`interval`] (random problems). Sizes:
+//! [`workloads`], measured by [`mod@measure`]. Devices of this machine: [`mod@devices`] and [`host`]. Kernels: `kernels`
 //! and [`control_flow`] for tests that read them, [`index_check`] for tests that watch them. Files: `idx`, `seal`,
 //! `inputs`. Processes: [`command`].
 //!

@@ -128,7 +128,7 @@ fn listed(device: &Device, report: Report) -> Result<(), Failure> {
     }
 }
 
-/// Wrong trials that are shrunk and printed, at the most.
+/// At most so many wrong trials are shrunk and printed.
 const SHRUNK: usize = 5;
 
 /// Runs random trials, and prints those that are wrong as Rust.

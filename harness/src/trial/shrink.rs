@@ -7,7 +7,7 @@ use super::{Outcome, Trial, Way};
 impl Trial {
     /// A smaller trial that is wrong, too, and what is wrong with it.
     pub fn shrunk(&self, device: &Device, damage: impl Fn(&mut Retrieval)) -> (Self, String) {
-        /// Trials that are asked, at the most.
+        /// At most so many trials are run.
         const MOST: usize = 400;
         let mut best = (self.clone(), String::new());
         if let Outcome::Wrong(why) = self.run(device, &damage) {

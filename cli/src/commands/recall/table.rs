@@ -93,7 +93,7 @@ fn mean(counts: impl ExactSizeIterator<Item = u32>) -> f64 {
     counts.map(f64::from).sum::<f64>() / of
 }
 
-/// The share of each kind of fixed point, those that are there.
+/// The share of each kind of fixed point that occurs.
 fn kinds(statistics: &[Statistics]) -> String {
     const KINDS: [(FixedPoint, &str); 3] =
         [(FixedPoint::Single, "single"), (FixedPoint::Metastable, "some"), (FixedPoint::Global, "all")];

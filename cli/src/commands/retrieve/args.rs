@@ -36,7 +36,7 @@ update changed no coordinate by more than 1e-4), and when asked
                   than K'
     --weights     weights (B x N, f32)
 
-A query whose mask leaves no pattern gets zeros; how many there are is said. Exit status: 0, 2 for bad usage, 1 for \
+A query whose mask leaves no pattern gets zeros; their number is printed. Exit status: 0, 2 for bad usage, 1 for \
 a failure.";
 
 /// How a state is compared with a key.

@@ -9,7 +9,7 @@ use harness::workloads::LoadShape;
 use super::stopwatch::Stopwatch;
 use crate::failure::Failure;
 
-/// Bytes of the patterns of one shape, at the most: beyond any cache.
+/// At most so many bytes of patterns in one shape: beyond any cache.
 const LARGEST: u64 = 256 << 20;
 
 /// A shape as it is measured.

@@ -29,7 +29,7 @@ measured again as a whole, and has to win again. Every answer is checked against
 
 The settings are kept in the user's cache folder ($XDG_CACHE_HOME/attractor or ~/.cache/attractor, on macOS \
 ~/Library/Caches/attractor, on Windows %LOCALAPPDATA%\\attractor; ATTRACTOR_CACHE_DIR overrides it) for this \
-adapter, its driver and this version of attractor, and other commands go by them unless told --tuning none.";
+adapter, its driver and this version of attractor, and other commands use them unless told --tuning none.";
 
 /// The flags of `attractor tune`.
 #[derive(clap::Args, Debug)]

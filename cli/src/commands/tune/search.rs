@@ -165,7 +165,7 @@ impl Tuner {
         Ok(tuner)
     }
 
-    /// Times `loads` under both in turns, in so many rounds unless that share of the time is spent before.
+    /// Times `loads` under both, interleaved, in so many rounds unless that share of the time is spent before.
     fn compare(
         &self,
         loads: &[usize],

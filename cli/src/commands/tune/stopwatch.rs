@@ -25,7 +25,7 @@ impl Stopwatch {
         Self { device: device.clone(), queue: queue.clone(), timestamps, trusted: Cell::new(true) }
     }
 
-    /// The timestamps, as long as they are to be believed.
+    /// The timestamps, unless they have told something impossible.
     pub fn timestamps(&self) -> Option<&Timestamps> {
         self.timestamps.as_ref().filter(|_| self.trusted.get())
     }

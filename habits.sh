@@ -116,8 +116,9 @@ semver_stage() {
 # allocation that fails.
 miri_stage() {
     cargo +nightly miri --version || not_run "needs rustup toolchain install nightly --component miri,rust-src"
-    # Tree borrows, since the queues of rayon break the stricter rules of stacked borrows; its threads outlive `main`.
-    export MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-disable-isolation -Zmiri-ignore-leaks"
+    # For rayon: its queues break the stricter rules of stacked borrows, its pointers are made of integers, and its threads
+    # outlive `main`.
+    export MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-permissive-provenance -Zmiri-ignore-leaks -Zmiri-disable-isolation"
     local miri=(cargo +nightly miri test --locked --no-default-features --target-dir target/miri)
     "${miri[@]}" --test portable || failed "tests/portable: undefined behaviour, or a failed test"
     "${miri[@]}" --lib -- "${miri_tests[@]}" | tee target/habits/miri-lib.log ||

@@ -18,7 +18,7 @@ fn check(rule: Rule, precision: Precision, batch: usize) {
     let (keys, queries) = (numbers(1, PATTERNS * DIM), numbers(2, batch * DIM));
     let mut memory = MemoryOptions::new(DIM, rule).precision(precision).build(&Device::cpu()).unwrap();
     let ids = memory.add(&keys).unwrap();
-    let got = memory.retrieve_with_blocking(&queries, &RetrieveOptions::steps(2).top(3).statistics()).unwrap();
+    let got = memory.retrieve_with_blocking(&queries, &RetrieveOptions::steps(2).top(3)).unwrap();
     // Rows as they are stored.
     let stored: Vec<f32> = ids.iter().flat_map(|id| memory.get(id).unwrap().key).collect();
     let problem = Problem::new(rule, DIM, &stored);
@@ -31,31 +31,34 @@ fn check(rule: Rule, precision: Precision, batch: usize) {
     }
 }
 
+const SEPARATIONS: [Separation; 5] = [
+    Separation::Softmax,
+    Separation::Softmax1,
+    Separation::Sparsemax,
+    Separation::Entmax { alpha: 1.5 },
+    Separation::TopK { k: 3 },
+];
+
 #[test]
-fn every_rule() {
-    let similarities = [Similarity::Dot, Similarity::Cosine, Similarity::Euclidean, Similarity::Manhattan];
-    let separations = [
-        Separation::Softmax,
-        Separation::Softmax1,
-        Separation::Sparsemax,
-        Separation::Entmax { alpha: 1.5 },
-        Separation::TopK { k: 3 },
-    ];
-    for (i, similarity) in similarities.into_iter().enumerate() {
-        for (j, separation) in separations.into_iter().enumerate() {
-            let batch = if (i + j) % 2 == 0 { 1 } else { 20 };
-            check(Rule::new(similarity, separation, 2.0), Precision::F32, batch);
-        }
+fn one_query() {
+    for separation in SEPARATIONS {
+        check(Rule::new(Similarity::Dot, separation, 2.0), Precision::F32, 1);
+    }
+    for similarity in [Similarity::Cosine, Similarity::Euclidean, Similarity::Manhattan] {
+        check(Rule::new(similarity, Separation::Softmax, 2.0), Precision::F32, 1);
     }
 }
 
 #[test]
+fn a_panel_of_queries() {
+    check(Rule::softmax(2.0), Precision::F32, 20);
+    check(Rule::new(Similarity::Euclidean, Separation::Sparsemax, 2.0), Precision::F32, 20);
+}
+
+#[test]
 fn narrow_stores() {
-    for precision in [Precision::F16, Precision::I8] {
-        for batch in [1, 20] {
-            check(Rule::softmax(2.0), precision, batch);
-        }
-    }
+    check(Rule::softmax(2.0), Precision::F16, 1);
+    check(Rule::softmax(2.0), Precision::I8, 1);
 }
 
 #[test]

@@ -115,6 +115,7 @@ impl Engine {
     }
 
     /// Forgets the rows from the `rows`-th on.
+    #[cfg(feature = "files")]
     pub fn truncate(&mut self, rows: usize) {
         if let Some(mirror) = &mut self.mirror {
             mirror.truncate(rows);

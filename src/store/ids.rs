@@ -5,7 +5,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::names::{Names, PAGE, Run};
+#[cfg(feature = "files")]
+use super::names::Run;
+use super::names::{Names, PAGE};
 use super::snapshots::Snapshots;
 use super::view::{Alive, View};
 use crate::id::{PatternId, PatternIds};

@@ -7,7 +7,7 @@ use crate::error::Result;
 /// Resolves to an answer, on any executor. It borrows nothing from the memory that was asked.
 pub(crate) type AnswerFuture<T> = Pin<Box<dyn Future<Output = Result<T>> + Send + Sync>>;
 
-/// The device that an answer is computed on, as far as whoever waits for the answer has to drive it.
+/// How the device that computes an answer is driven while a caller waits for the answer.
 pub(crate) trait Progress: Send + Sync {
     /// Polls the device once, without waiting. Does nothing on a host's device, which the host polls.
     fn poll(&self);

@@ -1,5 +1,5 @@
-//! What becomes of a process that forks: threads do not come along. The child has neither those of `rayon` nor those of
-//! drivers, and whatever waits for them waits forever. So calls in such a child are refused.
+//! Refuses calls in the child of a fork. The child has neither the threads of `rayon` nor those of drivers, and waiting
+//! for them would never end.
 
 use crate::error::{Error, Result};
 
@@ -40,13 +40,16 @@ mod child {
     }
 }
 
-/// From the first device on, children of this process are told apart.
+/// Has children of this process recognised from now on.
 pub(crate) use child::watch;
 
-/// Whether this process is the child of one that had made a device.
+/// Whether this process was forked after a device was made.
 pub(crate) use child::is_child;
 
-/// Refuses `operation` in a child.
+/// Refuses `operation` in such a child.
+///
+/// # Errors
+/// [`Error::Forked`].
 pub(crate) fn check(operation: &'static str) -> Result<()> {
     if is_child() { Err(Error::Forked { operation }) } else { Ok(()) }
 }

@@ -1,5 +1,5 @@
-//! Waiting for a device on the calling thread. Native programs may; in a browser the answer comes on the very thread
-//! that would wait for it, so a call that would have to wait is refused there.
+//! Blocking the calling thread until a device is done. Native programs may; in a browser the thread that would block is
+//! the one that completes the answer, so a call that would have to block is refused there.
 
 use crate::error::Result;
 
@@ -7,13 +7,13 @@ use crate::error::Result;
 mod platform {
     use super::Result;
 
-    /// Refuses `operation` where it must not wait for a device.
+    /// Refuses `operation` where a thread must not block.
     #[allow(clippy::unnecessary_wraps, reason = "browsers refuse")]
     pub fn check(_operation: &'static str) -> Result<()> {
         Ok(())
     }
 
-    /// What `future` resolves to, waiting for it on this thread.
+    /// The output of `future`, blocking this thread until it is ready.
     pub fn block_on<T>(_operation: &'static str, future: impl Future<Output = Result<T>>) -> Result<T> {
         pollster::block_on(future)
     }
@@ -30,7 +30,7 @@ mod platform {
         Err(Error::Unsupported { operation, what: "waiting for a GPU in a browser, where answers are awaited,".into() })
     }
 
-    /// What `future` resolves to if that is there already, as it is on the CPU engine.
+    /// The output of `future`, if it is ready, as it is on the CPU engine.
     pub fn block_on<T>(operation: &'static str, future: impl Future<Output = Result<T>>) -> Result<T> {
         future.now_or_never().unwrap_or_else(|| Err(check(operation).expect_err("browsers do not wait")))
     }

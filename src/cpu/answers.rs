@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard};
 
-use crate::cpu::parts::{cut, lock};
+use crate::cpu::parts::cut;
 use crate::cpu::report::Report;
 use crate::error::Result;
 use crate::exact::solved::Solved;
@@ -11,6 +11,7 @@ use crate::retrieval::report::{Retrieval, Statistics, Status};
 use crate::retrieval::weight_queries::WeightQueries;
 use crate::room::room;
 use crate::store::Names;
+use crate::sync::lock;
 
 /// The answer to one query, except its output and state.
 pub(super) struct Answer {

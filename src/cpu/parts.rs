@@ -1,7 +1,9 @@
 //! Slices divided into parts, each written by one thread.
 
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
+
+use crate::sync::lock;
 
 /// Takes the first `length` elements, or all if there are fewer.
 #[expect(clippy::mut_mut, reason = "the remaining slice gets shorter")]
@@ -19,9 +21,4 @@ pub(super) fn ranges_of<'a>(row: Option<&'a mut [f32]>, ranges: &[Range<usize>])
 /// Takes the part of range `number`, if there is one.
 pub(super) fn taken<'a>(parts: &[Mutex<Option<&'a mut [f32]>>], number: usize) -> Option<&'a mut [f32]> {
     lock(parts.get(number)?).take()
-}
-
-/// Locks a mutex, whether or not a thread panicked while it held it.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,6 @@
-//! The WGSL engine. `plan` chooses sizes, `retrieve` is the pipeline as a list of dispatches, `dispatch` says what each
-//! binds, `record` encodes them, `answers` turns what comes back into a [`Retrieval`](crate::Retrieval); each stage's
-//! host file shares its stem with a shader. `shader` links texts, `kernel` compiles them.
+//! The GPU engine. A retrieval passes `planning` (sizes and a task), `pipeline` (its dispatches, phase by phase),
+//! `schedule` (cut by cost, compiled), `encode` (into a compute pass), `submit` or a host's encoder, `readback`, and
+//! `answers` (into a [`Retrieval`](crate::Retrieval)). `kernels` has the host side of each shader.
 
 mod answers;
 mod batch;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::dispatch::Setting;
 use super::handles::Handles;
@@ -12,6 +12,7 @@ use super::rate::KernelRate;
 use super::shader::{self, Constant, Substitution};
 use super::{buffer, module, quirks};
 use crate::error::Result;
+use crate::sync::lock;
 
 /// A compiled kernel with its constants set.
 #[derive(Debug)]
@@ -63,7 +64,7 @@ impl Pipelines {
     ) -> Result<Arc<Pipeline>> {
         let Setting { constants, fragments } = setting;
         let key = (kernel.stem, constants.clone(), fragments.clone(), checked);
-        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut compiled = lock(&self.compiled);
         if let Some(pipeline) = compiled.get(&key) {
             return Ok(pipeline.clone());
         }
@@ -123,13 +124,13 @@ impl Pipelines {
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.compiled.lock().unwrap_or_else(PoisonError::into_inner).len()
+        lock(&self.compiled).len()
     }
 
     /// The pipeline of `kernel` in `setting`, if it has been compiled.
     pub fn find(&self, kernel: &'static Kernel, setting: &Setting, checked: bool) -> Option<Arc<Pipeline>> {
         let key = (kernel.stem, setting.constants.clone(), setting.fragments.clone(), checked);
-        self.compiled.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
+        lock(&self.compiled).get(&key).cloned()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use futures::channel::oneshot;
 
-use super::Mapped;
+use super::mapped::Mapped;
 
 #[derive(Debug, Default)]
 pub(crate) struct Poller;

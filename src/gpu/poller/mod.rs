@@ -2,13 +2,13 @@
 
 #[cfg(target_arch = "wasm32")]
 mod browser;
+mod mapped;
 #[cfg(not(target_arch = "wasm32"))]
 mod native;
+
+pub(super) use mapped::Mapped;
 
 #[cfg(target_arch = "wasm32")]
 pub(super) use browser::{PollGuard, Poller, notify};
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) use native::{PollGuard, Poller, notify};
-
-/// Whether a buffer was mapped.
-pub(super) type Mapped = Result<(), wgpu::BufferAsyncError>;

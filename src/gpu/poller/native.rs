@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use futures::channel::oneshot;
 
-use super::Mapped;
+use super::mapped::Mapped;
 use crate::fork;
 use crate::sync::{lock, unpoisoned};
 

@@ -100,7 +100,7 @@ impl Answers {
     }
 
     /// The sections as rows of `buffer`, for kernels to write to.
-    pub fn targets(&self, buffer: &wgpu::Buffer, queries: OwnedRows) -> Outputs {
+    pub fn outputs(&self, buffer: &wgpu::Buffer, queries: OwnedRows) -> Outputs {
         let rows = |at: u64| OwnedRows::at(buffer, at);
         let weighed = |[records, tallies]: [u64; 2]| WeightOutputs {
             records: rows(records),

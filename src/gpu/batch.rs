@@ -140,13 +140,13 @@ impl Engine {
         let answers = Answers::new(facts, options, part.len(), &positions);
         let rows = &queries[part.start * dim..part.end * dim];
         let source = context.upload("attractor.queries", bytemuck::cast_slice(rows))?;
-        let (mut target, staging) = context.answers(answers.size)?;
+        let (mut target, staging) = context.answer_buffers(answers.size)?;
         if options.faults.poison {
             let poison = vec![0xa5; answers.size as usize];
             let (usage, filled) = (target.usage(), Some(fill(&poison)));
             target = buffer::create_with(context, "attractor.answers", answers.size, usage, filled)?;
         }
-        let goal = Goal::Answers(Box::new(answers.targets(&target, OwnedRows::at(&source, 0))));
+        let goal = Goal::Answers(Box::new(answers.outputs(&target, OwnedRows::at(&source, 0))));
         let task = self.task(sizing, workspace.clone(), options, alive, part, stamp, goal)?;
         Ok(SubBatch { task, target, staging, layout: AnswerLayout { stamp, answers, places } })
     }
@@ -176,7 +176,7 @@ impl Engine {
 
     /// A workspace for `sizing`, to be recycled once everything that uses it has been submitted.
     pub fn workspace(&self, sizing: &Sizing) -> Result<Arc<Workspace>> {
-        let spare = lock(&self.spare).pop();
+        let spare = lock(&self.idle_workspaces).pop();
         match spare.filter(|workspace| workspace.sizes.hold(&sizing.sizes)) {
             Some(workspace) => Ok(workspace),
             None => Ok(Arc::new(Workspace::new(&self.context, sizing.sizes, false)?)),
@@ -185,6 +185,6 @@ impl Engine {
 
     /// Keeps a workspace for later retrievals.
     pub fn recycle(&self, workspace: Arc<Workspace>) {
-        lock(&self.spare).push(workspace);
+        lock(&self.idle_workspaces).push(workspace);
     }
 }

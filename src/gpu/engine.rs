@@ -26,18 +26,26 @@ pub(crate) struct Engine {
     pub windows: Windows<StoredRows>,
     pub magnitudes: Magnitudes,
     /// The workspace that recordings share: the commands of one queue run one after another.
-    pub recorded: Mutex<Option<Arc<Workspace>>>,
+    pub recording_workspace: Mutex<Option<Arc<Workspace>>>,
     /// One bit for each position, set where a pattern is stored. Absent until a retrieval needs it.
     pub live: Mutex<Option<Binding>>,
     /// Idle workspaces. A retrieval of several submissions takes one for itself.
-    pub spare: Arc<Mutex<Vec<Arc<Workspace>>>>,
+    pub idle_workspaces: Arc<Mutex<Vec<Arc<Workspace>>>>,
 }
 
 impl Engine {
     pub fn new(context: Arc<Context>, layout: Layout, rule: Rule) -> Self {
         let windows = Windows::new(layout.max_rows);
-        let (recorded, live, spare) = (Mutex::default(), Mutex::default(), Arc::default());
-        Self { context, layout, rule, windows, magnitudes: Magnitudes::default(), recorded, live, spare }
+        Self {
+            context,
+            layout,
+            rule,
+            windows,
+            magnitudes: Magnitudes::default(),
+            recording_workspace: Mutex::default(),
+            live: Mutex::default(),
+            idle_workspaces: Arc::default(),
+        }
     }
 
     pub fn capacity(&self) -> usize {

@@ -30,7 +30,7 @@ impl Engine {
         let weights: Vec<usize> =
             WeightQueries::new(operation, &options.weights)?.of(0..block).map(|(query, _)| query).collect();
         let answers = Answers::new(self.facts(view.alive()), options, block, &weights);
-        let goal = Goal::Answers(Box::new(answers.targets(&stand_in, OwnedRows::at(&stand_in, 0))));
+        let goal = Goal::Answers(Box::new(answers.outputs(&stand_in, OwnedRows::at(&stand_in, 0))));
         let mut task = self.task(&sizing, workspace.clone(), options, view.alive(), 0..block, 0, goal)?;
         task.max_steps = task.max_steps.min(3);
         let mut program = Schedule::new(&self.context, options.faults.constant, [task]);
@@ -63,7 +63,7 @@ impl Engine {
         for (part, times) in alike(batch, self.sub_batch_size(&sizing, options), &weighed) {
             let positions: Vec<usize> = weighed.of(part.clone()).map(|(query, _)| query - part.start).collect();
             let answers = Answers::new(facts, options, part.len(), &positions);
-            let goal = Goal::Answers(Box::new(answers.targets(&stand_in, OwnedRows::at(&stand_in, 0))));
+            let goal = Goal::Answers(Box::new(answers.outputs(&stand_in, OwnedRows::at(&stand_in, 0))));
             let task = self.task(&sizing, workspace.clone(), options, view.alive(), part, 0, goal)?;
             let program = Schedule::new(&self.context, options.faults.constant, [task]);
             let Some((counted, pieces)) = program.count(self.context.submission(), left)? else {

@@ -224,7 +224,7 @@ impl Engine {
         }
         let schedule = Schedule::new(context, options.faults.constant, tasks);
         let (sender, readbacks) = oneshot::channel::<Result<Vec<Readback>>>();
-        let spare = self.spare.clone();
+        let spare = self.idle_workspaces.clone();
         let answer = async move {
             let readbacks = readbacks.await.map_err(|_| Error::Cancelled { operation: "Memory::job" })??;
             for (readback, layout) in readbacks.into_iter().zip(layouts) {
@@ -259,13 +259,13 @@ impl Engine {
         if count == 0 {
             return Ok(self.empty_job());
         }
-        let targets = self.targets(operation, recording)?;
+        let outputs = self.outputs(operation, recording)?;
         Self::check_steps(operation, options)?;
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(count), options), options);
-        self.check_spans(operation, &targets, &sizing)?;
+        self.check_spans(operation, &outputs, &sizing)?;
         // A job keeps its workspace: other retrievals run between its slices.
         let workspace = self.workspace(&sizing)?;
-        let (stamp, goal) = (context.next_stamp(), Goal::Answers(Box::new(targets)));
+        let (stamp, goal) = (context.next_stamp(), Goal::Answers(Box::new(outputs)));
         let task = self.task(&sizing, workspace, options, view.alive(), 0..count, stamp, goal)?;
         Ok(Job {
             context: context.clone(),

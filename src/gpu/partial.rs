@@ -255,7 +255,7 @@ impl Engine {
         let sizing = self.sizing(self.shape_of(self.rule, range.len() as u64, part.len(), &options), &options);
         let workspace = self.workspace(&sizing)?;
         let source = context.upload("attractor.queries", bytemuck::cast_slice(&rows))?;
-        let (target, staging) = context.answers(size)?;
+        let (target, staging) = context.answer_buffers(size)?;
         let (queries, to, count) = (OwnedRows::at(&source, 0), OwnedRows::at(&target, 0), part.len());
         let goal = match wants {
             Wants::Lists { kind: rule, entries } => {

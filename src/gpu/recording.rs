@@ -42,12 +42,12 @@ impl Engine {
         if job.count == 0 {
             return Ok(());
         }
-        let targets = self.targets(operation, job)?;
-        self.record_targets(operation, encoder, targets, options, timestamps, view, snapshot).map(|_| ())
+        let outputs = self.outputs(operation, job)?;
+        self.record_outputs(operation, encoder, outputs, options, timestamps, view, snapshot).map(|_| ())
     }
 
-    /// The caller's buffers as targets, once their usage, size and device have been checked.
-    pub fn targets(&self, operation: &'static str, recording: &Recording<'_>) -> Result<Outputs> {
+    /// The caller's buffers as outputs, once their usage, size and device have been checked.
+    pub fn outputs(&self, operation: &'static str, recording: &Recording<'_>) -> Result<Outputs> {
         let Recording { count, queries, output, state, report } = recording;
         let (dim, output_dim) = (self.layout.dim, self.layout.output_dim());
         let all = [
@@ -83,16 +83,16 @@ impl Engine {
     }
 
     /// Refuses rows so far apart that no binding spans those of a query block.
-    pub fn check_spans(&self, operation: &'static str, targets: &Outputs, sizing: &Sizing) -> Result<()> {
+    pub fn check_spans(&self, operation: &'static str, outputs: &Outputs, sizing: &Sizing) -> Result<()> {
         let (dim, output_dim) = (self.layout.dim, self.layout.output_dim());
         let limits = &self.context.limits;
         let allowed = limits.max_storage_buffer_binding_size;
-        let between = (targets.count.min(sizing.plan.query_block as usize) as u64).saturating_sub(1);
+        let between = (outputs.count.min(sizing.plan.query_block as usize) as u64).saturating_sub(1);
         let all = [
-            (Some(&targets.queries), dim),
-            (Some(&targets.output), output_dim),
-            (targets.state.as_ref(), dim),
-            (targets.report.as_ref(), update_states::REPORT_WORDS as usize),
+            (Some(&outputs.queries), dim),
+            (Some(&outputs.output), output_dim),
+            (outputs.state.as_ref(), dim),
+            (outputs.report.as_ref(), update_states::REPORT_WORDS as usize),
         ];
         for (place, columns) in all {
             let Some(place) = place else { continue };
@@ -133,9 +133,9 @@ impl Engine {
         let (positions, places): (Vec<usize>, Vec<usize>) =
             WeightQueries::new(operation, &options.weights)?.of(0..count).unzip();
         let answers = Answers::new(facts, options, count, &positions);
-        let (target, staging) = self.context.answers(answers.size)?;
-        let targets = answers.targets(&target, queries.into());
-        let stamp = self.record_targets(operation, encoder, targets, options, None, view, snapshot)?;
+        let (target, staging) = self.context.answer_buffers(answers.size)?;
+        let outputs = answers.outputs(&target, queries.into());
+        let stamp = self.record_outputs(operation, encoder, outputs, options, None, view, snapshot)?;
         encoder.copy_buffer_to_buffer(&target, 0, &staging, 0, staging.size());
         let readback = Readback::on_submit(self.context.clone(), staging, encoder);
         let layout = AnswerLayout { stamp, answers, places };
@@ -147,24 +147,24 @@ impl Engine {
         Ok(Answer::on_device(device, answer))
     }
 
-    /// Records a retrieval to `targets`, and returns the stamp that the answers will carry.
+    /// Records a retrieval to `outputs`, and returns the stamp that the answers will carry.
     #[expect(clippy::too_many_arguments, reason = "what a recording is made of")]
-    fn record_targets(
+    fn record_outputs(
         &self,
         operation: &'static str,
         encoder: &mut wgpu::CommandEncoder,
-        targets: Outputs,
+        outputs: Outputs,
         options: &RetrieveOptions,
         timestamps: Option<wgpu::ComputePassTimestampWrites<'_>>,
         view: &View,
         snapshot: Snapshot,
     ) -> Result<u32> {
         Self::check_steps(operation, options)?;
-        let (count, stamp) = (targets.count, self.context.next_stamp());
+        let (count, stamp) = (outputs.count, self.context.next_stamp());
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(count), options), options);
-        self.check_spans(operation, &targets, &sizing)?;
+        self.check_spans(operation, &outputs, &sizing)?;
         let workspace = {
-            let mut recorded = lock(&self.recorded);
+            let mut recorded = lock(&self.recording_workspace);
             match &*recorded {
                 Some(workspace) if workspace.sizes.hold(&sizing.sizes) && !options.faults.poison => workspace.clone(),
                 _ => {
@@ -173,7 +173,7 @@ impl Engine {
                 }
             }
         };
-        let goal = Goal::Answers(Box::new(targets));
+        let goal = Goal::Answers(Box::new(outputs));
         let task = self.task(&sizing, workspace, options, view.alive(), 0..count, stamp, goal)?;
         // All dispatches are compiled before the first is recorded: an error leaves the encoder unchanged.
         let mut program = Schedule::new(&self.context, options.faults.constant, [task]);

@@ -15,7 +15,7 @@ pub(super) fn fill(bytes: &[u8]) -> impl FnOnce(&mut wgpu::BufferViewMut) {
 
 impl Handles {
     /// A buffer for `size` bytes of answers, and a staging buffer that the host maps.
-    pub fn answers(&self, size: u64) -> Result<(wgpu::Buffer, wgpu::Buffer)> {
+    pub fn answer_buffers(&self, size: u64) -> Result<(wgpu::Buffer, wgpu::Buffer)> {
         let usage = buffer::STORAGE | wgpu::BufferUsages::COPY_SRC;
         let answers = buffer::create(self, "attractor.answers", size, usage)?;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;

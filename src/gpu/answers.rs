@@ -10,6 +10,7 @@ use crate::exact::threshold::Threshold;
 use crate::partial::state::Mean;
 use crate::retrieval::options::RetrieveOptions;
 use crate::retrieval::report::{Retrieval, Statistics, Status, Top};
+use crate::room::numbers;
 use crate::rule::{Rule, Similarity};
 use crate::store::{Layout, Names};
 
@@ -154,7 +155,7 @@ impl Answers {
 
     /// The answers in `bytes` as partial softmax states over `patterns[b]` patterns of query `b`, to be merged.
     pub fn means(&self, bytes: &[u8], stamp: u32, patterns: &[u64]) -> Result<Vec<Mean>> {
-        let words: Vec<u32> = bytemuck::pod_collect_to_vec(bytes);
+        let words = numbers::<u32>("retrieve", "answers", bytes)?;
         let row = |at: u64, query: usize, width: usize| &words[at as usize / 4 + query * width..][..width];
         let layout = self.facts.layout;
         let mean = |(query, patterns): (usize, &u64)| {
@@ -191,7 +192,7 @@ impl Answers {
     /// # Errors
     /// [`Error::Lost`] where a report does not carry the stamp.
     pub fn take(&self, to: &mut Retrieval, bytes: &[u8], stamp: u32, tolerance: f32, places: &[usize]) -> Result<()> {
-        let words: Vec<u32> = bytemuck::pod_collect_to_vec(bytes);
+        let words = numbers::<u32>("retrieve", "answers", bytes)?;
         let row = |at: u64, query: usize, width: usize| &words[at as usize / 4 + query * width..][..width];
         let floats = |words: &[u32]| -> Vec<f32> { words.iter().map(|&word| f32::from_bits(word)).collect() };
         let (dim, output_dim) = (self.facts.layout.dim, self.facts.layout.output_dim());

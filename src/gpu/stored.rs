@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::engine::Engine;
 use super::read::MAX_PIECE_BYTES;
 use crate::error::Result;
+use crate::room::{collect, copy, numbers};
 use crate::store::{Encoded, EncodedRows};
 
 impl Engine {
@@ -35,20 +36,20 @@ impl Engine {
         let bytes = self.stage(&positions.collect::<Vec<_>>())?.wait()?;
         let (keys, rest) = bytes.split_at(count * key);
         let (values, rest) = rest.split_at(count * value);
-        let terms: Vec<[f32; 4]> = bytemuck::pod_collect_to_vec(&rest[..count * term]);
+        let terms = numbers::<[f32; 4]>("read", "row terms", &rest[..count * term])?;
         // Rows without terms have scales of 1 and biases of 0.
-        let words = |word: usize, otherwise: f32| -> Cow<'static, [f32]> {
-            match term {
-                0 => vec![otherwise; count].into(),
-                _ => terms.iter().map(|terms| terms[word]).collect(),
-            }
+        let words = |word: usize, otherwise: f32| -> Result<Cow<'static, [f32]>> {
+            let words = (0..count).map(|row| terms.get(row).map_or(otherwise, |terms| terms[word]));
+            Ok(collect("read", "row terms", words)?.into())
         };
-        let encoded = |rows: &[u8], scale| Encoded { rows: rows.to_vec().into(), scales: words(scale, 1.0) };
+        let encoded = |rows: &[u8], scale| -> Result<Encoded<'static>> {
+            Ok(Encoded { rows: copy("read", "rows", rows)?.into(), scales: words(scale, 1.0)? })
+        };
         Ok(EncodedRows {
             count,
-            keys: encoded(keys, 2),
-            values: self.layout.value_dim.map(|_| encoded(values, 3)),
-            bias: Some(words(1, 0.0)),
+            keys: encoded(keys, 2)?,
+            values: self.layout.value_dim.map(|_| encoded(values, 3)).transpose()?,
+            bias: Some(words(1, 0.0)?),
         })
     }
 

@@ -18,8 +18,8 @@ use super::mapped::Mapped;
 use crate::fork;
 use crate::sync::{lock, unpoisoned};
 
-/// How long dropping a device, or ending the process, waits for a poll. A poll takes microseconds, or milliseconds where
-/// another thread has the device.
+/// How long dropping a device, or ending the process, waits for a poll. A poll takes microseconds, or milliseconds
+/// where another thread has the device.
 const MAX_EXIT_WAIT: Duration = Duration::from_secs(10);
 
 /// The polling thread of one device.
@@ -213,8 +213,8 @@ fn poll(device: wgpu::Device) -> Vec<Notification> {
     MAPPED.take().unwrap_or_default()
 }
 
-/// Ends the thread and gives its device up. Afterwards the thread is outside of the device and stays there. Waits for the
-/// thread, unless it is this one, or wakes futures, whose wakers may wait for what the caller holds.
+/// Ends the thread and gives its device up. Afterwards the thread is outside of the device and stays there. Waits for
+/// the thread, unless it is this one, or wakes futures, whose wakers may wait for what the caller holds.
 fn stop(shared: &Arc<Shared>) {
     let mut state = shared.lock();
     state.stopped = true;

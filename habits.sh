@@ -117,8 +117,9 @@ semver_stage() {
 miri_stage() {
     cargo +nightly miri --version || not_run "needs rustup toolchain install nightly --component miri,rust-src"
     # For rayon: its queues break the stricter rules of stacked borrows, its pointers are made of integers, and its threads
-    # outlive `main`.
+    # outlive `main`. Tests compare bits, to which Miri would otherwise add errors of its own in `exp` and `powf`.
     export MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-permissive-provenance -Zmiri-ignore-leaks -Zmiri-disable-isolation"
+    MIRIFLAGS+=" -Zmiri-deterministic-floats"
     local miri=(cargo +nightly miri test --locked --no-default-features --target-dir target/miri)
     "${miri[@]}" --test portable || failed "tests/portable: undefined behaviour, or a failed test"
     "${miri[@]}" --lib -- "${miri_tests[@]}" | tee target/habits/miri-lib.log ||

@@ -287,7 +287,7 @@ fn large_tiles() {
     }
 }
 
-/// More workgroups than one dimension of a grid may have: one for each query in `prepare` and `finish` is cut by the
+/// More workgroups than one dimension of a grid may have: one for each query in `load_queries` and `update_states` is cut by the
 /// query block, so the largest grid is that of splits and queries.
 #[test]
 fn more_workgroups_than_one_dimension_holds() {

@@ -1,3 +1,5 @@
+//! use lib/fused_params
+//! use lib/mask
 //! use lib/listed
 //! use lib/score
 //! use lib/matrix_16
@@ -49,22 +51,6 @@ const PART_STRIDE: u32 = GROUP * WEIGHT_STRIDE;
 // By how much a score may exceed the reference, ln 16, and what a weight of 1 is as a half: 16 times that is 2^15.
 const CEILING: f32 = 2.7725887;
 const ONE: f32 = 2048.0;
-
-struct Params {
-    base: vec4<u32>,
-    keep_first: u32,
-    keep_stride: u32,
-    window_first: u32,
-    first_row: u32,
-    end_row: u32,
-    rows_per_split: u32,
-    splits: u32,
-    key_vectors: u32,
-    value_vectors: u32,
-    key_columns: u32,
-    columns: u32,
-    beta: f32,
-}
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> queries: array<u32>;
@@ -314,18 +300,6 @@ fn compare_tile() {
     }
 }
 
-// Which of four patterns the query may use; those from `end` on do not matter.
-fn kept(pattern: u32, end: u32) -> vec4<bool> {
-    let first = params.window_first + pattern;
-    let last = params.window_first + max(min(pattern + 3u, end - 1u), pattern);
-    let begin = params.keep_first + query * params.keep_stride;
-    let low = keep[begin + first / 32u];
-    let high = keep[begin + last / 32u];
-    let bits = vec4<u32>(first, first + 1u, first + 2u, first + 3u);
-    let words = select(vec4<u32>(high), vec4<u32>(low), bits / vec4<u32>(32u) == vec4<u32>(first / 32u));
-    return ((words >> (bits % vec4<u32>(32u))) & vec4<u32>(1u)) == vec4<u32>(1u);
-}
-
 // The weights of the tile from pattern `first` under the reference, cut at what a half holds.
 fn weigh_tile(first: u32, end: u32) {
     tile_most = NO_SCORE;
@@ -345,7 +319,10 @@ fn weigh_tile(first: u32, end: u32) {
         z = clamp(params.beta * z + biases, vec4<f32>(-SCORE_LIMIT), vec4<f32>(SCORE_LIMIT));
         var counted = vec4<u32>(pattern, pattern + 1u, pattern + 2u, pattern + 3u) < vec4<u32>(end);
         if (KEEP == 1u) {
-            counted = counted & kept(min(pattern, end - 1u), end);
+            let begin = params.keep_first + query * params.keep_stride;
+            let inside = min(pattern, end - 1u);
+            let last = max(min(inside + 3u, end - 1u), inside);
+            counted = counted & kept_four(begin, params.window_first + inside, params.window_first + last);
         }
         z = select(vec4<f32>(NO_SCORE), z, counted);
         tile_most = max(tile_most, max(max(z.x, z.y), max(z.z, z.w)));

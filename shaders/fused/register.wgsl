@@ -1,3 +1,5 @@
+//! use lib/fused_params
+//! use lib/mask
 //! use lib/score
 //! use lib/compare_dot
 //! use lib/stored_f32
@@ -17,22 +19,6 @@ const OUT: u32 = 16u;
 const SAME: u32 = 1u;
 const TERMS: u32 = 0u;
 const KEEP: u32 = 0u;
-
-struct Params {
-    base: vec4<u32>,
-    keep_first: u32,
-    keep_stride: u32,
-    window_first: u32,
-    first_row: u32,
-    end_row: u32,
-    rows_per_split: u32,
-    splits: u32,
-    key_vectors: u32,
-    value_vectors: u32,
-    key_columns: u32,
-    columns: u32,
-    beta: f32,
-}
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> queries: array<u32>;
@@ -160,18 +146,6 @@ fn shrink_columns(q: u32, factor: f32, c: u32) {
     sum[at + 3u] *= factor;
 }
 
-// Which of the patterns from `row` the query may use; those from `end` on do not matter.
-fn kept(q: u32, row: u32, end: u32) -> vec4<bool> {
-    let first = params.window_first + row;
-    let last = params.window_first + min(row + 3u, end - 1u);
-    let begin = params.keep_first + query[q] * params.keep_stride;
-    let low = keep[begin + first / 32u];
-    let high = keep[begin + last / 32u];
-    let bits = vec4<u32>(first, first + 1u, first + 2u, first + 3u);
-    let words = select(vec4<u32>(high), vec4<u32>(low), bits / vec4<u32>(32u) == vec4<u32>(first / 32u));
-    return ((words >> (bits % vec4<u32>(32u))) & vec4<u32>(1u)) == vec4<u32>(1u);
-}
-
 // The weights of four patterns from `row`, under a maximum that knows them.
 fn weigh_query(q: u32, row: u32, end: u32, factors: vec4<f32>, biases: vec4<f32>) {
     let total = weight[q];
@@ -182,7 +156,9 @@ fn weigh_query(q: u32, row: u32, end: u32, factors: vec4<f32>, biases: vec4<f32>
     z = clamp(params.beta * z + biases, vec4<f32>(-SCORE_LIMIT), vec4<f32>(SCORE_LIMIT));
     var counted = vec4<u32>(row, row + 1u, row + 2u, row + 3u) < vec4<u32>(end);
     if (KEEP == 1u) {
-        counted = counted & kept(q, row, end);
+        let begin = params.keep_first + query[q] * params.keep_stride;
+        let last = min(row + 3u, end - 1u);
+        counted = counted & kept_four(begin, params.window_first + row, params.window_first + last);
     }
     z = select(vec4<f32>(NO_SCORE), z, counted);
     let most = max(maximum[q], max(max(z.x, z.y), max(z.z, z.w)));

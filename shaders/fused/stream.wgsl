@@ -1,3 +1,5 @@
+//! use lib/fused_params
+//! use lib/mask
 //! use lib/score
 //! use lib/compare_dot
 //! use lib/stored_f32
@@ -16,22 +18,6 @@ const OUT: u32 = 1u;
 const PIECES: u32 = 8u;
 const TERMS: u32 = 0u;
 const KEEP: u32 = 0u;
-
-struct Params {
-    base: vec4<u32>,
-    keep_first: u32,
-    keep_stride: u32,
-    window_first: u32,
-    first_row: u32,
-    end_row: u32,
-    rows_per_split: u32,
-    splits: u32,
-    key_vectors: u32,
-    value_vectors: u32,
-    key_columns: u32,
-    columns: u32,
-    beta: f32,
-}
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> queries: array<u32>;
@@ -81,9 +67,8 @@ fn score(query: u32, row: u32, total: f32) -> f32 {
     }
     let z = bounded_score(params.beta * similarity + bias);
     if (KEEP == 1u) {
-        let bit = params.window_first + row;
-        let word = keep[params.keep_first + query * params.keep_stride + bit / 32u];
-        return select(NO_SCORE, z, ((word >> (bit % 32u)) & 1u) == 1u);
+        let begin = params.keep_first + query * params.keep_stride;
+        return select(NO_SCORE, z, kept(begin, params.window_first + row));
     }
     return z;
 }

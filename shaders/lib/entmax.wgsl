@@ -1,5 +1,5 @@
 // Unnormalised entmax weights. A score z weighs (gain (z - from) + s)^exponent where that base is above 0. `from` is
-// the largest score, or for steep entmax (alpha > 2) the pivot of `threshold`; a score that equals it weighs
+// the largest score, or for steep entmax (alpha > 2) the pivot of `solve_threshold`; a score that equals it weighs
 // e^log_weight, and s = e^(gain log_weight). All but the two rules whose weights are polynomials work with the
 // logarithm: near alpha = 1 the base would lose the scores, beyond alpha = 2 it would lose the weights. For kernels
 // whose params have gain = alpha - 1, margin = 1 / gain and exponent = 1 / gain.

@@ -1,5 +1,5 @@
 // What a workgroup that multiplies fragments shares, in vectors of four: the fewest and widest accesses. Vulkan counts
-// strides in what a pointer points to. Places are in vectors. For `cooperate`.
+// strides in what a pointer points to. Places are in vectors. For `fused_matrix`.
 
 var<workgroup> tile: array<vec4<f16>, PATTERNS * TILE_STRIDE>;
 var<workgroup> weights: array<vec4<f16>, PARTS * PART_STRIDE>;

@@ -1,4 +1,4 @@
-// Fragments of 8 x 8: of what stands left and right in a product of halves, and of its sum. For `cooperate`.
+// Fragments of 8 x 8: of what stands left and right in a product of halves, and of its sum. For `fused_matrix`.
 
 const SIDE: u32 = 8u;
 

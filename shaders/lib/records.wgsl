@@ -9,7 +9,7 @@ struct Head {
     maximum: f32,
 }
 
-// How a score becomes a weight: the largest score, or for steep entmax (alpha > 2) the pivot of `threshold`; for entmax s;
+// How a score becomes a weight: the largest score, or for steep entmax (alpha > 2) the pivot of `solve_threshold`; for entmax s;
 // the sum of unnormalised weights; for top-k the key of the smallest score that has weight, and how many that equal it
 // have; for entmax the logarithm of the weight of a score that equals the largest, or the pivot (`lib/entmax`).
 struct Record {

@@ -1,5 +1,5 @@
 // Rows that all invocations of a workgroup go through together. The workgroup brings SPAN rows into shared memory, and
-// every invocation reads the same four of them at a time. For `hold`.
+// every invocation reads the same four of them at a time. For `fused_register`.
 
 const SPAN: u32 = 16u;
 

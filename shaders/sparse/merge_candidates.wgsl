@@ -4,7 +4,7 @@
 //! use lib/list
 //! use lib/workgroup
 //! use lib/listed
-// Folds what was picked from a chunk of scores (`sift`) into each query's list of candidates, in the order of the
+// Folds what was picked from a chunk of scores (`filter_candidates`) into each query's list of candidates, in the order of the
 // patterns. Under entmax these are the scores within `margin` of the running maximum, because no other can have weight;
 // the list is pruned when the maximum rises, and what finds no room is remembered by its largest score. Under top-k they
 // are the k largest so far; ties keep the smaller index. One workgroup handles one query.

@@ -1,3 +1,4 @@
+//! use lib/mask
 //! use lib/score
 //! use lib/order
 //! use lib/entmax
@@ -81,18 +82,6 @@ fn four_at(row: u32, at: u32) -> Four {
     return four;
 }
 
-// Which of four patterns from `row` a query may use; those beyond the last do not matter.
-fn kept(query: u32, row: u32) -> vec4<bool> {
-    let first = params.window_first + params.first_row + row;
-    let last = params.window_first + params.first_row + min(row + 3u, params.rows - 1u);
-    let begin = params.keep_first + query * params.keep_stride;
-    let bits = vec4<u32>(first, first + 1u, first + 2u, first + 3u);
-    let low = vec4<u32>(keep[begin + first / 32u]);
-    let high = vec4<u32>(keep[begin + last / 32u]);
-    let words = select(high, low, bits / vec4<u32>(32u) == vec4<u32>(first / 32u));
-    return ((words >> (bits % vec4<u32>(32u))) & vec4<u32>(1u)) == vec4<u32>(1u);
-}
-
 fn store(slot: u32, four: Four, total: vec4<f32>) {
     if (slot >= listed() || four.row >= params.rows) {
         return;
@@ -104,7 +93,9 @@ fn store(slot: u32, four: Four, total: vec4<f32>) {
     z = clamp(params.beta * z + four.biases, vec4<f32>(-SCORE_LIMIT), vec4<f32>(SCORE_LIMIT));
     var counted = four.counted;
     if (KEEP == 1u) {
-        counted = counted & kept(query_at(slot), four.row);
+        let first = params.window_first + params.first_row;
+        let begin = params.keep_first + query_at(slot) * params.keep_stride;
+        counted = counted & kept_four(begin, first + four.row, first + min(four.row + 3u, params.rows - 1u));
     }
     scores[(slot * params.score_stride + four.at) / 4u] = select(vec4<f32>(NO_SCORE), z, counted);
 }

@@ -27,8 +27,29 @@ pub struct Kernel {
     pub fields: &'static [(&'static str, usize)],
     /// Loops in its text, each of which the loop bound of its host file knows. Fragments count their own.
     pub loops: usize,
+    /// The most loop iterations that one invocation makes under a plan; 0 for the fused kernels, whose tiles say so.
+    pub iterations: fn(&LoopSizes) -> u64,
     /// Settings that the plan may choose; the first is the shader's own.
     pub variants: &'static [Variant],
+}
+
+/// The sizes of a plan that bound the loops of kernels. Those of stages on their own are 0 where all stages are fused.
+#[derive(Clone, Copy, Debug)]
+pub struct LoopSizes {
+    /// Queries of a block.
+    pub queries: u64,
+    /// Vectors of a key.
+    pub key_vectors: u64,
+    /// Column vectors of the widest sums.
+    pub columns: u32,
+    /// Splits of a dispatch.
+    pub splits: u64,
+    /// Patterns of a split, where stages are on their own.
+    pub split_rows: u64,
+    /// Patterns of a chunk, where stages are on their own.
+    pub chunk_rows: u64,
+    /// Patterns of a split of the search.
+    pub searched_rows: u64,
 }
 
 /// A setting of a kernel: constants that the host sets, and fragments that stand in for others.

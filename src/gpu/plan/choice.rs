@@ -3,15 +3,14 @@
 
 use super::problem::Problem;
 use super::splits::{bounded, fused_splits, staged_splits, stream_splits};
+use crate::gpu::kernel::LoopSizes;
+use crate::gpu::kernels::KERNELS;
 use crate::gpu::kernels::common::{LIST_CAPACITY, LIST_TOP};
 use crate::gpu::kernels::fused::matrix::MatrixTile;
 use crate::gpu::kernels::fused::register::{self, RegisterTile};
 use crate::gpu::kernels::fused::stream::StreamTile;
-use crate::gpu::kernels::rows::{compact_queries, copy_states, load_queries, write_rows};
-use crate::gpu::kernels::sparse::{
-    bracket_threshold, filter_candidates, gather_support, merge_candidates, solve_threshold,
-};
-use crate::gpu::kernels::staged::{merge, projection, separation, similarity, update_states, weights};
+use crate::gpu::kernels::sparse::filter_candidates;
+use crate::gpu::kernels::staged::similarity;
 use crate::strategy::{Overrides, Strategy};
 use crate::tuning::Tuning;
 
@@ -165,41 +164,24 @@ impl Plan {
 
     /// The most loop iterations that an invocation of any kernel makes under this plan.
     pub fn iterations(&self, problem: &Problem, tuning: &Tuning) -> u64 {
-        let rows = u64::from(self.rows_per_split);
-        let columns = u64::from(problem.columns());
-        let chunk = u64::from(self.chunk());
-        let (capacity, top) = (u64::from(LIST_CAPACITY), u64::from(LIST_TOP));
-        let shared = [
-            load_queries::iterations(columns),
-            compact_queries::iterations(self.query_block.into()),
-            copy_states::iterations(columns),
-            merge::iterations(self.splits.into(), problem.columns()),
-            update_states::iterations(columns),
-            write_rows::iterations(4 * columns),
-            solve_threshold::iterations(capacity),
-            gather_support::iterations(capacity, problem.columns()),
-            bracket_threshold::iterations(1024),
-        ];
-        let strategy = match self.strategy {
+        let (rows, staged) = (u64::from(self.rows_per_split), self.strategy == Strategy::Staged);
+        let searching = || self.searching(problem, tuning, &Overrides::default()).rows_per_split.into();
+        let sizes = LoopSizes {
+            queries: self.query_block.into(),
+            key_vectors: problem.key_vectors.into(),
+            columns: problem.columns(),
+            splits: self.splits.into(),
+            split_rows: if staged { rows } else { 0 },
+            chunk_rows: if staged { self.chunk().into() } else { 0 },
+            searched_rows: if staged { searching() } else { 0 },
+        };
+        let fused = match self.strategy {
             Strategy::FusedStream => self.stream.iterations(rows, problem.key_vectors.into()),
             Strategy::FusedRegister => self.register.iterations(rows),
             Strategy::FusedMatrix => self.matrix.map_or(0, |tile| tile.iterations(rows)),
-            Strategy::Staged => [
-                similarity::iterations(
-                    problem.key_vectors.into(),
-                    self.searching(problem, tuning, &Overrides::default()).rows_per_split.into(),
-                ),
-                separation::iterations(rows),
-                projection::iterations(rows),
-                filter_candidates::iterations(),
-                merge_candidates::iterations(chunk, capacity, top),
-                weights::iterations(chunk),
-                write_rows::iterations(chunk),
-            ]
-            .into_iter()
-            .fold(0, u64::max),
+            Strategy::Staged => 0,
         };
-        shared.into_iter().fold(strategy, u64::max)
+        KERNELS.iter().map(|kernel| (kernel.iterations)(&sizes)).fold(fused, u64::max)
     }
 }
 

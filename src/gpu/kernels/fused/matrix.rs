@@ -17,6 +17,7 @@ pub const KERNEL: Kernel = Kernel {
     params: Params::SIZE,
     fields: Params::FIELDS,
     loops: 11,
+    iterations: |_| 0,
     variants: &[
         Variant::PLAIN,
         Variant { constants: &[("PARTS", 1), ("KEYS", 8), ("OUT", 8), ("SPAN", 2)], fragments: &[] },

@@ -17,6 +17,7 @@ pub const KERNEL: Kernel = Kernel {
     params: Params::SIZE,
     fields: Params::FIELDS,
     loops: 2,
+    iterations: |_| 0,
     variants: &[
         Variant::COMPARED[0],
         Variant {

@@ -19,11 +19,12 @@ pub const KERNEL: Kernel = Kernel {
     params: Params::SIZE,
     fields: Params::FIELDS,
     loops: 1,
+    iterations: |sizes| iterations(sizes.queries),
     variants: &[Variant::PLAIN],
 };
 
 /// Loop iterations of one invocation.
-pub fn iterations(queries: u64) -> u64 {
+fn iterations(queries: u64) -> u64 {
     queries.div_ceil(256) * (1 + 8)
 }
 

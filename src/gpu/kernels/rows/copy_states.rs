@@ -17,11 +17,12 @@ pub const KERNEL: Kernel = Kernel {
     params: Params::SIZE,
     fields: Params::FIELDS,
     loops: 4,
+    iterations: |sizes| iterations(sizes.columns.into()),
     variants: &[Variant::PLAIN, Variant { constants: &[("NORMALIZE", 1)], ..Variant::PLAIN }],
 };
 
 /// Loop iterations of one invocation.
-pub fn iterations(vectors: u64) -> u64 {
+fn iterations(vectors: u64) -> u64 {
     3 * vectors.div_ceil(64) + 12
 }
 

@@ -23,11 +23,12 @@ pub const KERNEL: Kernel = Kernel {
     params: Params::SIZE,
     fields: Params::FIELDS,
     loops: 2,
+    iterations: |sizes| iterations(sizes.columns.into()),
     variants: &[Variant::PLAIN],
 };
 
 /// Loop iterations of one invocation.
-pub fn iterations(vectors: u64) -> u64 {
+fn iterations(vectors: u64) -> u64 {
     vectors.div_ceil(64) + 64
 }
 

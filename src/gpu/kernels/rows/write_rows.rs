@@ -24,11 +24,12 @@ pub const KERNEL: Kernel = Kernel {
     params: Params::SIZE,
     fields: Params::FIELDS,
     loops: 1,
+    iterations: |sizes| iterations((4 * u64::from(sizes.columns)).max(sizes.chunk_rows)),
     variants: &[Variant::PLAIN],
 };
 
 /// Loop iterations of one invocation.
-pub fn iterations(columns: u64) -> u64 {
+fn iterations(columns: u64) -> u64 {
     columns.div_ceil(64)
 }
 

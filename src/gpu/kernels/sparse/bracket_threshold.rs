@@ -25,6 +25,7 @@ pub const KERNEL: Kernel = Kernel {
     params: Params::SIZE,
     fields: Params::FIELDS,
     loops: 5,
+    iterations: |_| iterations(1024),
     variants: &[Variant::RULES[0], Variant::RULES[1], Variant::RULES[2]],
 };
 
@@ -40,7 +41,7 @@ pub const TURN: u32 = 3;
 pub const APPROACH: u32 = 4;
 
 /// Loop iterations of one invocation over the trials of `splits`.
-pub fn iterations(splits: u64) -> u64 {
+fn iterations(splits: u64) -> u64 {
     splits.div_ceil(8) + 8 + 2 * 8 + 8
 }
 

@@ -24,6 +24,7 @@ pub const KERNEL: Kernel = Kernel {
     params: Params::SIZE,
     fields: Params::FIELDS,
     loops: 9,
+    iterations: |_| iterations(),
     variants: &[Variant::PLAIN, Variant { constants: &[("TOP", 1)], ..Variant::PLAIN }],
 };
 
@@ -31,7 +32,7 @@ pub const KERNEL: Kernel = Kernel {
 pub const SPAN: u32 = 2048;
 
 /// Loop iterations of one invocation.
-pub fn iterations() -> u64 {
+fn iterations() -> u64 {
     let each = u64::from(SPAN / 256);
     let select = 32 + 2 * each + 32 * (1 + each) + each;
     2 * each + 8 + select + each * (1 + 16)

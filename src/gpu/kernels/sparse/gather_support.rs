@@ -35,6 +35,7 @@ pub const KERNEL: Kernel = Kernel {
     params: Params::SIZE,
     fields: Params::FIELDS,
     loops: 2,
+    iterations: |sizes| iterations(LIST_CAPACITY.into(), sizes.columns),
     variants: &[
         Variant::STORED[0],
         Variant::STORED[1],
@@ -49,7 +50,7 @@ pub fn side(columns: u32) -> u32 {
 }
 
 /// Loop iterations of one invocation over a list of `capacity`.
-pub fn iterations(capacity: u64, columns: u32) -> u64 {
+fn iterations(capacity: u64, columns: u32) -> u64 {
     let groups = 64 / u64::from(side(columns));
     capacity.div_ceil(groups) + groups
 }

@@ -4,7 +4,7 @@ use super::filter_candidates;
 use crate::gpu::buffer::Binding;
 use crate::gpu::dispatch::{Dispatch, Setting, Work};
 use crate::gpu::kernel::{Access, Kernel, Variant, params};
-use crate::gpu::kernels::common::{LIST_CAPACITY, Pass, entmax_numbers, top_of};
+use crate::gpu::kernels::common::{LIST_CAPACITY, LIST_TOP, Pass, entmax_numbers, top_of};
 use crate::gpu::operands::{Chunk, KernelRule};
 
 params! {
@@ -24,11 +24,12 @@ pub const KERNEL: Kernel = Kernel {
     params: Params::SIZE,
     fields: Params::FIELDS,
     loops: 6,
+    iterations: |sizes| iterations(sizes.chunk_rows, LIST_CAPACITY.into(), LIST_TOP.into()),
     variants: &[Variant::PLAIN, Variant { constants: &[("TOP", 1)], ..Variant::PLAIN }],
 };
 
 /// Loop iterations of one invocation over `rows` patterns with lists of `capacity`, `k` of which are kept at a selection.
-pub fn iterations(rows: u64, capacity: u64, k: u64) -> u64 {
+fn iterations(rows: u64, capacity: u64, k: u64) -> u64 {
     let list = capacity.div_ceil(256);
     let prune = list * (1 + 8);
     let select = 32 * (1 + list) + list + list * (1 + 16);

@@ -22,6 +22,7 @@ pub const KERNEL: Kernel = Kernel {
     params: Params::SIZE,
     fields: Params::FIELDS,
     loops: 5,
+    iterations: |_| iterations(LIST_CAPACITY.into()),
     variants: &[
         Variant::PLAIN,
         Variant { constants: &[("FORM", 2)], ..Variant::PLAIN },
@@ -33,7 +34,7 @@ pub const KERNEL: Kernel = Kernel {
 };
 
 /// Loop iterations of one invocation over a list of `capacity`: 32 trials of a pivot, 34 halvings, a slope and a sum.
-pub fn iterations(capacity: u64) -> u64 {
+fn iterations(capacity: u64) -> u64 {
     let list = capacity.div_ceil(256);
     (32 + 36) * (1 + list + 8) + list * (1 + 16) + 8
 }

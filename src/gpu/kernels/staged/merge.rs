@@ -20,6 +20,7 @@ pub const KERNEL: Kernel = Kernel {
     params: Params::SIZE,
     fields: Params::FIELDS,
     loops: 4,
+    iterations: |sizes| iterations(sizes.splits, sizes.columns),
     variants: &[
         Variant::PLAIN,
         Variant { constants: &[("COLUMNS", 1)], ..Variant::PLAIN },
@@ -33,7 +34,7 @@ pub fn side(columns: u32) -> u32 {
 }
 
 /// Loop iterations of one invocation.
-pub fn iterations(splits: u64, columns: u32) -> u64 {
+fn iterations(splits: u64, columns: u32) -> u64 {
     let groups = 64 / u64::from(side(columns));
     splits.div_ceil(64) + 6 + splits.div_ceil(groups) + groups
 }

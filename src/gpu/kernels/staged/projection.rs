@@ -26,6 +26,7 @@ pub const KERNEL: Kernel = Kernel {
     params: Params::SIZE,
     fields: Params::FIELDS,
     loops: 2,
+    iterations: |sizes| iterations(sizes.split_rows),
     variants: &[
         Variant::STORED[0],
         Variant::STORED[1],

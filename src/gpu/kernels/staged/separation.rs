@@ -21,11 +21,12 @@ pub const KERNEL: Kernel = Kernel {
     params: Params::SIZE,
     fields: Params::FIELDS,
     loops: 4,
+    iterations: |sizes| iterations(sizes.split_rows),
     variants: &[Variant::PLAIN],
 };
 
 /// Loop iterations of one invocation over `rows` of a split.
-pub fn iterations(rows: u64) -> u64 {
+fn iterations(rows: u64) -> u64 {
     2 * (rows.div_ceil(64) + 6)
 }
 

@@ -43,6 +43,7 @@ pub const KERNEL: Kernel = Kernel {
     params: Params::SIZE,
     fields: Params::FIELDS,
     loops: 7,
+    iterations: |sizes| iterations(sizes.key_vectors, sizes.searched_rows),
     variants: &[
         Variant::COMPARED[0],
         Variant::COMPARED[1],

@@ -37,6 +37,7 @@ pub const KERNEL: Kernel = Kernel {
     params: Params::SIZE,
     fields: Params::FIELDS,
     loops: 2,
+    iterations: |sizes| iterations(sizes.columns.into()),
     variants: &[Variant::PLAIN, Variant { constants: &[("SOFTMAX1", 1), ("CLAMP", 1)], ..Variant::PLAIN }],
 };
 
@@ -54,7 +55,7 @@ pub const STOPPED: u32 = 4;
 pub const SEARCH: u32 = 8;
 
 /// Loop iterations of one invocation.
-pub fn iterations(columns: u64) -> u64 {
+fn iterations(columns: u64) -> u64 {
     columns.div_ceil(64) + 64
 }
 

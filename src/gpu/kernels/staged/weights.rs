@@ -24,6 +24,7 @@ pub const KERNEL: Kernel = Kernel {
     params: Params::SIZE,
     fields: Params::FIELDS,
     loops: 2,
+    iterations: |sizes| iterations(sizes.chunk_rows),
     variants: &[
         Variant::RULES[0],
         Variant::RULES[1],
@@ -35,7 +36,7 @@ pub const KERNEL: Kernel = Kernel {
 };
 
 /// Loop iterations of one invocation over `rows` patterns.
-pub fn iterations(rows: u64) -> u64 {
+fn iterations(rows: u64) -> u64 {
     rows.div_ceil(256) * (1 + 8) + 5 * 8 + 4
 }
 

@@ -7,13 +7,13 @@ use std::fmt;
 
 macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident: [$software:expr, $discrete:expr, $other:expr] within $range:expr;)*) => {
-        /// The sizes by which a plan fits a retrieval to an adapter. `attractor tune` measures them; until then they are those
-        /// of the adapter's kind, by count.
+        /// The sizes by which a plan fits a retrieval to an adapter. `attractor tune` measures them; until then they
+        /// are those of the adapter's kind, by count.
         ///
-        /// **Any numbers give right answers**: a plan takes what is out of bounds for the nearest that is within, rounds to
-        /// what the kernels take, and keeps to the limits of the device and of the workspace. They decide how long
-        /// retrievals take and, since sums are cut differently, their last bits: with one tuning, equal plans give equal
-        /// bits ([`RetrieveOptions::plan_for`](crate::RetrieveOptions::plan_for)).
+        /// **Any numbers give right answers**: a plan takes what is out of bounds for the nearest that is within,
+        /// rounds to what the kernels take, and keeps to the limits of the device and of the workspace. They decide how
+        /// long retrievals take and, since sums are cut differently, their last bits: with one tuning, equal plans give
+        /// equal bits ([`RetrieveOptions::plan_for`](crate::RetrieveOptions::plan_for)).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub struct Tuning {
@@ -60,7 +60,8 @@ settings! {
     stream_max_batch: [16, 16, 16] within 0..=1 << 10;
     /// The most queries of one workgroup that streams; rounded down to 1, 2 or 4.
     stream_max_queries: [4, 4, 4] within 1..=4;
-    /// The most multiply-adds of one workgroup that streams. A workgroup is the least that can be put off to the next frame.
+    /// The most multiply-adds of one workgroup that streams. A workgroup is the least that can be put off to the next
+    /// frame.
     stream_max_macs_per_workgroup: [1 << 18, 1 << 25, 1 << 25] within 1..=1 << 27;
     /// Coordinates of the widest key for which invocations hold queries in registers; 0 where they hold none. On a
     /// processor they are in the nearest cache. On a discrete GPU 128 registers hold a query of 64 and its sums.
@@ -68,18 +69,18 @@ settings! {
     /// The most coordinates of all queries that one invocation holds.
     register_max_floats: [256, 64, 64] within 4..=256;
     /// 1 where subgroups hand on what they fetch, if the device has them; 0 where it goes through workgroup memory. A
-    /// processor fetches one by one unless a subgroup shares; on a GPU, memory that all invocations read at one place is
-    /// as fast.
+    /// processor fetches one by one unless a subgroup shares; on a GPU, memory that all invocations read at one place
+    /// is as fast.
     register_subgroups: [1, 0, 0] within 0..=1;
-    /// The least multiply-adds of a batch's scores, `B N d`, for which queries are held in registers: on a processor that
-    /// kernel compiles for seconds.
+    /// The least multiply-adds of a batch's scores, `B N d`, for which queries are held in registers: on a processor
+    /// that kernel compiles for seconds.
     register_min_macs: [1 << 27, 1 << 22, 1 << 22] within 0..=1 << 62;
     /// The least patterns of a split for which it pays to fetch and hold a query.
     register_min_rows_per_split: [256, 256, 256] within 1..=1 << 16;
     /// The most multiply-adds of one workgroup that holds queries in registers.
     register_max_macs_per_workgroup: [1 << 22, 1 << 27, 1 << 27] within 1..=1 << 29;
-    /// The least multiply-adds of a batch's scores, `B N d`, for which cooperative matrices are used, where patterns and
-    /// device suit them. Software adapters emulate them, so they never pay off there.
+    /// The least multiply-adds of a batch's scores, `B N d`, for which cooperative matrices are used, where patterns
+    /// and device suit them. Software adapters emulate them, so they never pay off there.
     matrix_min_macs: [1 << 62, 1 << 22, 1 << 22] within 0..=1 << 62;
     /// The most queries of one pass over the memory.
     max_queries_per_block: [1024, 1024, 1024] within 1..=1 << 10;
@@ -88,8 +89,8 @@ settings! {
     /// The least queries of a batch for which an invocation of a tile has 8 of them instead of 4. SwiftShader, which
     /// would compile that for minutes, never does.
     wide_tile_min_batch: [1 << 62, 65, 65] within 0..=1 << 62;
-    /// The most bytes of scores at once: a chunk has to keep all of a chip busy, and its dispatches cost what millions of
-    /// multiply-adds do.
+    /// The most bytes of scores at once: a chunk has to keep all of a chip busy, and its dispatches cost what millions
+    /// of multiply-adds do.
     max_score_bytes: [10 << 20, 32 << 20, 32 << 20] within 1 << 10..=32 << 20;
     /// The most patterns whose scores are computed at once. Kernels that scan them with one workgroup a query loop so
     /// often.

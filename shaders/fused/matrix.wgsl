@@ -6,18 +6,19 @@
 //! use lib/entries_vector
 // Many queries against patterns stored as halves: every stage fused over one split of the patterns, both products by
 // cooperative matrices with halves in and f32 out. One workgroup handles one split for GROUP queries; blocks of OUT
-// fragments of the sums are a dimension of the grid. Each subgroup has ROWS fragments of queries of its own, whose halves
-// and sums it holds in registers, and all of them go through the same tile of PATTERNS patterns. Between the products the
-// scores pass through shared memory, where LANES invocations see to each query.
+// fragments of the sums are a dimension of the grid. Each subgroup has ROWS fragments of queries of its own, whose
+// halves and sums it holds in registers, and all of them go through the same tile of PATTERNS patterns. Between the
+// products the scores pass through shared memory, where LANES invocations see to each query.
 //
-// Patterns are exact operands. A query, scaled by a power of two, and a weight are each the sum of PARTS halves: with two,
-// products lose no more than f32 does.
+// Patterns are exact operands. A query, scaled by a power of two, and a weight are each the sum of PARTS halves: with
+// two, products lose no more than f32 does.
 //
-// Nothing can be done to single rows of a fragment, so sums are kept under a reference that is not quite the maximum: only
-// when a score exceeds it by CEILING do the sums go through shared memory to be scaled, which happens a few times a split.
-// Until then a weight is at most exp(CEILING) = 16, which a half holds with room for small ones below.
+// Nothing can be done to single rows of a fragment, so sums are kept under a reference that is not quite the maximum:
+// only when a score exceeds it by CEILING do the sums go through shared memory to be scaled, which happens a few times
+// a split. Until then a weight is at most exp(CEILING) = 16, which a half holds with room for small ones below.
 //
-// Rows in shared memory are padded by 16 or 32 bytes: then neither fragments nor the rows that invocations read conflict.
+// Rows in shared memory are padded by 16 or 32 bytes: then neither fragments nor the rows that invocations read
+// conflict.
 
 enable wgpu_cooperative_matrix;
 enable f16;
@@ -391,8 +392,8 @@ fn scale_columns(c: u32, factor: f32) {
     }
 }
 
-// Raises the reference of those queries for which the tile has too large a score, and no other's: what a query gets does
-// not depend on the batch. Weighs the tile again and scales the sums; all invocations must call it together.
+// Raises the reference of those queries for which the tile has too large a score, and no other's: what a query gets
+// does not depend on the batch. Weighs the tile again and scales the sums; all invocations must call it together.
 fn raise(local: u32, first: u32, end: u32) {
     told[local] = tile_most;
     workgroupBarrier();

@@ -7,8 +7,8 @@
 //! use lib/listed
 // Many queries: every stage fused over one split of the patterns. Each invocation holds QUERIES queries of its own and
 // their sums, and all invocations go through the same patterns, four at a time: nothing is shared between them but what
-// they read. One workgroup handles one split for WORKGROUP * QUERIES queries; blocks of OUT column vectors of the sums are
-// a dimension of the grid. Everything is unrolled by hand: arrays whose indices are known become registers.
+// they read. One workgroup handles one split for WORKGROUP * QUERIES queries; blocks of OUT column vectors of the sums
+// are a dimension of the grid. Everything is unrolled by hand: arrays whose indices are known become registers.
 
 const WORKGROUP: u32 = 64u;
 const QUERIES: u32 = 1u;

@@ -4,10 +4,10 @@
 //! use lib/compare_dot
 //! use lib/stored_f32
 //! use lib/listed
-// Few queries: every stage fused over one split of the patterns, so that each pattern is fetched once for its score and,
-// still in cache, once for the sums. One workgroup handles one split for QUERIES queries: LANES invocations share the
-// dot product of a pattern, then COLUMNS invocations share the columns of the sums and WORKGROUP / COLUMNS groups of
-// them share the patterns of a tile. Blocks of COLUMNS * OUT column vectors are a dimension of the grid.
+// Few queries: every stage fused over one split of the patterns, so that each pattern is fetched once for its score
+// and, still in cache, once for the sums. One workgroup handles one split for QUERIES queries: LANES invocations share
+// the dot product of a pattern, then COLUMNS invocations share the columns of the sums and WORKGROUP / COLUMNS groups
+// of them share the patterns of a tile. Blocks of COLUMNS * OUT column vectors are a dimension of the grid.
 
 const WORKGROUP: u32 = 64u;
 const QUERIES: u32 = 4u;

@@ -1,5 +1,5 @@
-// What a workgroup that multiplies fragments shares, number by number, as Metal loads and stores fragments. Places are in
-// vectors of four. For `fused_matrix`.
+// What a workgroup that multiplies fragments shares, number by number, as Metal loads and stores fragments. Places are
+// in vectors of four. For `fused_matrix`.
 
 var<workgroup> tile: array<f16, 4u * PATTERNS * TILE_STRIDE>;
 var<workgroup> weights: array<f16, 4u * PARTS * PART_STRIDE>;

@@ -1,6 +1,6 @@
-// Rows that all invocations of a subgroup go through together. Each of its invocations fetches one of four rows, and the
-// first four hand them to the others: no fetch is repeated, and no memory is shared. For `fused_register`, on subgroups of four or
-// more.
+// Rows that all invocations of a subgroup go through together. Each of its invocations fetches one of four rows, and
+// the first four hand them to the others: no fetch is repeated, and no memory is shared. For `fused_register`, on
+// subgroups of four or more.
 
 const SPAN: u32 = 64u;
 

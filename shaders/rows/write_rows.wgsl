@@ -31,6 +31,7 @@ fn main(
         return;
     }
     for (var c = local; c < params.columns; c += WORKGROUP) {
-        rows[params.target_first + row * params.target_stride + c] = source[params.source_first + row * params.source_stride + c];
+        let word = source[params.source_first + row * params.source_stride + c];
+        rows[params.target_first + row * params.target_stride + c] = word;
     }
 }

@@ -4,9 +4,10 @@
 //! use lib/workgroup
 //! use lib/listed
 // Picks from a chunk of scores those that may enter each query's list of candidates: under entmax the scores within
-// `margin` of the largest that the list or this span has, under top-k those above the floor of the list, and of these at
-// most the k largest; ties keep the smaller index. One workgroup handles one span of EACH * LANES scores of one query and
-// writes what it picks, in order, to a segment of its own; what finds no room there is remembered by its largest score.
+// `margin` of the largest that the list or this span has, under top-k those above the floor of the list, and of these
+// at most the k largest; ties keep the smaller index. One workgroup handles one span of EACH * LANES scores of one
+// query and writes what it picks, in order, to a segment of its own; what finds no room there is remembered by its
+// largest score.
 
 const LANES: u32 = 256u;
 const EACH: u32 = 8u;

@@ -4,10 +4,10 @@
 //! use lib/list
 //! use lib/workgroup
 //! use lib/listed
-// Folds what was picked from a chunk of scores (`filter_candidates`) into each query's list of candidates, in the order of the
-// patterns. Under entmax these are the scores within `margin` of the running maximum, because no other can have weight;
-// the list is pruned when the maximum rises, and what finds no room is remembered by its largest score. Under top-k they
-// are the k largest so far; ties keep the smaller index. One workgroup handles one query.
+// Folds what was picked from a chunk of scores (`filter_candidates`) into each query's list of candidates, in the order
+// of the patterns. Under entmax these are the scores within `margin` of the running maximum, because no other can have
+// weight; the list is pruned when the maximum rises, and what finds no room is remembered by its largest score. Under
+// top-k they are the k largest so far; ties keep the smaller index. One workgroup handles one query.
 
 const LANES: u32 = 256u;
 const TOP: u32 = 0u;

@@ -1,8 +1,8 @@
 //! use lib/score
 //! use lib/listed
 // Folds the partial states of one dispatch's splits into the running state of their query, in the order of the splits.
-// One workgroup handles COLUMNS column vectors of one query of the list; WORKGROUP / COLUMNS groups share the splits. The running
-// statistics alternate between two slots, because every workgroup of a query reads the old ones.
+// One workgroup handles COLUMNS column vectors of one query of the list; WORKGROUP / COLUMNS groups share the splits.
+// The running statistics alternate between two slots, because every workgroup of a query reads the old ones.
 
 const WORKGROUP: u32 = 64u;
 const COLUMNS: u32 = 16u;

@@ -1,9 +1,9 @@
 //! use lib/stored_f32
 //! use lib/source
 //! use lib/listed
-// Stage 3: the weighted sums of one split's rows, as a register-tiled product of weights and rows.
-// One workgroup computes SIDE * EACH queries x SIDE * WIDE column vectors, one invocation EACH queries x WIDE vectors, over
-// slabs of SLAB vectors of weights (4 * SLAB rows) that the workgroup brings into shared memory while it works on the slab
+// Stage 3: the weighted sums of one split's rows, as a register-tiled product of weights and rows. One workgroup
+// computes SIDE * EACH queries x SIDE * WIDE column vectors, one invocation EACH queries x WIDE vectors, over slabs of
+// SLAB vectors of weights (4 * SLAB rows) that the workgroup brings into shared memory while it works on the slab
 // before. Weights of a slab are padded by one vector against bank conflicts. Everything is unrolled by hand.
 
 const SIDE: u32 = 16u;

@@ -6,15 +6,16 @@
 //! use lib/compare_dot
 //! use lib/stored_f32
 //! use lib/listed
-// Stage 1: the scores of a list of queries against a chunk of patterns, as a register-tiled product.
-// One workgroup computes SIDE * EACH x ROWS scores, one invocation EACH x 8 of them, over slabs of SLAB column vectors that
-// the workgroup brings into shared memory while it works on the slab before. Rows of a slab are padded by one vector
+// Stage 1: the scores of a list of queries against a chunk of patterns, as a register-tiled product. One workgroup
+// computes SIDE * EACH x ROWS scores, one invocation EACH x 8 of them, over slabs of SLAB column vectors that the
+// workgroup brings into shared memory while it works on the slab before. Rows of a slab are padded by one vector
 // against bank conflicts. Everything is unrolled by hand.
 //
-// The search for a threshold over all patterns, for queries whose candidates do not fit a list, makes the same scores, bit
-// by bit, but keeps none: with `trial` a workgroup goes through a split of the patterns, and each of its tiles is tried
-// against the thresholds of a pass before the next takes its place. What a trial gives of a split is a sum of weights, or
-// under top-k the number of scores at or above its key; after the last trial of a query comes its largest score.
+// The search for a threshold over all patterns, for queries whose candidates do not fit a list, makes the same scores,
+// bit by bit, but keeps none: with `trial` a workgroup goes through a split of the patterns, and each of its tiles is
+// tried against the thresholds of a pass before the next takes its place. What a trial gives of a split is a sum of
+// weights, or under top-k the number of scores at or above its key; after the last trial of a query comes its largest
+// score.
 
 const SIDE: u32 = 16u;
 // Queries of an invocation: 4, or 8.
@@ -112,8 +113,8 @@ fn four_keys(at: u32) -> mat4x4<f32> {
 
 // The scores of one tile, those of the first slot from `place` on.
 fn score_tile(local: vec2<u32>, index: u32, first_slot: u32, first_row: u32, place: u32) {
-    // This invocation brings vector `load_column` of slab rows `load_row`: of the queries as they stand, of the patterns
-    // such that four neighbours are SIDE rows apart, for an invocation's scores are those of neighbours.
+    // This invocation brings vector `load_column` of slab rows `load_row`: of the queries as they stand, of the
+    // patterns such that four neighbours are SIDE rows apart, for an invocation's scores are those of neighbours.
     let load_row = index / SLAB;
     let load_column = index % SLAB;
     let load_slot = min(first_slot + load_row % (SIDE * EACH), listed() - 1u);

@@ -1,8 +1,9 @@
 //! use lib/score
 //! use lib/listed
 // Ends a step for every query of a list: divides the running sums by the sum of weights, writes the next state (known
-// coordinates stay as they are) and the result, and reports the largest change of a coordinate. One workgroup handles one
-// query. The report carries the stamp of this run, which the host checks: a command buffer that was killed leaves none.
+// coordinates stay as they are) and the result, and reports the largest change of a coordinate. One workgroup handles
+// one query. The report carries the stamp of this run, which the host checks: a command buffer that was killed leaves
+// none.
 
 const WORKGROUP: u32 = 64u;
 const SOFTMAX1: u32 = 0u;

@@ -26,8 +26,8 @@ struct Params {
     padding_0: u32,
 }
 
-// Sums over the patterns so far, w being the unnormalised weight: how many have one, sum w, sum w ln w, sum w (z - max),
-// sum w (1 - w^gain) / gain, the largest w, and of ties how many have been given weight.
+// Sums over the patterns so far, w being the unnormalised weight: how many have one, sum w, sum w ln w, sum w (z -
+// max), sum w (1 - w^gain) / gain, the largest w, and of ties how many have been given weight.
 struct Tally {
     support: u32,
     sum: f32,

@@ -1,5 +1,5 @@
-//! A dispatch as a value: a kernel, how it is set, what it reads and writes, and how much work it does. Kernels build them
-//! (`kernels`), `pipeline` lists them in order, `schedule` cuts and compiles the list.
+//! A dispatch as a value: a kernel, how it is set, what it reads and writes, and how much work it does. Kernels build
+//! them (`kernels`), `pipeline` lists them in order, `schedule` cuts and compiles the list.
 
 use super::buffer::Binding;
 use super::kernel::Kernel;

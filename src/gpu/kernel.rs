@@ -11,8 +11,8 @@ pub enum Access {
     Write,
 }
 
-/// One shader: binding 0 is its uniform parameters, bindings 1 and up its storage buffers, the first of which is an array of
-/// `u32` that it reads.
+/// One shader: binding 0 is its uniform parameters, bindings 1 and up its storage buffers, the first of which is an
+/// array of `u32` that it reads.
 #[derive(Debug)]
 pub struct Kernel {
     /// The stem of its files.

@@ -1,5 +1,5 @@
-//! What the dispatches of one retrieval have in common, and the parts in which they work on queries and patterns: all that
-//! the host files of kernels read.
+//! What the dispatches of one retrieval have in common, and the parts in which they work on queries and patterns: all
+//! that the host files of kernels read.
 
 use std::sync::Arc;
 
@@ -71,8 +71,8 @@ impl KernelRule {
         }
     }
 
-    /// Whether weights at the edge of the support have no finite slope (alpha > 2): thresholds are then found relative to
-    /// a pivot.
+    /// Whether weights at the edge of the support have no finite slope (alpha > 2): thresholds are then found relative
+    /// to a pivot.
     pub fn is_steep(self) -> bool {
         matches!(self, Self::Entmax { gain } if gain > 1.0)
     }

@@ -1,9 +1,9 @@
 //! What a retrieval does, in order. Start here to see how a query becomes dispatches.
 //!
-//! A [`Task`] answers a batch in blocks of queries. A block goes through [`Phase`]s: its queries are loaded, updated step by
-//! step, and answered. Each phase lists [`Item`]s: single dispatches, and [`Sweep`]s over the patterns, which list the
-//! dispatches of one chunk of patterns at a time. [`Dispatches`] walks all of it as one iterator of dispatches that holds
-//! no more for a larger memory.
+//! A [`Task`] answers a batch in blocks of queries. A block goes through [`Phase`]s: its queries are loaded, updated
+//! step by step, and answered. Each phase lists [`Item`]s: single dispatches, and [`Sweep`]s over the patterns, which
+//! list the dispatches of one chunk of patterns at a time. [`Dispatches`] walks all of it as one iterator of dispatches
+//! that holds no more for a larger memory.
 //!
 //! Nothing here depends on what the device computes: which queries go on and which thresholds need a search is decided
 //! inside kernels, by lists of queries. So a retrieval is the same dispatches whoever runs, records, or counts them.
@@ -25,8 +25,8 @@ use super::task::{Goal, Outputs, Task, WeightOutputs};
 use crate::rule::Similarity;
 use crate::strategy::Strategy;
 
-/// Passes of the search over all patterns: each divides the bracket by one more than the trials. For entmax the bracket is
-/// at most 88 wide (logarithms of an `f32`) and ends below 1e-7; for top-k it holds all keys and ends with one.
+/// Passes of the search over all patterns: each divides the bracket by one more than the trials. For entmax the bracket
+/// is at most 88 wide (logarithms of an `f32`) and ends below 1e-7; for top-k it holds all keys and ends with one.
 const ENTMAX_PASSES: u32 = 10;
 const TOP_PASSES: u32 = 12;
 

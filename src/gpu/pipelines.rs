@@ -27,8 +27,8 @@ pub(crate) struct Pipeline {
 /// A stem, its constants and its fragments, and whether it is checked.
 type Key = (&'static str, Vec<Constant>, Vec<Substitution>, bool);
 
-/// Watches what kernels do: each is compiled from what `rewrite` makes of its stem and its text, with `buffer` bound for
-/// reading and writing behind its own buffers.
+/// Watches what kernels do: each is compiled from what `rewrite` makes of its stem and its text, with `buffer` bound
+/// for reading and writing behind its own buffers.
 pub struct IndexCheck {
     /// What makes the text that is compiled.
     #[expect(clippy::type_complexity, reason = "it is a function")]

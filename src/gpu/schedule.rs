@@ -1,5 +1,5 @@
-//! A cursor over the dispatches of retrievals that cuts them by cost: into submissions of this library's own, slices of a
-//! job, one recording, or a count for `explain`. What was handed out is compiled, what was not costs nothing yet.
+//! A cursor over the dispatches of retrievals that cuts them by cost: into submissions of this library's own, slices of
+//! a job, one recording, or a count for `explain`. What was handed out is compiled, what was not costs nothing yet.
 
 use std::sync::Arc;
 
@@ -77,8 +77,8 @@ fn next_box(grid: [u32; 3], done: u64, most: u64) -> ([u32; 3], [u32; 3]) {
 }
 
 impl Piece {
-    /// What the piece has room for of `dispatch`, from workgroup `done` on, if anything. No part takes longer than `bound`
-    /// or than a whole budget, as far as workgroups can be told apart.
+    /// What the piece has room for of `dispatch`, from workgroup `done` on, if anything. No part takes longer than
+    /// `bound` or than a whole budget, as far as workgroups can be told apart.
     fn cut(&self, dispatch: &Dispatch, done: u64, rate: f64, overhead: f64, bound: f64) -> Option<Part> {
         let workgroups = dispatch.workgroups();
         let each = dispatch.work.units() * rate / workgroups as f64;
@@ -128,8 +128,8 @@ impl Schedule {
         }
     }
 
-    /// Hands out what `budget` seconds are expected to suffice for, but one dispatch at least: `take` gets each part, the
-    /// dispatch that it is of and, where they are wanted, its pipeline.
+    /// Hands out what `budget` seconds are expected to suffice for, but one dispatch at least: `take` gets each part,
+    /// the dispatch that it is of and, where they are wanted, its pipeline.
     fn advance(
         &mut self,
         budget: f64,
@@ -166,8 +166,8 @@ impl Schedule {
         Ok(())
     }
 
-    /// The next dispatches: what `budget` seconds are expected to suffice for, but one at least. After an error nothing is
-    /// left.
+    /// The next dispatches: what `budget` seconds are expected to suffice for, but one at least. After an error nothing
+    /// is left.
     pub fn next(&mut self, budget: f64) -> Result<Vec<Compiled>> {
         let mut compiled = Vec::new();
         let advanced = self.advance(budget, true, |dispatch, _, part, pipeline| {

@@ -125,8 +125,8 @@ impl Sweep {
     }
 }
 
-/// Writes the weights of a chunk of those queries of the block that are among `runs`, which rise, into rows as wide as the
-/// memory.
+/// Writes the weights of a chunk of those queries of the block that are among `runs`, which rise, into rows as wide as
+/// the memory.
 fn write_weights(
     pass: &Pass<'_>,
     runs: &[(u32, u32, OwnedRows)],

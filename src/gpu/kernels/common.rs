@@ -51,8 +51,8 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Rows of this block in a caller's buffer: a binding of just those, aligned as the device asks, the word at which they
-    /// start within it, and the words from row to row.
+    /// Rows of this block in a caller's buffer: a binding of just those, aligned as the device asks, the word at which
+    /// they start within it, and the words from row to row.
     pub fn bind(&self, rows: &OwnedRows, columns: u32) -> (Binding, u32, u32) {
         let QueryBlock { first, count } = self.block;
         let stride = rows.stride(columns as usize);
@@ -66,8 +66,8 @@ impl<'a> Pass<'a> {
         (binding, ((begin - offset) / 4) as u32, stride as u32)
     }
 
-    /// The bits that say which patterns may be used, the block's first word and the words from query to query. Without a
-    /// mask `other` stands in.
+    /// The bits that say which patterns may be used, the block's first word and the words from query to query. Without
+    /// a mask `other` stands in.
     pub fn mask_rows<'b>(&self, other: &'b Binding) -> (&'b Binding, u32, u32)
     where
         'a: 'b,
@@ -153,8 +153,8 @@ pub(crate) fn summed_rows(rows: &StoredRows, sums: Sums) -> impl Iterator<Item =
     })
 }
 
-/// Entmax as kernels take it: `gain = alpha - 1`, `margin = 1 / gain`, `exponent = 1 / gain`. Under top-k no score is too
-/// low.
+/// Entmax as kernels take it: `gain = alpha - 1`, `margin = 1 / gain`, `exponent = 1 / gain`. Under top-k no score is
+/// too low.
 pub(crate) fn entmax_numbers(rule: KernelRule) -> (f32, f32, f32) {
     match rule {
         KernelRule::Entmax { gain } => (gain, 1.0 / gain, 1.0 / gain),

@@ -1,5 +1,5 @@
-//! The registry of kernels. A kernel is one host file here and one shader of the same path in `shaders/`; it is registered
-//! by its `mod` line and its line in [`KERNELS`].
+//! The registry of kernels. A kernel is one host file here and one shader of the same path in `shaders/`; it is
+//! registered by its `mod` line and its line in [`KERNELS`].
 
 use super::kernel::Kernel;
 

@@ -1,5 +1,5 @@
-//! The plan: which kernels, tiles and splits serve a problem on a device. The one place that chooses sizes: everything a
-//! retrieval allocates or dispatches follows from here, and two retrievals under one plan compute the same bits.
+//! The plan: which kernels, tiles and splits serve a problem on a device. The one place that chooses sizes: everything
+//! a retrieval allocates or dispatches follows from here, and two retrievals under one plan compute the same bits.
 
 use super::problem::Problem;
 use super::splits::{bounded, fused_splits, staged_splits, stream_splits};
@@ -114,8 +114,8 @@ impl Plan {
         Self { strategy: Strategy::Staged, rows_per_split: rows as u32, splits: splits as u32, stream, ..self.clone() }
     }
 
-    /// This plan, which is staged, with the splits of a pass of the search over all patterns: each goes through its tiles
-    /// of scores one by one, where those of a chunk are otherwise.
+    /// This plan, which is staged, with the splits of a pass of the search over all patterns: each goes through its
+    /// tiles of scores one by one, where those of a chunk are otherwise.
     pub fn searching(&self, problem: &Problem, tuning: &Tuning, overrides: &Overrides) -> Self {
         let tuning = &tuning.bounded();
         let (tile, group) = (u64::from(similarity::ROWS), self.tile_queries());
@@ -156,8 +156,8 @@ impl Plan {
         }
     }
 
-    /// Entries of a segment: half a span, which is no less than top-k selects while it is filled; all of it where there are
-    /// so few patterns that a list holds any of them.
+    /// Entries of a segment: half a span, which is no less than top-k selects while it is filled; all of it where there
+    /// are so few patterns that a list holds any of them.
     pub fn room(&self) -> u32 {
         if self.chunk() <= LIST_CAPACITY { filter_candidates::SPAN } else { LIST_TOP }
     }

@@ -88,7 +88,8 @@ pub(super) fn staged_splits(
     let tile = u64::from(similarity::ROWS);
     let columns = problem.columns();
     let lists = u64::from(problem.lists);
-    // A pattern has a score of each query, and beside lists half of what `filter_candidates` may pick, and what trials give.
+    // A pattern has a score of each query, and beside lists half of what `filter_candidates` may pick, and what trials
+    // give.
     let others = SCRATCH + block * (problem.row_bytes() + lists * 8 * u64::from(LIST_CAPACITY));
     let spare = WORKSPACE.saturating_sub(others) / (block * (4 + 5 * lists));
     let chunk = (tuning.max_score_bytes / (4 * block)).min(tuning.max_chunk_rows).min(spare);

@@ -1,5 +1,5 @@
-//! Host side of `shaders/fused/matrix.wgsl`: many queries against patterns stored as halves, every stage fused over a split of
-//! the patterns, products by cooperative matrices.
+//! Host side of `shaders/fused/matrix.wgsl`: many queries against patterns stored as halves, every stage fused over a
+//! split of the patterns, products by cooperative matrices.
 
 use crate::gpu::buffer::Binding;
 use crate::gpu::dispatch::{Dispatch, Setting};

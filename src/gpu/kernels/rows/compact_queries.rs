@@ -28,8 +28,8 @@ fn iterations(queries: u64) -> u64 {
     queries.div_ceil(256) * (1 + 8)
 }
 
-/// Lists of queries: those of `source`, or all of the block without one, go to `chosen` where their flags have none of the
-/// bits of `stopped`, and to `rest` otherwise.
+/// Lists of queries: those of `source`, or all of the block without one, go to `chosen` where their flags have none of
+/// the bits of `stopped`, and to `rest` otherwise.
 pub fn dispatch(pass: &Pass<'_>, source: Option<&Binding>, stopped: u32, chosen: &Binding, rest: &Binding) -> Dispatch {
     let queries = pass.block.count;
     let params = Params { queries, from_source: source.is_some().into(), stopped, padding: 0 };

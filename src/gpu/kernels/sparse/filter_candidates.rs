@@ -1,4 +1,5 @@
-//! Host side of `shaders/sparse/filter_candidates.wgsl`: from a chunk of scores, those that may enter a list of candidates.
+//! Host side of `shaders/sparse/filter_candidates.wgsl`: from a chunk of scores, those that may enter a list of
+//! candidates.
 
 use crate::gpu::buffer::Binding;
 use crate::gpu::dispatch::{Dispatch, Setting};

@@ -1,4 +1,5 @@
-//! Host side of `shaders/sparse/merge_candidates.wgsl`: what was picked from a chunk of scores into the list of each query.
+//! Host side of `shaders/sparse/merge_candidates.wgsl`: what was picked from a chunk of scores into the list of each
+//! query.
 
 use super::filter_candidates;
 use crate::gpu::buffer::Binding;
@@ -28,7 +29,8 @@ pub const KERNEL: Kernel = Kernel {
     variants: &[Variant::PLAIN, Variant { constants: &[("TOP", 1)], ..Variant::PLAIN }],
 };
 
-/// Loop iterations of one invocation over `rows` patterns with lists of `capacity`, `k` of which are kept at a selection.
+/// Loop iterations of one invocation over `rows` patterns with lists of `capacity`, `k` of which are kept at a
+/// selection.
 fn iterations(rows: u64, capacity: u64, k: u64) -> u64 {
     let list = capacity.div_ceil(256);
     let prune = list * (1 + 8);

@@ -52,8 +52,8 @@ pub fn iterations(rows: u64) -> u64 {
     rows.div_ceil(8) * (1 + 2)
 }
 
-/// The weighted sums of one side of a chunk's rows, by split; weights are `score_stride` floats from query to query, and
-/// an invocation has `each` queries.
+/// The weighted sums of one side of a chunk's rows, by split; weights are `score_stride` floats from query to query,
+/// and an invocation has `each` queries.
 pub fn dispatch(
     pass: &Pass<'_>,
     queries: &Binding,

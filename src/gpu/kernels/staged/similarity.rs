@@ -1,5 +1,5 @@
-//! Host side of `shaders/staged/similarity.wgsl`: the scores of a list of queries against a chunk of patterns, kept or tried
-//! against thresholds.
+//! Host side of `shaders/staged/similarity.wgsl`: the scores of a list of queries against a chunk of patterns, kept or
+//! tried against thresholds.
 
 use crate::gpu::buffer::Binding;
 use crate::gpu::dispatch::{Dispatch, Setting, Work};

@@ -1,4 +1,5 @@
-//! Host side of `shaders/staged/weights.wgsl`: a chunk of scores into unnormalised weights, and what is reported of them.
+//! Host side of `shaders/staged/weights.wgsl`: a chunk of scores into unnormalised weights, and what is reported of
+//! them.
 
 use crate::gpu::buffer::Binding;
 use crate::gpu::dispatch::{Dispatch, Setting};

@@ -29,7 +29,7 @@ impl Limits {
     pub fn of(device: &Device) -> Self {
         match &device.backend {
             Backend::Cpu => Self { window_bytes: usize::MAX as u64 / 2, dim: usize::MAX / 64 },
-            Backend::Gpu(context) => Self { window_bytes: context.window_limit(), dim: gpu::plan::choice::MAX_DIM },
+            Backend::Gpu(context) => Self { window_bytes: context.window_limit(), dim: gpu::plan::limits::MAX_DIM },
         }
     }
 }

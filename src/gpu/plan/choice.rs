@@ -1,6 +1,7 @@
 //! The plan: which kernels, tiles and splits serve a problem on a device. The one place that chooses sizes: everything
 //! a retrieval allocates or dispatches follows from here, and two retrievals under one plan compute the same bits.
 
+use super::limits::{ITERATION_LIMIT, ROWS, SCRATCH};
 use super::problem::Problem;
 use super::splits::{bounded, fused_splits, staged_splits, stream_splits};
 use crate::gpu::kernel::LoopSizes;
@@ -14,17 +15,6 @@ use crate::gpu::kernels::staged::similarity;
 use crate::strategy::{Overrides, Strategy};
 use crate::tuning::Tuning;
 
-/// The most loop iterations that one invocation may make. Mesa's software drivers silently end an invocation after
-/// 65,535, summed over nested loops (seen with Mesa 22.3); the counts below take nothing as unrolled.
-pub const ITERATION_LIMIT: u64 = 60_000;
-/// The most floats of one key or value on a GPU: a row's own loops must stay within [`ITERATION_LIMIT`].
-pub const MAX_DIM: usize = 65_536;
-/// Bytes of partial sums that a recording may hold.
-pub(super) const SCRATCH: u64 = 10 << 20;
-/// Bytes of states, running sums and results that a recording may hold.
-const ROWS: u64 = 24 << 20;
-/// Bytes of all that a recording may hold beside patterns, queries and answers: the chunks of scores get what is left.
-pub(super) const WORKSPACE: u64 = 62 << 20;
 /// The sizes that serve a [`Problem`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {

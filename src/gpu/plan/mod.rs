@@ -2,6 +2,7 @@
 
 mod buffers;
 pub mod choice;
+pub mod limits;
 pub mod problem;
 mod splits;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! How patterns are split under each strategy: the patterns of a split, and the splits of a dispatch.
 
-use super::choice::{ITERATION_LIMIT, SCRATCH, WORKSPACE};
+use super::limits::{ITERATION_LIMIT, SCRATCH, WORKSPACE};
 use super::problem::Problem;
 use crate::gpu::kernels::common::LIST_CAPACITY;
 use crate::gpu::kernels::fused::matrix::{self, MatrixTile};

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::choice::{ITERATION_LIMIT, Plan, WORKSPACE};
+use super::choice::Plan;
+use super::limits::{ITERATION_LIMIT, WORKSPACE};
 use super::problem::Problem;
 use crate::gpu::limits::SMALLEST_BINDING;
 use crate::gpu::matrices::Ability;

@@ -8,9 +8,9 @@ set -euo pipefail
 hlsl_ready
 files=()
 for file in "$hlsl"/*.hlsl; do
-    # Devices that FXC compiles for are not given keys of 32 vectors to hold: `unrolls_slowly` in src/gpu/quirks.rs.
+    # Devices that FXC compiles for get no register tile of 32 key vectors: `unrolls_slowly` in src/gpu/quirks.rs.
     case "${file##*/}" in
-    *subgroup* | hold-KEYS_32*) ;;
+    *subgroup* | fused_register-KEYS_32*) ;;
     *) files+=("$file") ;;
     esac
 done

@@ -69,6 +69,11 @@ fi
 cargo fmt --all --check
 # Spelling, workflows and dependencies, as far as their tools are here: a stage without its tool says what it needs.
 ./habits.sh short
+# Files are shared by the package attractor-harness, never included by path.
+if git grep -n '^#\[path' -- '*.rs'; then
+    echo "test.sh: the files above are included by path" >&2
+    exit 1
+fi
 # Every lock knows the dependencies of its project.
 for project in . fuzz platforms/browser examples/engine/bevy benches/peers/burn; do
     cargo metadata --locked --format-version 1 --manifest-path "$project/Cargo.toml" >/dev/null

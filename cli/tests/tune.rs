@@ -33,7 +33,16 @@ fn the_command_tunes_once_and_others_go_by_it() {
     }
     let dir = TempDir::new().unwrap();
     let dir = dir.path();
-    let said = succeeds(dir, &[&["tune", "--seconds", "2"][..], &SOFTWARE].concat());
+    let said = succeeds(dir, &[&["tune", "--seconds", "2", "--json", "tune.json"][..], &SOFTWARE].concat());
+    // Paths are not broken.
+    for line in said.lines().filter(|line| !line.contains('/')) {
+        assert!(line.chars().count() <= 100, "{line}");
+    }
+    let report: Value = serde_json::from_slice(&fs::read(dir.join("tune.json")).unwrap()).unwrap();
+    assert_eq!((&report["complete"], &report["device"]["kind"]), (&json!(true), &json!("software")), "{report}");
+    let shapes = report["shapes"].as_array().unwrap();
+    assert!(shapes.iter().all(|shape| shape["default_seconds"].as_f64().unwrap() > 0.0), "{report}");
+    assert!(!shapes.is_empty() && report["settings"]["workgroups"].is_u64() && report["noise"].is_f64(), "{report}");
     let lines = ["llvmpipe", "noise", "settings tried", "one query (B 1, N ", "wrote "];
     assert!(lines.iter().all(|line| said.contains(line)), "{said}");
     let files = kept(dir);

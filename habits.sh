@@ -131,11 +131,13 @@ miri_stage() {
     passed "no undefined behaviour in tests/portable and ${#miri_tests[@]} unit tests"
 }
 miri_tests=(
-    every_part_is_there
+    every_part_is_initialised
     parts_that_were_left_out_are_noticed
-    lists_keep_what_they_must_and_say_when_they_cannot
+    lists_keep_what_they_must_or_overflow
     each_precision_keeps_what_it_promises
     masked_tiles_before_between_and_after
+    lanes_are_joined_whole
+    panels_and_back
     softmax1_far_below_zero_weighs_nothing
     ordered_numbers_order_as_scores_do
     ties_keep_the_smaller_index

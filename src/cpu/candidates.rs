@@ -9,7 +9,7 @@ use crate::exact::entry::{Entry, preferred};
 /// The entries that a list must keep.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Keep {
-    /// Those at most this far below the largest score.
+    /// Those at maxima this far below the largest score.
     Within(f64),
     /// Those that may be among the `k` most preferred if every score has an error of up to half of `margin`.
     Largest { k: usize, margin: f64 },
@@ -131,12 +131,12 @@ impl Filter<'_> {
         let scores = &self.scores[..self.count * self.pitch];
         for (lanes, lists) in self.lists.chunks_mut(S::LANES).enumerate() {
             let rows = || scores[lanes * S::LANES..].chunks(self.pitch).map(|row| simd.read(row));
-            let mut most = simd.splat(f32::NEG_INFINITY);
+            let mut maxima = simd.splat(f32::NEG_INFINITY);
             for row in rows() {
-                most = simd.max(most, row);
+                maxima = simd.max(maxima, row);
             }
             let mut floors = [f32::INFINITY; MAX_LANES];
-            simd.write(&mut floors, most);
+            simd.write(&mut floors, maxima);
             for (floor, list) in floors.iter_mut().zip(&mut *lists) {
                 *floor = list.floor_after(*floor);
             }
@@ -164,11 +164,11 @@ impl Filter<'_> {
             let padded = self.count.next_multiple_of(S::LANES);
             scores[self.count..padded].fill(f32::NEG_INFINITY);
             let parts = scores[..padded].chunks_exact(S::LANES);
-            let mut most = simd.splat(f32::NEG_INFINITY);
+            let mut maxima = simd.splat(f32::NEG_INFINITY);
             for part in parts.clone() {
-                most = simd.max(most, simd.read(part));
+                maxima = simd.max(maxima, simd.read(part));
             }
-            let floor = simd.splat(list.floor_after(simd.reduce_max(most)));
+            let floor = simd.splat(list.floor_after(simd.reduce_max(maxima)));
             for (p, part) in parts.enumerate() {
                 let mut bits = simd.ge_mask(simd.read(part), floor);
                 while bits != 0 {

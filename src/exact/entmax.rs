@@ -32,22 +32,24 @@ pub(crate) fn solve(entries: &mut [Entry], alpha: f64) -> Solved {
     } else {
         let support = entries.partition_point(|entry| sum_above(gain, entry.0, entries.iter()) < 1.0).max(1);
         let entries = &entries[..support];
-        let least = entries[support - 1].0;
-        let ties = entries.iter().rev().take_while(|entry| entry.0 == least).count();
-        from_smallest(gain, least, ties, sum_above(gain, least, entries.iter()), |threshold| sums(threshold, entries))
+        let smallest = entries[support - 1].0;
+        let ties = entries.iter().rev().take_while(|entry| entry.0 == smallest).count();
+        from_smallest(gain, smallest, ties, sum_above(gain, smallest, entries.iter()), |threshold| {
+            sums(threshold, entries)
+        })
     };
     Solved::Entmax { threshold, sum: entries.iter().map(|entry| threshold.weight(entry.0)).sum() }
 }
 
-/// The sum of the weights of the scores above `least` if `least` were the threshold. It falls as `least` rises, and
-/// `least` has weight where it is below 1. The entries are in falling order.
-fn sum_above<'e>(gain: f64, least: f64, entries: impl Iterator<Item = &'e Entry>) -> f64 {
-    entries.take_while(|entry| entry.0 > least).map(|entry| above(gain, least, entry.0)).sum()
+/// The sum of the weights of the scores above `smallest` if `smallest` were the threshold. It falls as `smallest`
+/// rises, and `smallest` has weight where it is below 1. The entries are in falling order.
+fn sum_above<'e>(gain: f64, smallest: f64, entries: impl Iterator<Item = &'e Entry>) -> f64 {
+    entries.take_while(|entry| entry.0 > smallest).map(|entry| above(gain, smallest, entry.0)).sum()
 }
 
-/// The weight of a score if `least` is the threshold.
-pub(crate) fn above(gain: f64, least: f64, score: f64) -> f64 {
-    if score > least { (gain * (score - least)).powf(1.0 / gain) } else { 0.0 }
+/// The weight of a score if `smallest` is the threshold.
+pub(crate) fn above(gain: f64, smallest: f64, score: f64) -> f64 {
+    if score > smallest { (gain * (score - smallest)).powf(1.0 / gain) } else { 0.0 }
 }
 
 /// `sum (s - u_i)_+ = 1` for rising `u` (Held et al. 1974; Martins and Astudillo 2016): the last `u` below the
@@ -117,14 +119,14 @@ pub(crate) fn from_largest(gain: f64, max: f64, n: usize, evaluate: impl Fn(Thre
 /// not pass it.
 pub(crate) fn from_smallest(
     gain: f64,
-    least: f64,
+    smallest: f64,
     ties: usize,
     above: f64,
     evaluate: impl Fn(Threshold) -> WeightSum,
 ) -> Threshold {
     let mut weight = (1.0 - above) / ties.max(1) as f64;
     for _ in 0..100 {
-        let sums = evaluate(Threshold::new(gain, least, weight.ln()));
+        let sums = evaluate(Threshold::new(gain, smallest, weight.ln()));
         let error = sums.value - 1.0;
         let next = weight - error / sums.slope.max(1.0);
         if error <= CLOSE || next <= 0.0 || next >= weight {
@@ -132,7 +134,7 @@ pub(crate) fn from_smallest(
         }
         weight = next;
     }
-    Threshold::new(gain, least, weight.ln())
+    Threshold::new(gain, smallest, weight.ln())
 }
 
 /// Tolerance of the sum of weights, which are normalised afterwards.
@@ -189,21 +191,21 @@ mod tests {
                 };
                 let mut falling = scores.clone();
                 falling.sort_by(|a, b| b.total_cmp(a));
-                let total = |least: f64| falling.iter().map(|score| above(gain, least, *score)).sum::<f64>();
+                let total = |smallest: f64| falling.iter().map(|score| above(gain, smallest, *score)).sum::<f64>();
                 let threshold = if gain < 1.0 {
                     from_largest(gain, falling[0], scores.len(), sums)
                 } else {
-                    let least = falling[falling.partition_point(|least| total(*least) < 1.0) - 1];
-                    let ties = falling.iter().filter(|score| **score == least).count();
+                    let smallest = falling[falling.partition_point(|smallest| total(*smallest) < 1.0) - 1];
+                    let ties = falling.iter().filter(|score| **score == smallest).count();
                     let sums = |threshold: Threshold| {
                         count.set(count.get() + 1);
-                        let support = scores.iter().filter(|score| **score >= least);
+                        let support = scores.iter().filter(|score| **score >= smallest);
                         support.fold(WeightSum::default(), |mut sums, score| {
                             sums.add(&threshold.slope(*score));
                             sums
                         })
                     };
-                    from_smallest(gain, least, ties, total(least), sums)
+                    from_smallest(gain, smallest, ties, total(smallest), sums)
                 };
                 let sum: f64 = scores.iter().map(|score| threshold.weight(*score)).sum();
                 assert!((sum - 1.0).abs() < 1e-9, "alpha {alpha} spread {spread}: {sum}");

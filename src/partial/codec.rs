@@ -115,8 +115,8 @@ impl Partial {
 /// The largest magnitude of a score of finite keys and queries of `dim` dimensions: beta times d products, or d squares
 /// of differences, and a bias.
 fn largest_score(dim: usize) -> f64 {
-    let most = f64::from(f32::MAX);
-    most * (2.0 * most * most * dim as f64) + most
+    let max = f64::from(f32::MAX);
+    max * (2.0 * max * max * dim as f64) + max
 }
 
 /// Whether a value can be a mean of finite floats, within the rounding of sums.
@@ -166,7 +166,7 @@ impl Reader<'_> {
         let log_sum = f64::from_le_bytes(self.take()?);
         let score = self.finite()?;
         let largest = f64::from_le_bytes(self.take()?);
-        let most = (patterns as f64).ln();
+        let max_entropy = (patterns as f64).ln();
         // The log-sum-exp lies between the largest score and that of as many equal scores. Its difference from the mean
         // score is the entropy, at most that of equal weights. Devices sum in `f32`.
         let rounding = 1e-9 * (1.0 + largest.abs());
@@ -174,9 +174,9 @@ impl Reader<'_> {
             0 => [log_sum, score, largest] == [f64::NEG_INFINITY, 0.0, f64::NEG_INFINITY],
             _ => {
                 largest.abs() <= scores
-                    && (-rounding..=most + rounding).contains(&(log_sum - largest))
+                    && (-rounding..=max_entropy + rounding).contains(&(log_sum - largest))
                     && score <= largest + rounding
-                    && log_sum - score <= most + rounding + 1e-3 * (1.0 + most)
+                    && log_sum - score <= max_entropy + rounding + 1e-3 * (1.0 + max_entropy)
             }
         };
         if !likely {
@@ -202,12 +202,12 @@ impl Reader<'_> {
         separation: Separation,
     ) -> Result<Vec<Candidate>> {
         let count = self.number()?;
-        let most = match separation {
+        let max_count = match separation {
             Separation::TopK { k } => patterns.min(k as u64),
             _ => patterns,
         };
-        if count > most || (count == 0) != (patterns == 0) {
-            return self.refuse(&format!("at most {most} candidates of {patterns} patterns"), &count.to_string());
+        if count > max_count || (count == 0) != (patterns == 0) {
+            return self.refuse(&format!("at most {max_count} candidates of {patterns} patterns"), &count.to_string());
         }
         if count == 0 {
             let padding = std::mem::take(&mut self.bytes);

@@ -49,16 +49,16 @@ pub(crate) fn solve(view: &PatternView<'_>, query: &Query, alpha: f64) -> Solved
             query,
             false,
             |_| (f64::INFINITY, 0usize),
-            |(least, ties), pattern| {
-                if pattern.score >= edge && pattern.score < *least {
-                    (*least, *ties) = (pattern.score, 0);
+            |(smallest, ties), pattern| {
+                if pattern.score >= edge && pattern.score < *smallest {
+                    (*smallest, *ties) = (pattern.score, 0);
                 }
-                *ties += usize::from(pattern.score == *least);
+                *ties += usize::from(pattern.score == *smallest);
             },
         );
-        let least = splits.iter().fold(max, |least, (of_split, _)| least.min(*of_split));
-        let ties = splits.iter().filter(|(of_split, _)| *of_split == least).map(|(_, ties)| ties).sum();
-        entmax::from_smallest(gain, least, ties, sums_above(view, query, gain, &[least])[0], evaluate)
+        let smallest = splits.iter().fold(max, |smallest, (of_split, _)| smallest.min(*of_split));
+        let ties = splits.iter().filter(|(of_split, _)| *of_split == smallest).map(|(_, ties)| ties).sum();
+        entmax::from_smallest(gain, smallest, ties, sums_above(view, query, gain, &[smallest])[0], evaluate)
     };
     let sums = view.pass(query, false, |_| 0.0, |sum, pattern| *sum += threshold.weight(pattern.score));
     Solved::Entmax { threshold, sum: sums.iter().sum() }

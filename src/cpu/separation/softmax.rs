@@ -55,29 +55,29 @@ impl Fold<'_> {
     fn panel<S: Simd, const V: usize>(self, simd: S) -> bool {
         let width = V * S::LANES;
         let scores = &mut self.scores[..self.count * width];
-        let mut most = [simd.splat(0.0); V];
-        for (v, most) in most.iter_mut().enumerate() {
-            *most = simd.read(&self.running.max[v * S::LANES..]);
+        let mut maxima = [simd.splat(0.0); V];
+        for (v, max) in maxima.iter_mut().enumerate() {
+            *max = simd.read(&self.running.max[v * S::LANES..]);
         }
-        let before = most;
+        let before = maxima;
         for row in scores.chunks_exact(width) {
-            for (v, most) in most.iter_mut().enumerate() {
-                *most = simd.max(*most, simd.read(&row[v * S::LANES..]));
+            for (v, max) in maxima.iter_mut().enumerate() {
+                *max = simd.max(*max, simd.read(&row[v * S::LANES..]));
             }
         }
         let mut changes = false;
         for v in 0..V {
             let lanes = v * S::LANES;
-            simd.write(&mut self.running.max[lanes..], most[v]);
+            simd.write(&mut self.running.max[lanes..], maxima[v]);
             // Finite where no pattern has been usable so far: no difference of infinities.
-            most[v] = simd.max(most[v], simd.splat(f32::MIN));
-            simd.write(&mut self.running.shrink[lanes..], simd.exp(simd.sub(before[v], most[v])));
+            maxima[v] = simd.max(maxima[v], simd.splat(f32::MIN));
+            simd.write(&mut self.running.shrink[lanes..], simd.exp(simd.sub(before[v], maxima[v])));
         }
         let mut sums = [simd.splat(0.0); V];
         for row in scores.chunks_exact_mut(width) {
             for v in 0..V {
                 let part = &mut row[v * S::LANES..];
-                let weight = simd.exp(simd.sub(simd.read(part), most[v]));
+                let weight = simd.exp(simd.sub(simd.read(part), maxima[v]));
                 simd.write(part, weight);
                 sums[v] = simd.add(sums[v], weight);
             }
@@ -97,11 +97,11 @@ impl Fold<'_> {
             let padded = self.count.next_multiple_of(S::LANES);
             scores[self.count..padded].fill(f32::NEG_INFINITY);
             let before = self.running.max[q];
-            let mut most = simd.splat(before);
+            let mut maxima = simd.splat(before);
             for part in scores[..padded].chunks_exact(S::LANES) {
-                most = simd.max(most, simd.read(part));
+                maxima = simd.max(maxima, simd.read(part));
             }
-            let max = simd.reduce_max(most);
+            let max = simd.reduce_max(maxima);
             self.running.max[q] = max;
             let base = simd.splat(max.max(f32::MIN));
             let mut shrink = [0.0; MAX_LANES];

@@ -25,7 +25,7 @@ export class Report {
     const count = (verdict) => this.cases.filter((one) => one.verdict === verdict).length;
     const reached = new Set(this.cases.flatMap((one) => one.reached.map(([stem]) => stem)));
     const settings = new Set(this.cases.flatMap((one) => one.reached.map((both) => both.join(": "))));
-    const regimes = new Set(this.cases.filter((one) => one.verdict === "right").map((one) => one.regime.split(":")[0]));
+    const strategies = new Set(this.cases.filter((one) => one.verdict === "right").map((one) => one.strategy.split(":")[0]));
     const unreached = portable.filter((stem) => !reached.has(stem));
     const bad = this.behaviours.filter((one) => one.wrong);
     const faults = failure ? [failure.replaceAll("\n", " ")] : [];
@@ -42,7 +42,7 @@ export class Report {
     text += `, ${seconds.toFixed(0)} s on ${device}`;
     if (engine !== "cpu") {
       text += `, ${reached.size} kernels in ${settings.size} settings (all ${portable.length} portable: `;
-      text += `${unreached.length ? "no" : "yes"}), regimes ${[...regimes].join(" ")}`;
+      text += `${unreached.length ? "no" : "yes"}), strategies ${[...strategies].join(" ")}`;
     }
     if (faults.length) text += `; ${faults.join("; ")}`;
     return [faults.length === 0, text];

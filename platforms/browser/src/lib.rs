@@ -71,11 +71,11 @@ async fn open(engine: &str) -> attractor::Result<Device> {
 
 /// What came of one case.
 async fn result(check: &Check, device: &Device) -> Value {
-    let (mut reached, mut regime) = (Vec::new(), "");
+    let (mut reached, mut strategy) = (Vec::new(), "");
     let answered = match check.ask(device) {
         Ok(asked) => {
             reached = asked.told.kernels.iter().map(|work| (work.kernel, work.setting.clone())).collect();
-            regime = asked.told.strategy;
+            strategy = asked.told.strategy;
             let answered = asked.memory.retrieve_with(&check.case.queries, &asked.options).await;
             answered.map(|got| (got, asked.told))
         }
@@ -95,7 +95,7 @@ async fn result(check: &Check, device: &Device) -> Value {
         "dim": check.case.dim,
         "kernels": kernels,
         "reached": if verdict == "right" { reached } else { Vec::new() },
-        "regime": regime,
+        "strategy": strategy,
         "verdict": verdict,
         "share": share,
         "why": why,

@@ -475,7 +475,6 @@ fn read(folder: &Path, below: &str, files: &mut BTreeMap<String, String>) {
 }
 
 #[test]
-#[ignore = "imports are not in order yet"]
 fn imports_run_one_way_and_files_are_short() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = BTreeMap::new();

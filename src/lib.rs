@@ -1,28 +1,58 @@
-//! Associative memory on any GPU: store patterns once, give noisy or partial queries, get back what they recall.
+//! Associative memory on any GPU: store patterns once, query with noisy or partial ones, get back what they recall.
 //!
-//! This is the modern Hopfield network (Ramsauer et al., "Hopfield Networks is All You Need", 2021), computed by
-//! hand-written WGSL shaders through [`wgpu`] on Vulkan, Metal, DX12, GL and WebGPU, by a native engine where there is no
-//! GPU, and judged by a plain [`mod@reference`]. One update of a state `x` against keys `k_i` with values `v_i`:
+//! ```
+//! use attractor::{Device, Memory, Rule};
+//!
+//! let device = Device::cpu(); // or `Device::new().await?`: the best GPU, else the CPU engine
+//! let mut memory = Memory::new(&device, 4, Rule::softmax(8.0))?;
+//! memory.add(&[1.0, 1.0, -1.0, -1.0, /* second pattern */ 1.0, -1.0, 1.0, -1.0])?;
+//! let recalled = memory.retrieve_blocking(&[0.9, 0.8, 0.0, 0.0])?; // half of the first
+//! assert!(recalled.output[0] > 0.99 && recalled.output[3] < -0.99);
+//! # Ok::<(), attractor::Error>(())
+//! ```
+//!
+//! This is the modern Hopfield network (Ramsauer et al., "Hopfield Networks is All You Need", 2021) and its sparse
+//! relatives. One update of a state `x` (`d` floats) against keys `k_i` with values `v_i`, which are the keys unless
+//! the memory has values of their own:
 //!
 //! ```text
 //! z_i = beta similarity(x, k_i) + b_i     p = separation(z)     x' = sum_i p_i k_i     y = sum_i p_i v_i
 //! ```
 //!
-//! The N weights of a query are never held at once: scores are folded tile by tile into a running maximum, a running sum
-//! and a running weighted sum, so a memory may be as large as the device and a batch as large as its answers.
+//! Hand-written WGSL kernels compute it through [`wgpu`] on Vulkan, Metal, DX12, GL and WebGPU, and a native engine
+//! where there is no GPU. A plain [`mod@reference`] in `f64` judges both. Scores are processed tile by tile with online
+//! normalisation; the `B x N` weights are never stored unless they are asked for.
 //!
-//! # A tour of the files
+//! # Choosing a rule and beta
 //!
-//! The source reads as the data flows. `rule` says what is computed and [`Memory`] is what callers hold. `store` lays
-//! patterns out in windows, and `store/files` brings them in and out of files. `gpu` and `cpu` are the engines, with the same stems for the same stages: `similarity`
-//! scores, `separation` turns scores into weights, `projection` sums rows by weight, `merge` joins partial states, and
-//! `retrieve` runs the stages. `reference` computes the same by plain loops. Shaders are in `shaders/`, one stage a file.
-
+//! A [`Rule`] is a [`Similarity`], a [`Separation`] and an inverse temperature `beta`.
+//!
+//! - **Attention**: [`Rule::attention`], dot similarity and softmax at `beta = 1/sqrt(d)`. Averages many patterns.
+//! - **Recall of one pattern**: [`Rule::softmax`] with a larger `beta`. The answer approaches the nearest pattern as
+//!   `beta` times the gap between the two largest similarities grows; 5 gives the nearest over 99 % of the weight of
+//!   the two.
+//! - **Exact zeros**: [`Separation::Sparsemax`] and [`Separation::Entmax`] (alpha 1.5 is between softmax and
+//!   sparsemax). Patterns that are far below the best have no weight, and a retrieval can end in a stored pattern
+//!   exactly.
+//! - **Search**: [`Separation::TopK`] with [`RetrieveOptions::top`], which reports ids and weights.
+//! - **Similarity**: [`Similarity::Dot`] compares patterns of about equal norm, [`Similarity::Cosine`] directions alone
+//!   (use a `beta` of 10 and more), [`Similarity::Euclidean`] and [`Similarity::Manhattan`] points.
+//!
+//! [`RetrieveOptions::steps`] updates so many times, [`RetrieveOptions::converge`] until nothing changes, each query by
+//! itself.
+//!
+//! # Embedding
+//!
+//! [`Device::from_wgpu`] joins a device that an application owns. [`Memory::record`] records a retrieval into the
+//! application's encoder, from and to its buffers; [`Memory::record_answers`] brings the answers to the host, as a
+//! [`Pending`] that a frame loop polls; [`Memory::job`] cuts a long retrieval into slices for many frames. None of them
+//! submits or waits.
+//!
 //! # Features
 //!
-//! `files`, on by default: [`Memory::save`], [`Memory::load`] and [`Memory::import`], with the module [`mod@files`], and a
-//! [`Tuning`] in its file.
-
+//! `files`, on by default: [`Memory::save`], [`Memory::load`] and [`Memory::import`], the module [`mod@files`], and a
+//! [`Tuning`] in its file. Without default features the library depends on `wgpu`, `rayon` and a few small crates.
+//!
 //! # In a browser
 //!
 //! The library builds for `wasm32-unknown-unknown`, with and without `files`. Memories live on WebGPU, or on the CPU
@@ -51,12 +81,12 @@
 //!   the same device is then [`Error::Lost`], with the call and what the browser said. A buffer of another device is no
 //!   [`Error::OtherDevice`]: what was recorded with it fails when it is submitted.
 //! - wgpu offers neither subgroups nor cooperative matrices nor pipeline caches on WebGPU; kernels that need them are
-//!   not planned. [`Device::adapters`] lists one adapter at the most, mostly without a name.
+//!   not planned. [`Device::adapters`] lists at most one adapter, usually without a name.
 //! - There are no files: [`Memory::save`] and [`Memory::load`] return [`Error::File`], and `save` of a memory on a GPU,
 //!   which would have to be read back, [`Error::Unsupported`].
 //! - There are no threads. Types are `Send` and `Sync` as elsewhere, by wgpu's feature
 //!   `fragile-send-sync-non-atomic-wasm`, which is for modules without the target feature `atomics`.
-
+//!
 //! # On Windows
 //!
 //! On DX12 wgpu compiles kernels with DXC where it finds `dxcompiler.dll` (1.8.2502 or later) beside the program or on

@@ -9,7 +9,8 @@ pub struct Patterns<'a> {
     pub keys: &'a [f32],
     /// `n x dv`, row-major, exactly where the memory has a value dimension.
     pub values: Option<&'a [f32]>,
-    /// `n` scores to add, zeros when absent; only where the memory was built with [`MemoryOptions::bias`].
+    /// `n` scores to add, zeros when absent; only where the memory was built with
+    /// [`MemoryOptions::bias`](crate::MemoryOptions::bias).
     pub bias: Option<&'a [f32]>,
 }
 

@@ -17,8 +17,8 @@ use crate::tuning::Tuning;
 /// joined before.
 ///
 /// Threads and drivers do not survive a `fork`. In the child of a process that has made a device, every call that would
-/// compute gives [`Error::Forked`]; make the first device after forking, or start a new program. A child should end by
-/// `_exit` or `exec`, as the exit handlers of some drivers wait for threads that are not there.
+/// compute gives [`Error::Forked`](crate::Error::Forked); make the first device after forking, or start a new program.
+/// A child should end by `_exit` or `exec`, as the exit handlers of some drivers wait for threads that are not there.
 #[derive(Clone, Debug)]
 pub struct Device {
     pub(crate) backend: Backend,
@@ -40,8 +40,8 @@ impl Device {
     /// A device that fits `options`. Falls back to the CPU engine only where nothing in particular was asked for.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] where a backend, an adapter or software was asked for and is not there;
-    /// [`Error::Device`] where the adapter refuses to open.
+    /// [`Error::NoAdapter`](crate::Error::NoAdapter) where a backend, an adapter or software was asked for and is not
+    /// there; [`Error::Device`](crate::Error::Device) where the adapter refuses to open.
     pub async fn with_options(options: &DeviceOptions) -> Result<Self> {
         fork::check("Device::with_options")?;
         fork::watch();
@@ -158,7 +158,8 @@ impl Device {
     /// asked to submit.
     ///
     /// # Errors
-    /// [`Error::Limit`] where the limits are too small for the kernels (less than WebGPU's defaults).
+    /// [`Error::Limit`](crate::Error::Limit) where the limits are too small for the kernels (less than WebGPU's
+    /// defaults).
     ///
     /// [`Memory::retrieve`]: crate::Memory::retrieve
     pub fn from_wgpu(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Self> {
@@ -183,8 +184,9 @@ impl Device {
         Ok(Self { backend: Backend::Gpu(Arc::new(context)) })
     }
 
-    /// Every adapter of this machine, hardware and software, in the order that [`AdapterChoice::Index`] counts. A
-    /// browser tells of one at the most, which it prefers.
+    /// Every adapter of this machine, hardware and software, in the order that
+    /// [`AdapterChoice::Index`](crate::AdapterChoice::Index) counts. A browser tells of one at the most, which it
+    /// prefers.
     pub async fn adapters() -> Vec<wgpu::Adapter> {
         // Without WebGPU, or on a thread that has none, wgpu panics.
         #[cfg(target_arch = "wasm32")]

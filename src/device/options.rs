@@ -17,13 +17,14 @@ pub enum Software {
 /// One adapter, picked by hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdapterChoice {
-    /// Position in [`Device::adapters`].
+    /// Position in [`Device::adapters`](crate::Device::adapters).
     Index(usize),
     /// The first adapter whose name or driver contains this, without regard to case.
     Name(String),
 }
 
-/// What to look for in [`Device::with_options`]. The default is [`Device::new`]'s search.
+/// What to look for in [`Device::with_options`](crate::Device::with_options). The default is
+/// [`Device::new`](crate::Device::new)'s search.
 #[derive(Clone, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a yes or no of its own")]
 pub struct DeviceOptions {
@@ -43,8 +44,9 @@ pub struct DeviceOptions {
     pub checked_shaders: bool,
     /// A folder in which compiled kernels are kept from one run to the next, such as [`user_cache_folder`], where the
     /// backend lets them out (Vulkan; Metal, DX12 and many drivers keep their own). They are written when the last
-    /// handle of the device and the last memory on it go, and by [`Device::save_pipeline_cache`]; a file that is
-    /// damaged, or not this adapter's, driver's and crate version's, is ignored. Nothing is kept when absent.
+    /// handle of the device and the last memory on it go, and by
+    /// [`Device::save_pipeline_cache`](crate::Device::save_pipeline_cache); a file that is damaged, or not this
+    /// adapter's, driver's and crate version's, is ignored. Nothing is kept when absent.
     ///
     /// [`user_cache_folder`]: crate::user_cache_folder
     pub pipeline_cache: Option<PathBuf>,

@@ -53,7 +53,8 @@ impl Memory {
     /// ```
     /// use attractor::{Device, MemoryOptions, Patterns, Rule};
     /// let mut memory = MemoryOptions::new(2, Rule::softmax(1.0)).bias().build(&Device::cpu())?;
-    /// let ids = memory.add_patterns(&Patterns { keys: &[1.0, 0.0, 0.0, 1.0], values: None, bias: Some(&[0.0, 2.0]) })?;
+    /// let keys = &[1.0, 0.0, 0.0, 1.0];
+    /// let ids = memory.add_patterns(&Patterns { keys, values: None, bias: Some(&[0.0, 2.0]) })?;
     /// assert_eq!(ids.len(), 2);
     /// # Ok::<(), attractor::Error>(())
     /// ```
@@ -61,8 +62,8 @@ impl Memory {
     /// # Errors
     /// [`Error::Shape`] for lengths that are not whole rows or disagree, and for values or a bias that the memory was
     /// not built for; [`Error::NotFinite`]; [`Error::Range`] for a row that halves cannot hold
-    /// ([`MemoryOptions::saturate`]); the errors of [`Memory::reserve`]; [`Error::Lost`] where the device is gone.
-    /// The memory is then as it was.
+    /// ([`MemoryOptions::saturate`](crate::MemoryOptions::saturate)); the errors of [`Memory::reserve`];
+    /// [`Error::Lost`] where the device is gone. The memory is then as it was.
     pub fn add_patterns(&mut self, patterns: &Patterns<'_>) -> Result<PatternIds> {
         self.store("Memory::add_patterns", patterns)
     }

@@ -133,14 +133,15 @@ impl Memory {
         self.engine.read(OPERATION, position)
     }
 
-    /// Positions in use, those of removed patterns included: the width of [`Retrieval::weights`] and of a [`Mask`]. As
-    /// long as nothing is removed this is [`Memory::len`].
+    /// Positions in use, those of removed patterns included: the width of
+    /// [`Retrieval::weights`](crate::Retrieval::weights) and of a [`Mask`]. As long as nothing is removed this is
+    /// [`Memory::len`].
     pub fn positions(&self) -> usize {
         self.ids.positions()
     }
 
-    /// The pattern that is at `position` now. Positions of an answer are those of [`Retrieval::id_at`]: what is removed
-    /// and added between may have changed what is where.
+    /// The pattern that is at `position` now. Positions of an answer are those of
+    /// [`Retrieval::id_at`](crate::Retrieval::id_at): what is removed and added between may have changed what is where.
     pub fn id_at(&self, position: usize) -> Option<PatternId> {
         self.ids.id(position)
     }

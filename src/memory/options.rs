@@ -51,13 +51,13 @@ impl MemoryOptions {
     }
 
     /// With [`Precision::F16`]: store numbers that round beyond the largest half as the largest half, 65,504, with
-    /// their sign. Otherwise a row with such a number is refused ([`Error::Range`]).
+    /// their sign. Otherwise a row with such a number is refused ([`Error::Range`](crate::Error::Range)).
     pub fn saturate(mut self) -> Self {
         self.saturate = true;
         self
     }
 
-    /// Patterns have a bias, which is added to their scores ([`Memory::add_patterns`]).
+    /// Patterns have a bias, which is added to their scores ([`Memory::add_patterns`](crate::Memory::add_patterns)).
     pub fn bias(mut self) -> Self {
         self.bias = true;
         self
@@ -70,8 +70,8 @@ impl MemoryOptions {
         self
     }
 
-    /// Keep a copy of every row in host memory, so that [`Memory::rebuild`] works after the device was lost. It takes
-    /// as much room again; a memory on the CPU engine is in host memory anyway.
+    /// Keep a copy of every row in host memory, so that [`Memory::rebuild`](crate::Memory::rebuild) works after the
+    /// device was lost. It takes as much room again; a memory on the CPU engine is in host memory anyway.
     pub fn host_copy(mut self) -> Self {
         self.host_copy = true;
         self

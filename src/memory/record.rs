@@ -15,10 +15,13 @@ impl Memory {
     /// stored now, even if the caller submits later.
     ///
     /// # Errors
-    /// [`Error::Device`] on the CPU engine, [`Error::Empty`], [`Error::Parameter`] for the options,
-    /// [`Error::Unsupported`] for reports, which the buffers have no place for ([`Memory::record_answers`] brings
-    /// them), [`Error::Shape`] where a buffer is too small or lacks `STORAGE` usage, [`Error::OtherDevice`] where it is
-    /// of another device, [`Error::Limit`] for more dispatches than one encoder takes. Nothing has been recorded then.
+    /// [`Error::Device`](crate::Error::Device) on the CPU engine, [`Error::Empty`](crate::Error::Empty),
+    /// [`Error::Parameter`](crate::Error::Parameter) for the options, [`Error::Unsupported`](crate::Error::Unsupported)
+    /// for reports, which the buffers have no place for ([`Memory::record_answers`] brings them),
+    /// [`Error::Shape`](crate::Error::Shape) where a buffer is too small or lacks `STORAGE` usage,
+    /// [`Error::OtherDevice`](crate::Error::OtherDevice) where it is of another device,
+    /// [`Error::Limit`](crate::Error::Limit) for more dispatches than one encoder takes. Nothing has been recorded
+    /// then.
     pub fn record(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -55,7 +58,7 @@ impl Memory {
     ///
     /// # Errors
     /// As [`Memory::record`]. Where the encoder is dropped instead of submitted, or the device fails, the [`Pending`]
-    /// gives [`Error::Lost`].
+    /// gives [`Error::Lost`](crate::Error::Lost).
     pub fn record_answers(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -74,7 +77,7 @@ impl Memory {
     /// added, updated or removed before it ends; meanwhile the room of removed patterns is not used again.
     ///
     /// # Errors
-    /// As [`Memory::retrieve_with`], and [`Error::Device`] on the CPU engine.
+    /// As [`Memory::retrieve_with`], and [`Error::Device`](crate::Error::Device) on the CPU engine.
     pub fn job(&self, queries: &[f32], options: &RetrieveOptions) -> Result<(Job, Pending<Retrieval>)> {
         const OPERATION: &str = "Memory::job";
         let (engine, view) = self.recorder(OPERATION, Queries::Given(queries), options)?;

@@ -34,10 +34,12 @@ impl Memory {
     /// uploads, records, submits and reads back in the same submission; the future completes under any executor.
     ///
     /// # Errors
-    /// [`Error::Shape`] and [`Error::NotFinite`] for the queries, [`Error::Empty`], [`Error::Parameter`] for the
-    /// options, [`Error::Stale`] for a mask that this memory has outlived, [`Error::Unsupported`] for an energy where
-    /// the rule has none, [`Error::OutOfMemory`] where the host has no room for the answers, [`Error::Lost`] where the
-    /// device fails.
+    /// [`Error::Shape`](crate::Error::Shape) and [`Error::NotFinite`](crate::Error::NotFinite) for the queries,
+    /// [`Error::Empty`](crate::Error::Empty), [`Error::Parameter`](crate::Error::Parameter) for the options,
+    /// [`Error::Stale`](crate::Error::Stale) for a mask that this memory has outlived,
+    /// [`Error::Unsupported`](crate::Error::Unsupported) for an energy where the rule has none,
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) where the host has no room for the answers,
+    /// [`Error::Lost`](crate::Error::Lost) where the device fails.
     pub async fn retrieve_with(&self, queries: &[f32], options: &RetrieveOptions) -> Result<Retrieval> {
         self.submit("Memory::retrieve_with", queries, options)?.await
     }
@@ -47,8 +49,8 @@ impl Memory {
     /// threads of `rayon`, or in a browser, which has none, before this returns.
     ///
     /// # Errors
-    /// As [`Memory::retrieve_with`]; the [`Error::Lost`] of a device that fails meanwhile, and on the CPU engine
-    /// [`Error::OutOfMemory`], come with the answer.
+    /// As [`Memory::retrieve_with`]; the [`Error::Lost`](crate::Error::Lost) of a device that fails meanwhile, and on
+    /// the CPU engine [`Error::OutOfMemory`](crate::Error::OutOfMemory), come with the answer.
     pub fn begin(&self, queries: &[f32], options: &RetrieveOptions) -> Result<Pending<Retrieval>> {
         self.submit("Memory::begin", queries, options)
     }
@@ -66,7 +68,8 @@ impl Memory {
     /// [`Memory::retrieve_with`], waiting for the answer on this thread.
     ///
     /// # Errors
-    /// As [`Memory::retrieve_with`], and [`Error::Unsupported`] on a GPU in a browser, where nothing can wait.
+    /// As [`Memory::retrieve_with`], and [`Error::Unsupported`](crate::Error::Unsupported) on a GPU in a browser, where
+    /// nothing can wait.
     pub fn retrieve_with_blocking(&self, queries: &[f32], options: &RetrieveOptions) -> Result<Retrieval> {
         self.answer("Memory::retrieve_with_blocking", queries, options)
     }
@@ -80,8 +83,10 @@ impl Memory {
     /// over other patterns, of this memory or of any other under the same rule ([`Partial`]).
     ///
     /// # Errors
-    /// [`Error::Shape`] and [`Error::NotFinite`] for the queries, [`Error::Parameter`] for a subset that is not within
-    /// the memory, [`Error::Shape`] for a mask that does not fit, [`Error::Lost`] where the device fails.
+    /// [`Error::Shape`](crate::Error::Shape) and [`Error::NotFinite`](crate::Error::NotFinite) for the queries,
+    /// [`Error::Parameter`](crate::Error::Parameter) for a subset that is not within the memory,
+    /// [`Error::Shape`](crate::Error::Shape) for a mask that does not fit, [`Error::Lost`](crate::Error::Lost) where
+    /// the device fails.
     pub async fn retrieve_partial(&self, queries: &[f32], options: &PartialOptions) -> Result<Vec<Partial>> {
         let view = self.check_partial("Memory::retrieve_partial", queries, options)?;
         self.engine.partials(queries, options, &view).await
@@ -90,7 +95,8 @@ impl Memory {
     /// [`Memory::retrieve_partial`], waiting for the answer on this thread.
     ///
     /// # Errors
-    /// As [`Memory::retrieve_partial`], and [`Error::Unsupported`] on a GPU in a browser, where nothing can wait.
+    /// As [`Memory::retrieve_partial`], and [`Error::Unsupported`](crate::Error::Unsupported) on a GPU in a browser,
+    /// where nothing can wait.
     pub fn retrieve_partial_blocking(&self, queries: &[f32], options: &PartialOptions) -> Result<Vec<Partial>> {
         const OPERATION: &str = "Memory::retrieve_partial_blocking";
         let view = self.check_partial(OPERATION, queries, options)?;
@@ -131,8 +137,9 @@ impl Memory {
     /// ```
     ///
     /// # Errors
-    /// As [`Memory::retrieve_with`]; [`Error::Parameter`] for a batch of none, [`Error::Limit`] for one that no slice
-    /// holds, and for more dispatches than are counted in reasonable time.
+    /// As [`Memory::retrieve_with`]; [`Error::Parameter`](crate::Error::Parameter) for a batch of none,
+    /// [`Error::Limit`](crate::Error::Limit) for one that no slice holds, and for more dispatches than are counted in
+    /// reasonable time.
     pub fn explain(&self, batch: usize, options: &RetrieveOptions) -> Result<Explanation> {
         const OPERATION: &str = "Memory::explain";
         let view = self.facts().check(OPERATION, Queries::Planned(batch), options)?;

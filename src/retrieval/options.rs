@@ -19,7 +19,8 @@ pub enum Stop {
     },
 }
 
-/// The tolerance under which [`Retrieval::converged`] is judged when [`Stop::Steps`] names none.
+/// The tolerance under which [`Retrieval::converged`](crate::Retrieval::converged) is judged when [`Stop::Steps`] names
+/// none.
 pub const DEFAULT_TOLERANCE: f32 = 1e-4;
 /// The most patterns that [`RetrieveOptions::top`] may ask for.
 pub const MAX_TOP: usize = 1024;
@@ -48,16 +49,18 @@ pub enum WeightsOf {
 pub struct RetrieveOptions {
     /// When to stop; one update by default.
     pub stop: Stop,
-    /// Report the energy of the last state ([`Retrieval::energy`]).
+    /// Report the energy of the last state ([`Retrieval::energy`](crate::Retrieval::energy)).
     pub energy: bool,
-    /// Report the energy of every state from the query on ([`Retrieval::energy_trace`]); on a GPU of at most 2^20
-    /// states.
+    /// Report the energy of every state from the query on
+    /// ([`Retrieval::energy_trace`](crate::Retrieval::energy_trace)); on a GPU of at most 2^20 states.
     pub trace: bool,
-    /// Report this many patterns of largest weight ([`Retrieval::top`]), at most [`MAX_TOP`]; none at 0.
+    /// Report this many patterns of largest weight ([`Retrieval::top`](crate::Retrieval::top)), at most [`MAX_TOP`];
+    /// none at 0.
     pub top: usize,
-    /// Report support, perplexity, largest weight and the kind of fixed point ([`Retrieval::statistics`]).
+    /// Report support, perplexity, largest weight and the kind of fixed point
+    /// ([`Retrieval::statistics`](crate::Retrieval::statistics)).
     pub statistics: bool,
-    /// Report the weights in full for these queries ([`Retrieval::weights`]).
+    /// Report the weights in full for these queries ([`Retrieval::weights`](crate::Retrieval::weights)).
     pub weights: WeightsOf,
     /// Which patterns may be used; all when absent.
     pub mask: Option<Mask>,

@@ -173,12 +173,12 @@ impl Plan<'_> {
         // Queries that stopped before the cap get their outputs from their own last step, as if it had been the cap.
         let late: Vec<&mut QueryState> =
             states.iter_mut().filter(|state| has_values && state.value.is_none()).collect();
-        let befores: Vec<&Query> = late.iter().filter_map(|state| state.before.as_ref()).collect();
-        let outputs: Vec<Vec<f64>> = if befores.is_empty() {
+        let states_before: Vec<&Query> = late.iter().filter_map(|state| state.before.as_ref()).collect();
+        let outputs: Vec<Vec<f64>> = if states_before.is_empty() {
             Vec::new()
         } else {
-            let solutions = self.scan(&befores, true);
-            befores
+            let solutions = self.scan(&states_before, true);
+            states_before
                 .par_iter()
                 .zip(solutions)
                 .map(|(query, mut solution)| {

@@ -110,7 +110,7 @@ fn every_rule_with_everything() {
 }
 
 #[test]
-fn early_stops_are_each_querys_own() {
+fn each_query_stops_by_itself() {
     for (seed, separation) in separations().into_iter().enumerate() {
         let rule = Rule::new(Similarity::Euclidean, separation, 6.0);
         let case =

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_querys_scores_do_not_depend_on_its_neighbours() {
+    fn scores_of_a_query_do_not_depend_on_its_neighbours() {
         let query = Query::new(0, (0..100).map(|i| f64::from(i * 7919 % 101) / 101.0).collect());
         let keys: Vec<Vec<f32>> = (0..37).map(|k| (0..100).map(|i| ((i * k) % 97) as f32 / 97.0).collect()).collect();
         for similarity in ALL {

@@ -1,47 +1,54 @@
 /*
  * attractor: associative memory on any GPU.
  *
- * Store patterns once, give noisy or partial queries, get back what they recall. A program takes a device
+ * Store patterns once, give noisy or partial queries, get back what they recall. A program opens a device
  * (attractor_device_best), creates a memory on it (attractor_memory_create), adds patterns (attractor_memory_add) and
- * retrieves: waiting (attractor_memory_retrieve), or in a loop that must not wait (attractor_memory_retrieve_begin, then
- * attractor_pending_take once a frame). examples/c/recall.c does all of it.
+ * retrieves: waiting (attractor_memory_retrieve), or in a loop that must not wait (attractor_memory_retrieve_begin,
+ * then attractor_pending_take once a frame). capi/examples/recall.c shows both.
  *
- * Errors. Calls that may fail return an attractor_error; attractor_last_error_message says in words what went wrong. No
- * panic of the library leaves it. What can be told from the arguments alone is checked: NULL, alignment, overflow, lengths
- * that disagree.
+ * Errors. Calls that may fail return an attractor_error; attractor_last_error_message returns the message. No panic
+ * leaves the library. What can be seen from the arguments alone is checked: NULL, alignment, overflow, lengths that
+ * disagree.
  *
- * Ownership. Every handle is freed once, by the function of its kind, in any order, and by no thread while another is in a
- * call with it. Arrays that are passed are read or written during the call only. The length of each, in elements, comes
- * with it and is checked against the shape that the call needs, so that rows of another width are refused; an array of
- * length 0 may be NULL. Arrays and strings that are returned belong to the handle that they are of.
+ * Ownership. Free every handle once, with the function of its kind, in any order, and not while another thread is in a
+ * call with it. Arrays that are passed are read or written during the call only. The length of each, in elements, is
+ * passed with it and checked against the shape that the call needs, so that rows of another width are refused; an array
+ * of length 0 may be NULL. Arrays and strings that are returned belong to the handle that they were asked of.
  *
- * Threads. Every handle may be used by any number of threads at once; nothing else has to be locked. Threads of the
- * library live as long as the process, so it cannot be unloaded.
+ * Threads. Any number of threads may use a handle at once, without locks. The library has threads that live as long as
+ * the process, so it cannot be unloaded.
  *
- * Options. Structs of options begin with their size, which lets later versions make them longer: fill one by its _init
- * function, with its sizeof, then set what differs. Fields that are one of an enum are uint32_t, so that a wrong number is
- * an error and nothing worse.
+ * Options. Structs of options begin with their size, which lets later versions make them longer: fill one with its
+ * _init function and its sizeof, then set what differs. Fields that hold a value of an enum are uint32_t, so that a
+ * wrong number is an error and not undefined behaviour.
  *
- * Building. cargo rustc --release --lib --no-default-features --features capi,files --crate-type cdylib,staticlib
+ * Building. cargo build --release -p attractor-capi; capi/README.md tells how to link and how to install.
  */
 
 
 #ifndef ATTRACTOR_H
 #define ATTRACTOR_H
 
-/* Made from src/capi by cbindgen: ATTRACTOR_WRITE_HEADER=1 cargo test --test header */
+/* Made from capi/src by cbindgen: ATTRACTOR_WRITE_HEADER=1 cargo test -p attractor-capi */
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /**
- * What an array of ids has where there is no pattern.
+ * The version of this header. `attractor_version` returns that of the library in use.
+ */
+#define ATTRACTOR_VERSION_MAJOR 0
+#define ATTRACTOR_VERSION_MINOR 1
+#define ATTRACTOR_VERSION_PATCH 0
+
+/**
+ * The id in an array of ids where there is no pattern.
  */
 #define ATTRACTOR_NO_PATTERN UINT64_MAX
 
 /**
- * What a call came to. The numbers stay as they are; later versions may add others.
+ * The result of a call. The numbers do not change; later versions may add others.
  */
 enum attractor_error
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -49,15 +56,15 @@ enum attractor_error
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   /**
-   * It did what was asked.
+   * Success.
    */
   ATTRACTOR_OK = 0,
   /**
-   * No error and no message: the answer is not there yet (`attractor_pending_take`).
+   * No error and no message: the answer is not ready yet (`attractor_pending_take`).
    */
   ATTRACTOR_NOT_READY = 1,
   /**
-   * A pointer is NULL where something is needed.
+   * A pointer is NULL that may not be.
    */
   ATTRACTOR_ERROR_NULL_POINTER = 2,
   /**
@@ -73,11 +80,11 @@ enum attractor_error
    */
   ATTRACTOR_ERROR_TAKEN = 5,
   /**
-   * A defect of this library: it panicked. A memory that was being changed refuses every later call, with this code.
+   * A defect of this library: it panicked. A memory that was being changed refuses every later call with this code.
    */
   ATTRACTOR_ERROR_PANIC = 6,
   /**
-   * An array has the wrong length, is missing, or is one that the memory has no use for.
+   * An array has the wrong length, is missing, or is one that the memory does not accept.
    */
   ATTRACTOR_ERROR_SHAPE = 10,
   /**
@@ -89,27 +96,27 @@ enum attractor_error
    */
   ATTRACTOR_ERROR_PARAMETER = 12,
   /**
-   * A retrieval was asked of a memory without patterns.
+   * A retrieval from a memory without patterns.
    */
   ATTRACTOR_ERROR_EMPTY = 13,
   /**
-   * What is asked for is not defined, or this library was built without it.
+   * The request is not defined for this rule, or this library was built without the feature.
    */
   ATTRACTOR_ERROR_UNSUPPORTED = 14,
   /**
-   * No pattern of this id is stored.
+   * No pattern with this id is stored.
    */
   ATTRACTOR_ERROR_UNKNOWN_ID = 15,
   /**
-   * No adapter fits what was asked; the message lists those that are there.
+   * No adapter fits the options; the message lists the adapters of this machine.
    */
   ATTRACTOR_ERROR_NO_ADAPTER = 16,
   /**
-   * This device cannot do it.
+   * This device cannot do what was asked.
    */
   ATTRACTOR_ERROR_DEVICE = 17,
   /**
-   * It does not fit the limits of the device or of the address space.
+   * The request exceeds a limit of the device or of the address space.
    */
   ATTRACTOR_ERROR_LIMIT = 18,
   /**
@@ -117,15 +124,15 @@ enum attractor_error
    */
   ATTRACTOR_ERROR_LOST = 19,
   /**
-   * A file is not what it should be, or the system refused it.
+   * A file is missing, damaged or of another kind, or the system refused access.
    */
   ATTRACTOR_ERROR_FILE = 20,
   /**
-   * A shader could not be made: a defect of this library or of a driver.
+   * A shader could not be built: a defect of this library or of a driver.
    */
   ATTRACTOR_ERROR_SHADER = 21,
   /**
-   * What was asked for was given up before it was done.
+   * The work was cancelled before it was done.
    */
   ATTRACTOR_ERROR_CANCELLED = 22,
   /**
@@ -137,7 +144,7 @@ enum attractor_error
    */
   ATTRACTOR_ERROR_OUT_OF_MEMORY = 24,
   /**
-   * Something was made from a memory that has changed since.
+   * An object was made from a memory that has changed since.
    */
   ATTRACTOR_ERROR_STALE = 40,
   /**
@@ -158,7 +165,7 @@ typedef int32_t attractor_error;
 #endif // __cplusplus
 
 /**
- * What the answer to a query is worth.
+ * Whether a query has an answer.
  */
 enum attractor_status
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -166,7 +173,7 @@ enum attractor_status
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   /**
-   * It is an answer.
+   * It has.
    */
   ATTRACTOR_STATUS_ANSWERED = 0,
   /**
@@ -174,7 +181,7 @@ enum attractor_status
    */
   ATTRACTOR_STATUS_NOTHING_LEFT = 1,
   /**
-   * The query has a NaN or an infinity; calls from C refuse it before it comes to that.
+   * The query has a NaN or an infinity. Calls from C refuse such queries, so they never report this.
    */
   ATTRACTOR_STATUS_NOT_FINITE = 2,
   /**
@@ -220,7 +227,7 @@ typedef uint32_t attractor_fixed_point;
 #endif // __cplusplus
 
 /**
- * By what the system's graphics interface is called.
+ * The graphics interface of the system.
  */
 enum attractor_backend
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -228,7 +235,7 @@ enum attractor_backend
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   /**
-   * Whichever is there.
+   * Any.
    */
   ATTRACTOR_BACKEND_ANY = 0,
   /**
@@ -273,7 +280,7 @@ enum attractor_software
    */
   ATTRACTOR_SOFTWARE_ALLOW = 1,
   /**
-   * Nothing else.
+   * Software adapters alone.
    */
   ATTRACTOR_SOFTWARE_REQUIRE = 2,
 };
@@ -360,7 +367,7 @@ enum attractor_separation
    */
   ATTRACTOR_SEPARATION_SOFTMAX = 0,
   /**
-   * `exp(z) / (1 + sum exp z)`: may weigh nothing at all.
+   * `exp(z) / (1 + sum exp z)`: the weights may sum to less than 1.
    */
   ATTRACTOR_SEPARATION_SOFTMAX1 = 1,
   /**
@@ -422,20 +429,21 @@ typedef uint32_t attractor_mask;
 #endif // __cplusplus
 
 /**
- * The adapters of this machine, as they were when they were listed.
+ * The adapters that this machine had when they were listed.
  */
 typedef struct attractor_adapters attractor_adapters;
 
 /**
- * A device: a GPU, or the CPU engine. Any number of threads may use it at once. The memories on it keep what they need of
- * it: it may be freed before they are.
+ * A device: a GPU, or the CPU engine. Any number of threads may use it at once. It may be freed before the memories on
+ * it.
  */
 typedef struct attractor_device attractor_device;
 
 /**
- * Patterns on a device, and the rule that recalls them. Any number of threads may use it at once: retrievals and questions
- * run side by side, and whatever changes the memory waits for those that are inside and keeps out those that come. A
- * retrieval that was begun is not inside: it sees the memory as it was then. Freeing it needs it for oneself.
+ * Patterns on a device, and the rule that recalls them. Any number of threads may use it at once: retrievals and other
+ * calls that read it run concurrently; a call that changes it waits for running calls, and later calls wait for it.
+ * A retrieval that was begun does not count as a running call: it sees the memory as it was then. No thread may be in
+ * a call with a memory that is freed.
  *
  * Shapes: N patterns, keys N x d, values N x dv (the keys themselves unless the memory has a value dimension), queries
  * B x d; all row-major `float`. One update of a state x:
@@ -444,14 +452,14 @@ typedef struct attractor_device attractor_device;
 typedef struct attractor_memory attractor_memory;
 
 /**
- * A retrieval on its way. Its answer can be taken once. It depends neither on the memory nor on the device that it is from,
- * which may be changed or freed meanwhile. Any number of threads may use it at once; one of them gets the answer.
+ * A retrieval in progress. Its answer can be taken once. It depends neither on its memory nor on its device, which may
+ * be changed or freed meanwhile. Any number of threads may use it at once; one of them gets the answer.
  */
 typedef struct attractor_pending attractor_pending;
 
 /**
- * A finished retrieval: the answers to B queries against N patterns. It never changes, so any number of threads may read it
- * at once. Everything that its functions point to lives until it is freed.
+ * A finished retrieval: the answers to B queries against N patterns. It never changes, so any number of threads may
+ * read it at once. The arrays that its functions return live until it is freed.
  */
 typedef struct attractor_retrieval attractor_retrieval;
 
@@ -464,8 +472,8 @@ typedef struct attractor_device_options {
    */
   size_t size;
   /**
-   * Part of the name or of the driver of the adapter, in UTF-8, without regard to case; NULL for any. An adapter that is
-   * asked for by name or by index may be software whatever `software` says.
+   * Part of the name or of the driver of the adapter, in UTF-8, in any case; NULL for any. An adapter that is chosen
+   * by name or by index may be software whatever `software` says.
    */
   const char *name;
   /**
@@ -489,8 +497,8 @@ typedef struct attractor_device_options {
    */
   uint32_t without_subgroups;
   /**
-   * A folder in UTF-8 in which compiled kernels are kept from one run to the next, where the backend lets them out; they
-   * are written when the device and the last memory on it are freed. NULL for none.
+   * A folder, in UTF-8, for compiled kernels, which later runs reuse where the backend supports that; it is written
+   * when the device and the last memory on it are freed. NULL for none.
    */
   const char *pipeline_cache;
 } attractor_device_options;
@@ -516,7 +524,7 @@ typedef struct attractor_memory_options {
    */
   size_t k;
   /**
-   * The most bytes of keys, and of values, that one buffer holds; 0 for as many as the device allows.
+   * The maximum number of bytes of keys, and of values, in one buffer; 0 for the limit of the device.
    */
   uint64_t window_bytes;
   /**
@@ -555,7 +563,7 @@ typedef struct attractor_memory_options {
 } attractor_memory_options;
 
 /**
- * What is asked of one retrieval of B queries; `attractor_retrieve_options_init` fills it.
+ * Options of one retrieval of B queries; `attractor_retrieve_options_init` fills them.
  */
 typedef struct attractor_retrieve_options {
   /**
@@ -563,12 +571,12 @@ typedef struct attractor_retrieve_options {
    */
   size_t size;
   /**
-   * Report this many patterns of largest weight, at most 1,024; none at 0.
+   * Report this many patterns of largest weight, at most 1,024; 0 for none.
    */
   size_t top;
   /**
    * Choose kernels as for a batch of this many queries, so that a query gives the same bits alone as in any batch; 0
-   * chooses for the batch at hand.
+   * chooses for the batch of this call.
    */
   size_t plan_for;
   /**
@@ -580,8 +588,8 @@ typedef struct attractor_retrieve_options {
    */
   size_t mask_length;
   /**
-   * B x d bytes, row-major: not 0 where a coordinate is known and stays as the query has it in every state; NULL where
-   * none is.
+   * B x d bytes, row-major: not 0 where a coordinate is known and stays as the query has it in every state; NULL
+   * where none is.
    */
   const uint8_t *clamp;
   /**
@@ -593,15 +601,15 @@ typedef struct attractor_retrieve_options {
    */
   uint32_t mask_layout;
   /**
-   * Updates to do, at least 1; with `converge` the most of them.
+   * The number of updates, at least 1; with `converge` the maximum.
    */
   uint32_t steps;
   /**
-   * Not 0: each query stops by itself as soon as no coordinate moves by more than `tolerance`.
+   * Not 0: each query stops as soon as no coordinate changes by more than `tolerance`.
    */
   uint32_t converge;
   /**
-   * Above 0; of no consequence without `converge`.
+   * Above 0; ignored without `converge`.
    */
   float tolerance;
   /**
@@ -623,7 +631,7 @@ typedef struct attractor_retrieve_options {
 } attractor_retrieve_options;
 
 /**
- * What the weights of the last step of one query look like.
+ * Statistics of the weights of the last step of one query.
  */
 typedef struct attractor_statistics {
   /**
@@ -631,7 +639,7 @@ typedef struct attractor_statistics {
    */
   uint32_t support;
   /**
-   * `exp(-sum_i p_i ln p_i)`: how many patterns the weights are spread over.
+   * `exp(-sum_i p_i ln p_i)`: the effective number of patterns.
    */
   float perplexity;
   /**
@@ -639,7 +647,7 @@ typedef struct attractor_statistics {
    */
   float largest;
   /**
-   * What this makes of the state.
+   * The kind of fixed point that follows.
    */
   attractor_fixed_point kind;
 } attractor_statistics;
@@ -649,9 +657,9 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * What went wrong in the last call of this thread that failed: one line of UTF-8, empty where none has. A call that
- * succeeds leaves the message as it is. The string is this library's, and stays valid until the next call of this
- * thread begins; this function is not such a call.
+ * The message of the last call of this thread that failed: one line of UTF-8, empty where none has. A call that
+ * succeeds leaves the message unchanged. The string belongs to this library and stays valid until the next call of
+ * this thread begins; this function is not such a call.
  */
 const char *attractor_last_error_message(void);
 
@@ -661,7 +669,7 @@ const char *attractor_last_error_message(void);
 const char *attractor_version(void);
 
 /**
- * Gives the best hardware adapter, or, where there is none, the CPU engine; never a software adapter. Waits for the
+ * Opens the best hardware adapter, or the CPU engine where there is none; never a software adapter. Waits for the
  * driver.
  *
  * Errors: `ATTRACTOR_ERROR_NULL_POINTER`; `*device` is NULL then.
@@ -669,38 +677,37 @@ const char *attractor_version(void);
 attractor_error attractor_device_best(struct attractor_device **device);
 
 /**
- * Gives the CPU engine: every core, no GPU.
+ * Opens the CPU engine, which uses every core and no GPU.
  *
  * Errors: `ATTRACTOR_ERROR_NULL_POINTER`.
  */
 attractor_error attractor_device_cpu(struct attractor_device **device);
 
 /**
- * Fills `*options`, of `size` = `sizeof(attractor_device_options)` bytes: any backend, no software.
+ * Fills `*options`, of `size` = `sizeof(attractor_device_options)` bytes: any backend, no software adapters.
  *
  * Errors: `ATTRACTOR_ERROR_NULL_POINTER`, `ATTRACTOR_ERROR_PARAMETER` for a size that no version of the struct has.
  */
 attractor_error attractor_device_options_init(struct attractor_device_options *options, size_t size);
 
 /**
- * Gives a device that fits `options`. Waits for the driver. Falls back to the CPU engine only where neither a backend, nor
- * an adapter, nor software was asked for.
+ * Opens a device that fits `options`. Waits for the driver. Falls back to the CPU engine only if `options` ask neither
+ * for a backend, nor for an adapter, nor for software.
  *
- * Errors: `ATTRACTOR_ERROR_NO_ADAPTER`; `ATTRACTOR_ERROR_DEVICE` where the adapter refuses to open;
- * `ATTRACTOR_ERROR_PARAMETER`, `ATTRACTOR_ERROR_UTF8` and `ATTRACTOR_ERROR_NULL_POINTER` for the arguments. `*device` is
- * NULL then.
+ * Errors: `ATTRACTOR_ERROR_NO_ADAPTER`; `ATTRACTOR_ERROR_DEVICE` where the adapter does not open;
+ * `ATTRACTOR_ERROR_PARAMETER`, `ATTRACTOR_ERROR_UTF8` and `ATTRACTOR_ERROR_NULL_POINTER` for the arguments. `*device`
+ * is NULL then.
  */
-attractor_error attractor_device_open(const struct attractor_device_options *options,
-                                      struct attractor_device **device);
+attractor_error attractor_device_open(const struct attractor_device_options *options, struct attractor_device **device);
 
 /**
- * Frees the handle; NULL is left alone.
+ * Frees the handle; NULL is ignored.
  */
 void attractor_device_free(struct attractor_device *device);
 
 /**
- * The name of the adapter, or that of the CPU engine. Like the strings below it is UTF-8 and good until the device is
- * freed; NULL where `device` is.
+ * The name of the adapter, or that of the CPU engine. This string and those below are UTF-8 and valid until the device
+ * is freed; NULL where `device` is NULL.
  */
 const char *attractor_device_name(const struct attractor_device *device);
 
@@ -710,7 +717,7 @@ const char *attractor_device_name(const struct attractor_device *device);
 const char *attractor_device_backend(const struct attractor_device *device);
 
 /**
- * The driver and its version, as far as it tells.
+ * The driver and its version, as far as the driver reports them.
  */
 const char *attractor_device_driver(const struct attractor_device *device);
 
@@ -720,26 +727,26 @@ const char *attractor_device_driver(const struct attractor_device *device);
 const char *attractor_device_kind(const struct attractor_device *device);
 
 /**
- * Lists every adapter of this machine, hardware and software, in the order that `index` of `attractor_device_options`
- * counts, and gives their number to `count` unless that is NULL. The list is to be freed by `attractor_adapters_free`.
+ * Lists every adapter of this machine, hardware and software, in the order of `index` in `attractor_device_options`,
+ * and writes their number to `count` unless that is NULL. Free the list with `attractor_adapters_free`.
  *
  * Errors: `ATTRACTOR_ERROR_NULL_POINTER`; `*adapters` is NULL then.
  */
 attractor_error attractor_adapters_list(struct attractor_adapters **adapters, size_t *count);
 
 /**
- * Frees the list; NULL is left alone.
+ * Frees the list; NULL is ignored.
  */
 void attractor_adapters_free(struct attractor_adapters *adapters);
 
 /**
- * The name of the adapter at `index`. Like the strings below it is UTF-8 and good until the list is freed; NULL where
- * `adapters` is NULL or shorter.
+ * The name of the adapter at `index`. This string and those below are UTF-8 and valid until the list is freed; NULL
+ * where `adapters` is NULL or has no such index.
  */
 const char *attractor_adapters_name(const struct attractor_adapters *adapters, size_t index);
 
 /**
- * The backend of the adapter at `index`, as `attractor_device_backend` has it.
+ * The backend of the adapter at `index`, as in `attractor_device_backend`.
  */
 const char *attractor_adapters_backend(const struct attractor_adapters *adapters, size_t index);
 
@@ -749,22 +756,20 @@ const char *attractor_adapters_backend(const struct attractor_adapters *adapters
 const char *attractor_adapters_driver(const struct attractor_adapters *adapters, size_t index);
 
 /**
- * The kind of the adapter at `index`, as `attractor_device_kind` has it.
+ * The kind of the adapter at `index`, as in `attractor_device_kind`.
  */
 const char *attractor_adapters_kind(const struct attractor_adapters *adapters, size_t index);
 
 /**
- * Fills `*options`, of `size` = `sizeof(attractor_memory_options)` bytes, for keys of `dim` dimensions: dot similarity and
- * softmax at `beta` = 1/sqrt(dim), which is attention, `float` storage, neither values nor bias.
+ * Fills `*options`, of `size` = `sizeof(attractor_memory_options)` bytes, for keys of `dim` dimensions: dot similarity
+ * and softmax at `beta` = 1/sqrt(dim), which is attention; `float` storage, no values, no bias.
  *
  * Errors: `ATTRACTOR_ERROR_NULL_POINTER`, `ATTRACTOR_ERROR_PARAMETER` for a size that no version of the struct has.
  */
-attractor_error attractor_memory_options_init(struct attractor_memory_options *options,
-                                              size_t size,
-                                              size_t dim);
+attractor_error attractor_memory_options_init(struct attractor_memory_options *options, size_t size, size_t dim);
 
 /**
- * Gives an empty memory on `device`.
+ * Creates an empty memory on `device`.
  *
  * Errors: `ATTRACTOR_ERROR_PARAMETER` for a zero dimension and for a rule outside its domain; `ATTRACTOR_ERROR_LIMIT`
  * where one row does not fit the device; `ATTRACTOR_ERROR_NULL_POINTER`. `*memory` is NULL then.
@@ -774,7 +779,7 @@ attractor_error attractor_memory_create(const struct attractor_device *device,
                                         struct attractor_memory **memory);
 
 /**
- * Frees the handle; NULL is left alone.
+ * Frees the handle; NULL is ignored.
  */
 void attractor_memory_free(struct attractor_memory *memory);
 
@@ -794,31 +799,30 @@ size_t attractor_memory_dim(const struct attractor_memory *memory);
 size_t attractor_memory_value_dim(const struct attractor_memory *memory);
 
 /**
- * N, the positions in use: those of the stored patterns, and those of removed ones that no other pattern has taken yet. The
- * width of masks and weights; 0 where `memory` is NULL.
+ * N, the number of positions: those of the stored patterns, and those of removed ones that have not been reused. It is
+ * the width of masks and weights; 0 where `memory` is NULL.
  */
 size_t attractor_memory_positions(const struct attractor_memory *memory);
 
 /**
- * Gives the id of the pattern that is at `position` now. What was at a position of an answer is what
- * `attractor_retrieval_id_at` says.
+ * Writes the id of the pattern that is at `position` now to `id`. `attractor_retrieval_id_at` tells which pattern was
+ * at a position when a retrieval saw the memory.
  *
- * Errors: `ATTRACTOR_ERROR_PARAMETER` where no pattern is there; `ATTRACTOR_ERROR_NULL_POINTER`.
+ * Errors: `ATTRACTOR_ERROR_PARAMETER` where no pattern is at that position; `ATTRACTOR_ERROR_NULL_POINTER`.
  */
 attractor_error attractor_memory_id_at(const struct attractor_memory *memory, size_t position, uint64_t *id);
 
 /**
- * Stores `count` patterns: `keys`, of `keys_length` = count x d floats, with `values`, of `values_length` = count x
- * dv, exactly where the memory has a value dimension and NULL with length 0 otherwise, and with `bias`, of
- * `bias_length` = count, or NULL with length 0 for zeros, only where the memory has one. Everything is copied. The ids
- * of the patterns count on from the one that `first_id` gets unless it is NULL; with a `count` of 0 nothing is stored,
- * the pointers may be NULL, and `*first_id` stays as it is.
+ * Stores `count` patterns. `keys` has `keys_length` = count x d floats. `values` has `values_length` = count x dv
+ * floats if the memory has a value dimension, and is NULL with length 0 otherwise. `bias` has `bias_length` = count
+ * floats, or is NULL with length 0 for zeros; only memories with a bias accept one. Everything is copied. The ids of
+ * the patterns are consecutive; the first is written to `first_id` unless that is NULL. With a `count` of 0 nothing is
+ * stored, the pointers may be NULL, and `*first_id` is not written.
  *
- * Errors: `ATTRACTOR_ERROR_SHAPE` for lengths that are not those of `count` patterns, and for values or a bias that
- * the memory has no use for or lacks; `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_RANGE` for a row that halves
- * cannot hold, unless the memory saturates; `ATTRACTOR_ERROR_LIMIT` or `ATTRACTOR_ERROR_OUT_OF_MEMORY` where there is
- * no room;
- * `ATTRACTOR_ERROR_LOST`; `ATTRACTOR_ERROR_NULL_POINTER`. The memory is then as it was.
+ * Errors: `ATTRACTOR_ERROR_SHAPE` for lengths that are not those of `count` patterns, for values or a bias that the
+ * memory does not accept, and for missing values; `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_RANGE` for a
+ * row that halves cannot hold, unless the memory saturates; `ATTRACTOR_ERROR_LIMIT` or `ATTRACTOR_ERROR_OUT_OF_MEMORY`
+ * where there is no room; `ATTRACTOR_ERROR_LOST`; `ATTRACTOR_ERROR_NULL_POINTER`. The memory is unchanged then.
  */
 attractor_error attractor_memory_add(struct attractor_memory *memory,
                                      const float *keys,
@@ -831,11 +835,11 @@ attractor_error attractor_memory_add(struct attractor_memory *memory,
                                      uint64_t *first_id);
 
 /**
- * Replaces the pattern `id` by `key`, of `key_length` = d floats, `value`, of `value_length` = dv, or NULL with length
- * 0, and `bias`, of `bias_length` = 1, or NULL with length 0 for zero, as `attractor_memory_add` takes them; the id
- * stays.
+ * Replaces the pattern `id` by `key`, of `key_length` = d floats, `value`, of `value_length` = dv floats, or NULL with
+ * length 0, and `bias`, of `bias_length` = 1, or NULL with length 0 for zero, as in `attractor_memory_add`. The id
+ * stays the same.
  *
- * Errors: `ATTRACTOR_ERROR_UNKNOWN_ID`, and those of `attractor_memory_add`. The memory is then as it was.
+ * Errors: `ATTRACTOR_ERROR_UNKNOWN_ID`, and those of `attractor_memory_add`. The memory is unchanged then.
  */
 attractor_error attractor_memory_update(struct attractor_memory *memory,
                                         uint64_t id,
@@ -847,23 +851,23 @@ attractor_error attractor_memory_update(struct attractor_memory *memory,
                                         size_t bias_length);
 
 /**
- * Forgets the pattern `id`. Its room is used again by a later add, its id is not.
+ * Removes the pattern `id`. A later add reuses its position, but never its id.
  *
  * Errors: `ATTRACTOR_ERROR_UNKNOWN_ID`, `ATTRACTOR_ERROR_NULL_POINTER`.
  */
 attractor_error attractor_memory_remove(struct attractor_memory *memory, uint64_t id);
 
 /**
- * Forgets every pattern and keeps the room. Ids are not used again.
+ * Removes every pattern and keeps the allocated room. Ids are never reused.
  *
  * Errors: `ATTRACTOR_ERROR_NULL_POINTER`.
  */
 attractor_error attractor_memory_clear(struct attractor_memory *memory);
 
 /**
- * Makes room for `additional` patterns.
+ * Allocates room for `additional` patterns.
  *
- * Errors: `ATTRACTOR_ERROR_LIMIT` or `ATTRACTOR_ERROR_LOST` where there is none; nothing has changed then.
+ * Errors: `ATTRACTOR_ERROR_LIMIT` or `ATTRACTOR_ERROR_LOST` where there is none; the memory is unchanged then.
  * `ATTRACTOR_ERROR_NULL_POINTER`.
  */
 attractor_error attractor_memory_reserve(struct attractor_memory *memory, size_t additional);
@@ -875,11 +879,11 @@ bool attractor_memory_contains(const struct attractor_memory *memory, uint64_t i
 
 /**
  * Reads the pattern `id` back as it is stored: its key to `key`, of `key_length` = d floats, its value to `value`, of
- * `value_length` = dv floats, its bias to `bias`. Each may be NULL, with length 0; `value_length`
- * is 0 where keys are their own values. On a GPU this waits.
+ * `value_length` = dv floats, its bias to `bias`. Each may be NULL, with length 0; `value_length` is 0 where keys are
+ * their own values. On a GPU this waits.
  *
- * Errors: `ATTRACTOR_ERROR_UNKNOWN_ID`, `ATTRACTOR_ERROR_SHAPE`, `ATTRACTOR_ERROR_LOST`, `ATTRACTOR_ERROR_NULL_POINTER`.
- * Nothing has been written then.
+ * Errors: `ATTRACTOR_ERROR_UNKNOWN_ID`, `ATTRACTOR_ERROR_SHAPE`, `ATTRACTOR_ERROR_LOST`,
+ * `ATTRACTOR_ERROR_NULL_POINTER`. Nothing is written then.
  */
 attractor_error attractor_memory_get(const struct attractor_memory *memory,
                                      uint64_t id,
@@ -890,22 +894,23 @@ attractor_error attractor_memory_get(const struct attractor_memory *memory,
                                      float *bias);
 
 /**
- * Saves the memory to the file at `path`, in UTF-8: a safetensors file with the rule, and every pattern with its id, in the
- * precision in which it is stored. Whatever happens, there is the old file or the whole new one. On a GPU this waits.
+ * Saves the memory to the file at `path`, in UTF-8: a safetensors file with the rule, and every pattern with its id,
+ * in the precision in which it is stored. A failure leaves the old file, never a part of the new one. On a GPU this
+ * waits.
  *
- * Errors: `ATTRACTOR_ERROR_FILE` where the system refuses, `ATTRACTOR_ERROR_LOST`, `ATTRACTOR_ERROR_UNSUPPORTED` where this
- * library was built without the feature `files`, `ATTRACTOR_ERROR_UTF8`, `ATTRACTOR_ERROR_NULL_POINTER`.
+ * Errors: `ATTRACTOR_ERROR_FILE` where the system refuses, `ATTRACTOR_ERROR_LOST`, `ATTRACTOR_ERROR_UNSUPPORTED` where
+ * this library was built without the feature `files`, `ATTRACTOR_ERROR_UTF8`, `ATTRACTOR_ERROR_NULL_POINTER`.
  */
-attractor_error attractor_memory_save(const struct attractor_memory *memory,
-                                      const char *path);
+attractor_error attractor_memory_save(const struct attractor_memory *memory, const char *path);
 
 /**
- * Loads a memory that was saved, to whichever device: the same patterns to the bit, under the same ids. `window_bytes` is as
- * in `attractor_memory_options`.
+ * Loads a saved memory to any device: bit-exactly the same patterns, under the same ids. `window_bytes` is as in
+ * `attractor_memory_options`.
  *
- * Errors: `ATTRACTOR_ERROR_FILE` for a file that cannot be read, is no memory or is damaged; `ATTRACTOR_ERROR_LIMIT` or
- * `ATTRACTOR_ERROR_LOST` where the device has no room; `ATTRACTOR_ERROR_UNSUPPORTED` where this library was built without
- * the feature `files`; `ATTRACTOR_ERROR_UTF8`, `ATTRACTOR_ERROR_NULL_POINTER`. `*memory` is NULL then.
+ * Errors: `ATTRACTOR_ERROR_FILE` for a file that cannot be read, is damaged or is not a memory;
+ * `ATTRACTOR_ERROR_LIMIT` or `ATTRACTOR_ERROR_LOST` where the device has no room; `ATTRACTOR_ERROR_UNSUPPORTED` where
+ * this library was built without the feature `files`; `ATTRACTOR_ERROR_UTF8`, `ATTRACTOR_ERROR_NULL_POINTER`.
+ * `*memory` is NULL then.
  */
 attractor_error attractor_memory_load(const struct attractor_device *device,
                                       const char *path,
@@ -913,17 +918,24 @@ attractor_error attractor_memory_load(const struct attractor_device *device,
                                       struct attractor_memory **memory);
 
 /**
- * Retrieves for `count` queries, of `queries_length` = count x d floats together, as `options` say, or with one update
- * where they are NULL, and waits for the answer on this thread. The outputs go to `output`, of `output_length` = count
- * x dv floats, unless it is NULL with length 0; everything there is goes to `*retrieval`, to be freed by
- * `attractor_retrieval_free`, unless that is NULL. One of the two must be there.
+ * Fills `*options`, of `size` = `sizeof(attractor_retrieve_options)` bytes: one update, without mask, clamp and
+ * reports.
+ *
+ * Errors: `ATTRACTOR_ERROR_NULL_POINTER`, `ATTRACTOR_ERROR_PARAMETER` for a size that no version of the struct has.
+ */
+attractor_error attractor_retrieve_options_init(struct attractor_retrieve_options *options, size_t size);
+
+/**
+ * Retrieves for `count` queries, of `queries_length` = count x d floats together, with `options`, or with one update
+ * where they are NULL, and waits for the answer on this thread. The outputs are written to `output`, of
+ * `output_length` = count x dv floats, unless it is NULL with length 0; outputs and reports go to `*retrieval`, to be
+ * freed by `attractor_retrieval_free`, unless that is NULL. Not both may be NULL.
  *
  * Errors: `ATTRACTOR_ERROR_EMPTY`; `ATTRACTOR_ERROR_SHAPE` for queries, an output, a mask or a clamp of a wrong
- * length;
- * `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_PARAMETER` for the options; `ATTRACTOR_ERROR_UNSUPPORTED` for an energy
- * where the rule has none; `ATTRACTOR_ERROR_OUT_OF_MEMORY` where there is no room for the answers;
- * `ATTRACTOR_ERROR_LOST`;
- * `ATTRACTOR_ERROR_NULL_POINTER`. `*retrieval` is NULL then, and nothing is in `output`.
+ * length; `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_PARAMETER` for the options; `ATTRACTOR_ERROR_UNSUPPORTED` for
+ * an energy where the rule has none; `ATTRACTOR_ERROR_OUT_OF_MEMORY` where there is no room for the answers;
+ * `ATTRACTOR_ERROR_LOST`; `ATTRACTOR_ERROR_NULL_POINTER`. `*retrieval` is NULL then, and nothing is written to
+ * `output`.
  */
 attractor_error attractor_memory_retrieve(const struct attractor_memory *memory,
                                           const float *queries,
@@ -935,12 +947,12 @@ attractor_error attractor_memory_retrieve(const struct attractor_memory *memory,
                                           struct attractor_retrieval **retrieval);
 
 /**
- * Begins the same retrieval and waits for nothing but a change of the memory that is under way: the answer is on its way to
- * `*pending`, which is to be freed by `attractor_pending_free` at any time. Queries, mask and clamp have been copied when
+ * Begins the same retrieval without waiting for it; it waits only for a call that is changing the memory. `*pending`
+ * gets the answer; free it with `attractor_pending_free` at any time. Queries, mask and clamp have been copied when
  * this returns, and the memory may change or be freed: the retrieval sees it as it was.
  *
- * Errors: as `attractor_memory_retrieve`; the `ATTRACTOR_ERROR_LOST` of a device that fails meanwhile comes with the
- * answer. `*pending` is NULL then.
+ * Errors: those of `attractor_memory_retrieve`; a device that fails later makes `attractor_pending_take` return
+ * `ATTRACTOR_ERROR_LOST`. `*pending` is NULL then.
  */
 attractor_error attractor_memory_retrieve_begin(const struct attractor_memory *memory,
                                                 const float *queries,
@@ -950,15 +962,7 @@ attractor_error attractor_memory_retrieve_begin(const struct attractor_memory *m
                                                 struct attractor_pending **pending);
 
 /**
- * Fills `*options`, of `size` = `sizeof(attractor_retrieve_options)` bytes: one update, without mask, clamp and reports.
- *
- * Errors: `ATTRACTOR_ERROR_NULL_POINTER`, `ATTRACTOR_ERROR_PARAMETER` for a size that no version of the struct has.
- */
-attractor_error attractor_retrieve_options_init(struct attractor_retrieve_options *options,
-                                                size_t size);
-
-/**
- * Frees the handle; NULL is left alone.
+ * Frees the handle; NULL is ignored.
  */
 void attractor_retrieval_free(struct attractor_retrieval *retrieval);
 
@@ -968,7 +972,7 @@ void attractor_retrieval_free(struct attractor_retrieval *retrieval);
 size_t attractor_retrieval_count(const struct attractor_retrieval *retrieval);
 
 /**
- * N, the number of patterns when it was asked, with the positions of removed ones; 0 where `retrieval` is NULL.
+ * N, the number of positions that the memory had, those of removed patterns included; 0 where `retrieval` is NULL.
  */
 size_t attractor_retrieval_patterns(const struct attractor_retrieval *retrieval);
 
@@ -980,12 +984,11 @@ size_t attractor_retrieval_top_count(const struct attractor_retrieval *retrieval
 /**
  * The outputs `y = sum_i p_i v_i` of the last step, B x dv, row-major.
  *
- * Like every array below: its length goes to `length` unless that is NULL, and it lives until the retrieval is freed.
- * NULL, and a length of 0, where `retrieval` is NULL or what is wanted was not asked for, which the last error's message
- * says; an array of length 0 is not NULL, and not to be read.
+ * For this array and every array below: its length is written to `length` unless that is NULL, and it lives until the
+ * retrieval is freed. NULL, and a length of 0, where `retrieval` is NULL or the report was not asked for, which the
+ * last error message says. An array of length 0 is not NULL, and must not be read.
  */
-const float *attractor_retrieval_output(const struct attractor_retrieval *retrieval,
-                                        size_t *length);
+const float *attractor_retrieval_output(const struct attractor_retrieval *retrieval, size_t *length);
 
 /**
  * The last states `x' = sum_i p_i k_i`, clamped coordinates as in the query, B x d, row-major.
@@ -993,7 +996,7 @@ const float *attractor_retrieval_output(const struct attractor_retrieval *retrie
 const float *attractor_retrieval_state(const struct attractor_retrieval *retrieval, size_t *length);
 
 /**
- * Updates done, B of them.
+ * The number of updates done, B of them.
  */
 const uint32_t *attractor_retrieval_steps(const struct attractor_retrieval *retrieval, size_t *length);
 
@@ -1018,21 +1021,23 @@ const attractor_status *attractor_retrieval_status(const struct attractor_retrie
 const double *attractor_retrieval_energy(const struct attractor_retrieval *retrieval, size_t *length);
 
 /**
- * The energies of query `query` and of every state after it, one more than its updates, if `energy_trace` was asked for.
+ * The energies of query `query` and of every state after it, one more than its updates, if `energy_trace` was asked
+ * for.
  */
 const double *attractor_retrieval_energy_trace(const struct attractor_retrieval *retrieval,
                                                size_t query,
                                                size_t *length);
 
 /**
- * The ids of the patterns of largest weight, in falling order of weight, B x `attractor_retrieval_top_count`, if `top`
- * was asked for, as the retrieval saw the memory; `ATTRACTOR_NO_PATTERN` where fewer are stored or left by the mask.
+ * The ids of the patterns of largest weight, in descending order of weight, B x `attractor_retrieval_top_count`, if
+ * `top` was asked for, as the retrieval saw the memory; `ATTRACTOR_NO_PATTERN` where the memory or the mask leaves
+ * fewer.
  */
 const uint64_t *attractor_retrieval_top_ids(const struct attractor_retrieval *retrieval, size_t *length);
 
 /**
- * Gives the id of the pattern that was at `position` when the retrieval saw the memory, whose weight is at that
- * position of each row of `attractor_retrieval_weights`; `ATTRACTOR_NO_PATTERN` where none was.
+ * Writes the id of the pattern that was at `position` when the retrieval saw the memory, whose weight is at that
+ * position of each row of `attractor_retrieval_weights`, to `id`; `ATTRACTOR_NO_PATTERN` where there was none.
  *
  * Errors: `ATTRACTOR_ERROR_PARAMETER` for a position that is not below `attractor_retrieval_patterns`;
  * `ATTRACTOR_ERROR_NULL_POINTER`.
@@ -1045,7 +1050,7 @@ attractor_error attractor_retrieval_id_at(const struct attractor_retrieval *retr
 const float *attractor_retrieval_top_weight(const struct attractor_retrieval *retrieval, size_t *length);
 
 /**
- * What the weights of the last step look like, B of them, if `statistics` was asked for.
+ * Statistics of the weights of the last step, B of them, if `statistics` was asked for.
  */
 const struct attractor_statistics *attractor_retrieval_statistics(const struct attractor_retrieval *retrieval,
                                                                   size_t *length);
@@ -1056,22 +1061,21 @@ const struct attractor_statistics *attractor_retrieval_statistics(const struct a
 const float *attractor_retrieval_weights(const struct attractor_retrieval *retrieval, size_t *length);
 
 /**
- * Whether `attractor_pending_take` has something to say: the answer, or an error. Never waits.
+ * Whether `attractor_pending_take` would return the answer or an error. Never waits.
  */
 bool attractor_pending_is_ready(struct attractor_pending *pending);
 
 /**
- * Takes the answer, if it is there, to be freed by `attractor_retrieval_free`. Never waits: `ATTRACTOR_NOT_READY` says that
- * it is still on its way. `pending` remains to be freed.
+ * Takes the answer if it is ready; free it with `attractor_retrieval_free`. Never waits: while the answer is not ready
+ * it returns `ATTRACTOR_NOT_READY`. `pending` must still be freed.
  *
  * Errors: `ATTRACTOR_ERROR_LOST` where the device failed, once, in place of the answer; `ATTRACTOR_ERROR_TAKEN`;
- * `ATTRACTOR_ERROR_NULL_POINTER`. `*retrieval` is NULL then, as while it is not ready.
+ * `ATTRACTOR_ERROR_NULL_POINTER`. `*retrieval` is NULL then, and while the answer is not ready.
  */
-attractor_error attractor_pending_take(struct attractor_pending *pending,
-                                       struct attractor_retrieval **retrieval);
+attractor_error attractor_pending_take(struct attractor_pending *pending, struct attractor_retrieval **retrieval);
 
 /**
- * Waits for the answer on this thread and takes it, to be freed by `attractor_retrieval_free`. `pending` remains to be
+ * Waits for the answer on this thread and takes it; free it with `attractor_retrieval_free`. `pending` must still be
  * freed.
  *
  * Errors: as `attractor_pending_take`.
@@ -1079,7 +1083,8 @@ attractor_error attractor_pending_take(struct attractor_pending *pending,
 attractor_error attractor_pending_wait(struct attractor_pending *pending, struct attractor_retrieval **retrieval);
 
 /**
- * Frees the handle at any time; NULL is left alone. Never waits: work that is under way runs to its end, unheard.
+ * Frees the handle at any time; NULL is ignored. Never waits: submitted work still completes, and its result is
+ * discarded.
  */
 void attractor_pending_free(struct attractor_pending *pending);
 

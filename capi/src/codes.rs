@@ -1,6 +1,7 @@
 //! Enums of the header, and what each of their numbers means to the library.
 //!
-//! Fields of options hold them as `u32`: a wrong number becomes an error, where a Rust enum would be undefined.
+//! Fields of options hold them as `u32`, so that a wrong number is an error; as a Rust enum it would be undefined
+//! behaviour.
 
 use attractor::{FixedPoint, Mask, Precision, Separation, Similarity, Software, Status, wgpu};
 
@@ -13,7 +14,7 @@ pub struct Unknown {
     expected: &'static str,
 }
 
-/// What the field `parameter` means.
+/// The variant whose number the field `parameter` holds.
 pub(crate) fn decode<T: TryFrom<u32, Error = Unknown>>(parameter: &'static str, code: u32) -> Outcome<T> {
     T::try_from(code).map_err(|unknown| Failure::Parameter {
         parameter,

@@ -11,8 +11,8 @@ use crate::error::{Failure, Outcome, attractor_error, code, guard};
 use crate::pointer::{Out, borrow, free};
 use crate::versioned::{init, read, versioned};
 
-/// Patterns on a device, and the rule that recalls them. Any number of threads may use it at once: retrievals and
-/// queries of its state run concurrently; a call that changes it waits for running calls, and later calls wait for it.
+/// Patterns on a device, and the rule that recalls them. Any number of threads may use it at once: retrievals and other
+/// calls that read it run concurrently; a call that changes it waits for running calls, and later calls wait for it.
 /// A retrieval that was begun does not count as a running call: it sees the memory as it was then. No thread may be in
 /// a call with a memory that is freed.
 ///
@@ -100,7 +100,7 @@ fn defaults(size: usize, dim: usize) -> attractor_memory_options {
 }
 
 impl attractor_memory_options {
-    pub(crate) fn checked(&self) -> Outcome<MemoryOptions> {
+    fn checked(&self) -> Outcome<MemoryOptions> {
         let rule = Rule::new(
             decode::<attractor_similarity>("similarity", self.similarity)?.into(),
             decode::<attractor_separation>("separation", self.separation)?.with(self.alpha, self.k),

@@ -60,7 +60,7 @@ pub unsafe extern "C" fn attractor_memory_id_at(
 /// stored, the pointers may be NULL, and `*first_id` is not written.
 ///
 /// Errors: `ATTRACTOR_ERROR_SHAPE` for lengths that are not those of `count` patterns, for values or a bias that the
-/// memory does not accept, and for values that it lacks; `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_RANGE` for a
+/// memory does not accept, and for missing values; `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_RANGE` for a
 /// row that halves cannot hold, unless the memory saturates; `ATTRACTOR_ERROR_LIMIT` or `ATTRACTOR_ERROR_OUT_OF_MEMORY`
 /// where there is no room; `ATTRACTOR_ERROR_LOST`; `ATTRACTOR_ERROR_NULL_POINTER`. The memory is unchanged then.
 #[unsafe(no_mangle)]

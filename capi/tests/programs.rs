@@ -7,27 +7,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use harness::command::{has_tool, is_required, text};
 use tempfile::TempDir;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn required(what: &str, variable: &str) -> bool {
-    std::env::var(variable).is_ok_and(|list| list.split(',').any(|name| name.trim() == what))
-}
-
-/// Whether `tool` starts; where it does not, a skip is reported.
-fn has(tool: &str) -> bool {
-    let there = Command::new(tool).arg("--version").output().is_ok_and(|output| output.status.success());
-    if !there {
-        eprintln!("SKIP {tool}: it is not installed, or does not run");
-        assert!(!required(tool, "ATTRACTOR_REQUIRE_TOOLS"), "{tool} is required by ATTRACTOR_REQUIRE_TOOLS");
-    }
-    there
-}
 
 /// The folder of the libraries: that of this test.
 fn libraries() -> PathBuf {
@@ -101,7 +84,7 @@ fn recall(program: &Path, device: &str, required_as: &str) {
     let (said, complained) = (text(&output.stdout), text(&output.stderr));
     if output.status.code() == Some(77) {
         eprintln!("SKIP {}", complained.trim());
-        assert!(!required(required_as, "ATTRACTOR_REQUIRE_ADAPTERS"), "{required_as} is required and is not there");
+        assert!(!is_required(required_as, "ATTRACTOR_REQUIRE_ADAPTERS"), "{required_as} is required and is not there");
         return;
     }
     assert!(output.status.success(), "{} {device}: {said}{complained}", program.display());
@@ -118,7 +101,7 @@ fn folder() -> TempDir {
 
 #[test]
 fn the_example_recalls_as_c_and_as_cpp_however_it_is_linked() {
-    for compiler in ["cc", "c++"].into_iter().filter(|compiler| has(compiler)) {
+    for compiler in ["cc", "c++"].into_iter().filter(|compiler| has_tool(compiler)) {
         let dir = folder();
         for program in build(compiler, &source(), dir.path()) {
             recall(&program, "cpu", "cpu");
@@ -131,7 +114,7 @@ fn the_example_recalls_as_c_and_as_cpp_however_it_is_linked() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_library_that_was_moved_is_found() {
-    if !has("cc") {
+    if !has_tool("cc") {
         return;
     }
     let dir = folder();
@@ -159,7 +142,7 @@ fn checked(program: &Path) -> Output {
 
 #[test]
 fn the_example_leaks_nothing_and_reads_nothing_that_is_not_its_own() {
-    if !(has("cc") && has("valgrind")) {
+    if !(has_tool("cc") && has_tool("valgrind")) {
         return;
     }
     let dir = folder();
@@ -180,7 +163,7 @@ fn readme(dir: &Path, change: impl FnOnce(&str) -> String) -> [PathBuf; 2] {
 
 #[test]
 fn the_example_in_the_readme_recalls() {
-    if !has("cc") {
+    if !has_tool("cc") {
         return;
     }
     let dir = folder();
@@ -195,7 +178,7 @@ fn the_example_in_the_readme_recalls() {
 /// The memory checker notices a handle that is not freed, and nothing else in the same program.
 #[test]
 fn a_handle_that_is_not_freed_is_noticed() {
-    if !(has("cc") && has("valgrind")) {
+    if !(has_tool("cc") && has_tool("valgrind")) {
         return;
     }
     let dir = folder();

@@ -5,6 +5,7 @@
 use std::process::Command;
 
 use harness::Rng;
+use harness::command::has_tool;
 
 /// An `.npy` file of `rows x columns`.
 fn npy(rows: usize, columns: usize, seed: u64) -> Vec<u8> {
@@ -20,11 +21,7 @@ fn npy(rows: usize, columns: usize, seed: u64) -> Vec<u8> {
 
 #[test]
 fn nothing_is_read_that_was_not_written() {
-    let there = Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success());
-    if !there {
-        eprintln!("SKIP valgrind: it is not here, or does not run");
-        let required = std::env::var("ATTRACTOR_REQUIRE_TOOLS").unwrap_or_default();
-        assert!(!required.split(',').any(|tool| tool.trim() == "valgrind"), "valgrind is required and is not there");
+    if !has_tool("valgrind") {
         return;
     }
     let dir = tempfile::tempdir().unwrap();

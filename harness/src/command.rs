@@ -1,4 +1,4 @@
-//! The command `attractor` as a process, as a user runs it.
+//! The command `attractor` as a process, as a user runs it, and the tools that some tests need.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,6 +15,22 @@ pub fn command(program: &str, dir: &Path) -> Command {
         .env("XDG_RUNTIME_DIR", dir)
         .env("ATTRACTOR_CACHE_DIR", dir.join("cache"));
     command
+}
+
+/// Whether `name` is on the list, with commas between its names, in the environment variable `list`.
+pub fn is_required(name: &str, list: &str) -> bool {
+    std::env::var(list).is_ok_and(|names| names.split(',').any(|listed| listed.trim() == name))
+}
+
+/// Whether `tool` starts. Where it does not, that is printed as a skip, and fails the test if `ATTRACTOR_REQUIRE_TOOLS`
+/// lists the tool.
+pub fn has_tool(tool: &str) -> bool {
+    let starts = Command::new(tool).arg("--version").output().is_ok_and(|output| output.status.success());
+    if !starts {
+        eprintln!("SKIP {tool}: it is not installed, or does not run");
+        assert!(!is_required(tool, "ATTRACTOR_REQUIRE_TOOLS"), "{tool} is required by ATTRACTOR_REQUIRE_TOOLS");
+    }
+    starts
 }
 
 /// What a process wrote.

@@ -32,7 +32,7 @@ fn an_answer_is_taken_once_and_may_be_dropped() {
         for _ in 0..100 {
             attractor_pending_free(begun());
         }
-        // The memory goes first, and the answer still comes.
+        // The memory is freed first, and the answer still arrives.
         let orphan = {
             let memory = Owned::of_two(1000);
             given(|pending| begin(memory.0, query.as_ptr(), 1, null(), pending))

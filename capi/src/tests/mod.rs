@@ -1,4 +1,4 @@
-//! Calls from the other side of the border, hostile ones included.
+//! Calls as C programs make them, hostile ones included.
 
 mod calls;
 mod concurrent;

@@ -7,7 +7,7 @@ use super::calls::*;
 use crate::attractor_error::*;
 use crate::*;
 
-/// Values, bias, precision, ids, masks, clamps, reports and files: what comes through the border is what went in.
+/// Values, bias, precision, ids, masks, clamps, reports and files: what was passed is what comes back.
 #[test]
 fn everything_comes_through() {
     let mut options = memory_options(2);

@@ -170,6 +170,7 @@ fn a_tuning_comes_back_from_its_file_and_from_no_other() {
             (vec![b'['; 60_000], "no tuning"),
             (vec![b' '; 100_000], "too large"),
             (text[..text.len() / 2].to_vec(), "no tuning"),
+            (changed("/format", json!("attractor.tuning 1")), "format"),
             (changed("/format", json!("attractor.tuning 3")), "format"),
             (changed("/for/attractor", json!("0.0.1")), "attractor is \"0.0.1\""),
             (changed("/for/driver_info", json!("other")), "driver_info"),
@@ -178,7 +179,7 @@ fn a_tuning_comes_back_from_its_file_and_from_no_other() {
             (changed("/settings", json!([1])), "no settings"),
         ];
         for nonsense in [json!(-1), json!(1.5), json!("8"), json!(null), json!([3]), json!(true)] {
-            wrong.push((changed("/settings/chunk", nonsense), "not a whole number"));
+            wrong.push((changed("/settings/max_chunk_rows", nonsense), "not a whole number"));
         }
         for (bytes, why) in wrong {
             fs::write(&path, bytes).unwrap();

@@ -26,6 +26,7 @@ pub mod idx;
 pub mod index_check;
 #[cfg(feature = "inputs")]
 pub mod inputs;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod interval;
 #[cfg(feature = "shaders")]
 pub mod kernels;
@@ -35,6 +36,7 @@ pub mod rng;
 #[cfg(feature = "inputs")]
 pub mod seal;
 pub mod stats;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod trial;
 pub mod workloads;
 

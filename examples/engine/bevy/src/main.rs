@@ -160,4 +160,3 @@ fn arguments() -> Result<Option<Scene>, String> {
     }
     Ok(Some(scene))
 }
-

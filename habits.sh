@@ -112,12 +112,13 @@ semver_stage() {
 }
 
 # The unsafe code of the CPU engine's portable path, which Miri selects as it has no vectors: whole retrievals of a few
-# patterns, and the unit tests that end within a minute there. Larger ones run for hours, and Miri has no `madvise` and no
-# allocation that fails.
+# patterns, and the unit tests that end within a minute there. Larger ones run for hours, and Miri has no `madvise` and
+# no allocation that fails.
 miri_stage() {
     cargo +nightly miri --version || not_run "needs rustup toolchain install nightly --component miri,rust-src"
-    # For rayon: its queues break the stricter rules of stacked borrows, its pointers are made of integers, and its threads
-    # outlive `main`. Tests compare bits, to which Miri would otherwise add errors of its own in `exp` and `powf`.
+    # For rayon: its queues break the stricter rules of stacked borrows, its pointers are made of integers, and its
+    # threads outlive `main`. Tests compare bits, to which Miri would otherwise add errors of its own in `exp` and
+    # `powf`.
     export MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-permissive-provenance -Zmiri-ignore-leaks -Zmiri-disable-isolation"
     MIRIFLAGS+=" -Zmiri-deterministic-floats"
     local miri=(cargo +nightly miri test --locked --no-default-features --target-dir target/miri)
@@ -156,26 +157,6 @@ fuzz_stage() {
 }
 
 mkdir -p target/habits
-summary=() status=0
-for stage in "${stages[@]}"; do
-    echo "habits.sh: $stage" >&2
-    code=0 begun=$SECONDS log="target/habits/$stage.log"
-    # `set -e` does not hold in a stage: each of its commands says what its failure means.
-    ("${stage}_stage") >"$log" 2>&1 || code=$?
-    last=$(grep -v '^[[:space:]]*$' "$log" | tail -n 1) || true
-    seconds=$((SECONDS - begun))
-    case "$code" in
-    0) summary+=("$stage: ok, $last ($seconds s)") ;;
-    77)
-        summary+=("$stage: not run: $last")
-        [ -z "$require" ] || status=1
-        ;;
-    *)
-        summary+=("$stage: failed: $last ($seconds s; $log)")
-        status=1
-        tail -n 40 "$log" >&2
-        ;;
-    esac
-done
-printf '%s\n' "${summary[@]}"
-exit "$status"
+run_stage() { "${1}_stage"; }
+. ./stages.sh
+run_stages target/habits "$require" run_stage "${stages[@]}"

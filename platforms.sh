@@ -13,6 +13,7 @@ cd "$(dirname "$0")"
 all=(uniform msl tint fxc dxc wasm browser windows dx12 aarch64)
 short=(uniform msl tint fxc dxc wasm)
 export ATTRACTOR_INSTALL="${ATTRACTOR_INSTALL-}"
+[ "$ATTRACTOR_INSTALL" != 0 ] || ATTRACTOR_INSTALL=
 stages=()
 for argument in "$@"; do
     case "$argument" in
@@ -30,25 +31,6 @@ done
 [ "${#stages[@]}" -gt 0 ] || stages=("${all[@]}")
 
 . platforms/common.sh
-summary=() status=0
-for stage in "${stages[@]}"; do
-    echo "platforms.sh: $stage" >&2
-    code=0 begun=$SECONDS log="$work/$stage.log"
-    "platforms/$stage.sh" >"$log" 2>&1 || code=$?
-    last=$(grep -v '^[[:space:]]*$' "$log" | tail -n 1) || true
-    seconds=$((SECONDS - begun))
-    case "$code" in
-    0) summary+=("$stage: ok, $last ($seconds s)") ;;
-    77)
-        summary+=("$stage: not run: $last")
-        [ -z "$ATTRACTOR_INSTALL" ] || status=1
-        ;;
-    *)
-        summary+=("$stage: failed: $last ($seconds s; $log)")
-        status=1
-        tail -n 40 "$log" >&2
-        ;;
-    esac
-done
-printf '%s\n' "${summary[@]}"
-exit "$status"
+. ./stages.sh
+run_stage() { "platforms/$1.sh"; }
+run_stages "$work" "$ATTRACTOR_INSTALL" run_stage "${stages[@]}"

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# The whole test suite, with the software adapters required. On Debian and Ubuntu the drivers are installed when they are
-# missing, and SwiftShader is unpacked from Debian's chromium-common into the target folder, where the tests look for it;
-# on macOS and Windows the system's own adapter is used and nothing needs installing. C programs are tested where there is a
-# C compiler, and for leaks where there is valgrind; ATTRACTOR_REQUIRE_TOOLS=cc,c++,valgrind fails where they are missing.
+# The whole test suite, with the software adapters required. On Debian and Ubuntu the drivers are installed when they
+# are missing, and SwiftShader is unpacked from Debian's chromium-common into the target folder, where the tests look
+# for it; on macOS and Windows the system's own adapter is used and nothing needs installing. C programs are tested
+# where there is a C compiler, and for leaks where there is valgrind; ATTRACTOR_REQUIRE_TOOLS=cc,c++,valgrind fails
+# where they are missing.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -114,7 +115,8 @@ export failed
 
 cargo test --locked --workspace --all-features --no-run
 built=$(cargo test --locked --workspace --all-features --no-run 2>&1 | sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
-# Most of the time goes into compiling kernels, on one thread: two programs share a small machine well. Long ones come first.
+# Most of the time goes into compiling kernels, on one thread: two programs share a small machine well. Long ones come
+# first.
 long='/(attacks|shapes|cli|rules|files|bounds|programs)-[0-9a-f]+$'
 { grep -E "$long" <<<"$built"; grep -vE "$long" <<<"$built"; } |
     xargs -P "${ATTRACTOR_TEST_JOBS:-2}" -I '{}' bash -c 'one "$1"' one '{}'

@@ -26,7 +26,7 @@ pub struct Explanation {
     pub chunk: usize,
     /// Patterns of one split.
     pub rows_per_split: usize,
-    /// Splits that are worked on side by side, at the most.
+    /// The maximum number of splits that run at once.
     pub splits: usize,
     /// Windows that hold the patterns.
     pub windows: usize,

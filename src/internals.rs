@@ -1,5 +1,5 @@
-//! What the project's own tests and benches reach for and nobody else should: kernels as linked text, plans, and their
-//! bounds; the CPU engine's stages; the parser of tuning files, which needs no device.
+//! Not part of the public interface: access for this project's tests and benchmarks. Kernels as linked text, plans and
+//! their bounds; the CPU engine's stages; the parser of tuning files, which needs no device.
 
 pub use crate::cpu::internals::*;
 use crate::device::handle::{Backend, Device};

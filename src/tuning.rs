@@ -1,4 +1,4 @@
-//! What the plan goes by besides the shape of a retrieval: sizes that suit an adapter.
+//! The sizes, by adapter, that a plan depends on besides the problem.
 
 #[cfg(feature = "files")]
 pub(crate) mod file;

@@ -1,6 +1,5 @@
-//! Kernels stay within their buffers and read what was written: every index is compared with what it indexes, in retrievals
-//! of every kind and in orders that nobody should submit, and shaders without wgpu's checks give the bits of those with
-//! them.
+//! Kernels stay within their buffers and read what was written: every index is compared with what it indexes, in
+//! retrievals of every kind and in wrong orders, and shaders without wgpu's checks give the bits of those with them.
 
 use std::time::Duration;
 
@@ -221,7 +220,7 @@ fn what_strays_is_seen() {
             let strayed = seen.strayed(&device);
             assert!(!strayed.is_empty() && strayed.iter().all(|(of, _)| *of == stem), "{name} {stem}: {strayed:?}");
         }
-        // A word of workgroup memory that nobody wrote.
+        // A word of workgroup memory that was not written.
         let device = opened(like, false);
         let _seen = Seen::watch(&device, changed("separation", "gathered[local] = most;", ""));
         assert_ne!(run(&device, Strategy::Staged), run(like, Strategy::Staged), "{name}: garbage in workgroup memory");

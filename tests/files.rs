@@ -57,7 +57,7 @@ fn alike(what: &str, got: &Memory, expected: &Memory) {
     }
 }
 
-/// The two give the same answers, to the bit.
+/// The answers of the two are bit-exact.
 #[track_caller]
 fn answer_alike(what: &str, got: &Memory, expected: &Memory) {
     let queries = Rng(99).vector(3 * expected.dim());

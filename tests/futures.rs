@@ -32,7 +32,7 @@ fn poll_once(future: impl Future) -> bool {
     pin!(future).poll(&mut Context::from_waker(Waker::noop())).is_ready()
 }
 
-/// The answer of whoever asks again and again, doing `meanwhile` between.
+/// The answer of a caller that polls, doing `meanwhile` between polls.
 fn asked_for(mut pending: Pending<Retrieval>, mut meanwhile: impl FnMut()) -> Result<Retrieval> {
     loop {
         if let Some(answer) = pending.try_take() {
@@ -132,7 +132,7 @@ fn a_pending_answer_is_given_once() {
     }
 }
 
-/// Command encoders that a round has under way at once, at the most: wgpu keeps as many as there ever were.
+/// The maximum number of command encoders that a round has open at once: wgpu keeps as many as there ever were.
 const ENCODERS: isize = 64;
 
 /// Objects of wgpu's that are alive on a device, without bind group layouts and pipelines, which are kept.
@@ -213,7 +213,7 @@ fn a_host_brings_answers_by_its_own_frames() {
         let name = &host.name;
         let (case, memory, expected) = waited_for(name, &host.guest(), 84);
         drop(memory);
-        // Nobody has awaited anything on this one yet, so that no thread of ours polls.
+        // Nothing was awaited on this device yet, so that no thread of the library polls.
         let memory = case.memory(name, &host.guest()).unwrap();
         let begin = || memory.begin(&case.queries, &case.options()).unwrap();
 
@@ -234,13 +234,16 @@ fn a_host_brings_answers_by_its_own_frames() {
         assert_eq!(answer.unwrap(), expected, "{name}: the host submits");
 
         // Awaiting is on our own account.
-        assert_eq!(pollster::block_on(begin()).unwrap(), expected, "{name}: nobody else polls");
+        assert_eq!(pollster::block_on(begin()).unwrap(), expected, "{name}: no other thread polls");
         assert_eq!(begin().wait().unwrap(), expected, "{name}");
 
         // What is only asked for is the host's to bring, then as before.
         let mut pending = begin();
         for _ in 0..30 {
-            assert!(!pending.is_ready(), "{name}: our thread polled the host's device for what nobody awaits");
+            assert!(
+                !pending.is_ready(),
+                "{name}: the library's thread polled the host's device for an answer that is not awaited"
+            );
             nap();
         }
         host.device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
@@ -316,7 +319,7 @@ fn recorded_answers_come_or_are_lost_with_their_encoder() {
 #[test]
 fn a_destroyed_device_ends_everything_with_errors() {
     for (name, like) in harness::gpus() {
-        // A device of ours and one of a host's.
+        // A device that the library opened, and a host's.
         for ours in [true, false] {
             let what = format!("{name}, {} device", if ours { "our" } else { "a host's" });
             let host = Host::open(name, like).listening();

@@ -121,7 +121,7 @@ fn a_copy_for_a_retrieval() {
         let id = memory.id_at(3).unwrap();
         out_of_memory(memory.update(id, &row), "Memory::update", "patterns");
         assert_eq!(pending.wait().unwrap().output[0], 0.5);
-        // Nobody reads them any more once the thread that answered has let go.
+        // They are no longer read once the thread that answered has let go.
         while memory.update(id, &row).is_err() {
             std::thread::yield_now();
         }

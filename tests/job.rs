@@ -65,7 +65,7 @@ fn the_bits_do_not_depend_on_the_cut() {
                     assert_eq!(sliced, whole, "{name} {rule:?} {budget:?}");
                     most = most.max(frames);
                 }
-                assert!(!few || most > 10, "{name} {rule:?}: {most} frames at the most");
+                assert!(!few || most > 10, "{name} {rule:?}: {most} frames at most");
             }
         }
     }

@@ -147,7 +147,7 @@ fn devices_that_are_made_and_dropped_leave_no_thread_and_no_object() {
     for (name, device) in harness::gpus().filter(|(name, _)| name == "lavapipe") {
         let host = Host::open(name, device);
         let mut numbers = Rng(97);
-        // Awaiting starts a thread of ours, which is to end with its device.
+        // Awaiting starts a thread of the library, which has to end with its device.
         let mut part = |device: &Device, round: usize| {
             let mut memory = Memory::new(device, DIM, Rule::softmax(1.0)).unwrap();
             memory.add(&numbers.vector(10 * DIM)).unwrap();
@@ -175,7 +175,7 @@ fn devices_that_are_made_and_dropped_leave_no_thread_and_no_object() {
         part(&harness::reopened(device), 0);
         assert!(settled(usize::MAX), "{name}");
         let before = threads().unwrap_or(0);
-        stays_flat(&format!("{name}, devices of ours"), 20, 24 << 20, Alive::default, |round| {
+        stays_flat(&format!("{name}, opened devices"), 20, 24 << 20, Alive::default, |round| {
             part(&harness::reopened(device), round);
         });
         assert!(settled(before), "{name}: {before} threads, now {:?}", threads());

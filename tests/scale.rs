@@ -71,7 +71,7 @@ fn buffer_bytes(device: &wgpu::Device) -> Option<usize> {
     Some(ours.map(|allocation| allocation.size as usize).sum())
 }
 
-/// What a retrieval takes while it runs, at the most: bytes on the host, and in buffers of the device where that is
+/// The maximum that a retrieval takes while it runs: bytes on the host, and in buffers of the device where that is
 /// told.
 struct Taken {
     host: usize,

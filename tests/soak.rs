@@ -13,7 +13,7 @@ use attractor::{
 };
 use harness::{Case, Rng};
 
-/// Patterns of one memory, at the most.
+/// The maximum number of patterns of one memory.
 const MOST: usize = 1500;
 /// What the process may grow by from the first third on: allocators and drivers keep what they may use again.
 const SLACK: usize = 24 << 20;

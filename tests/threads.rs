@@ -200,7 +200,7 @@ fn so_it_is_under_sparse_rules() {
     }
 }
 
-/// wgpu's GL backend panics in whoever waits for six seconds for a context, which the driver has while a submission
+/// wgpu's GL backend panics in a thread that waits for six seconds for a context, which the driver has while a submission
 /// runs.
 #[test]
 fn a_long_retrieval_keeps_no_other_thread_from_gl() {

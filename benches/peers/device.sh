@@ -37,7 +37,7 @@ run() {
     local from=$1 out=$2 stem software=()
     mkdir -p "$out"
     [ -z "${SOFTWARE:-}" ] || software=(--software)
-    # A failure is said in the table's place, and what can be measured still is.
+    # A failure is reported in place of the table, and the rest is still measured.
     ours() {
         timeout "$1" "$from/attractor" "${@:2}" --device "${BACKEND:-vulkan}" "${software[@]}" 2>&1 ||
             echo "attractor $2 FAILED with status $?"

@@ -147,7 +147,7 @@ def alternate(ours, theirs, rounds, seconds):
     pairs, clocks = [], []
     for turn in range(rounds):
         pair = [None, None]
-        # Who goes first changes, so that a drift of the machine favours nobody.
+        # The order alternates, so that a drift of the machine favours neither.
         for side in (0, 1) if turn % 2 == 0 else (1, 0):
             if runner := (ours, theirs)[side]:
                 told = runner.ask(op="run", seconds=seconds)
@@ -162,7 +162,7 @@ def alternate(ours, theirs, rounds, seconds):
 
 
 def startup(measure, where, rounds, environment):
-    """Fresh processes to their first answers, in turns; processor time is of the whole process."""
+    """Fresh processes to their first answers, interleaved; processor time is of the whole process."""
     with tempfile.TemporaryDirectory() as folder:
         nothing = dict(MESA_SHADER_CACHE_DISABLE="true")
         kept = dict(MESA_SHADER_CACHE_DIR=f"{folder}/driver")

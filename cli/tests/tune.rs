@@ -86,7 +86,7 @@ fn the_command_tunes_once_and_others_go_by_it() {
     let (said, _, _) = answers(&["--tuning", "mine.json"]);
     assert!(tuned(&said), "{said}");
 
-    // What is damaged or of something else is left alone, which is said; where it is asked for by name it is refused.
+    // A cached tuning that is damaged or of another device is ignored with a warning; one that was named is refused.
     let text_of = file.to_string();
     let foreign = text_of.replace("llvmpipe", "something else");
     for (damaged, why) in [(&text_of[..100], "no tuning"), (&foreign, "another device"), ("", "no tuning")] {
@@ -94,7 +94,7 @@ fn the_command_tunes_once_and_others_go_by_it() {
         fs::write(dir.join("mine.json"), damaged).unwrap();
         let (said, warned, got) = answers(&[]);
         assert!(said.contains("tuning: default") && warned.contains(why), "{said}{warned}");
-        assert_eq!(got, usual, "the answers of the defaults, to the bit");
+        assert_eq!(got, usual, "bit-exact with the answers of the defaults");
         let refused = run(&["--tuning", "mine.json"]);
         let said = text(&refused.stderr);
         assert_eq!((refused.status.code(), said.lines().count()), (Some(1), 1), "{said}");

@@ -136,7 +136,7 @@ async fn serve(memory: Arc<Memory>, most: usize, mut requests: mpsc::Receiver<Re
     served
 }
 
-/// The next batch: what comes within [`PATIENCE`] of its first query, or `most`; nothing when nobody can ask any more.
+/// The next batch: what comes within [`PATIENCE`] of its first query, or `most`; nothing once no caller is left.
 async fn gather(requests: &mut mpsc::Receiver<Request>, most: usize) -> Option<Vec<Request>> {
     let mut batch = vec![requests.recv().await?];
     let end = tokio::time::Instant::now() + PATIENCE;

@@ -38,7 +38,7 @@ fn right(i: usize, answer: &[f32]) -> bool {
 }
 
 #[test]
-fn queries_that_are_given_up_or_wrong_hurt_nobody() {
+fn queries_that_are_given_up_or_wrong_do_no_harm() {
     for (name, device) in harness::quick_devices() {
         runtime().block_on(async {
             let (front, service) = Front::start(memory(device), 8);

@@ -1,5 +1,4 @@
-//! What the tests, the benchmarks and the command of `attractor` share. It is part of the project and no interface: it
-//! may change with any version.
+//! What the tests, the benchmarks and the command of `attractor` share. It has no stable interface.
 //!
 //! Numbers and statistics: [`rng`], [`stats`], [`clock`]. Problems and their judgement by the reference: [`case`],
 //! [`mod@bound`], [`checks`] (the list of `attractor verify`), [`mod@trial`] and [`interval`] (random problems). Sizes:

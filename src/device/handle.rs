@@ -31,8 +31,8 @@ pub(crate) enum Backend {
 }
 
 impl Device {
-    /// The best hardware adapter with that adapter's own limits, or, where there is none, the CPU engine, which is said
-    /// once through `log`. Never a software adapter.
+    /// The best hardware adapter with that adapter's own limits, or the CPU engine where there is none, with one
+    /// message through `log`. Never a software adapter.
     pub async fn new() -> Result<Self> {
         Self::with_options(&DeviceOptions::default()).await
     }
@@ -75,7 +75,7 @@ impl Device {
     }
 
     /// The features of `adapter` that a host does well to ask for when it opens a device that it will share with
-    /// [`Device::from_wgpu`]. None of them is needed: without timestamps, jobs go by cautious estimates.
+    /// [`Device::from_wgpu`]. None of them is required: without timestamps, jobs depend on cautious estimates.
     ///
     /// ```no_run
     /// # async fn open(adapter: attractor::wgpu::Adapter) -> Result<(), Box<dyn std::error::Error>> {
@@ -145,8 +145,8 @@ impl Device {
         }
     }
 
-    /// Sets what plans on this device go by from now on: of all its handles and memories. Jobs and recordings that have
-    /// begun go on as they were. The CPU engine has no use for it.
+    /// Sets the tuning of later plans on this device, for all its handles and memories. Jobs and recordings that have
+    /// begun are not affected. The CPU engine ignores it.
     pub fn set_tuning(&self, tuning: Tuning) {
         if let Backend::Gpu(context) = &self.backend {
             context.set_tuning(tuning);
@@ -185,7 +185,7 @@ impl Device {
     }
 
     /// Every adapter of this machine, hardware and software, in the order that
-    /// [`AdapterChoice::Index`](crate::AdapterChoice::Index) counts. A browser tells of one at the most, which it
+    /// [`AdapterChoice::Index`](crate::AdapterChoice::Index) counts. A browser lists at most one, which it
     /// prefers.
     pub async fn adapters() -> Vec<wgpu::Adapter> {
         // Without WebGPU, or on a thread that has none, wgpu panics.

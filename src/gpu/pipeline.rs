@@ -6,7 +6,7 @@
 //! that holds no more for a larger memory.
 //!
 //! Nothing here depends on what the device computes: which queries go on and which thresholds need a search is decided
-//! inside kernels, by lists of queries. So a retrieval is the same dispatches whoever runs, records, or counts them.
+//! inside kernels, by lists of queries. So a retrieval is the same dispatches whether it is run, recorded or counted.
 
 use std::collections::VecDeque;
 

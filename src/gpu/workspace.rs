@@ -122,7 +122,7 @@ impl Sizes {
     }
 }
 
-/// A NaN with a mark: whatever reads a word that nobody wrote shows it.
+/// A NaN with a mark, so that reading a word that was not written shows in the answer.
 const POISON: u32 = 0x7fc0_dead;
 
 impl Workspace {

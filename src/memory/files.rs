@@ -182,7 +182,7 @@ impl SavedMemory {
     }
 }
 
-/// `0..count` in pieces of `size` at the most.
+/// `0..count` in pieces of at most `size`.
 fn pieces(count: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
     (0..count).step_by(size).map(move |start| start..count.min(start + size))
 }

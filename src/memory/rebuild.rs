@@ -8,8 +8,7 @@ use crate::store::Growth;
 impl Memory {
     /// The same patterns under the same ids at the same positions, on `device`: after a device was lost, or to move.
     /// Rows come from the [host copy](crate::MemoryOptions::host_copy) where there is one; otherwise they are read back
-    /// from where they are, which waits. On a device that allows windows as large it gives the same answers to the bit
-    /// as on any of its kind.
+    /// from the device, which waits. On a device of the same kind that allows windows as large, answers are bit-exact.
     ///
     /// ```
     /// use attractor::{Device, MemoryOptions, Rule};

@@ -115,7 +115,7 @@ impl Memory {
 
     /// Compiles and allocates now what a retrieval of `batch` queries with these options needs, as a game does behind
     /// its loading screen: otherwise the first retrieval of its kind does. Neither submits nor waits. Other batches may
-    /// go by other kernels ([`Memory::explain`]); the CPU engine has nothing to prepare.
+    /// need other kernels ([`Memory::explain`]); the CPU engine has nothing to prepare.
     ///
     /// # Errors
     /// As [`Memory::explain`].

@@ -12,8 +12,9 @@ impl Problem<'_> {
     /// sparse             -1/beta (<p, z> + H(p))     + 1/2 |x|^2 + 1/2 M^2
     /// ```
     ///
-    /// for dot similarity, `M` the largest norm of a key, masked or not, and `H(p) = sum (p - p^alpha) / (alpha (alpha-1))`; for
-    /// euclidean similarity the first term alone, and none for softmax1.
+    /// for dot similarity, `M` the largest norm of a key, masked or not, and
+    /// `H(p) = sum (p - p^alpha) / (alpha (alpha-1))`; for euclidean similarity the first term alone, and none for
+    /// softmax1.
     pub fn energy(&self, x: &[f64]) -> Option<f64> {
         let beta = f64::from(self.rule.beta);
         let n = self.patterns() as f64;

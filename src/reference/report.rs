@@ -27,8 +27,8 @@ pub fn statistics(weights: &[f64]) -> Statistics {
     Statistics { support, perplexity, largest }
 }
 
-/// The positions of the `k` patterns of largest weight (then of largest score, then of smallest index), of those that are
-/// not masked.
+/// The positions of the `k` patterns of largest weight (then of largest score, then of smallest index), of those that
+/// are not masked.
 pub fn top(weights: &[f64], scores: &[f64], k: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..weights.len()).filter(|i| scores[*i] > f64::NEG_INFINITY).collect();
     order.sort_by(|&i, &j| {

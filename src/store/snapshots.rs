@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_free_once_nobody_sees_them() {
+    fn rows_are_free_once_no_snapshot_sees_them() {
         let snapshots = Snapshots::default();
         assert_eq!((snapshots.any(), snapshots.oldest()), (false, u64::MAX));
         let first = snapshots.take();

@@ -30,7 +30,7 @@ const BUFFERS: u32 = 31;
 const THREADS: u32 = 1024;
 /// MFST, buffer length on the smallest devices that wgpu supports.
 const SMALLEST_MOST_BUFFER: u64 = 256 << 20;
-/// Bytes that one thread holds in arrays, at the most, without a look at what it does to occupancy.
+/// The maximum bytes of arrays of one thread; more needs a look at what it does to occupancy.
 const PRIVATE_BYTES: u32 = 2560;
 /// The versions of the language that hal asks for on macOS 11 and on macOS 26. Older ones lack simdgroup matrices.
 const VERSIONS: [(u8, u8); 2] = [(2, 3), (4, 0)];

@@ -21,7 +21,7 @@
 //! for an exponential as WGSL allows it (3 + 2 |argument| ulps), a power, and a sum of N. For entmax up to alpha = 2,
 //! the score of a pattern may be off by another `16 eps (1 + |z_i - max z|)` from the subtraction of the threshold.
 //!
-//! An output is a sum of rows by weights in these intervals that add up to one (for softmax1 to one at the most):
+//! An output is a sum of rows by weights in these intervals that add up to one (for softmax1 to at most one):
 //! its least and its largest value are those of a linear program that takes the rows in order. The sum itself rounds by
 //! `eps (16 + N / 2) sum_i p_i |v_ij|`, and what falls below the normal numbers may be flushed to zero.
 

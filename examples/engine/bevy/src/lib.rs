@@ -101,7 +101,7 @@ impl Plugin for AttractorPlugin {
 }
 
 /// What an entity remembers from: as many floats as the memory has dimensions, all finite. An entity whose cue is not
-/// of that kind gets no [`Recall`], which is said once in the log whenever the cue changes.
+/// of that kind gets no [`Recall`], which is logged once whenever the cue changes.
 #[derive(Clone, Component, Debug, Default, PartialEq)]
 pub struct Cue(pub Vec<f32>);
 

@@ -259,7 +259,7 @@ fn patterns_that_are_added_while_it_runs() {
 }
 
 #[test]
-fn cues_that_are_none_disturb_nobody() {
+fn cues_that_are_none_do_no_harm() {
     let rule = Rule::softmax(3.0);
     let mut rng = Rng(5);
     let mut host = Host::new(plugin(rule), rule);

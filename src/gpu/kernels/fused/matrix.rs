@@ -34,7 +34,7 @@ pub const KERNEL: Kernel = Kernel {
 
 const EIGHT: Substitution = ("lib/matrix_16", "lib/matrix_8");
 const SCALAR: Substitution = ("lib/entries_vector", "lib/entries_scalar");
-/// Floats of a key, and of the sums, that a workgroup has fragments for at the most.
+/// The maximum floats of a key, and of the sums, that a workgroup has fragments for.
 const WIDEST: u32 = 128;
 /// Patterns of a tile: as many of these as there is memory for.
 const TILES: [u32; 2] = [64, 32];

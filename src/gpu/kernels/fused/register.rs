@@ -41,7 +41,7 @@ pub const KERNEL: Kernel = Kernel {
 const SUBGROUP: Substitution = ("lib/spread_shared", "lib/spread_subgroup");
 /// Invocations of a workgroup.
 const WORKGROUP: u32 = 64;
-/// Column vectors of the sums that an invocation holds at the most, unless they are those of the keys.
+/// The maximum column vectors of the sums that an invocation holds, unless they are those of the keys.
 const OUT: u32 = 16;
 /// Column vectors of all keys that an invocation holds where compilers are slow to unroll, and those of its sums unless
 /// they are the keys': FXC compiles each such kernel in less than three seconds.

@@ -1,8 +1,8 @@
 # Sourced by scripts that run stages and end with a line for each.
 #
-# run_stages LOGS REQUIRED RUN STAGE...: calls `RUN STAGE` for each stage, with what it prints in LOGS/STAGE.log. Its last
-# line is the summary, its status 0 passed, 77 not run (a failure if REQUIRED is not empty), anything else failed. Prints
-# a line for each stage and exits with 1 if one failed.
+# run_stages LOGS REQUIRED RUN STAGE...: calls `RUN STAGE` for each stage, with what it prints in LOGS/STAGE.log. The
+# last line of that is the summary, the status 0 passed, 77 not run (a failure if REQUIRED is not empty), anything else
+# failed. Prints a line for each stage and exits with 1 if one failed.
 run_stages() {
     local logs=$1 required=$2 run=$3 stage code begun log last seconds summary=() status=0
     shift 3

@@ -1,4 +1,5 @@
-//! Shapes around every boundary, on every device and under both strategies that every device has: right, repeatable, and independent of the batch.
+//! Shapes around every boundary, on every device and under both strategies that every device has: right, repeatable,
+//! and independent of the batch.
 
 use attractor::internals::{Faults, Overrides, Strategy, forced};
 use attractor::{

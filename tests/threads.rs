@@ -200,8 +200,8 @@ fn so_it_is_under_sparse_rules() {
     }
 }
 
-/// wgpu's GL backend panics in a thread that waits for six seconds for a context, which the driver has while a submission
-/// runs.
+/// wgpu's GL backend panics in a thread that waits for six seconds for a context, which the driver has while a
+/// submission runs.
 #[test]
 fn a_long_retrieval_keeps_no_other_thread_from_gl() {
     let Some((name, device)) = devices().iter().find(|(_, device)| device.info().backend == "Gl") else { return };

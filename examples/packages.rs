@@ -127,7 +127,7 @@ fn search(device: &Device, packages: &Packages) -> Result<()> {
         failures.push(format!("exact search is right for {exact_right} %, expected {EXACT} %"));
     }
     let rule = Rule::new(Similarity::Cosine, Separation::TopK { k: 1 }, 1.0);
-    for precision in [Precision::F32, Precision::F16, Precision::I8] {
+    for precision in Precision::ALL {
         let memory = packages.store(device, rule, precision)?;
         let got = memory.retrieve_with_blocking(&packages.queries, &RetrieveOptions::steps(1).top(1))?;
         let found = rows(&got.top.ok_or("no top patterns came back")?.ids);

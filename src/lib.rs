@@ -134,7 +134,7 @@ mod tuning;
 mod wait;
 
 pub use cache::user_cache_folder;
-pub use device::{AdapterChoice, Device, DeviceInfo, DeviceOptions, Software};
+pub use device::{AdapterChoice, Device, DeviceInfo, DeviceKind, DeviceOptions, Software};
 pub use error::{Error, Result};
 pub use explain::{Explanation, KernelWork};
 pub use gpu::{Job, Recording, Rows, Slice};

@@ -1,11 +1,17 @@
 //! How keys and values are stored.
 
-/// How keys and values are stored. Sums are `f32` whatever the storage.
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+
+/// How keys and values are stored. Sums are `f32` whatever the storage. Its text is `f32`, `f16` or `i8`.
 ///
 /// What rounding costs depends on the patterns. Measured on 12,000 sentence embeddings of 384 dimensions and norm 1
 /// (`examples/packages.rs`), the nearest by cosine is the one that exact search finds for 1,000 of 1,000 queries in
 /// `F32` and `F16`, and for 998 in `I8`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Precision {
     /// As given.
     #[default]
@@ -18,4 +24,50 @@ pub enum Precision {
     /// finite row is in range; one whose largest magnitude is below 1.5e-36 becomes zeros, for its scale would be
     /// subnormal.
     I8,
+}
+
+impl Precision {
+    /// Every precision.
+    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::I8];
+
+    /// Its text.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::I8 => "i8",
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Precision {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|precision| precision.name() == text).ok_or_else(|| Error::Parameter {
+            operation: "Precision::from_str",
+            parameter: "precision",
+            expected: "f32, f16 or i8",
+            got: format!("{text:?}"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_read_as_they_are_written() {
+        for precision in Precision::ALL {
+            assert_eq!(precision.to_string().parse::<Precision>().unwrap(), precision);
+        }
+        assert!("F32".parse::<Precision>().unwrap_err().to_string().contains("f32, f16 or i8"));
+    }
 }

@@ -1,12 +1,18 @@
 //! What a memory computes: a similarity, a separation and an inverse temperature. Data and validation only.
 
+use std::fmt;
+use std::str::FromStr;
+
 use crate::error::{Error, Result};
 
 /// The largest `alpha` of [`Separation::Entmax`]: weights are within their bounds up to here.
 pub const MAX_ALPHA: f32 = 1e6;
 
 /// How a state `x` is compared with a stored key `k`.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+///
+/// Its text is `dot`, `cosine`, `euclidean` or `manhattan`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Similarity {
     /// `<x, k>`: the modern Hopfield network and attention (Ramsauer et al. 2021).
     #[default]
@@ -20,7 +26,10 @@ pub enum Similarity {
 }
 
 /// How the scores `z` become weights `p`.
+///
+/// Its text is `softmax`, `softmax1`, `sparsemax`, `entmax 1.5` (with `alpha`) or `topk 32` (with `k`).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub enum Separation {
     /// `exp(z - lse z)`.
     #[default]
@@ -41,7 +50,84 @@ pub enum Separation {
     },
 }
 
+impl Similarity {
+    /// Every similarity.
+    pub const ALL: [Self; 4] = [Self::Dot, Self::Cosine, Self::Euclidean, Self::Manhattan];
+
+    /// Its text.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dot => "dot",
+            Self::Cosine => "cosine",
+            Self::Euclidean => "euclidean",
+            Self::Manhattan => "manhattan",
+        }
+    }
+}
+
+impl fmt::Display for Similarity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Similarity {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        const EXPECTED: &str = "dot, cosine, euclidean or manhattan";
+        let found = Self::ALL.into_iter().find(|similarity| similarity.name() == text);
+        found.ok_or_else(|| no_such("Similarity::from_str", "similarity", EXPECTED, text))
+    }
+}
+
+impl Separation {
+    /// Its text without the parameter: `softmax`, `softmax1`, `sparsemax`, `entmax` or `topk`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Softmax => "softmax",
+            Self::Softmax1 => "softmax1",
+            Self::Sparsemax => "sparsemax",
+            Self::Entmax { .. } => "entmax",
+            Self::TopK { .. } => "topk",
+        }
+    }
+}
+
+impl fmt::Display for Separation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Entmax { alpha } => f.pad(&format!("{} {alpha}", self.name())),
+            Self::TopK { k } => f.pad(&format!("{} {k}", self.name())),
+            Self::Softmax | Self::Softmax1 | Self::Sparsemax => f.pad(self.name()),
+        }
+    }
+}
+
+impl FromStr for Separation {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        const EXPECTED: &str = "softmax, softmax1, sparsemax, entmax with an alpha or topk with a k";
+        let found = match text.split_once(' ').unwrap_or((text, "")) {
+            ("softmax", "") => Some(Self::Softmax),
+            ("softmax1", "") => Some(Self::Softmax1),
+            ("sparsemax", "") => Some(Self::Sparsemax),
+            ("entmax", alpha) => alpha.parse().ok().map(|alpha| Self::Entmax { alpha }),
+            ("topk", k) => k.parse().ok().map(|k| Self::TopK { k }),
+            _ => None,
+        };
+        found.ok_or_else(|| no_such("Separation::from_str", "separation", EXPECTED, text))
+    }
+}
+
+fn no_such(operation: &'static str, parameter: &'static str, expected: &'static str, text: &str) -> Error {
+    Error::Parameter { operation, parameter, expected, got: format!("{text:?}") }
+}
+
 /// One update: `z_i = beta * similarity(x, k_i)`, `p = separation(z)`, `x' = sum_i p_i k_i`.
+///
+/// Its text is `dot softmax, beta 0.125`: similarity, separation and inverse temperature.
 ///
 /// ```
 /// use attractor::{Rule, Separation, Similarity};
@@ -49,6 +135,9 @@ pub enum Separation {
 /// let sparse = Rule::new(Similarity::Cosine, Separation::Entmax { alpha: 1.5 }, 8.0);
 /// assert!(attention.validate().is_ok());
 /// assert_ne!(attention, sparse);
+/// assert_eq!(sparse.to_string(), "cosine entmax 1.5, beta 8");
+/// assert_eq!("cosine entmax 1.5, beta 8".parse::<Rule>()?, sparse);
+/// # Ok::<(), attractor::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rule {
@@ -91,14 +180,7 @@ impl Rule {
         let what = match defined {
             true => "the energy at beta = 0, which is not defined,".into(),
             false => {
-                let similarity = format!("{:?}", self.similarity).to_lowercase();
-                let separation = match self.separation {
-                    Separation::Softmax => "softmax",
-                    Separation::Softmax1 => "softmax1",
-                    Separation::Sparsemax => "sparsemax",
-                    Separation::Entmax { .. } => "entmax",
-                    Separation::TopK { .. } => "topk",
-                };
+                let (similarity, separation) = (self.similarity, self.separation.name());
                 format!("the energy of {similarity} similarity with {separation}, for which none is defined,")
             }
         };
@@ -123,6 +205,25 @@ impl Rule {
     }
 }
 
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}, beta {}", self.similarity, self.separation, self.beta)
+    }
+}
+
+/// Reads what [`fmt::Display`] writes. Whether the numbers are within their domains is for [`Rule::validate`].
+impl FromStr for Rule {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        const EXPECTED: &str = "a similarity, a separation and a beta, as in `dot softmax, beta 0.125`";
+        let refuse = || no_such("Rule::from_str", "rule", EXPECTED, text);
+        let (parts, beta) = text.split_once(", beta ").ok_or_else(refuse)?;
+        let (similarity, separation) = parts.split_once(' ').ok_or_else(refuse)?;
+        Ok(Self::new(similarity.parse()?, separation.parse()?, beta.parse().map_err(|_| refuse())?))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,5 +242,35 @@ mod tests {
             assert!(message.contains("alpha") && message.contains("above 1"), "{message}");
         }
         assert!(Rule::new(Similarity::Dot, Separation::TopK { k: 0 }, 1.0).validate().is_err());
+    }
+
+    #[test]
+    fn texts_are_read_as_they_are_written() {
+        let separations = [
+            Separation::Softmax,
+            Separation::Softmax1,
+            Separation::Sparsemax,
+            Separation::Entmax { alpha: 1.1 },
+            Separation::TopK { k: 7 },
+        ];
+        for similarity in Similarity::ALL {
+            for separation in separations {
+                for beta in [0.1, -1e-30, f32::MAX] {
+                    let rule = Rule::new(similarity, separation, beta);
+                    assert_eq!(rule.to_string().parse::<Rule>().unwrap(), rule);
+                }
+            }
+        }
+        assert_eq!(format!("[{:>9}]", Similarity::Dot), "[      dot]");
+        for text in ["", "soft", "softmax 1", "entmax", "entmax x", "topk", "topk -1", "topk 1.5", "topk  2"] {
+            let error = text.parse::<Separation>().unwrap_err().to_string();
+            assert!(error.contains(&format!("{text:?}")) && error.contains("sparsemax"), "{error}");
+        }
+        for text in ["Dot", "dot ", "euclid"] {
+            assert!(text.parse::<Similarity>().unwrap_err().to_string().contains("manhattan"), "{text}");
+        }
+        for text in ["dot softmax", "dot, beta 1", "dot softmax, beta x", "dot softmax beta 1"] {
+            assert!(text.parse::<Rule>().is_err(), "{text}");
+        }
     }
 }

@@ -11,9 +11,6 @@ use attractor::{
 };
 use harness::Rng;
 
-const SIMILARITIES: [Similarity; 4] =
-    [Similarity::Dot, Similarity::Cosine, Similarity::Euclidean, Similarity::Manhattan];
-
 fn separations() -> Vec<Separation> {
     let mut all = vec![
         Separation::Softmax,
@@ -117,6 +114,7 @@ impl Attack {
                 };
                 self.keys.chunks_exact(self.dim).flat_map(quantise).collect()
             }
+            other => unimplemented!("{other}"),
         }
     }
 
@@ -249,7 +247,7 @@ fn all_withstand(attacks: &[Attack]) {
 #[test]
 fn a_single_pattern_has_all_the_weight() {
     let mut attacks = Vec::new();
-    for similarity in SIMILARITIES {
+    for similarity in Similarity::ALL {
         for separation in separations() {
             for beta in [-3.0, 0.0, 1e-30, 1.0, 1e30] {
                 let rule = Rule::new(similarity, separation, beta);
@@ -401,7 +399,7 @@ fn far_out() -> Vec<Attack> {
             plain(Similarity::Dot, 1.0, 2, &[1e-40, 1e-42, 3e-40, -1e-44], &[1.0, 1.0]);
         }
     }
-    for similarity in SIMILARITIES {
+    for similarity in Similarity::ALL {
         for separation in separations() {
             for beta in [3e38, -3e38] {
                 let rule = Rule::new(similarity, separation, beta);
@@ -454,7 +452,7 @@ fn numbers_that_leave_f32_are_answered_right_or_refused() {
 fn extreme_temperatures() {
     let mut attacks = Vec::new();
     for (patterns, separations) in [(90, separations()), (5000, KINDS.to_vec())] {
-        for similarity in SIMILARITIES {
+        for similarity in Similarity::ALL {
             for &separation in &separations {
                 for beta in [0.0f32, -1.0, 1e-30, -1e-30, 1e6, 1e30, -1e30] {
                     // With thousands of patterns two scores may be within rounding of each other, which 1e6 and more
@@ -476,7 +474,7 @@ fn every_alpha() {
     let mut attacks = Vec::new();
     for alpha in ALPHAS {
         for beta in [0.01, 1.0, 20.0] {
-            for similarity in SIMILARITIES {
+            for similarity in Similarity::ALL {
                 let rule = Rule::new(similarity, Separation::Entmax { alpha }, beta);
                 attacks.push(Attack::random("N = 300", rule, 3, 2, 300, 5));
                 // More candidates than a list takes.
@@ -492,7 +490,7 @@ fn every_alpha() {
 #[test]
 fn many_steps() {
     let mut attacks = Vec::new();
-    for similarity in SIMILARITIES {
+    for similarity in Similarity::ALL {
         for separation in separations() {
             let rule = Rule::new(similarity, separation, 3.0);
             attacks.push(Attack { steps: 50, ..Attack::random("50 steps", rule, 8, 3, 120, 6) });
@@ -505,7 +503,7 @@ fn many_steps() {
 fn clamped_coordinates_stay() {
     let mut attacks = Vec::new();
     for separation in separations() {
-        for similarity in SIMILARITIES {
+        for similarity in Similarity::ALL {
             let mut attack = Attack::random("clamp", Rule::new(similarity, separation, 2.0), 9, 4, 60, 37);
             let mut numbers = Rng(90);
             // None, all, and some coordinates of a query.
@@ -522,7 +520,7 @@ fn clamped_coordinates_stay() {
 fn halves_and_bytes() {
     let mut attacks = Vec::new();
     for precision in [Precision::F16, Precision::I8] {
-        for similarity in SIMILARITIES {
+        for similarity in Similarity::ALL {
             for separation in separations() {
                 let mut attack = Attack::random("stored", Rule::new(similarity, separation, 2.0), 10, 3, 200, 13);
                 // A row of zeros, a tiny row and a large one.
@@ -540,7 +538,7 @@ fn halves_and_bytes() {
 #[test]
 fn a_bias_shifts_scores() {
     let mut attacks = Vec::new();
-    for similarity in SIMILARITIES {
+    for similarity in Similarity::ALL {
         for separation in separations() {
             // Ordinary ones, and one that outweighs every similarity in favour of a pattern or against it.
             for most in [1.0, 1e4, -1e30] {

@@ -32,7 +32,7 @@ fn draw(seed: u64) -> (Case, RetrieveOptions) {
         [(1, 1, 1, None), (5, 67, 13, Some(6)), (70, 131, 37, Some(17)), (130, 64, 5, None)][pick(4)];
     let rule = Rule::new(similarity, separation, 1.3);
     let mut case = Case { steps: 2, ..Case::random(seed, batch, patterns, dim, value_dim, rule) };
-    case.precision = [Precision::F32, Precision::F16, Precision::I8][pick(3)];
+    case.precision = Precision::ALL[pick(3)];
     case.window_bytes = [None, Some(2048)][pick(2)];
     case.tolerance = [None, Some(1e-3)][pick(2)];
     let mut flags = |count: usize| (0..count).map(|_| pick(3) > 0).collect::<Vec<bool>>();

@@ -320,7 +320,7 @@ fn a_damaged_kernel_is_caught() {
             assert!(share > 1.0, "{name}: {damage:?} gives {share:.2} times the bound");
         }
         // Subgroups that are smaller than was thought do the work of the last once more.
-        if device.info().kind == "software" {
+        if device.info().kind == attractor::DeviceKind::Software {
             let faults = Faults { constant: Some(("fused_matrix", ("WORKGROUP", 64))), ..Faults::POISON };
             let options = forced(case.options(), cooperate(), faults);
             let share = case.judge(&case.run(name, device, &options).unwrap(), 0..70);

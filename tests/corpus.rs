@@ -237,7 +237,7 @@ fn saved_seeds() -> Seeds {
         Rule::new(Similarity::Cosine, Separation::Entmax { alpha: 1.5 }, 2.0),
         Rule::new(Similarity::Euclidean, Separation::TopK { k: 2 }, -1.0),
     ];
-    for (rule, precision) in rules.into_iter().zip([Precision::F32, Precision::F16, Precision::I8]) {
+    for (rule, precision) in rules.into_iter().zip(Precision::ALL) {
         for whole in [true, false] {
             let mut options = MemoryOptions::new(3, rule).precision(precision).window_bytes(64);
             if !whole {

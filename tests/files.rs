@@ -14,8 +14,6 @@ use harness::{Rng, seal};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use tempfile::TempDir;
 
-const PRECISIONS: [Precision; 3] = [Precision::F32, Precision::F16, Precision::I8];
-
 fn rules() -> [Rule; 5] {
     [
         Rule::softmax(0.3),
@@ -78,7 +76,9 @@ fn what_is_saved_is_loaded_to_the_bit() {
     for (name, device) in harness::quick_devices() {
         for (i, rule) in rules().into_iter().enumerate() {
             // Every precision under the first rule, and one under each of the others.
-            for precision in PRECISIONS.into_iter().filter(|precision| i == 0 || *precision == PRECISIONS[i % 3]) {
+            for precision in
+                Precision::ALL.into_iter().filter(|precision| i == 0 || *precision == Precision::ALL[i % 3])
+            {
                 let what = format!("{name} {rule:?} {precision:?}");
                 let mut numbers = Rng(i as u64);
                 let (values, bias) = (i % 2 == 0, i % 3 == 0);
@@ -129,7 +129,7 @@ fn what_is_saved_is_loaded_to_the_bit() {
 #[test]
 fn a_file_of_one_engine_is_read_by_every_other() {
     let folder = TempDir::new().unwrap();
-    for precision in PRECISIONS {
+    for precision in Precision::ALL {
         let mut files = Vec::new();
         for (name, device) in harness::devices() {
             let options = MemoryOptions::new(6, Rule::softmax(1.0)).value_dim(9).bias().precision(precision);
@@ -206,7 +206,7 @@ fn extreme_numbers_survive() {
     let path = folder.path().join("m.safetensors");
     let rows = [f32::MAX, -f32::MAX, f32::MIN_POSITIVE, -1e-45, 0.0, -0.0, 65504.0, 1e-8];
     for (name, device) in harness::quick_devices() {
-        for precision in PRECISIONS {
+        for precision in Precision::ALL {
             for dim in [1, 2, 4] {
                 let mut memory = MemoryOptions::new(dim, Rule::softmax(f32::MIN_POSITIVE))
                     .precision(precision)
@@ -344,7 +344,7 @@ fn damage_anywhere_is_found() {
     const SECTOR: usize = 512;
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("m.safetensors");
-    for precision in PRECISIONS {
+    for precision in Precision::ALL {
         let options = MemoryOptions::new(45, Rule::softmax(1.0)).value_dim(7).bias().precision(precision);
         let mut memory = options.build(&Device::cpu()).unwrap();
         let ids = add(&mut memory, &mut Rng(5), 3000, true, true);
@@ -546,7 +546,7 @@ fn forged_files_are_refused_with_what_is_wrong() {
     ];
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("m.safetensors");
-    for precision in PRECISIONS {
+    for precision in Precision::ALL {
         fs::write(&path, forged(precision).bytes()).unwrap();
         assert_eq!(Memory::load(&Device::cpu(), &path).unwrap().len(), 3, "the forger's tools are sound");
     }
@@ -653,7 +653,7 @@ fn files_are_imported_like_slices_are_added() {
     fs::write(at("odd.safetensors"), [&length.to_le_bytes(), header, b" ", data].concat()).unwrap();
     let tensor = |file: &str, name: &str| Address::safetensors(at(file), name);
     for (name, device) in harness::quick_devices() {
-        for precision in PRECISIONS {
+        for precision in Precision::ALL {
             for (i, (k, v, b)) in [
                 (Address::npy(at("k32.npy")), Address::npy(at("v16.npy")), Address::npy(at("b.npy"))),
                 (Address::npy(at("k16.npy")), tensor("all.safetensors", "v"), tensor("all.safetensors", "b")),
@@ -871,7 +871,7 @@ fn doubles_and_bfloats_are_rounded() {
 fn a_saved_memory_is_not_read_as_bare_patterns() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("m.safetensors");
-    for precision in PRECISIONS {
+    for precision in Precision::ALL {
         fs::write(&path, forged(precision).bytes()).unwrap();
         let at = |name: &str| Address::safetensors(&path, name);
         for error in [

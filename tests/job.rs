@@ -82,7 +82,7 @@ fn a_bound_on_dispatches_is_kept_and_changes_no_bit() {
         let bound = Duration::from_millis(1);
         device.bound_dispatches(bound);
         let many = memory.explain(128, &RetrieveOptions::default()).unwrap();
-        let software = device.info().kind == "software";
+        let software = device.info().kind == attractor::DeviceKind::Software;
         assert!(!software || many.dispatches() > 2 * few.dispatches(), "{name}: {} dispatches", many.dispatches());
         let work = |told: &attractor::Explanation| {
             (told.flops(), told.bytes(), told.kernels.iter().map(|kernel| kernel.workgroups).sum::<u64>())

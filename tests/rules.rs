@@ -7,9 +7,6 @@ use attractor::{
 };
 use harness::{Case, Rng};
 
-const SIMILARITIES: [Similarity; 4] =
-    [Similarity::Dot, Similarity::Cosine, Similarity::Euclidean, Similarity::Manhattan];
-
 fn separations() -> Vec<Separation> {
     let mut all = vec![Separation::Softmax, Separation::Softmax1, Separation::Sparsemax];
     all.extend([1.05, 1.25, 1.5, 1.75, 3.0, 6.0].map(|alpha| Separation::Entmax { alpha }));
@@ -87,7 +84,7 @@ fn check(case: &Case, what: &str) {
 #[test]
 fn every_rule_with_everything() {
     let mut seed = 0;
-    for similarity in SIMILARITIES {
+    for similarity in Similarity::ALL {
         for separation in separations() {
             for (beta, patterns) in [(1.5, 130), (-0.8, 77), (30.0, 131), (1e-4, 90), (2.0, 1)] {
                 seed += 1;
@@ -191,7 +188,7 @@ fn nothing_left_is_zero_and_said() {
 
 #[test]
 fn extreme_betas_are_finite_and_choose_the_best() {
-    for similarity in SIMILARITIES {
+    for similarity in Similarity::ALL {
         for separation in separations() {
             for beta in [1e30f32, -1e30, -1e20, 1e-38, 0.0] {
                 let rule = Rule::new(similarity, separation, beta);

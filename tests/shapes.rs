@@ -341,7 +341,7 @@ fn wide_rows() {
             }
             let many = if widest > 100_000 { 3 } else { 40 };
             for (number, separation) in separations.into_iter().enumerate() {
-                let stores = [Precision::F32, Precision::F16, Precision::I8];
+                let stores = Precision::ALL;
                 let precision = stores[(number + dim) % stores.len()];
                 for batch in if widest > 100_000 { &[1, 8][..] } else { &[1, 4, 8, 33][..] } {
                     // The scores are of order one.

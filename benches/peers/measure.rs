@@ -64,10 +64,8 @@ fn size(size: &Size) -> Value {
         Separation::Entmax { .. } => request["rule"] = "entmax15".into(),
         _ => {}
     }
-    match precision {
-        Precision::F32 => {}
-        Precision::F16 => request["precision"] = "f16".into(),
-        Precision::I8 => request["precision"] = "i8".into(),
+    if precision != Precision::F32 {
+        request["precision"] = precision.name().into();
     }
     if let Stop::Converge { max_steps, tolerance } = options.stop {
         request["beta"] = rule.beta.into();
@@ -84,12 +82,7 @@ fn prepare(request: &Value) -> Result<(Measurement, Value)> {
     let (batch, patterns, dim) = (number("batch")? as usize, number("patterns")? as usize, number("dim")? as usize);
     let name = request["rule"].as_str().unwrap_or("softmax");
     let beta = request["beta"].as_f64().map_or(1.0 / (dim as f32).sqrt(), |beta| beta as f32);
-    let precision = match request["precision"].as_str().unwrap_or("f32") {
-        "f32" => Precision::F32,
-        "f16" => Precision::F16,
-        "i8" => Precision::I8,
-        other => return Err(format!("precision {other}: expected f32, f16 or i8").into()),
-    };
+    let precision: Precision = request["precision"].as_str().unwrap_or("f32").parse()?;
     let steps = request["steps"].as_u64().unwrap_or(1) as u32;
     let mut options = match request["tolerance"].as_f64() {
         Some(tolerance) => RetrieveOptions::converge(steps, tolerance as f32),

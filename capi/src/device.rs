@@ -36,7 +36,12 @@ struct Info {
 impl From<DeviceInfo> for Info {
     fn from(info: DeviceInfo) -> Self {
         let text = |text: &str| CString::new(text.replace('\0', "")).unwrap_or_default();
-        Self { name: text(&info.name), backend: text(&info.backend), driver: text(&info.driver), kind: text(info.kind) }
+        Self {
+            name: text(&info.name),
+            backend: text(&info.backend),
+            driver: text(&info.driver),
+            kind: text(info.kind.name()),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use attractor::wgpu::Backends;
-use attractor::{AdapterChoice, Device, DeviceOptions, Software, Tuning, user_cache_folder};
+use attractor::{AdapterChoice, Device, DeviceKind, DeviceOptions, Software, Tuning, user_cache_folder};
 
 use crate::failure::Failure;
 
@@ -75,7 +75,7 @@ impl DeviceArgs {
             error => error.into(),
         })?;
         // An index picks one adapter whatever it is, so the other flag has to be held against it here.
-        if self.software && device.info().kind != "software" {
+        if self.software && device.info().kind != DeviceKind::Software {
             return Err(Failure::Work(format!("--software was asked for, but {} is not software", device.info())));
         }
         Ok(device)

@@ -1052,7 +1052,7 @@ fn a_saved_memory_answers_by_its_own_rule_or_by_the_flags() {
     let dir = plain_inputs();
     let args = ["retrieve", "--memory", "m.safetensors", "--queries", "q.npy", "--out", "o.safetensors", "--weights"];
     let queries = [2.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0];
-    for precision in [Precision::F32, Precision::F16, Precision::I8] {
+    for precision in Precision::ALL {
         let own = saved_memory(dir.path(), precision).rule();
         let entmax = |alpha| Separation::Entmax { alpha };
         for (flags, rule) in [

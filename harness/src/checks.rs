@@ -167,12 +167,11 @@ pub fn checks() -> Vec<Check> {
     let dot = |separation, beta| Rule::new(Similarity::Dot, separation, beta);
     let softmax = Rule::softmax(1.0);
     let mut checks = Vec::new();
-    let similarities = [Similarity::Dot, Similarity::Cosine, Similarity::Euclidean, Similarity::Manhattan];
-    for (seed, similarity) in similarities.into_iter().enumerate() {
+    for (seed, similarity) in Similarity::ALL.into_iter().enumerate() {
         for (name, separation) in SEPARATIONS {
             let rule = Rule::new(similarity, separation, 1.5);
             let case = Case { steps: 2, ..Case::random(seed as u64, 5, 203, 21, None, rule) };
-            let what = format!("{similarity:?}, {name}, 2 steps").to_lowercase();
+            let what = format!("{similarity}, {name}, 2 steps");
             checks.push(Check { reports: true, ..Check::new(what, case) });
         }
     }
@@ -277,6 +276,7 @@ fn stored(precision: Precision, keys: &[f32], dim: usize) -> Vec<f32> {
             };
             keys.chunks_exact(dim).flat_map(row).collect()
         }
+        other => unimplemented!("{other}"),
     }
 }
 

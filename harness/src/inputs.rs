@@ -69,7 +69,7 @@ fn tensor(address: &Address) -> bool {
     if patterns.len() * patterns.dim() > MOST {
         return true;
     }
-    for precision in [Precision::F32, Precision::F16, Precision::I8] {
+    for precision in Precision::ALL {
         let options = patterns.options(Rule::softmax(1.0)).precision(precision);
         let mut memory = options.build(&Device::cpu()).expect("a memory of that shape");
         match memory.import(&patterns) {

@@ -37,6 +37,7 @@ impl Workload {
             Precision::F16 => 2.0 * numbers,
             Precision::I8 => numbers + 4.0 * rows,
             Precision::F32 => 4.0 * numbers,
+            other => unimplemented!("{other}"),
         }
     }
 }
@@ -55,7 +56,8 @@ pub struct Size {
     /// Coordinates of both.
     pub dim: usize,
     separation: Separation,
-    precision: Precision,
+    /// How patterns are stored.
+    pub precision: Precision,
     /// Whether the CPU engine and software adapters take a sixteenth of the patterns.
     pub divided: bool,
     /// Until convergence, where most queries stop early and a few do not.
@@ -139,15 +141,6 @@ impl Size {
     /// Whether patterns are stored as halves.
     pub fn is_half(&self) -> bool {
         self.precision == Precision::F16
-    }
-
-    /// The precision's name in tables.
-    pub fn stored(&self) -> &'static str {
-        match self.precision {
-            Precision::F16 => "f16",
-            Precision::I8 => "i8",
-            Precision::F32 => "f32",
-        }
     }
 
     /// With one of `divide` patterns, and one at least.

@@ -2,8 +2,66 @@
 
 use std::fmt;
 
+/// What a device computes on.
+///
+/// Its text is `discrete`, `integrated`, `virtual`, `software`, `other` or `cpu engine`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DeviceKind {
+    /// A GPU with memory of its own.
+    Discrete,
+    /// A GPU that shares the memory of the processor.
+    Integrated,
+    /// A GPU of a virtual machine.
+    Virtual,
+    /// A driver that computes on the processor: lavapipe, llvmpipe, SwiftShader, WARP.
+    Software,
+    /// An adapter that does not tell, as in browsers.
+    Other,
+    /// The CPU engine of this library.
+    CpuEngine,
+}
+
+impl DeviceKind {
+    /// Its text.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Discrete => "discrete",
+            Self::Integrated => "integrated",
+            Self::Virtual => "virtual",
+            Self::Software => "software",
+            Self::Other => "other",
+            Self::CpuEngine => "cpu engine",
+        }
+    }
+
+    /// Whether computing is done by the processor, by whichever way.
+    pub const fn is_cpu(self) -> bool {
+        matches!(self, Self::Software | Self::CpuEngine)
+    }
+}
+
+impl fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl From<wgpu::DeviceType> for DeviceKind {
+    fn from(kind: wgpu::DeviceType) -> Self {
+        match kind {
+            wgpu::DeviceType::DiscreteGpu => Self::Discrete,
+            wgpu::DeviceType::IntegratedGpu => Self::Integrated,
+            wgpu::DeviceType::VirtualGpu => Self::Virtual,
+            wgpu::DeviceType::Cpu => Self::Software,
+            wgpu::DeviceType::Other => Self::Other,
+        }
+    }
+}
+
 /// What a device or an adapter is.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DeviceInfo {
     /// The adapter's name, or the CPU engine's.
     pub name: String,
@@ -11,8 +69,8 @@ pub struct DeviceInfo {
     pub backend: String,
     /// The driver and its version, as far as it tells.
     pub driver: String,
-    /// `discrete`, `integrated`, `virtual`, `software`, `other` or `cpu engine`.
-    pub kind: &'static str,
+    /// What computes.
+    pub kind: DeviceKind,
 }
 
 impl fmt::Display for DeviceInfo {
@@ -25,19 +83,12 @@ impl fmt::Display for DeviceInfo {
 
 impl From<&wgpu::AdapterInfo> for DeviceInfo {
     fn from(info: &wgpu::AdapterInfo) -> Self {
-        let kind = match info.device_type {
-            wgpu::DeviceType::DiscreteGpu => "discrete",
-            wgpu::DeviceType::IntegratedGpu => "integrated",
-            wgpu::DeviceType::VirtualGpu => "virtual",
-            wgpu::DeviceType::Cpu => "software",
-            wgpu::DeviceType::Other => "other",
-        };
         let driver = [info.driver.as_str(), info.driver_info.as_str()];
         Self {
             name: info.name.clone(),
             backend: format!("{:?}", info.backend),
             driver: driver.into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(" "),
-            kind,
+            kind: info.device_type.into(),
         }
     }
 }
@@ -49,7 +100,7 @@ impl DeviceInfo {
             name: format!("CPU engine, {} threads", rayon::current_num_threads()),
             backend: "native".into(),
             driver: format!("attractor {}", env!("CARGO_PKG_VERSION")),
-            kind: "cpu engine",
+            kind: DeviceKind::CpuEngine,
         }
     }
 }

@@ -8,5 +8,5 @@ mod select;
 mod tuning;
 
 pub use handle::Device;
-pub use info::DeviceInfo;
+pub use info::{DeviceInfo, DeviceKind};
 pub use options::{AdapterChoice, DeviceOptions, Software};

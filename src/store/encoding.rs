@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn padding_is_zero() {
-        for precision in [Precision::F32, Precision::F16, Precision::I8] {
+        for precision in Precision::ALL {
             let (bytes, _) = encode(&[5.0; 6], 3, precision);
             assert_eq!(bytes.len(), 8 * precision.bytes());
             assert!(bytes[3 * precision.bytes()..4 * precision.bytes()].iter().all(|byte| *byte == 0));

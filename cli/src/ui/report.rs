@@ -114,7 +114,7 @@ impl State {
 /// What reports say of a device.
 pub fn device_json(info: &DeviceInfo) -> Value {
     let DeviceInfo { name, backend, driver, kind, .. } = info;
-    json!({ "name": name, "backend": backend, "driver": driver, "kind": kind })
+    json!({ "name": name, "backend": backend, "driver": driver, "kind": kind.name() })
 }
 
 fn is_stdout(file: &Path) -> bool {

@@ -111,6 +111,7 @@ fn judge(workload: &Workload, keys: Vec<f32>, queries: &[f32], got: &Retrieval) 
         Precision::F16 => (keys.into_iter().map(half).collect(), 2e-4),
         Precision::I8 => (keys, 2e-2),
         Precision::F32 => (keys, 2e-4),
+        other => unimplemented!("{other}"),
     };
     let problem = Problem::new(rule, dim, &stored);
     let mut error = 0.0f64;
@@ -145,7 +146,7 @@ mod tests {
     #[test]
     fn a_wrong_answer_is_not_timed() {
         let (batch, patterns, dim) = (5, 40, 6);
-        for precision in [Precision::F32, Precision::F16, Precision::I8] {
+        for precision in Precision::ALL {
             let (rule, options) = (Rule::softmax(1.0), RetrieveOptions::steps(1));
             let load = Workload { batch, patterns, dim, rule, precision, options, near: 0.0 };
             let (job, told) = Measurement::prepare(&load, &Device::cpu()).unwrap();

@@ -185,7 +185,7 @@ pub fn trial(seed: u64, number: usize) -> Trial {
     let defined = match similarity {
         Similarity::Dot => !matches!(separation, Separation::TopK { .. }),
         Similarity::Euclidean => !matches!(separation, Separation::TopK { .. } | Separation::Softmax1),
-        Similarity::Cosine | Similarity::Manhattan => false,
+        _ => false,
     };
     trial.energy &= defined && trial.case.rule.beta != 0.0;
     trial

@@ -45,14 +45,14 @@ const WINDOWS: usize = 1 << 16;
 pub(super) const LOAD: &str = "Memory::load";
 pub(super) const SAVE: &str = "Memory::save";
 
-const SIMILARITIES: [(&str, Similarity); 4] = [
-    ("dot", Similarity::Dot),
-    ("cosine", Similarity::Cosine),
-    ("euclidean", Similarity::Euclidean),
-    ("manhattan", Similarity::Manhattan),
-];
-const PRECISIONS: [(&str, Precision, Dtype); 3] =
-    [("f32", Precision::F32, Dtype::F32), ("f16", Precision::F16, Dtype::F16), ("i8", Precision::I8, Dtype::I8)];
+/// The elements of keys and values in a file.
+fn dtype(precision: Precision) -> Dtype {
+    match precision {
+        Precision::F32 => Dtype::F32,
+        Precision::F16 => Dtype::F16,
+        Precision::I8 => Dtype::I8,
+    }
+}
 
 /// All of a memory but its rows.
 #[derive(Clone, Debug)]
@@ -71,22 +71,17 @@ pub(crate) struct Contents {
 impl Contents {
     pub(super) fn metadata(&self, ids: &Ids) -> Vec<(&'static str, String)> {
         let mut all = vec![("format", FORMAT.into()), ("version", VERSION.to_string())];
-        let named = SIMILARITIES.iter().find(|(_, similarity)| *similarity == self.rule.similarity);
-        all.extend(named.map(|(name, _)| ("similarity", (*name).into())));
-        let (separation, parameter) = match self.rule.separation {
-            Separation::Softmax => ("softmax", None),
-            Separation::Softmax1 => ("softmax1", None),
-            Separation::Sparsemax => ("sparsemax", None),
-            Separation::Entmax { alpha } => ("entmax", Some(("alpha", alpha.to_string()))),
-            Separation::TopK { k } => ("topk", Some(("k", k.to_string()))),
-        };
-        all.push(("separation", separation.into()));
-        all.extend(parameter);
+        all.push(("similarity", self.rule.similarity.to_string()));
+        all.push(("separation", self.rule.separation.name().into()));
+        match self.rule.separation {
+            Separation::Softmax | Separation::Softmax1 | Separation::Sparsemax => {}
+            Separation::Entmax { alpha } => all.push(("alpha", alpha.to_string())),
+            Separation::TopK { k } => all.push(("k", k.to_string())),
+        }
         all.push(("beta", self.rule.beta.to_string()));
         all.push(("dim", self.dim.to_string()));
         all.extend(self.value_dim.map(|value_dim| ("value_dim", value_dim.to_string())));
-        let named = PRECISIONS.iter().find(|(_, precision, _)| *precision == self.precision);
-        all.extend(named.map(|(name, ..)| ("precision", (*name).into())));
+        all.push(("precision", self.precision.to_string()));
         all.extend(self.saturate.then(|| ("saturate", "true".into())));
         all.push(("bias", self.bias.to_string()));
         all.push(("next_id", ids.next().to_string()));
@@ -99,8 +94,7 @@ impl Contents {
 
     /// The tensors of a memory of `positions` positions, with the shape of each.
     pub(super) fn tensors(&self, positions: usize, table: bool) -> Vec<(Part, Dtype, Vec<usize>)> {
-        let dtype =
-            PRECISIONS.iter().find(|(_, precision, _)| *precision == self.precision).map_or(Dtype::F32, |p| p.2);
+        let dtype = dtype(self.precision);
         let scaled = self.precision == Precision::I8;
         let mut all = vec![(Part::Keys, dtype, vec![positions, self.dim])];
         let mut if_there = |there: bool, part, dtype, shape| {
@@ -234,15 +228,12 @@ pub(super) fn contents(header: &Header) -> Result<(Contents, u64), String> {
     let text = |name: &str| header.metadata(name).ok_or_else(|| format!("metadata `{name}` is missing"));
     let unknown = |name: &str, text: &str| format!("metadata `{name}` is {text:?}, which is unknown");
     let similarity = text("similarity")?;
-    let named = SIMILARITIES.iter().find(|(name, _)| *name == similarity);
-    let similarity = named.ok_or_else(|| unknown("similarity", similarity))?.1;
+    let similarity: Similarity = similarity.parse().map_err(|_| unknown("similarity", similarity))?;
     let separation = match text("separation")? {
-        "softmax" => Separation::Softmax,
-        "softmax1" => Separation::Softmax1,
-        "sparsemax" => Separation::Sparsemax,
         "entmax" => Separation::Entmax { alpha: number(text("alpha")?, "alpha")? },
         "topk" => Separation::TopK { k: number(text("k")?, "k")? },
-        other => return Err(unknown("separation", other)),
+        // Without a parameter, which is metadata of its own.
+        other => other.parse().map_err(|_| unknown("separation", other))?,
     };
     let rule = Rule::new(similarity, separation, number(text("beta")?, "beta")?);
     rule.validate().map_err(|error| match error {
@@ -256,8 +247,7 @@ pub(super) fn contents(header: &Header) -> Result<(Contents, u64), String> {
         side => Ok::<usize, String>(side),
     };
     let precision = text("precision")?;
-    let named = PRECISIONS.iter().find(|(name, ..)| *name == precision);
-    let precision = named.ok_or_else(|| unknown("precision", precision))?.1;
+    let precision: Precision = precision.parse().map_err(|_| unknown("precision", precision))?;
     let next_id = number(text("next_id")?, "next_id")?;
     if next_id > IDS {
         return Err(format!("metadata `next_id` is {next_id}, and must be at most {IDS}"));

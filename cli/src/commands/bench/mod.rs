@@ -201,7 +201,7 @@ impl Bench<'_> {
     /// Prints each row as it is measured. Returns what was measured, and which answers were wrong.
     fn measure(&self, device: &Device) -> Result<(Measured, Vec<String>), Failure> {
         let info = device.info();
-        let slow = matches!(info.kind, "software" | "cpu engine");
+        let slow = info.kind.is_cpu();
         let floors = match Gpu::open(device) {
             _ if device.is_cpu() => Some(Floors { bandwidth: cpu::bandwidth(), flops: cpu::multiply_adds() }),
             Ok(gpu) => {
@@ -340,7 +340,7 @@ fn row_json(row: &Row) -> Value {
     json!({
         "size": row.size.name, "what": row.size.what, "batch": row.size.batch, "patterns": row.patterns,
         "dim": row.size.dim, "separation": row.size.separation(), "beta": row.size.rule().beta,
-        "precision": row.size.stored(),
+        "precision": row.size.precision.name(),
         "seconds": row.time[1], "quartiles": [row.time[0], row.time[2]],
         "clock": if row.by_device { "device" } else { "host" }, "whole_call_seconds": row.whole,
         "recording_seconds": row.recording, "floor_seconds": row.floor,

@@ -12,7 +12,6 @@ use attractor::{DEFAULT_TOLERANCE, Device, DeviceOptions, Rule, Separation, Simi
 use clap::ValueEnum;
 
 use crate::args::{Place, TunedArgs, at_least_one, finite, fraction};
-use crate::commands::retrieve::separation_name;
 use crate::failure::Failure;
 use crate::ui::picture;
 use crate::ui::report::JsonArgs;
@@ -169,11 +168,11 @@ pub fn run(args: &RecallArgs) -> Result<(), Failure> {
             report.say(&table.row(&table::cells(&outcome, &judgement)))?;
             if judgement.wrong > 0 {
                 let of = outcome.batch.batch + outcome.alone.batch;
-                let rule = separation_name(rule.separation);
+                let rule = rule.separation;
                 wrong.push(format!("{} of {of} answers by {rule} of {info} exceed their bound", judgement.wrong));
             }
             if joined == 0 {
-                rows.push((separation_name(rule.separation), outcome.batch.output, judgement.found));
+                rows.push((rule.separation.to_string(), outcome.batch.output, judgement.found));
             }
         }
     }

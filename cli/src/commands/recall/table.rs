@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::judge::Verdict;
 use super::trial::{Judgement, Outcome, RECALLED, Trial};
-use crate::commands::retrieve::separation_name;
 use crate::ui::report::device_json;
 use crate::ui::table::{Column, duration};
 
@@ -56,7 +55,7 @@ pub fn cells(outcome: &Outcome, judgement: &Judgement) -> Vec<String> {
     let batch = outcome.batch.batch;
     let statistics = outcome.batch.statistics.as_deref().unwrap_or_default();
     vec![
-        separation_name(outcome.rule.separation),
+        outcome.rule.separation.to_string(),
         format!("{:.1} %", percent(recalled(judgement), batch)),
         format!("{:.1} %", 100.0 * judgement.nearest),
         format!("{:.2}", mean(outcome.batch.steps.iter().copied())),
@@ -73,7 +72,7 @@ pub fn row_json(outcome: &Outcome, judgement: &Judgement) -> Value {
     let statistics = outcome.batch.statistics.as_deref().unwrap_or_default();
     let of = |kind| statistics.iter().filter(|s| s.kind == kind).count();
     json!({
-        "device": device_json(&outcome.device.info()), "separation": separation_name(outcome.rule.separation),
+        "device": device_json(&outcome.device.info()), "separation": outcome.rule.separation.to_string(),
         "beta": outcome.rule.beta, "asked": outcome.batch.batch, "recalled": recalled(judgement),
         "nearest": judgement.nearest, "mean_steps": mean(outcome.batch.steps.iter().copied()),
         "mean_support": mean(statistics.iter().map(|s| s.support)), "single": of(FixedPoint::Single),

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use attractor::files::NewTensor;
-use attractor::{FixedPoint, Memory, Retrieval, Rule, Separation, Similarity, Status};
+use attractor::{FixedPoint, Memory, Retrieval, Status};
 
 use super::args::RetrieveArgs;
 
@@ -69,7 +69,7 @@ pub fn tensors(answers: &Retrieval) -> Vec<NewTensor<'_>> {
 /// What there is to say of `answers`, in lines.
 pub fn remarks(args: &RetrieveArgs, memory: &Memory, answers: &Retrieval) -> String {
     let (batch, patterns) = (answers.batch, answers.patterns);
-    let mut text = format!("{patterns} patterns, {}, on {}\n", describe(memory.rule()), memory.device().info());
+    let mut text = format!("{patterns} patterns, {}, on {}\n", memory.rule(), memory.device().info());
     // Writing to a String cannot fail.
     if args.converge.is_some() {
         let converged = answers.converged.iter().filter(|converged| **converged).count();
@@ -96,26 +96,4 @@ pub fn remarks(args: &RetrieveArgs, memory: &Memory, answers: &Retrieval) -> Str
         let _ = writeln!(text, "{nothing} of {batch} queries may use no pattern: their answers are zero");
     }
     text
-}
-
-/// A rule in words, as the flags spell them.
-fn describe(rule: Rule) -> String {
-    let similarity = match rule.similarity {
-        Similarity::Dot => "dot",
-        Similarity::Cosine => "cosine",
-        Similarity::Euclidean => "euclidean",
-        Similarity::Manhattan => "manhattan",
-    };
-    format!("{similarity} {}, beta {}", separation_name(rule.separation), rule.beta)
-}
-
-/// A separation in words, with what it depends on.
-pub fn separation_name(separation: Separation) -> String {
-    match separation {
-        Separation::Softmax => "softmax".into(),
-        Separation::Softmax1 => "softmax1".into(),
-        Separation::Sparsemax => "sparsemax".into(),
-        Separation::Entmax { alpha } => format!("entmax {alpha}"),
-        Separation::TopK { k } => format!("topk {k}"),
-    }
 }

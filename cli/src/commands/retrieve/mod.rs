@@ -13,7 +13,6 @@ use crate::ui::progress;
 use answers::{append, remarks, tensors};
 use inputs::{Inputs, WIDE_CHUNK};
 
-pub use answers::separation_name;
 pub use args::{AFTER_HELP, RetrieveArgs};
 
 /// Queries are asked this many numbers at a time, so that a bar has something to show.

@@ -3,21 +3,21 @@
 use std::time::Duration;
 
 use crate::error::Result;
-use crate::gpu::{Job, Slice};
+use crate::gpu::{Job, JobSlice};
 
 /// Jobs that share a budget: those of higher priority first, among equals the older.
 #[derive(Debug, Default)]
-pub struct Jobs {
+pub struct JobQueue {
     /// By falling priority.
     waiting: Vec<(i32, JobId, Job)>,
     next: u64,
 }
 
-/// Names a job among [`Jobs`].
+/// Names a job among [`JobQueue`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct JobId(u64);
 
-impl Jobs {
+impl JobQueue {
     /// No jobs.
     pub fn new() -> Self {
         Self::default()
@@ -53,8 +53,8 @@ impl Jobs {
     ///
     /// # Errors
     /// As [`Job::advance`], of a job that is then no longer among these; the others go on with the next call.
-    pub fn advance(&mut self, encoder: &mut wgpu::CommandEncoder, budget: Duration) -> Result<Slice> {
-        let mut all = Slice { dispatches: 0, estimate: Duration::ZERO, done: true };
+    pub fn advance(&mut self, encoder: &mut wgpu::CommandEncoder, budget: Duration) -> Result<JobSlice> {
+        let mut all = JobSlice { dispatches: 0, estimate: Duration::ZERO, done: true };
         while let Some((.., job)) = self.waiting.first_mut() {
             let left = budget.saturating_sub(all.estimate);
             if left.is_zero() && all.dispatches > 0 {

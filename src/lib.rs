@@ -44,7 +44,7 @@
 //! # Embedding
 //!
 //! [`Device::from_wgpu`] joins a device that an application owns. [`Memory::record`] records a retrieval into the
-//! application's encoder, from and to its buffers; [`Memory::record_answers`] brings the answers to the host, as a
+//! application's encoder, from and to its buffers; [`Memory::record_readback`] brings the answers to the host, as a
 //! [`Pending`] that a frame loop polls; [`Memory::job`] cuts a long retrieval into slices for many frames. None of them
 //! submits or waits.
 //!
@@ -134,12 +134,12 @@ mod tuning;
 mod wait;
 
 pub use cache::user_cache_folder;
-pub use device::{AdapterChoice, Device, DeviceInfo, DeviceKind, DeviceOptions, Software};
+pub use device::{AdapterChoice, Device, DeviceInfo, DeviceKind, DeviceOptions, SoftwareAdapters};
 pub use error::{Error, Result};
 pub use explain::{Explanation, KernelWork};
-pub use gpu::{Job, Recording, Rows, Slice};
+pub use gpu::{Job, JobSlice, RecordTargets, Rows};
 pub use id::{PatternId, PatternIds, PatternIdsIter};
-pub use job::{JobId, Jobs};
+pub use job::{JobId, JobQueue};
 pub use mask::Mask;
 #[cfg(feature = "files")]
 pub use memory::LoadOptions;

@@ -8,8 +8,9 @@ use crate::error::{Error, Result};
 
 /// A mask over patterns, the same for all queries or one row for each. A clone shares the flags.
 ///
-/// A mask that a memory made ([`Memory::filter`](crate::Memory::filter)) is refused with [`Error::Stale`](crate::Error)
-/// once positions of that memory mean other patterns than they did. A mask of flags cannot know.
+/// A mask that a memory made ([`Memory::mask_where`](crate::Memory::mask_where)) is refused with
+/// [`Error::Stale`](crate::Error) once positions of that memory mean other patterns than they did. A mask of flags
+/// cannot know.
 ///
 /// ```
 /// use attractor::Mask;

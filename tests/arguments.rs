@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use attractor::{
-    Device, Error, Mask, Memory, MemoryOptions, Partial, PartialOptions, Recording, RetrieveOptions, Rows, Rule,
+    Device, Error, Mask, Memory, MemoryOptions, Partial, PartialOptions, RecordTargets, RetrieveOptions, Rows, Rule,
     Separation, Similarity, WeightsOf, wgpu,
 };
 use harness::host::{Host, hosts};
@@ -59,14 +59,14 @@ fn rows_whose_end_does_not_fit_64_bits() {
         ] {
             let wide = Rows { stride, ..good };
             let options = RetrieveOptions::default();
-            let recording = Recording { count, queries: wide, output: wide, state: None, report: None };
+            let recording = RecordTargets { count, queries: wide, output: wide, state: None, report: None };
             let words = ["expected queries", "4096 bytes"];
             refused(memory.record(&mut encoder, &recording, &options), "Memory::record", &words);
-            refused(memory.job_into(&recording, &options), "Memory::job_into", &words);
-            let answers = memory.record_answers(&mut encoder, count, wide, &options);
-            refused(answers, "Memory::record_answers", &words);
+            refused(memory.job_to_buffers(&recording, &options), "Memory::job_to_buffers", &words);
+            let answers = memory.record_readback(&mut encoder, count, wide, &options);
+            refused(answers, "Memory::record_readback", &words);
         }
-        let fits = Recording { count: 3, queries: good, output: good, state: None, report: None };
+        let fits = RecordTargets { count: 3, queries: good, output: good, state: None, report: None };
         memory.record(&mut encoder, &fits, &RetrieveOptions::default()).unwrap_or_else(|e| panic!("{name}: {e}"));
     }
 }
@@ -84,13 +84,13 @@ fn rows_too_far_apart_for_a_binding() {
         let options = RetrieveOptions::default();
         let words = ["max_storage_buffer_binding_size"];
         for (queries, output) in [(far, near), (near, far)] {
-            let recording = Recording { count, queries, output, state: None, report: None };
+            let recording = RecordTargets { count, queries, output, state: None, report: None };
             refused(memory.record(&mut encoder, &recording, &options), "Memory::record", &words);
-            refused(memory.job_into(&recording, &options), "Memory::job_into", &words);
+            refused(memory.job_to_buffers(&recording, &options), "Memory::job_to_buffers", &words);
         }
-        refused(memory.record_answers(&mut encoder, count, far, &options), "Memory::record_answers", &words);
+        refused(memory.record_readback(&mut encoder, count, far, &options), "Memory::record_readback", &words);
         // Fewer at a time fit.
-        let few = Recording { count: 20, queries: far, output: near, state: None, report: None };
+        let few = RecordTargets { count: 20, queries: far, output: near, state: None, report: None };
         memory.record(&mut encoder, &few, &options).unwrap_or_else(|e| panic!("{name}: {e}"));
     }
 }
@@ -102,18 +102,18 @@ fn batches_that_no_slice_holds_and_long_ones() {
         for options in [RetrieveOptions::default(), RetrieveOptions::default().weights(WeightsOf::All).top(3)] {
             for batch in [usize::MAX, usize::MAX / 4, 1 << 62, 1 << 61] {
                 refused(memory.explain(batch, &options), "Memory::explain", &["floats of one batch"]);
-                refused(memory.prepare(batch, &options), "Memory::prepare", &["floats of one batch"]);
+                refused(memory.warm_up(batch, &options), "Memory::warm_up", &["floats of one batch"]);
             }
             for batch in [1 << 32, (1 << 32) + 1, 1 << 50, isize::MAX as usize / 16] {
                 soon(name, Duration::from_secs(10), || {
                     let told = memory.explain(batch, &options).unwrap();
                     assert_eq!(told.batch, batch, "{name}");
-                    memory.prepare(batch, &options).unwrap();
+                    memory.warm_up(batch, &options).unwrap();
                 });
             }
         }
         refused(memory.explain(0, &RetrieveOptions::default()), "Memory::explain", &["batch", "at least 1"]);
-        refused(memory.prepare(0, &RetrieveOptions::default()), "Memory::prepare", &["batch", "at least 1"]);
+        refused(memory.warm_up(0, &RetrieveOptions::default()), "Memory::warm_up", &["batch", "at least 1"]);
         for batch in [0, 1, 1 << 32, usize::MAX] {
             let got = memory.retrieve_with_blocking(&[0.5; 8], &RetrieveOptions::default().plan_for(batch)).unwrap();
             assert_eq!(got.output, [0.5; 8], "{name}");
@@ -145,10 +145,10 @@ fn updates_that_a_device_would_never_be_through_with() {
                 refused(memory.begin(&[0.5; 4], &options), "Memory::begin", &words);
                 refused(memory.job(&[0.5; 4], &options), "Memory::job", &words);
                 refused(memory.explain(1, &options), "Memory::explain", &words);
-                refused(memory.prepare(1, &options), "Memory::prepare", &words);
+                refused(memory.warm_up(1, &options), "Memory::warm_up", &words);
             });
         }
-        soon(name, Duration::from_secs(20), || memory.prepare(1, &RetrieveOptions::steps(1_000_000)).unwrap());
+        soon(name, Duration::from_secs(20), || memory.warm_up(1, &RetrieveOptions::steps(1_000_000)).unwrap());
         let many = soon(name, Duration::from_secs(60), || memory.explain(10_000, &RetrieveOptions::steps(1_000_000)));
         refused(many, "Memory::explain", &["dispatches"]);
     }
@@ -255,14 +255,14 @@ fn recordings_refuse_reports_that_they_have_no_place_for() {
         let rows = buffer(&host, 4096);
         let mut encoder = host.create_command_encoder(&Default::default());
         let rows = Rows::new(&rows);
-        let recording = Recording { count: 1, queries: rows, output: rows, state: None, report: None };
+        let recording = RecordTargets { count: 1, queries: rows, output: rows, state: None, report: None };
         for (option, options) in &reports {
-            let words = [&*format!("the option `{option}`"), "record_answers"];
+            let words = [&*format!("the option `{option}`"), "record_readback"];
             let error = refused(memory.record(&mut encoder, &recording, options), "Memory::record", &words);
             assert!(matches!(error, Error::Unsupported { .. }), "{name}: {error}");
-            refused(memory.job_into(&recording, options), "Memory::job_into", &words);
+            refused(memory.job_to_buffers(&recording, options), "Memory::job_to_buffers", &words);
             // What brings answers to the host brings them.
-            let mut answer = memory.record_answers(&mut encoder, 1, rows, options).unwrap();
+            let mut answer = memory.record_readback(&mut encoder, 1, rows, options).unwrap();
             assert!(!answer.is_ready());
         }
     }
@@ -281,22 +281,22 @@ fn buffers_of_another_device() {
         for (_, other) in &adapters {
             let foreign = buffer(&open(other).0, 4096);
             let (mine, foreign) = (Rows::new(&mine), Rows::new(&foreign));
-            let good = Recording { count: 2, queries: mine, output: mine, state: None, report: None };
+            let good = RecordTargets { count: 2, queries: mine, output: mine, state: None, report: None };
             let options = RetrieveOptions::default();
             for (what, recording) in [
-                ("queries", Recording { queries: foreign, ..good }),
-                ("output", Recording { output: foreign, ..good }),
-                ("state", Recording { state: Some(foreign), ..good }),
-                ("report", Recording { report: Some(foreign), ..good }),
+                ("queries", RecordTargets { queries: foreign, ..good }),
+                ("output", RecordTargets { output: foreign, ..good }),
+                ("state", RecordTargets { state: Some(foreign), ..good }),
+                ("report", RecordTargets { report: Some(foreign), ..good }),
             ] {
                 let error = refused(memory.record(&mut encoder, &recording, &options), "Memory::record", &[what]);
                 assert!(matches!(error, Error::OtherDevice { what: named, .. } if named == what), "{name}: {error}");
-                let error = refused(memory.job_into(&recording, &options), "Memory::job_into", &[what]);
+                let error = refused(memory.job_to_buffers(&recording, &options), "Memory::job_to_buffers", &[what]);
                 assert!(matches!(error, Error::OtherDevice { .. }), "{name}: {error}");
             }
             let error = refused(
-                memory.record_answers(&mut encoder, 2, foreign, &options),
-                "Memory::record_answers",
+                memory.record_readback(&mut encoder, 2, foreign, &options),
+                "Memory::record_readback",
                 &["queries", "another device"],
             );
             assert!(matches!(error, Error::OtherDevice { .. }), "{name}: {error}");
@@ -328,15 +328,15 @@ fn no_queries() {
         assert_eq!(memory.retrieve_partial_blocking(&[], &PartialOptions::default()).unwrap(), [], "{name}");
         if let Some((host, _)) = device.wgpu() {
             let (job, answer) = memory.job(&[], &options).unwrap();
-            assert!(job.is_recorded(), "{name}");
+            assert!(job.is_done(), "{name}");
             answers.push(answer.wait().unwrap());
             let rows = buffer(host, 16);
             let mut encoder = host.create_command_encoder(&Default::default());
             let rows = Rows::new(&rows);
-            let none = Recording { count: 0, queries: rows, output: rows, state: None, report: None };
+            let none = RecordTargets { count: 0, queries: rows, output: rows, state: None, report: None };
             memory.record(&mut encoder, &none, &RetrieveOptions::default()).unwrap();
-            assert!(memory.job_into(&none, &RetrieveOptions::default()).unwrap().is_recorded(), "{name}");
-            answers.push(memory.record_answers(&mut encoder, 0, rows, &options).unwrap().try_take().unwrap().unwrap());
+            assert!(memory.job_to_buffers(&none, &RetrieveOptions::default()).unwrap().is_done(), "{name}");
+            answers.push(memory.record_readback(&mut encoder, 0, rows, &options).unwrap().try_take().unwrap().unwrap());
         }
         for answer in answers {
             assert_eq!(answer.top.as_ref().map(|top| (top.k, top.ids.len())), Some((2, 0)), "{name}");
@@ -360,7 +360,7 @@ fn option_errors_name_the_call() {
         refused(pollster::block_on(memory.retrieve_with(&query, &bad)), "Memory::retrieve_with", &words);
         refused(memory.begin(&query, &bad), "Memory::begin", &words);
         refused(memory.explain(1, &bad), "Memory::explain", &words);
-        refused(memory.prepare(1, &bad), "Memory::prepare", &words);
+        refused(memory.warm_up(1, &bad), "Memory::warm_up", &words);
         refused(memory.job(&query, &bad), "Memory::job", &words);
         let long = [0.5; 5];
         refused(memory.retrieve_blocking(&long), "Memory::retrieve_blocking", &["queries"]);
@@ -369,10 +369,10 @@ fn option_errors_name_the_call() {
             let rows = buffer(host, 64);
             let mut encoder = host.create_command_encoder(&Default::default());
             let rows = Rows::new(&rows);
-            let one = Recording { count: 1, queries: rows, output: rows, state: None, report: None };
+            let one = RecordTargets { count: 1, queries: rows, output: rows, state: None, report: None };
             refused(memory.record(&mut encoder, &one, &bad), "Memory::record", &words);
-            refused(memory.job_into(&one, &bad), "Memory::job_into", &words);
-            refused(memory.record_answers(&mut encoder, 1, rows, &bad), "Memory::record_answers", &words);
+            refused(memory.job_to_buffers(&one, &bad), "Memory::job_to_buffers", &words);
+            refused(memory.record_readback(&mut encoder, 1, rows, &bad), "Memory::record_readback", &words);
         }
     }
     refused(Memory::new(&Device::cpu(), 4, Rule::softmax(f32::NAN)), "MemoryOptions::build", &["beta"]);
@@ -384,7 +384,7 @@ fn debug_output_is_a_summary() {
     for (name, device) in harness::devices() {
         let mut memory = memory(device, 4, 100_000);
         memory.remove(memory.id_at(7).unwrap()).unwrap();
-        let mask = memory.filter(|id| id.0 % 2 == 0);
+        let mask = memory.mask_where(|id| id.0 % 2 == 0);
         let said = format!("{memory:?} {mask:?} {:?}", RetrieveOptions::default().mask(mask.clone()));
         assert!(said.len() < 2000, "{name}: {} characters", said.len());
         assert!(said.contains("patterns: 99999") && said.contains("positions: 100000"), "{said}");

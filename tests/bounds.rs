@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use attractor::internals::{Faults, KERNELS, Overrides, Strategy, forced, link};
 use attractor::{
-    Device, DeviceOptions, Mask, Precision, Recording, RetrieveOptions, Rows, Rule, Separation, Similarity, WeightsOf,
-    wgpu,
+    Device, DeviceOptions, Mask, Precision, RecordTargets, RetrieveOptions, Rows, Rule, Separation, Similarity,
+    WeightsOf, wgpu,
 };
 use harness::index_check::{Seen, WATCHED, rewrite};
 use harness::{Case, Rng};
@@ -247,7 +247,7 @@ fn slices_out_of_order_stay_within() {
             let slices = |queries: &[f32], options: &RetrieveOptions| {
                 let (mut job, answer) = memory.job(queries, options).unwrap();
                 let mut slices = Vec::new();
-                while !job.is_recorded() {
+                while !job.is_done() {
                     let mut encoder = gpu.create_command_encoder(&Default::default());
                     job.advance(&mut encoder, Duration::from_micros(300)).unwrap();
                     slices.push(encoder.finish());
@@ -294,7 +294,7 @@ fn queries_of_any_bits_stay_within() {
             for strategy in [Strategy::FusedStream, Strategy::FusedRegister, Strategy::Staged] {
                 let overrides = Overrides { strategy: Some(strategy), ..Overrides::default() };
                 let options = forced(RetrieveOptions::steps(3), overrides, Faults::POISON);
-                let recording = Recording {
+                let recording = RecordTargets {
                     count: 20,
                     queries: Rows::new(&queries),
                     output: Rows::new(&output),

@@ -239,7 +239,7 @@ fn a_host_says_what_is_used() {
                 ..Default::default()
             };
             let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
-            let shared = Device::from_wgpu_on(&adapter, &device, &queue).unwrap();
+            let shared = Device::from_wgpu_with_adapter(&adapter, &device, &queue).unwrap();
             let memory = case.memory(&name, &shared).unwrap();
             let options = forced(RetrieveOptions::default(), cooperate(), Faults::POISON);
             let cooperates = memory.explain(40, &options).unwrap().strategy.starts_with("fused_matrix");

@@ -2,7 +2,7 @@
 
 use attractor::{
     AdapterChoice, Device, DeviceOptions, Error, Memory, MemoryOptions, RetrieveOptions, Rule, Separation, Similarity,
-    Software, wgpu,
+    SoftwareAdapters, wgpu,
 };
 
 fn says(result: Result<impl std::fmt::Debug, Error>, words: &[&str]) {
@@ -92,7 +92,7 @@ fn adapters_that_are_not_there() {
     says(open(name), &["no such thing"]);
     let nothing = DeviceOptions {
         backends: Some(wgpu::Backends::empty()),
-        software: Software::Require,
+        software: SoftwareAdapters::Require,
         ..DeviceOptions::default()
     };
     says(open(nothing), &["software only"]);

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use attractor::{Device, DeviceOptions, Memory, Pending, Retrieval, RetrieveOptions, Rows, Rule, Software, wgpu};
+use attractor::{
+    Device, DeviceOptions, Memory, Pending, Retrieval, RetrieveOptions, Rows, Rule, SoftwareAdapters, wgpu,
+};
 
 /// The scenario and the backend of a child.
 const CHILD: &str = "ATTRACTOR_EXIT_CHILD";
@@ -45,7 +47,7 @@ fn open(backend: &str) -> Option<Device> {
         return Some(Device::cpu());
     }
     let backends = BACKENDS.iter().find(|(name, ..)| *name == backend).map(|(.., backends)| *backends);
-    let options = DeviceOptions { backends, software: Software::Require, ..DeviceOptions::default() };
+    let options = DeviceOptions { backends, software: SoftwareAdapters::Require, ..DeviceOptions::default() };
     pollster::block_on(Device::with_options(&options)).ok()
 }
 
@@ -83,7 +85,7 @@ fn child(scenario: &str, backend: &str) {
             let buffer = wgpu_device.create_buffer(&descriptor);
             let mut encoder = wgpu_device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             let options = RetrieveOptions::default();
-            let pending = memory.record_answers(&mut encoder, 1, Rows::new(&buffer), &options).unwrap();
+            let pending = memory.record_readback(&mut encoder, 1, Rows::new(&buffer), &options).unwrap();
             let (sender, begun) = mpsc::channel();
             std::thread::spawn(move || {
                 sender.send(()).unwrap();

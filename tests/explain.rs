@@ -32,7 +32,7 @@ const D: u64 = 64;
 fn many_queries_are_held() {
     for (name, device) in harness::gpus() {
         // Whole dispatches are counted here.
-        device.bound_dispatches(Duration::from_secs(60));
+        device.set_max_dispatch_time(Duration::from_secs(60));
         let memory = memory(device, N as usize, D as usize, Rule::softmax(1.0), Precision::F32);
         let told = memory.explain(B as usize, &RetrieveOptions::default()).unwrap();
         assert!(told.strategy.starts_with("fused_register"), "{name}: {told}");
@@ -54,7 +54,7 @@ fn many_queries_are_held() {
 fn many_queries_go_through_cooperative_matrices() {
     for (name, device) in harness::gpus() {
         // Whole dispatches are counted here.
-        device.bound_dispatches(Duration::from_secs(60));
+        device.set_max_dispatch_time(Duration::from_secs(60));
         let memory = memory(device, N as usize, D as usize, Rule::softmax(1.0), Precision::F16);
         let overrides = Overrides { strategy: Some(Strategy::FusedMatrix), ..Overrides::default() };
         let options = forced(RetrieveOptions::default(), overrides, Faults::NONE);
@@ -82,7 +82,7 @@ fn many_queries_go_through_cooperative_matrices() {
 fn many_queries_go_tile_by_tile() {
     for (name, device) in harness::gpus() {
         // Whole dispatches are counted here.
-        device.bound_dispatches(Duration::from_secs(60));
+        device.set_max_dispatch_time(Duration::from_secs(60));
         for (precision, row) in [(Precision::F32, 4 * D), (Precision::F16, 2 * D)] {
             let memory = memory(device, N as usize, D as usize, Rule::softmax(1.0), precision);
             let overrides = Overrides { strategy: Some(Strategy::Staged), ..Overrides::default() };
@@ -166,7 +166,7 @@ fn a_search_is_two_dispatches_a_pass() {
     let entmax = |alpha| Separation::Entmax { alpha };
     for (name, device) in harness::gpus() {
         // Whole dispatches are counted here.
-        device.bound_dispatches(Duration::from_secs(60));
+        device.set_max_dispatch_time(Duration::from_secs(60));
         for (separation, passes) in [
             (Separation::Sparsemax, 10),
             (entmax(1.5), 10),

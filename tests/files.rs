@@ -43,8 +43,8 @@ fn alike(what: &str, got: &Memory, expected: &Memory) {
     assert_eq!((got.rule(), got.len()), (expected.rule(), expected.len()), "{what}");
     assert_eq!(got.rule().beta.to_bits(), expected.rule().beta.to_bits(), "{what}");
     assert_eq!((got.dim(), got.value_dim()), (expected.dim(), expected.value_dim()), "{what}");
-    assert_eq!(got.positions(), expected.positions(), "{what}");
-    for position in 0..expected.positions() {
+    assert_eq!(got.position_count(), expected.position_count(), "{what}");
+    for position in 0..expected.position_count() {
         let id = expected.id_at(position);
         assert_eq!(got.id_at(position), id, "{what} position {position}");
         let Some(id) = id else { continue };
@@ -171,7 +171,7 @@ fn ids_are_never_used_again_and_memories_may_be_empty() {
         }
         loaded.save(&path).unwrap();
         let mut loaded = Memory::load(device, &path).unwrap();
-        assert_eq!((loaded.len(), loaded.positions()), (0, 2), "{name}");
+        assert_eq!((loaded.len(), loaded.position_count()), (0, 2), "{name}");
         assert_eq!(loaded.add(&[2.0; 2]).unwrap().get(0), Some(PatternId(5)), "{name}");
         // What was removed is not in the file.
         let bytes = fs::read(&path).unwrap();
@@ -721,7 +721,7 @@ fn chunks_join_and_an_error_in_a_later_one_changes_nothing() {
         for i in [0, 1, 1395, 1396, 1397, 1398, 1449, 1451, 1499] {
             assert_eq!(rows(&memory, i), keys[i * DIM..(i + 1) * DIM], "{name} row {i}");
         }
-        assert_eq!((memory.len(), memory.positions()), (1502, 1502));
+        assert_eq!((memory.len(), memory.position_count()), (1502, 1502));
         memory.save(at("saved.safetensors")).unwrap();
         let loaded = Memory::load(device, at("saved.safetensors")).unwrap();
         answer_alike(name, &loaded, &memory);
@@ -901,7 +901,7 @@ fn a_saved_memory_tells_what_it_is_and_takes_another_rule() {
         build(first).save(&path).unwrap();
         let saved = SavedMemory::open(&path).unwrap();
         assert_eq!((saved.rule(), saved.dim(), saved.value_dim()), (first, 3, Some(2)));
-        assert_eq!((saved.precision(), saved.positions(), saved.path()), (Precision::F16, 40, path.as_path()));
+        assert_eq!((saved.precision(), saved.position_count(), saved.path()), (Precision::F16, 40, path.as_path()));
         for (options, rule) in [(LoadOptions::default(), first), (LoadOptions::default().rule(second), second)] {
             let (loaded, expected) = (saved.load(device, &options).unwrap(), build(rule));
             alike(name, &loaded, &expected);

@@ -7,8 +7,8 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use attractor::{
-    Device, Error, Memory, MemoryOptions, Patterns, Pending, Recording, Result, Retrieval, RetrieveOptions, Rows, Rule,
-    wgpu,
+    Device, Error, Memory, MemoryOptions, Patterns, Pending, RecordTargets, Result, Retrieval, RetrieveOptions, Rows,
+    Rule, wgpu,
 };
 use futures::future::join_all;
 use harness::host::{Host, hosts, within};
@@ -269,7 +269,7 @@ fn recorded_answers_come_or_are_lost_with_their_encoder() {
         let queries = in_a_buffer(&host, &case.queries);
         let encoder = || host.device.create_command_encoder(&Default::default());
         let record = |encoder: &mut wgpu::CommandEncoder| {
-            memory.record_answers(encoder, BATCH, Rows::new(&queries), &case.options()).unwrap()
+            memory.record_readback(encoder, BATCH, Rows::new(&queries), &case.options()).unwrap()
         };
         let poll = || {
             host.device.poll(wgpu::PollType::Poll).unwrap();
@@ -353,7 +353,7 @@ fn destroyed(what: &str, host: &Host, device: &Device, ours: bool) {
 
     let mut pending: Vec<_> = (0..4).map(|_| begin(&memory).unwrap()).collect();
     let mut commands = raw.create_command_encoder(&Default::default());
-    let recorded = memory.record_answers(&mut commands, BATCH, Rows::new(&queries), &case.options()).unwrap();
+    let recorded = memory.record_readback(&mut commands, BATCH, Rows::new(&queries), &case.options()).unwrap();
     let awaited = pending.remove(0);
     let awaited = std::thread::spawn(move || pollster::block_on(awaited));
     raw.destroy();
@@ -401,11 +401,16 @@ fn destroyed(what: &str, host: &Host, device: &Device, ours: bool) {
     lost("update", memory.update(first, &pattern));
     lost("retrieve_partial", memory.retrieve_partial_blocking(&case.queries, &Default::default()).map(|_| ()));
     let mut commands = raw.create_command_encoder(&Default::default());
-    let rows =
-        Recording { count: BATCH, queries: Rows::new(&queries), output: Rows::new(&output), state: None, report: None };
+    let rows = RecordTargets {
+        count: BATCH,
+        queries: Rows::new(&queries),
+        output: Rows::new(&output),
+        state: None,
+        report: None,
+    };
     lost("record", memory.record(&mut commands, &rows, &case.options()));
-    let answers = memory.record_answers(&mut commands, BATCH, Rows::new(&queries), &case.options());
-    lost("record_answers", answers.map(|_| ()));
+    let answers = memory.record_readback(&mut commands, BATCH, Rows::new(&queries), &case.options());
+    lost("record_readback", answers.map(|_| ()));
     #[cfg(feature = "files")]
     {
         let folder = tempfile::tempdir().unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use attractor::internals::counts;
 use attractor::{
-    Device, Error, Memory, Pending, Recording, Retrieval, RetrieveOptions, Rows, Rule, Separation, Similarity, wgpu,
+    Device, Error, Memory, Pending, RecordTargets, Retrieval, RetrieveOptions, Rows, Rule, Separation, Similarity, wgpu,
 };
 use harness::Case;
 use harness::host::{Host, hosts};
@@ -103,7 +103,7 @@ fn the_default_limits_do_and_the_hosts_handlers_stay() {
             for memory in memories.into_iter().flatten() {
                 let queries = floats(&host, &case.queries);
                 let output = floats(&host, &[0.0; 30 * 6]);
-                let recording = Recording {
+                let recording = RecordTargets {
                     count: 30,
                     queries: Rows::new(&queries),
                     output: Rows::new(&output),
@@ -116,10 +116,10 @@ fn the_default_limits_do_and_the_hosts_handlers_stay() {
                 memory.record(&mut encoder, &recording, &options).unwrap();
                 own.record(&mut encoder);
                 let rows = Rows::new(&queries);
-                let mut answer = memory.record_answers(&mut encoder, 30, rows, &options).unwrap();
+                let mut answer = memory.record_readback(&mut encoder, 30, rows, &options).unwrap();
                 queue.submit([encoder.finish()]);
                 let (mut job, mut late) = memory.job(&case.queries, &options).unwrap();
-                while !job.is_recorded() {
+                while !job.is_done() {
                     let mut encoder = host.create_command_encoder(&Default::default());
                     job.advance(&mut encoder, Duration::from_millis(4)).unwrap();
                     own.record(&mut encoder);
@@ -177,11 +177,11 @@ fn the_default_limits_do_and_the_hosts_handlers_stay() {
 #[test]
 fn least_and_advised_limits() {
     for (name, adapter) in harness::adapters() {
-        let least = Device::least_limits();
+        let least = Device::minimum_limits();
         assert!(least.check_limits(&wgpu::Limits::default()), "{name}: WebGPU's defaults have all of it");
-        let advised = Device::required_limits(&adapter);
+        let advised = Device::recommended_limits(&adapter);
         assert!(advised.check_limits(&adapter.limits()) && least.check_limits(&advised), "{name}");
-        let features = Device::required_features(&adapter);
+        let features = Device::recommended_features(&adapter);
         assert!(adapter.features().contains(features), "{name}");
         for (limits, features) in [(least, wgpu::Features::empty()), (advised, features)] {
             let descriptor = wgpu::DeviceDescriptor {
@@ -202,7 +202,7 @@ fn least_and_advised_limits() {
             host.destroy();
         }
         // A device with less is refused, and the error names what is missing.
-        let short = wgpu::Limits { max_storage_buffers_per_shader_stage: 4, ..Device::least_limits() };
+        let short = wgpu::Limits { max_storage_buffers_per_shader_stage: 4, ..Device::minimum_limits() };
         let descriptor = wgpu::DeviceDescriptor { required_limits: short, ..Default::default() };
         let (host, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
         match Device::from_wgpu(&host, &queue) {
@@ -222,7 +222,7 @@ fn handles_are_send_and_sync() {
     both::<Error>();
     both::<Pending<Retrieval>>();
     send::<attractor::Job>();
-    send::<attractor::Jobs>();
+    send::<attractor::JobQueue>();
 }
 
 /// What was prepared is not compiled again, and nothing was submitted for it.
@@ -234,7 +234,7 @@ fn preparing_leaves_the_first_retrieval_nothing_to_compile() {
             for options in [RetrieveOptions::default(), RetrieveOptions::converge(4, 1e-4).top(3).statistics()] {
                 let case = Case::random(24, 40, 700, 12, Some(5), rule);
                 let memory = case.memory(&name, &device).unwrap();
-                memory.prepare(40, &options).unwrap();
+                memory.warm_up(40, &options).unwrap();
                 let (compiled, before) = (attractor::internals::compiled(&device), counts(&device));
                 let got = memory.retrieve_with_blocking(&case.queries, &options).unwrap();
                 assert_eq!(got.batch, 40);
@@ -243,8 +243,8 @@ fn preparing_leaves_the_first_retrieval_nothing_to_compile() {
             }
         }
         assert!(matches!(
-            Memory::new(&device, 3, Rule::softmax(1.0)).unwrap().prepare(1, &RetrieveOptions::default()),
-            Err(Error::Empty { operation: "Memory::prepare" })
+            Memory::new(&device, 3, Rule::softmax(1.0)).unwrap().warm_up(1, &RetrieveOptions::default()),
+            Err(Error::Empty { operation: "Memory::warm_up" })
         ));
     }
 }

@@ -5,7 +5,7 @@ use harness::{Case, Rng};
 
 /// The stored rows in the order of their positions, as a case for the reference.
 fn case_of(memory: &Memory, rule: Rule, queries: &[f32]) -> Case {
-    let ids = (0..memory.positions()).filter_map(|position| memory.id_at(position));
+    let ids = (0..memory.position_count()).filter_map(|position| memory.id_at(position));
     let keys: Vec<f32> = ids.flat_map(|id| memory.get(id).unwrap().key).collect();
     Case { keys, queries: queries.to_vec(), ..Case::random(0, 1, 1, memory.dim(), None, rule) }
 }
@@ -25,19 +25,19 @@ fn what_is_removed_has_no_weight_and_what_is_updated_counts() {
         let row = numbers.vector(6);
         memory.update(ids[30], &Patterns { keys: &row, values: None, bias: None }).unwrap();
         assert_eq!(memory.get(ids[30]).unwrap().key, row, "{name}");
-        assert_eq!((memory.len(), memory.positions()), (45, 50), "{name}");
+        assert_eq!((memory.len(), memory.position_count()), (45, 50), "{name}");
 
         let check = |memory: &Memory| {
             let options = RetrieveOptions::default().weights(WeightsOf::All).top(3);
             let got = memory.retrieve_with_blocking(&queries, &options).unwrap();
             let case = case_of(memory, rule, &queries);
             assert!(case.judge(&got, 0..5) <= 1.0, "{name}");
-            for (position, weight) in got.weights.as_ref().unwrap()[..memory.positions()].iter().enumerate() {
+            for (position, weight) in got.weights.as_ref().unwrap()[..memory.position_count()].iter().enumerate() {
                 assert_eq!(*weight > 0.0, memory.id_at(position).is_some(), "{name} position {position}");
             }
             let best = got.top.as_ref().unwrap().ids[0].unwrap();
             assert!(memory.contains(best), "{name}");
-            let all = got.weights.as_ref().unwrap()[..memory.positions()].iter().copied();
+            let all = got.weights.as_ref().unwrap()[..memory.position_count()].iter().copied();
             let (position, _) = all.enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
             assert_eq!(got.id_at(position), Some(best), "{name}");
         };
@@ -45,10 +45,10 @@ fn what_is_removed_has_no_weight_and_what_is_updated_counts() {
         // Freed positions are filled first, ids are new.
         let added: Vec<PatternId> = memory.add(&numbers.vector(8 * 6)).unwrap().iter().collect();
         assert_eq!(added.first(), Some(&PatternId(50)), "{name}");
-        assert_eq!((memory.len(), memory.positions(), memory.id_at(0)), (53, 53, Some(PatternId(50))), "{name}");
+        assert_eq!((memory.len(), memory.position_count(), memory.id_at(0)), (53, 53, Some(PatternId(50))), "{name}");
         check(&memory);
 
-        let only = memory.filter(|id| id == ids[30]);
+        let only = memory.mask_where(|id| id == ids[30]);
         let got = memory.retrieve_with_blocking(&queries, &RetrieveOptions::default().mask(only)).unwrap();
         for b in 0..5 {
             assert_eq!(got.output(b), row, "{name}: one pattern is all there is");
@@ -92,7 +92,7 @@ fn answers_on_their_way_name_the_patterns_that_they_saw() {
         let (mut job, answer) = memory.job(&query, &options).unwrap();
         change(&mut memory, ids[1]);
         let mut encoder = host.create_command_encoder(&Default::default());
-        while !job.is_recorded() {
+        while !job.is_done() {
             job.advance(&mut encoder, std::time::Duration::from_secs(1)).unwrap();
         }
         queue.submit([encoder.finish()]);
@@ -119,26 +119,26 @@ fn a_mask_of_a_memory_that_has_changed_is_refused() {
             assert!(matches!(error, Error::Stale { what: "mask", .. }), "{name}: {error}");
             assert!(error.to_string().contains(word), "{name}: {error}");
         };
-        let first = memory.filter(|id| id == ids[0]);
+        let first = memory.mask_where(|id| id == ids[0]);
         assert_eq!(ask(&memory, &first).unwrap(), [1.0, 0.0], "{name}");
         memory.remove(ids[1]).unwrap();
         assert_eq!(ask(&memory, &first).unwrap(), [1.0, 0.0], "{name}: a removal changes no position's meaning");
         // The place is filled again: the length is what it was.
         memory.add(&[0.0, -1.0]).unwrap();
-        assert_eq!(memory.positions(), 3);
+        assert_eq!(memory.position_count(), 3);
         stale(&memory, &first, "other patterns");
-        let again = memory.filter(|id| id == ids[0]);
+        let again = memory.mask_where(|id| id == ids[0]);
         let copy = memory.rebuild(device).unwrap();
         assert_eq!(ask(&copy, &again).unwrap(), [1.0, 0.0], "{name}: the same ids at the same positions");
         memory.add(&[0.5, 0.5]).unwrap();
         stale(&memory, &again, "had 3 positions");
-        let before = memory.filter(|_| true);
+        let before = memory.mask_where(|_| true);
         memory.clear();
         memory.add(&[1.0; 8]).unwrap();
         stale(&memory, &before, "other patterns");
         let mut other = Memory::new(device, 2, rule).unwrap();
         other.add(&[1.0; 8]).unwrap();
-        stale(&other, &memory.filter(|_| true), "another memory");
+        stale(&other, &memory.mask_where(|_| true), "another memory");
         // Flags are the caller's.
         let flags = attractor::Mask::keep(&[true, false, false, false]);
         memory.remove(memory.id_at(1).unwrap()).unwrap();
@@ -148,7 +148,7 @@ fn a_mask_of_a_memory_that_has_changed_is_refused() {
             continue;
         }
         // An update while a job is under way moves the pattern.
-        let moves = memory.filter(|_| true);
+        let moves = memory.mask_where(|_| true);
         let job = memory.job(&[0.2, 0.3], &RetrieveOptions::default()).unwrap();
         let id = memory.id_at(0).unwrap();
         memory.remove(memory.id_at(3).unwrap()).unwrap();

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use attractor::{
-    Device, Error, Job, Jobs, Memory, Patterns, Pending, Recording, Retrieval, RetrieveOptions, Rows, Rule, Separation,
-    Similarity, wgpu,
+    Device, Error, Job, JobQueue, Memory, Patterns, Pending, RecordTargets, Retrieval, RetrieveOptions, Rows, Rule,
+    Separation, Similarity, wgpu,
 };
 use harness::Case;
 use harness::host::{Host, hosts};
@@ -14,7 +14,7 @@ const NOW: Duration = Duration::ZERO;
 const LONG: Duration = Duration::from_secs(3600);
 
 /// Submits one frame with the next slice of `job`.
-fn frame(device: &Device, job: &mut Job, budget: Duration) -> attractor::Slice {
+fn frame(device: &Device, job: &mut Job, budget: Duration) -> attractor::JobSlice {
     let (device, queue) = device.wgpu().unwrap();
     let mut encoder = device.create_command_encoder(&Default::default());
     let slice = job.advance(&mut encoder, budget).unwrap();
@@ -31,7 +31,7 @@ fn run(device: &Device, mut job: Job, answer: Pending<Retrieval>, budget: Durati
             break;
         }
     }
-    assert!(job.is_recorded() && job.slices() <= frames);
+    assert!(job.is_done() && job.slices() <= frames);
     assert_eq!(frame(device, &mut job, budget).dispatches, 0, "nothing is left");
     (answer.wait().unwrap(), frames)
 }
@@ -76,11 +76,11 @@ fn a_bound_on_dispatches_is_kept_and_changes_no_bit() {
     for (name, device) in harness::gpus() {
         let case = Case::random(6, 128, 4096, 64, None, Rule::softmax(0.5));
         let memory = case.memory(name, device).unwrap();
-        device.bound_dispatches(LONG);
+        device.set_max_dispatch_time(LONG);
         let whole = memory.retrieve_blocking(&case.queries).unwrap();
         let few = memory.explain(128, &RetrieveOptions::default()).unwrap();
         let bound = Duration::from_millis(1);
-        device.bound_dispatches(bound);
+        device.set_max_dispatch_time(bound);
         let many = memory.explain(128, &RetrieveOptions::default()).unwrap();
         let software = device.info().kind == attractor::DeviceKind::Software;
         assert!(!software || many.dispatches() > 2 * few.dispatches(), "{name}: {} dispatches", many.dispatches());
@@ -103,7 +103,7 @@ fn a_bound_on_dispatches_is_kept_and_changes_no_bit() {
         }
         assert!(!software || slices > 20, "{name}: {slices} slices");
         assert_eq!(answer.wait().unwrap(), whole, "{name}");
-        device.bound_dispatches(Duration::from_millis(50));
+        device.set_max_dispatch_time(Duration::from_millis(50));
     }
 }
 
@@ -133,7 +133,7 @@ fn a_job_sees_the_memory_as_it_was() {
                         }
                         memory.add_with_values(&new.keys, values).unwrap();
                         assert!(memory.id_at(17).is_some() && memory.id_at(16).is_none(), "{name}");
-                        assert_eq!(memory.positions(), 639, "{name}");
+                        assert_eq!(memory.position_count(), 639, "{name}");
                     }
                     2 => {
                         let id = memory.id_at(50).unwrap();
@@ -172,7 +172,8 @@ fn a_recording_sees_the_memory_as_it_was() {
             usage: wgpu::BufferUsages::STORAGE,
         });
         let mut encoder = host.create_command_encoder(&Default::default());
-        let answer = memory.record_answers(&mut encoder, 20, Rows::new(&queries), &RetrieveOptions::default()).unwrap();
+        let answer =
+            memory.record_readback(&mut encoder, 20, Rows::new(&queries), &RetrieveOptions::default()).unwrap();
         for position in 0..100 {
             memory.remove(memory.id_at(position).unwrap()).unwrap();
         }
@@ -180,11 +181,11 @@ fn a_recording_sees_the_memory_as_it_was() {
         queue.submit([encoder.finish()]);
         assert_eq!(answer.wait().unwrap(), before, "{name}");
         // Once it has run, the room is used again: what held it goes right after the answer.
-        let positions = memory.positions();
+        let positions = memory.position_count();
         host.poll(wgpu::PollType::wait_indefinitely()).unwrap();
         std::thread::sleep(Duration::from_millis(100));
         memory.add(&Case::random(11, 1, 100, 16, None, case.rule).keys).unwrap();
-        assert_eq!((positions, memory.positions()), (400, 400), "{name}");
+        assert_eq!((positions, memory.position_count()), (400, 400), "{name}");
     }
 }
 
@@ -201,14 +202,14 @@ fn into_buffers_of_the_host() {
         let size = queries.size();
         let output =
             host.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
-        let recording = Recording {
+        let recording = RecordTargets {
             count: 33,
             queries: Rows::new(&queries),
             output: Rows::new(&output),
             state: None,
             report: None,
         };
-        let mut job = memory.job_into(&recording, &RetrieveOptions::default()).unwrap();
+        let mut job = memory.job_to_buffers(&recording, &RetrieveOptions::default()).unwrap();
         while !frame(&device, &mut job, Duration::from_micros(300)).done {}
         let staging = host.create_buffer(&wgpu::BufferDescriptor {
             label: None,
@@ -223,11 +224,11 @@ fn into_buffers_of_the_host() {
         host.poll(wgpu::PollType::wait_indefinitely()).unwrap();
         let got: Vec<f32> = bytemuck::pod_collect_to_vec(&staging.get_mapped_range(..).unwrap());
         assert_eq!(got, expected.output, "{name}");
-        let none = Recording { count: 0, ..recording };
-        assert!(memory.job_into(&none, &RetrieveOptions::default()).unwrap().is_recorded());
-        let short = Recording { count: 34, ..recording };
-        let refused = memory.job_into(&short, &RetrieveOptions::default()).unwrap_err().to_string();
-        assert!(refused.starts_with("Memory::job_into: expected queries: 34 rows"), "{refused}");
+        let none = RecordTargets { count: 0, ..recording };
+        assert!(memory.job_to_buffers(&none, &RetrieveOptions::default()).unwrap().is_done());
+        let short = RecordTargets { count: 34, ..recording };
+        let refused = memory.job_to_buffers(&short, &RetrieveOptions::default()).unwrap_err().to_string();
+        assert!(refused.starts_with("Memory::job_to_buffers: expected queries: 34 rows"), "{refused}");
     }
 }
 
@@ -258,10 +259,10 @@ fn ended_and_broken_jobs_say_so() {
 
         // The last one.
         let (mut job, answer) = memory.job(&case.queries, &options).unwrap();
-        while !job.is_recorded() {
+        while !job.is_done() {
             let mut encoder = host.create_command_encoder(&Default::default());
             job.advance(&mut encoder, LONG).unwrap();
-            match job.is_recorded() {
+            match job.is_done() {
                 true => drop(encoder.finish()),
                 false => drop(queue.submit([encoder.finish()])),
             }
@@ -287,7 +288,7 @@ fn the_more_urgent_goes_first() {
         let memory = case.memory(name, device).unwrap();
         let options = RetrieveOptions::default();
         let expected = memory.retrieve_blocking(&case.queries).unwrap();
-        let mut jobs = Jobs::new();
+        let mut jobs = JobQueue::new();
         let mut answers = Vec::new();
         let mut ids = Vec::new();
         for priority in [0, 5, 5, -1, 9] {

@@ -115,7 +115,7 @@ fn patterns_that_come_and_go_leave_nothing() {
         let count = count(device, 10_000);
         stays_flat(what, count, 2 << 20, alive, |round| come_and_go(&mut memory, &mut numbers, round));
         assert_eq!(
-            (memory.len(), memory.positions(), memory.capacity()),
+            (memory.len(), memory.position_count(), memory.capacity()),
             (50, 53, 64),
             "{what}: positions are used again"
         );

@@ -27,8 +27,8 @@ fn varied(device: &Device, precision: Precision, host_copy: bool) -> (Case, Memo
 }
 
 fn same(name: &str, case: &Case, got: &Memory, expected: &Memory, bits: bool) {
-    assert_eq!((got.len(), got.positions()), (expected.len(), expected.positions()), "{name}");
-    for position in 0..got.positions() {
+    assert_eq!((got.len(), got.position_count()), (expected.len(), expected.position_count()), "{name}");
+    for position in 0..got.position_count() {
         assert_eq!(got.id_at(position), expected.id_at(position), "{name}");
     }
     let options = RetrieveOptions::steps(2).top(4);

@@ -1,6 +1,6 @@
 //! Recording into an encoder of the caller's, on a device of the caller's.
 
-use attractor::{Device, Error, Memory, MemoryOptions, Recording, RetrieveOptions, Rows, Rule, Status, wgpu};
+use attractor::{Device, Error, Memory, MemoryOptions, RecordTargets, RetrieveOptions, Rows, Rule, Status, wgpu};
 use harness::Case;
 use harness::host::{Host, hosts};
 use wgpu::util::DeviceExt;
@@ -45,7 +45,7 @@ fn into_one_buffer_with_offsets_and_strides() {
         });
         let mut encoder = host.create_command_encoder(&Default::default());
         let rows = |word: u64, stride| Rows { buffer: &buffer, offset: 4 * word, stride };
-        let job = Recording {
+        let job = RecordTargets {
             count: 37,
             queries: rows(3, Some(11)),
             output: rows(500, Some(9)),
@@ -99,7 +99,7 @@ fn queries_that_are_not_finite_or_out_of_range_are_reported() {
             usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
         });
         let mut encoder = host.create_command_encoder(&Default::default());
-        let job = Recording {
+        let job = RecordTargets {
             count: 4,
             queries: Rows::new(&queries),
             output: Rows::new(&answers),
@@ -108,7 +108,7 @@ fn queries_that_are_not_finite_or_out_of_range_are_reported() {
         };
         memory.record(&mut encoder, &job, &RetrieveOptions::default()).unwrap();
         let options = RetrieveOptions::default();
-        let mut told = memory.record_answers(&mut encoder, 4, Rows::new(&queries), &options).unwrap();
+        let mut told = memory.record_readback(&mut encoder, 4, Rows::new(&queries), &options).unwrap();
         let after = read(&host, &queue, encoder, &answers);
         let told = told.try_take().unwrap().unwrap();
         let expected = [Status::Answered, Status::NotFinite, Status::NotFinite, Status::OutOfRange];
@@ -143,7 +143,7 @@ fn retrieval_and_recording_give_the_same_bits() {
             mapped_at_creation: false,
         });
         let mut encoder = host.create_command_encoder(&Default::default());
-        let job = Recording {
+        let job = RecordTargets {
             count: 20,
             queries: Rows::new(&queries),
             output: Rows::new(&output),
@@ -169,13 +169,13 @@ fn buffers_that_do_not_fit_are_refused() {
         let good = buffer(64, wgpu::BufferUsages::STORAGE);
         let mut encoder = host.create_command_encoder(&Default::default());
         let mut refused = |queries, output| {
-            let job = Recording { count: 4, queries, output, state: None, report: None };
+            let job = RecordTargets { count: 4, queries, output, state: None, report: None };
             memory.record(&mut encoder, &job, &RetrieveOptions::default()).unwrap_err().to_string()
         };
         assert!(refused(Rows::new(&good), Rows::new(&good)).contains("empty"), "{name}");
         memory.add(&[0.0; 4]).unwrap();
         let mut refused = |queries, output| {
-            let job = Recording { count: 4, queries, output, state: None, report: None };
+            let job = RecordTargets { count: 4, queries, output, state: None, report: None };
             memory.record(&mut encoder, &job, &RetrieveOptions::default()).unwrap_err().to_string()
         };
         assert!(refused(Rows::new(&small), Rows::new(&good)).contains("60 bytes"), "{name}");
@@ -196,7 +196,7 @@ fn buffers_that_do_not_fit_are_refused() {
             mapped_at_creation: false,
         });
         let rows = Rows::new(&buffer);
-        let job = Recording { count: 1, queries: rows, output: rows, state: None, report: None };
+        let job = RecordTargets { count: 1, queries: rows, output: rows, state: None, report: None };
         let mut encoder = host.create_command_encoder(&Default::default());
         let refused = memory.record(&mut encoder, &job, &RetrieveOptions::default());
         assert!(matches!(refused, Err(Error::Device { .. })));

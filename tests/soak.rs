@@ -116,7 +116,7 @@ impl Subject {
             options = options.statistics().top(4).weights(WeightsOf::Queries(vec![0]));
         }
         if numbers.once_in(4) {
-            options = options.mask(self.memory.filter(|id| id.0 % 3 != 0));
+            options = options.mask(self.memory.mask_where(|id| id.0 % 3 != 0));
         }
         counts.retrieved += 1;
         match numbers.below(5) {

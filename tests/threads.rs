@@ -23,7 +23,8 @@ enum Change {
 
 impl Change {
     fn random(numbers: &mut Rng, memory: &Memory) -> Self {
-        let stored: Vec<PatternId> = (0..memory.positions()).filter_map(|position| memory.id_at(position)).collect();
+        let stored: Vec<PatternId> =
+            (0..memory.position_count()).filter_map(|position| memory.id_at(position)).collect();
         let id = stored[numbers.bits() as usize % stored.len()];
         match numbers.bits() % 4 {
             0 | 1 if stored.len() < MOST => {
@@ -72,7 +73,7 @@ fn options(numbers: &mut Rng, batch: usize, memory: &Memory) -> RetrieveOptions 
     }
     if one_in(3) {
         let rows = if one_in(2) { batch } else { 1 };
-        let flags: Vec<bool> = (0..rows * memory.positions()).map(|_| !one_in(4)).collect();
+        let flags: Vec<bool> = (0..rows * memory.position_count()).map(|_| !one_in(4)).collect();
         options = options.mask(if rows == 1 { Mask::keep(&flags) } else { Mask::keep_per_query(&flags) });
     }
     options

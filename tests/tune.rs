@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use attractor::{
-    Device, Error, Precision, Recording, RetrieveOptions, Rows, Rule, Separation, Similarity, Tuning, wgpu,
+    Device, Error, Precision, RecordTargets, RetrieveOptions, Rows, Rule, Separation, Similarity, Tuning, wgpu,
 };
 use harness::{Case, Rng};
 use serde_json::{Value, json};
@@ -235,7 +235,7 @@ fn a_recording_is_timed() {
         let set = gpu.create_query_set(&wgpu::QuerySetDescriptor { label: None, ty, count: 2 });
         let mut encoder = gpu.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let (queries, output) = (Rows::new(&source), Rows::new(&target));
-        let recording = Recording { count: 40, queries, output, state: None, report: None };
+        let recording = RecordTargets { count: 40, queries, output, state: None, report: None };
         let writes = wgpu::ComputePassTimestampWrites {
             query_set: &set,
             beginning_of_pass_write_index: Some(0),

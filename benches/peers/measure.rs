@@ -14,8 +14,8 @@ use std::io::{BufRead, Write};
 use std::time::Instant;
 
 use attractor::{
-    AdapterChoice, Device, DeviceOptions, Memory, Precision, RetrieveOptions, Rule, Separation, Similarity, Software,
-    Stop, wgpu,
+    AdapterChoice, Device, DeviceOptions, Memory, Precision, RetrieveOptions, Rule, Separation, Similarity,
+    SoftwareAdapters, Stop, wgpu,
 };
 use harness::measure::gpu::Gpu;
 use harness::measure::measurement::Measurement;
@@ -39,7 +39,7 @@ fn device_with(name: &str, software: bool, mut options: DeviceOptions) -> Result
         other => options.adapter = Some(AdapterChoice::Name(other.to_owned())),
     }
     if software {
-        options.software = Software::Require;
+        options.software = SoftwareAdapters::Require;
     }
     Ok(pollster::block_on(Device::with_options(&options))?)
 }

@@ -3,7 +3,7 @@
 //! Fields of options hold them as `u32`, so that a wrong number is an error; as a Rust enum it would be undefined
 //! behaviour.
 
-use attractor::{FixedPoint, Mask, Precision, Separation, Similarity, Software, Status, wgpu};
+use attractor::{FixedPoint, Mask, Precision, Separation, Similarity, SoftwareAdapters, Status, wgpu};
 
 use crate::error::{Failure, Outcome};
 
@@ -88,7 +88,7 @@ pub enum attractor_software {
 
 decoded!(attractor_software: ATTRACTOR_SOFTWARE_REFUSE, ATTRACTOR_SOFTWARE_ALLOW, ATTRACTOR_SOFTWARE_REQUIRE);
 
-impl From<attractor_software> for Software {
+impl From<attractor_software> for SoftwareAdapters {
     fn from(software: attractor_software) -> Self {
         use attractor_software::*;
         match software {

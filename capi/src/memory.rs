@@ -203,7 +203,7 @@ pub unsafe extern "C" fn attractor_memory_value_dim(memory: *const attractor_mem
 pub unsafe extern "C" fn attractor_memory_positions(memory: *const attractor_memory) -> usize {
     let positions =
         // SAFETY: the crate's contract.
-        guard("attractor_memory_positions", || Ok(unsafe { borrow("memory", memory) }?.read()?.positions()));
+        guard("attractor_memory_positions", || Ok(unsafe { borrow("memory", memory) }?.read()?.position_count()));
     positions.unwrap_or(0)
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use attractor::wgpu::Backends;
-use attractor::{AdapterChoice, Device, DeviceKind, DeviceOptions, Software, Tuning, user_cache_folder};
+use attractor::{AdapterChoice, Device, DeviceKind, DeviceOptions, SoftwareAdapters, Tuning, user_cache_folder};
 
 use crate::failure::Failure;
 
@@ -65,7 +65,7 @@ impl DeviceArgs {
             Place::Backend(backends) => (Some(backends), None),
             Place::Index(index) => (None, Some(AdapterChoice::Index(index))),
         };
-        let software = if self.software { Software::Require } else { Software::Refuse };
+        let software = if self.software { SoftwareAdapters::Require } else { SoftwareAdapters::Refuse };
         let pipeline_cache = user_cache_folder();
         let options = DeviceOptions { backends, adapter, software, pipeline_cache, ..DeviceOptions::default() };
         let device = pollster::block_on(Device::with_options(&options)).map_err(|error| match error {

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use attractor::{Device, DeviceOptions, Software, wgpu};
+use attractor::{Device, DeviceOptions, SoftwareAdapters, wgpu};
 use flate2::read::MultiGzDecoder;
 
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -46,7 +46,7 @@ impl Arguments {
                         return Err(format!("--device {other}: expected auto, cpu, vulkan, gl, metal or dx12").into());
                     }
                 },
-                "--software" => options.software = Software::Require,
+                "--software" => options.software = SoftwareAdapters::Require,
                 own if own == flag => data = Some(value()?.into()),
                 other => {
                     return Err(format!("{other}: expected --device NAME, --software or {flag} PATH").into());

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use attractor::{Device, Memory, MemoryOptions, Recording, RetrieveOptions, Rows, Rule, wgpu};
+use attractor::{Device, Memory, MemoryOptions, RecordTargets, RetrieveOptions, Rows, Rule, wgpu};
 use harness::Rng;
 use plotters::prelude::*;
 
@@ -134,8 +134,8 @@ impl Host {
         let info = adapter.get_info();
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("host"),
-            required_features: Device::required_features(&adapter),
-            required_limits: wgpu::Limits::default().or_better_values_from(&Device::required_limits(&adapter)),
+            required_features: Device::recommended_features(&adapter),
+            required_limits: wgpu::Limits::default().or_better_values_from(&Device::recommended_limits(&adapter)),
             ..Default::default()
         }))?;
         let mut rng = Rng(1);
@@ -147,7 +147,7 @@ impl Host {
         let guest = Device::from_wgpu(&device, &queue)?;
         let mut way = Memory::with_values(&guest, CODE, 2, Rule::softmax(BETA))?;
         way.add_with_values(&codes.concat(), &(0..PLACES).flat_map(place).collect::<Vec<f32>>())?;
-        way.prepare(arguments.agents, &RetrieveOptions::default())?;
+        way.warm_up(arguments.agents, &RetrieveOptions::default())?;
 
         let buffer = |label, floats: usize, usage| {
             let size = 4 * floats as u64;
@@ -218,7 +218,7 @@ impl Host {
         let cues = self.cues();
         self.queue.write_buffer(&self.cues, 0, bytemuck::cast_slice(&cues));
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("frame") });
-        let recording = Recording {
+        let recording = RecordTargets {
             count: self.agents,
             queries: Rows::new(&self.cues),
             output: Rows::new(&self.positions),
@@ -311,7 +311,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
     }
     let queries = rng.vector(arguments.queries * CODE);
     let options = RetrieveOptions::default();
-    large.prepare(arguments.queries, &options)?;
+    large.warm_up(arguments.queries, &options)?;
 
     let mut report = Report::default();
     for _ in 0..WARM_UP {
@@ -347,7 +347,7 @@ pub fn run(arguments: &Arguments) -> Result<Report> {
         report.whole.push(host.frame(|encoder| {
             if i == 10 {
                 let rows = Rows::new(&source);
-                pending = Some(large.record_answers(encoder, arguments.queries, rows, &options)?);
+                pending = Some(large.record_readback(encoder, arguments.queries, rows, &options)?);
             }
             Ok(())
         })?);

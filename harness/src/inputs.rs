@@ -86,7 +86,7 @@ fn tensor(address: &Address) -> bool {
 
 /// Asks a memory one query: an answer of finite numbers, or a refusal.
 fn answers(memory: &Memory) {
-    if memory.dim().saturating_mul(memory.positions()) > MOST {
+    if memory.dim().saturating_mul(memory.position_count()) > MOST {
         return;
     }
     if let Ok(answer) = memory.retrieve_blocking(&vec![0.5; memory.dim()]) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::info::DeviceInfo;
-use super::options::{DeviceOptions, Software};
+use super::options::{DeviceOptions, SoftwareAdapters};
 use super::select::{choose, no_adapter};
 use crate::error::Result;
 use crate::fork;
@@ -46,7 +46,7 @@ impl Device {
         fork::check("Device::with_options")?;
         fork::watch();
         let particular =
-            options.backends.is_some() || options.adapter.is_some() || options.software == Software::Require;
+            options.backends.is_some() || options.adapter.is_some() || options.software == SoftwareAdapters::Require;
         let adapters = Self::adapters().await;
         let Some(adapter) = choose(&adapters, options) else {
             if particular {
@@ -82,39 +82,39 @@ impl Device {
     /// use attractor::{Device, wgpu};
     /// let (device, queue) = adapter
     ///     .request_device(&wgpu::DeviceDescriptor {
-    ///         required_features: Device::required_features(&adapter), // and the host's own
-    ///         required_limits: wgpu::Limits::default().or_better_values_from(&Device::required_limits(&adapter)),
+    ///         required_features: Device::recommended_features(&adapter), // and the host's own
+    ///         required_limits: wgpu::Limits::default().or_better_values_from(&Device::recommended_limits(&adapter)),
     ///         ..Default::default()
     ///     })
     ///     .await?;
     /// let shared = Device::from_wgpu(&device, &queue)?;
     /// # drop(shared); Ok(()) }
     /// ```
-    pub fn required_features(adapter: &wgpu::Adapter) -> wgpu::Features {
+    pub fn recommended_features(adapter: &wgpu::Adapter) -> wgpu::Features {
         Context::WISHES & adapter.features()
     }
 
     /// The limits that a host does well to ask for: what must be, which is no more than WebGPU's defaults, with
     /// buffers and bindings as large as `adapter` allows, so that memories need few windows. [`Device::from_wgpu`]
     /// takes a device with the defaults as well, and one with less as long as it is no less than
-    /// [`Device::least_limits`].
-    pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
+    /// [`Device::minimum_limits`].
+    pub fn recommended_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
         let allowed = adapter.limits();
         wgpu::Limits {
             max_buffer_size: allowed.max_buffer_size,
             max_storage_buffer_binding_size: allowed.max_storage_buffer_binding_size,
-            ..Self::least_limits()
+            ..Self::minimum_limits()
         }
     }
 
     /// The least limits of a host's device, as far as they matter here; all others are as low as they go.
-    pub fn least_limits() -> wgpu::Limits {
-        crate::gpu::limits::least_limits()
+    pub fn minimum_limits() -> wgpu::Limits {
+        crate::gpu::limits::minimum_limits()
     }
 
     /// Bounds what one dispatch is expected to take on the GPU, 50 ms unless set: longer ones are recorded in parts,
     /// with the same bits. All handles of this device share the bound; the CPU engine has no use for it.
-    pub fn bound_dispatches(&self, bound: std::time::Duration) {
+    pub fn set_max_dispatch_time(&self, bound: std::time::Duration) {
         if let Backend::Gpu(context) = &self.backend {
             context.set_dispatch_bound(bound);
         }
@@ -171,13 +171,13 @@ impl Device {
 
     /// The same of a device that the host has opened on `adapter`. Only an adapter tells which cooperative matrices
     /// it has: with it they are used, as far as the host has asked for `EXPERIMENTAL_COOPERATIVE_MATRIX`,
-    /// `SHADER_F16` and `SUBGROUP`. The first is not among [`Device::required_features`], as it takes wgpu's
+    /// `SHADER_F16` and `SUBGROUP`. The first is not among [`Device::recommended_features`], as it takes wgpu's
     /// [`ExperimentalFeatures::enabled`](wgpu::ExperimentalFeatures::enabled), which is for the host to decide.
     ///
     /// # Errors
     /// As [`Device::from_wgpu`].
-    pub fn from_wgpu_on(adapter: &wgpu::Adapter, device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Self> {
-        fork::check("Device::from_wgpu_on")?;
+    pub fn from_wgpu_with_adapter(adapter: &wgpu::Adapter, device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Self> {
+        fork::check("Device::from_wgpu_with_adapter")?;
         fork::watch();
         let configurations = adapter.cooperative_matrix_properties();
         let context = Context::host(device.clone(), queue.clone(), &configurations)?;

@@ -9,4 +9,4 @@ mod tuning;
 
 pub use handle::Device;
 pub use info::{DeviceInfo, DeviceKind};
-pub use options::{AdapterChoice, DeviceOptions, Software};
+pub use options::{AdapterChoice, DeviceOptions, SoftwareAdapters};

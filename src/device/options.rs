@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// Which software adapters (lavapipe, llvmpipe, SwiftShader, WARP) a search may return.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Software {
+pub enum SoftwareAdapters {
     /// None: they are for conformance, not for speed.
     #[default]
     Refuse,
@@ -33,7 +33,7 @@ pub struct DeviceOptions {
     /// One adapter by index or name. An adapter asked for in this way may be software.
     pub adapter: Option<AdapterChoice>,
     /// Which software adapters count.
-    pub software: Software,
+    pub software: SoftwareAdapters,
     /// Keep `SHADER_F16` off even where the adapter has it.
     pub without_f16: bool,
     /// Keep `SUBGROUP` off even where the adapter has it.

@@ -1,7 +1,7 @@
 //! The choice among the adapters of a machine.
 
 use super::info::DeviceInfo;
-use super::options::{AdapterChoice, DeviceOptions, Software};
+use super::options::{AdapterChoice, DeviceOptions, SoftwareAdapters};
 use crate::error::Error;
 
 fn is_software(adapter: &wgpu::Adapter) -> bool {
@@ -43,9 +43,9 @@ pub(super) fn choose<'a>(adapters: &'a [wgpu::Adapter], options: &DeviceOptions)
             .iter()
             .filter(of_backend)
             .filter(|adapter| match options.software {
-                Software::Refuse => !is_software(adapter),
-                Software::Allow => true,
-                Software::Require => is_software(adapter),
+                SoftwareAdapters::Refuse => !is_software(adapter),
+                SoftwareAdapters::Allow => true,
+                SoftwareAdapters::Require => is_software(adapter),
             })
             .min_by_key(|adapter| rank(adapter)),
     }
@@ -62,9 +62,9 @@ pub(super) fn no_adapter(adapters: &[wgpu::Adapter], options: &DeviceOptions) ->
         Some(AdapterChoice::Name(name)) => asked.push(format!("name \"{name}\"")),
         None => asked.push(
             match options.software {
-                Software::Refuse => "hardware only",
-                Software::Allow => "hardware or software",
-                Software::Require => "software only",
+                SoftwareAdapters::Refuse => "hardware only",
+                SoftwareAdapters::Allow => "hardware or software",
+                SoftwareAdapters::Require => "software only",
             }
             .into(),
         ),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::handles::Handles;
-use super::limits::{experimental, least_limits};
+use super::limits::{experimental, minimum_limits};
 use super::matrices::Ability;
 use super::pipeline_cache::PipelineCache;
 use super::pipelines::Pipelines;
@@ -107,7 +107,7 @@ impl Context {
     ) -> Result<Self> {
         let limits = device.limits();
         let mut short = None;
-        least_limits().check_limits_with_fail_fn(&limits, false, |limit, need, allowed| {
+        minimum_limits().check_limits_with_fail_fn(&limits, false, |limit, need, allowed| {
             // Only limits that concern buffers and compute are checked.
             if ["bind", "storage_buffer", "uniform_buffer", "compute", "buffer_size"]
                 .iter()

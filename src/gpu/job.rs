@@ -15,7 +15,7 @@ use super::engine::Engine;
 use super::estimate::Estimate;
 use super::readback::{Readback, Submitted};
 use super::schedule::Schedule;
-use super::targets::Recording;
+use super::targets::RecordTargets;
 use super::task::Goal;
 use super::timestamps::TimestampQueries;
 use crate::answer::Answer;
@@ -27,7 +27,7 @@ use crate::store::{Snapshot, View};
 use crate::sync::lock;
 
 /// A retrieval that a host records over as many frames as it takes, from [`Memory::job`](crate::Memory::job) or
-/// [`Memory::job_into`](crate::Memory::job_into).
+/// [`Memory::job_to_buffers`](crate::Memory::job_to_buffers).
 ///
 /// [`Job::advance`] records the next slice. The slices together are the dispatches of the one-shot call, cut between
 /// workgroups, so the answer has the same bits. The memory may change between slices: a job sees it as it was when the
@@ -36,8 +36,8 @@ use crate::sync::lock;
 /// [`Pending`](crate::Pending) gives [`Error::Cancelled`](crate::Error::Cancelled).
 ///
 /// The cost of a dispatch is estimated from its work and from how long earlier slices on the same device took, where
-/// the device has `TIMESTAMP_QUERY` ([`Device::required_features`](crate::Device::required_features)); otherwise from
-/// the kind of device alone.
+/// the device has `TIMESTAMP_QUERY` ([`Device::recommended_features`](crate::Device::recommended_features)); otherwise
+/// from the kind of device alone.
 ///
 /// ```
 /// # use attractor::wgpu;
@@ -69,7 +69,7 @@ pub struct Job {
 
 /// What one call of [`Job::advance`] recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slice {
+pub struct JobSlice {
     /// The number of dispatches.
     pub dispatches: usize,
     /// The GPU time that they are expected to take.
@@ -114,9 +114,9 @@ impl Job {
     /// # Errors
     /// [`Error::Lost`](crate::Error::Lost) where an earlier slice was dropped before it ran, or the device fails. The
     /// job has ended then, and its [`Pending`](crate::Pending) says why.
-    pub fn advance(&mut self, encoder: &mut wgpu::CommandEncoder, budget: Duration) -> Result<Slice> {
-        if self.is_recorded() {
-            return Ok(Slice { dispatches: 0, estimate: Duration::ZERO, done: true });
+    pub fn advance(&mut self, encoder: &mut wgpu::CommandEncoder, budget: Duration) -> Result<JobSlice> {
+        if self.is_done() {
+            return Ok(JobSlice { dispatches: 0, estimate: Duration::ZERO, done: true });
         }
         let recorded = self.record(encoder, budget);
         if let Err(error) = &recorded
@@ -131,7 +131,7 @@ impl Job {
     }
 
     /// Whether every slice has been recorded.
-    pub fn is_recorded(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         self.schedule.is_done()
     }
 
@@ -143,7 +143,7 @@ impl Job {
     /// Ends the job. Dropping it does the same.
     pub fn cancel(self) {}
 
-    fn record(&mut self, encoder: &mut wgpu::CommandEncoder, budget: Duration) -> Result<Slice> {
+    fn record(&mut self, encoder: &mut wgpu::CommandEncoder, budget: Duration) -> Result<JobSlice> {
         if self.broken.load(Ordering::Acquire) {
             let message = "a slice was dropped before it ran: the rest would go on from nothing".into();
             return Err(Error::Lost { operation: "Job::advance", message });
@@ -181,13 +181,13 @@ impl Job {
             // The receiver is gone where the answer was dropped.
             let _ = sender.send(Ok(buffers.into_iter().map(stage).collect()));
         }
-        Ok(Slice { dispatches: calls.len(), estimate, done })
+        Ok(JobSlice { dispatches: calls.len(), estimate, done })
     }
 }
 
 impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let recorded = self.is_recorded();
+        let recorded = self.is_done();
         f.debug_struct("Job").field("slices", &self.slices).field("recorded", &recorded).finish_non_exhaustive()
     }
 }
@@ -246,10 +246,10 @@ impl Engine {
     }
 
     /// A job that reads queries from, and writes answers to, buffers of the caller.
-    pub fn job_into(
+    pub fn job_to_buffers(
         &self,
         operation: &'static str,
-        recording: &Recording<'_>,
+        recording: &RecordTargets<'_>,
         options: &RetrieveOptions,
         view: &View,
         snapshot: Snapshot,

@@ -15,7 +15,7 @@ const PARAMS_BYTES: u64 = 256;
 pub const SMALLEST_BINDING: u64 = 32 << 20;
 
 /// The limits that the kernels need; WebGPU's defaults satisfy them.
-pub(crate) fn least_limits() -> wgpu::Limits {
+pub(crate) fn minimum_limits() -> wgpu::Limits {
     wgpu::Limits {
         max_bind_groups: 1,
         max_bindings_per_bind_group: STORAGE_BUFFERS + 1,

@@ -48,6 +48,6 @@ mod workspace;
 
 pub(crate) use context::Context;
 pub(crate) use engine::Engine;
-pub use job::{Job, Slice};
+pub use job::{Job, JobSlice};
 pub(crate) use readback::Wait;
-pub use targets::{Recording, Rows};
+pub use targets::{RecordTargets, Rows};

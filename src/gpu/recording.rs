@@ -11,7 +11,7 @@ use super::kernels::staged::update_states;
 use super::planning::Sizing;
 use super::readback::{Readback, Submitted};
 use super::schedule::Schedule;
-use super::targets::{OwnedRows, Recording, Rows};
+use super::targets::{OwnedRows, RecordTargets, Rows};
 use super::task::{Goal, Outputs};
 use super::workspace::Workspace;
 use crate::answer::Answer;
@@ -33,7 +33,7 @@ impl Engine {
         &self,
         operation: &'static str,
         encoder: &mut wgpu::CommandEncoder,
-        job: &Recording<'_>,
+        job: &RecordTargets<'_>,
         options: &RetrieveOptions,
         timestamps: Option<wgpu::ComputePassTimestampWrites<'_>>,
         view: &View,
@@ -47,8 +47,8 @@ impl Engine {
     }
 
     /// The caller's buffers as outputs, once their usage, size and device have been checked.
-    pub fn outputs(&self, operation: &'static str, recording: &Recording<'_>) -> Result<Outputs> {
-        let Recording { count, queries, output, state, report } = recording;
+    pub fn outputs(&self, operation: &'static str, recording: &RecordTargets<'_>) -> Result<Outputs> {
+        let RecordTargets { count, queries, output, state, report } = recording;
         let (dim, output_dim) = (self.layout.dim, self.layout.output_dim());
         let all = [
             ("queries", Some(queries), dim),
@@ -110,7 +110,7 @@ impl Engine {
     /// Records a retrieval for `count` queries in a buffer of the caller, and the read-back of the answers, which
     /// completes once the caller has submitted the encoder.
     #[expect(clippy::too_many_arguments, reason = "what a recording is made of")]
-    pub fn record_answers(
+    pub fn record_readback(
         &self,
         operation: &'static str,
         encoder: &mut wgpu::CommandEncoder,

@@ -98,7 +98,7 @@ impl From<Rows<'_>> for OwnedRows {
 /// row of zeros, and its report's status has bit 0 (not finite) or bit 4 (out of range) set. Bit 1 is set where no
 /// pattern is left.
 #[derive(Clone, Copy, Debug)]
-pub struct Recording<'a> {
+pub struct RecordTargets<'a> {
     /// `B`, the number of queries.
     pub count: usize,
     /// `B x d` f32.

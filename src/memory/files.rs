@@ -171,10 +171,10 @@ impl SavedMemory {
             }
         }
         // Whatever has no window yet.
-        memory.engine.reserve(self.positions(), Growth::Doubling)?;
+        memory.engine.reserve(self.position_count(), Growth::Doubling)?;
         let row = precision.bytes() * (layout.key_stride() + layout.value_stride());
         let mut reader = self.reader();
-        for rows in pieces(self.positions(), (PIECE / row).max(1)) {
+        for rows in pieces(self.position_count(), (PIECE / row).max(1)) {
             memory.engine.add_encoded(&reader.rows(rows, &layout)?)?;
         }
         reader.verify()?;

@@ -61,7 +61,7 @@ impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Memory")
             .field("patterns", &self.len())
-            .field("positions", &self.positions())
+            .field("positions", &self.position_count())
             .field("capacity", &self.capacity())
             .field("windows", &self.engine.window_rows().len())
             .field("dim", &self.layout.dim)
@@ -136,7 +136,7 @@ impl Memory {
     /// Positions in use, those of removed patterns included: the width of
     /// [`Retrieval::weights`](crate::Retrieval::weights) and of a [`Mask`]. As long as nothing is removed this is
     /// [`Memory::len`].
-    pub fn positions(&self) -> usize {
+    pub fn position_count(&self) -> usize {
         self.ids.positions()
     }
 
@@ -154,13 +154,13 @@ impl Memory {
     /// use attractor::{Device, Memory, PatternId, RetrieveOptions, Rule};
     /// let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(1.0))?;
     /// memory.add(&[1.0, 0.0, 0.0, 1.0])?;
-    /// let second = memory.filter(|id| id == PatternId(1));
+    /// let second = memory.mask_where(|id| id == PatternId(1));
     /// let options = RetrieveOptions::default().mask(second);
     /// assert_eq!(memory.retrieve_with_blocking(&[1.0, 0.0], &options)?.output, [0.0, 1.0]);
     /// # Ok::<(), attractor::Error>(())
     /// ```
-    pub fn filter(&self, mut keep: impl FnMut(PatternId) -> bool) -> Mask {
-        let flags = (0..self.positions()).map(|position| self.ids.id(position).is_some_and(&mut keep)).collect();
+    pub fn mask_where(&self, mut keep: impl FnMut(PatternId) -> bool) -> Mask {
+        let flags = (0..self.position_count()).map(|position| self.ids.id(position).is_some_and(&mut keep)).collect();
         Mask::of_memory(flags, self.ids.generation())
     }
 
@@ -171,7 +171,7 @@ impl Memory {
     /// What a request of this memory is checked against.
     pub(super) fn facts(&self) -> MemoryFacts<'_> {
         let extent =
-            MemoryExtent { dim: self.layout.dim, patterns: self.positions(), generation: self.ids.generation() };
+            MemoryExtent { dim: self.layout.dim, patterns: self.position_count(), generation: self.ids.generation() };
         let (layout, engine, view) = (&self.layout, &self.engine, self.ids.view());
         MemoryFacts { layout, rule: self.rule, extent, view, is_empty: self.is_empty(), engine }
     }

@@ -27,7 +27,7 @@ impl Memory {
     /// the errors of [`MemoryOptions::build`](crate::MemoryOptions::build) and [`Memory::reserve`].
     pub fn rebuild(&self, device: &Device) -> Result<Self> {
         let mut memory = self.options.build(device)?;
-        let positions = self.positions();
+        let positions = self.position_count();
         let windows = self.engine.window_rows();
         if windows.iter().all(|rows| *rows <= memory.layout.max_rows) {
             for rows in windows {

@@ -3,7 +3,7 @@
 use super::handle::Memory;
 use super::request::Queries;
 use crate::error::Result;
-use crate::gpu::{self, Job, Recording, Rows};
+use crate::gpu::{self, Job, RecordTargets, Rows};
 use crate::pending::Pending;
 use crate::retrieval::options::RetrieveOptions;
 use crate::retrieval::report::Retrieval;
@@ -17,7 +17,7 @@ impl Memory {
     /// # Errors
     /// [`Error::Device`](crate::Error::Device) on the CPU engine, [`Error::Empty`](crate::Error::Empty),
     /// [`Error::Parameter`](crate::Error::Parameter) for the options, [`Error::Unsupported`](crate::Error::Unsupported)
-    /// for reports, which the buffers have no place for ([`Memory::record_answers`] brings them),
+    /// for reports, which the buffers have no place for ([`Memory::record_readback`] brings them),
     /// [`Error::Shape`](crate::Error::Shape) where a buffer is too small or lacks `STORAGE` usage,
     /// [`Error::OtherDevice`](crate::Error::OtherDevice) where it is of another device,
     /// [`Error::Limit`](crate::Error::Limit) for more dispatches than one encoder takes. Nothing has been recorded
@@ -25,7 +25,7 @@ impl Memory {
     pub fn record(
         &self,
         encoder: &mut wgpu::CommandEncoder,
-        job: &Recording<'_>,
+        job: &RecordTargets<'_>,
         options: &RetrieveOptions,
     ) -> Result<()> {
         const OPERATION: &str = "Memory::record";
@@ -42,7 +42,7 @@ impl Memory {
     pub fn record_timed(
         &self,
         encoder: &mut wgpu::CommandEncoder,
-        job: &Recording<'_>,
+        job: &RecordTargets<'_>,
         options: &RetrieveOptions,
         timestamps: wgpu::ComputePassTimestampWrites<'_>,
     ) -> Result<()> {
@@ -59,16 +59,16 @@ impl Memory {
     /// # Errors
     /// As [`Memory::record`]. Where the encoder is dropped instead of submitted, or the device fails, the [`Pending`]
     /// gives [`Error::Lost`](crate::Error::Lost).
-    pub fn record_answers(
+    pub fn record_readback(
         &self,
         encoder: &mut wgpu::CommandEncoder,
         count: usize,
         queries: Rows<'_>,
         options: &RetrieveOptions,
     ) -> Result<Pending<Retrieval>> {
-        const OPERATION: &str = "Memory::record_answers";
+        const OPERATION: &str = "Memory::record_readback";
         let (engine, view) = self.recorder(OPERATION, Queries::OnDevice(count), options)?;
-        let answer = engine.record_answers(OPERATION, encoder, count, queries, options, &view, self.snapshots.take());
+        let answer = engine.record_readback(OPERATION, encoder, count, queries, options, &view, self.snapshots.take());
         answer.map(Pending::new)
     }
 
@@ -89,11 +89,11 @@ impl Memory {
     ///
     /// # Errors
     /// As [`Memory::record`].
-    pub fn job_into(&self, recording: &Recording<'_>, options: &RetrieveOptions) -> Result<Job> {
-        const OPERATION: &str = "Memory::job_into";
+    pub fn job_to_buffers(&self, recording: &RecordTargets<'_>, options: &RetrieveOptions) -> Result<Job> {
+        const OPERATION: &str = "Memory::job_to_buffers";
         options.without_reports(OPERATION)?;
         let (engine, view) = self.recorder(OPERATION, Queries::OnDevice(recording.count), options)?;
-        engine.job_into(OPERATION, recording, options, &view, self.snapshots.take())
+        engine.job_to_buffers(OPERATION, recording, options, &view, self.snapshots.take())
     }
 
     /// The engine that records a request that it can answer, and the patterns that the request sees.

@@ -119,8 +119,8 @@ impl Memory {
     ///
     /// # Errors
     /// As [`Memory::explain`].
-    pub fn prepare(&self, batch: usize, options: &RetrieveOptions) -> Result<()> {
-        const OPERATION: &str = "Memory::prepare";
+    pub fn warm_up(&self, batch: usize, options: &RetrieveOptions) -> Result<()> {
+        const OPERATION: &str = "Memory::warm_up";
         let view = self.facts().check(OPERATION, Queries::Planned(batch), options)?;
         self.engine.prepare(OPERATION, batch, options, &view)
     }

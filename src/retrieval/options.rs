@@ -259,7 +259,7 @@ impl RetrieveOptions {
             Some((name, _)) => {
                 let what = format!(
                     "the option `{name}`: buffers of the caller's have no place for that report \
-                     (Memory::record_answers and Memory::job bring it to the host), which"
+                     (Memory::record_readback and Memory::job bring it to the host), which"
                 );
                 Err(Error::Unsupported { operation, what })
             }

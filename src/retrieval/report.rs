@@ -11,9 +11,9 @@ pub enum Status {
     Answered,
     /// Every pattern is masked: the weights, the output and the state are zero.
     NothingLeft,
-    /// The query has a NaN or an infinity, which only the device could see: the output and the state are zero, and
-    /// reports of weights are empty. Only of queries in a caller's buffer
-    /// ([`Memory::record_answers`](crate::Memory::record_answers)).
+    /// The query has a NaN or an infinity, which nobody could refuse before it reached the device: the output and the
+    /// state are zero, and reports of weights say nothing. Only of queries in a caller's buffer
+    /// ([`Memory::record_readback`](crate::Memory::record_readback)).
     NotFinite,
     /// The query has a coordinate beyond the range in which the device computes right answers, which depends on the
     /// keys, the biases and beta: the output and the state are zero, and reports of weights mean nothing. Only of

@@ -843,9 +843,9 @@ fn smallest_limits() -> wgpu::Limits {
 }
 
 #[test]
-fn the_least_limits_are_within_those_of_every_device() {
+fn the_minimum_limits_are_within_those_of_every_device() {
     let mut wrong = Vec::new();
-    Device::least_limits().check_limits_with_fail_fn(&smallest_limits(), false, |limit, need, allowed| {
+    Device::minimum_limits().check_limits_with_fail_fn(&smallest_limits(), false, |limit, need, allowed| {
         wrong.push(format!("{limit}: {need} of {allowed}"));
     });
     assert!(wrong.is_empty(), "{wrong:?}");

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use attractor::{Device, Memory, Recording, RetrieveOptions, Rows, wgpu};
+use attractor::{Device, Memory, RecordTargets, RetrieveOptions, Rows, wgpu};
 
 use super::Result;
 use super::timestamps::Timestamps;
@@ -75,7 +75,7 @@ impl Gpu {
 
     /// A handle for memories on this device, tuned as `like` is.
     pub fn handle(&self, like: &Device) -> Result<Device> {
-        let device = Device::from_wgpu_on(&self.adapter, &self.device, &self.queue)?;
+        let device = Device::from_wgpu_with_adapter(&self.adapter, &self.device, &self.queue)?;
         if let Some(tuning) = like.tuning() {
             device.set_tuning(tuning);
         }
@@ -187,7 +187,7 @@ impl Recorded {
     pub fn run(&self, gpu: &Gpu) -> Result<(f64, f64)> {
         let mut recording = 0.0;
         let on_device = gpu.clocked(|encoder| {
-            let job = Recording {
+            let job = RecordTargets {
                 count: self.count,
                 queries: Rows::new(&self.queries),
                 output: Rows::new(&self.output),

@@ -200,7 +200,7 @@ async fn recorded(device: Device) -> Tried {
     let queries = uploaded(host)?;
     let mut encoder = host.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
     let options = RetrieveOptions::steps(2).statistics();
-    let mut pending = memory.record_answers(&mut encoder, QUERIES, Rows::new(&queries), &options).map_err(said)?;
+    let mut pending = memory.record_readback(&mut encoder, QUERIES, Rows::new(&queries), &options).map_err(said)?;
     expect(!pending.is_ready(), "there is an answer before anything was submitted")?;
     queue.submit([encoder.finish()]);
     let got = pending.await.map_err(said)?;
@@ -210,7 +210,7 @@ async fn recorded(device: Device) -> Tried {
         |of: &Retrieval| of.statistics.as_ref().map(|all| all.iter().map(|one| one.support).collect::<Vec<_>>());
     expect(supports(&got) == supports(&expected), "other statistics")?;
     let mut encoder = host.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-    let dropped = memory.record_answers(&mut encoder, QUERIES, Rows::new(&queries), &options).map_err(said)?;
+    let dropped = memory.record_readback(&mut encoder, QUERIES, Rows::new(&queries), &options).map_err(said)?;
     drop(encoder);
     match dropped.await {
         Err(Error::Lost { .. }) => Ok(()),
@@ -224,7 +224,7 @@ async fn job(device: Device) -> Tried {
     let (host, queue) = device.wgpu().ok_or("no device")?;
     let options = RetrieveOptions::steps(2);
     let (mut job, mut pending) = memory.job(&queries(), &options).map_err(said)?;
-    while !job.is_recorded() {
+    while !job.is_done() {
         let mut encoder = host.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         job.advance(&mut encoder, Duration::from_micros(50)).map_err(said)?;
         queue.submit([encoder.finish()]);
@@ -256,7 +256,7 @@ async fn other_device(device: Device) -> Tried {
     let scope = host.push_error_scope(wgpu::ErrorFilter::Validation);
     let mut encoder = host.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
     let pending =
-        memory.record_answers(&mut encoder, QUERIES, Rows::new(&queries), &RetrieveOptions::default()).map_err(said)?;
+        memory.record_readback(&mut encoder, QUERIES, Rows::new(&queries), &RetrieveOptions::default()).map_err(said)?;
     queue.submit([encoder.finish()]);
     expect(scope.pop().await.is_some(), "the browser takes it")?;
     match pending.await {

@@ -4,7 +4,7 @@
 mod behaviour;
 
 use attractor::internals::KERNELS;
-use attractor::{Device, DeviceOptions, Software, wgpu};
+use attractor::{Device, DeviceOptions, SoftwareAdapters, wgpu};
 use harness::checks::{Check, Outcome, checks};
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
@@ -63,7 +63,7 @@ async fn open(engine: &str) -> attractor::Result<Device> {
         "cpu" => Ok(Device::cpu()),
         _ => {
             let backends = Some(wgpu::Backends::BROWSER_WEBGPU);
-            let options = DeviceOptions { backends, software: Software::Allow, ..DeviceOptions::default() };
+            let options = DeviceOptions { backends, software: SoftwareAdapters::Allow, ..DeviceOptions::default() };
             Device::with_options(&options).await
         }
     }

@@ -29,7 +29,7 @@ use crate::store::layout::{Layout, stride};
 /// memory.add(&[1.0, 0.0, 0.0, 1.0])?;
 /// memory.save(&path)?;
 /// let saved = SavedMemory::open(&path)?;
-/// assert_eq!((saved.dim(), saved.positions(), saved.rule()), (2, 2, Rule::softmax(4.0)));
+/// assert_eq!((saved.dim(), saved.position_count(), saved.rule()), (2, 2, Rule::softmax(4.0)));
 /// let sharper = LoadOptions::default().rule(Rule::softmax(40.0));
 /// assert_eq!(saved.load(&Device::cpu(), &sharper)?.rule(), Rule::softmax(40.0));
 /// # Ok::<(), attractor::Error>(())
@@ -86,8 +86,9 @@ impl SavedMemory {
         self.contents.precision
     }
 
-    /// Positions in use, those of removed patterns included ([`Memory::positions`](crate::Memory::positions)).
-    pub fn positions(&self) -> usize {
+    /// Positions in use, those of removed patterns included
+    /// ([`Memory::position_count`](crate::Memory::position_count)).
+    pub fn position_count(&self) -> usize {
         self.positions
     }
 

@@ -8,7 +8,7 @@ mod trial;
 
 use std::path::{Path, PathBuf};
 
-use attractor::{DEFAULT_TOLERANCE, Device, DeviceOptions, Rule, Separation, Similarity, Software, Stop};
+use attractor::{DEFAULT_TOLERANCE, Device, DeviceOptions, Rule, Separation, Similarity, SoftwareAdapters, Stop};
 use clap::ValueEnum;
 
 use crate::args::{Place, TunedArgs, at_least_one, finite, fraction};
@@ -205,7 +205,7 @@ fn with_software(device: Device, args: &TunedArgs) -> (Vec<Device>, Option<Strin
     if args.device.device != Place::Auto || args.device.software || !device.is_cpu() {
         return (vec![device], None);
     }
-    let options = DeviceOptions { software: Software::Require, ..DeviceOptions::default() };
+    let options = DeviceOptions { software: SoftwareAdapters::Require, ..DeviceOptions::default() };
     match pollster::block_on(Device::with_options(&options)) {
         Ok(software) => {
             args.tuning.apply_stored(&software);

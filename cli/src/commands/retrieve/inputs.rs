@@ -30,7 +30,7 @@ impl Stored {
     pub fn positions(&self) -> usize {
         match self {
             Self::Tensors(patterns) => patterns.len(),
-            Self::Memory(saved) => saved.positions(),
+            Self::Memory(saved) => saved.position_count(),
         }
     }
 
@@ -78,7 +78,7 @@ impl std::fmt::Display for Stored {
         match self {
             Self::Tensors(patterns) => patterns.keys().fmt(f),
             Self::Memory(saved) => {
-                write!(f, "keys of {} are {} x {}", saved.path().display(), saved.positions(), saved.dim())
+                write!(f, "keys of {} are {} x {}", saved.path().display(), saved.position_count(), saved.dim())
             }
         }
     }

@@ -35,7 +35,7 @@ pub fn run(args: &RetrieveArgs) -> Result<(), Failure> {
 
     let chunk = (CHUNK / memory.dim().max(memory.value_dim())).max(1);
     let wide = args.weights || inputs.mask_per_query();
-    let wide = if wide { WIDE_CHUNK / memory.positions().max(1) } else { usize::MAX };
+    let wide = if wide { WIDE_CHUNK / memory.position_count().max(1) } else { usize::MAX };
     let tall = CHUNK / args.top.unwrap_or(1);
     let chunk = chunk.min(wide).min(tall).clamp(1, inputs.batch);
     let explanation = explanation(args, &inputs, &memory, chunk)?;

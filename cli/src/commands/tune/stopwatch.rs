@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Instant;
 
-use attractor::{Recording, RetrieveOptions, Rows, wgpu};
+use attractor::{RecordTargets, RetrieveOptions, Rows, wgpu};
 use harness::measure::timestamps::Timestamps;
 
 use super::load::Load;
@@ -39,7 +39,7 @@ impl Stopwatch {
 
     fn once(&self, load: &Load) -> Result<f64, Failure> {
         let (count, queries, output) = (load.batch, Rows::new(&load.source), Rows::new(&load.target));
-        let recording = Recording { count, queries, output, state: None, report: None };
+        let recording = RecordTargets { count, queries, output, state: None, report: None };
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let options = RetrieveOptions::default();
         match self.timestamps() {

@@ -268,7 +268,7 @@ fn record(
         return;
     }
     let encoder = context.command_encoder();
-    match memory.record_answers(encoder, asked.len(), Rows::new(buffer), &settings.retrieval) {
+    match memory.record_readback(encoder, asked.len(), Rows::new(buffer), &settings.retrieval) {
         Ok(pending) => in_flight.0.push_back(Batch { pending: SyncCell::new(pending), asked, frame: cues.frame }),
         Err(why) => outbox.failed.push(why),
     }

@@ -71,7 +71,7 @@ fn recalled(device: &Device, digits: &Digits, rule: Rule, first: usize, patterns
     memory.add(&stored)?;
     let mut queries = stored.clone();
     common::hide_lower_half(&mut queries);
-    let got = memory.retrieve_with_blocking(&queries, &RetrieveOptions::steps(STEPS))?;
+    let got = memory.retrieve_blocking(&queries, &RetrieveOptions::steps(STEPS))?;
     Ok(common::rate(&got.output, &stored, |got, whole| cosine(got, whole) > 0.9))
 }
 

@@ -129,7 +129,7 @@ fn search(device: &Device, packages: &Packages) -> Result<()> {
     let rule = Rule::new(Similarity::Cosine, Separation::TopK { k: 1 }, 1.0);
     for precision in Precision::ALL {
         let memory = packages.store(device, rule, precision)?;
-        let got = memory.retrieve_with_blocking(&packages.queries, &RetrieveOptions::steps(1).top(1))?;
+        let got = memory.retrieve_blocking(&packages.queries, &RetrieveOptions::steps(1).top(1))?;
         let found = rows(&got.top.ok_or("no top patterns came back")?.ids);
         let right = packages.right(&found);
         let same = found.iter().zip(&exact).filter(|(found, exact)| found == exact).count();
@@ -160,7 +160,7 @@ fn show(device: &Device, packages: &Packages, folder: &Path) -> Result<()> {
         .flat_map(|&q| packages.queries[q * packages.dim..(q + 1) * packages.dim].iter().copied())
         .collect();
     let options = RetrieveOptions::steps(1).top(LISTED).statistics();
-    let got = memory.retrieve_with_blocking(&queries, &options)?;
+    let got = memory.retrieve_blocking(&queries, &options)?;
     let (Some(top), Some(statistics)) = (got.top, got.statistics) else {
         return Err("no report came back".into());
     };

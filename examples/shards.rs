@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
-use attractor::{Device, Memory, Partial, PartialOptions, Rule, Separation, Similarity};
+use attractor::{Device, Memory, Partial, PartialOptions, RetrieveOptions, Rule, Separation, Similarity};
 use harness::Rng;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -73,7 +73,7 @@ fn main() -> Result<()> {
     for rule in rules() {
         let mut single = Memory::new(&Device::cpu(), DIM, rule)?;
         single.add(&Rng(1).vector(PATTERNS * DIM))?;
-        let expected = single.retrieve_blocking(&queries)?;
+        let expected = single.retrieve_blocking(&queries, &RetrieveOptions::default())?;
         let (mut worst, mut bytes) = (0.0f32, 0);
         for b in 0..BATCH {
             let mut merged: Option<Partial> = None;

@@ -13,7 +13,7 @@ mod common;
 
 use std::process::ExitCode;
 
-use attractor::{Device, Memory, Rule, Separation, Similarity};
+use attractor::{Device, Memory, RetrieveOptions, Rule, Separation, Similarity};
 use common::{Arguments, Digits, PIXELS, Result};
 
 /// Rates of the paper's protocol for `N = 1,000` and `N = 100`.
@@ -61,7 +61,7 @@ fn recalled(device: &Device, digits: &Digits, similarity: Similarity, first: usi
     let whole = &stored[..patterns.min(200) * PIXELS];
     let mut queries = whole.to_vec();
     common::hide_lower_half(&mut queries);
-    let got = memory.retrieve_blocking(&queries)?;
+    let got = memory.retrieve_blocking(&queries, &RetrieveOptions::default())?;
     Ok(common::rate(&got.output, whole, |got, whole| {
         got.iter().zip(whole).map(|(g, w)| f64::from(g - w).powi(2)).sum::<f64>() <= 50.0
     }))

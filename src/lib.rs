@@ -1,12 +1,12 @@
 //! Associative memory on any GPU: store patterns once, query with noisy or partial ones, get back what they recall.
 //!
 //! ```
-//! use attractor::{Device, Memory, Rule};
+//! use attractor::{Device, Memory, RetrieveOptions, Rule};
 //!
 //! let device = Device::cpu(); // or `Device::new().await?`: the best GPU, else the CPU engine
 //! let mut memory = Memory::new(&device, 4, Rule::softmax(8.0))?;
 //! memory.add(&[1.0, 1.0, -1.0, -1.0, /* second pattern */ 1.0, -1.0, 1.0, -1.0])?;
-//! let recalled = memory.retrieve_blocking(&[0.9, 0.8, 0.0, 0.0])?; // half of the first
+//! let recalled = memory.retrieve_blocking(&[0.9, 0.8, 0.0, 0.0], &RetrieveOptions::default())?; // half of the first
 //! assert!(recalled.output[0] > 0.99 && recalled.output[3] < -0.99);
 //! # Ok::<(), attractor::Error>(())
 //! ```
@@ -59,23 +59,23 @@
 //! engine, which computes on the calling thread.
 //!
 //! ```no_run
-//! use attractor::{Device, Memory, Rule};
+//! use attractor::{Device, Memory, RetrieveOptions, Rule};
 //!
 //! /// From JavaScript by way of `wasm_bindgen`, or from Rust by `wasm_bindgen_futures::spawn_local`.
 //! pub async fn recall(patterns: &[f32], query: &[f32]) -> attractor::Result<Vec<f32>> {
 //!     let device = Device::new().await?; // the CPU engine where there is no WebGPU, or only in software
 //!     let mut memory = Memory::new(&device, 64, Rule::attention(64))?;
 //!     memory.add(patterns)?;
-//!     Ok(memory.retrieve(query).await?.output)
+//!     Ok(memory.retrieve(query, &RetrieveOptions::default())?.await?.output)
 //! }
 //! ```
 //!
 //! What differs from native programs:
 //!
 //! - No call waits for a GPU: the answer would come on the very thread that waits for it. Answers are awaited
-//!   ([`Memory::retrieve`]) or asked for once a frame ([`Pending::is_ready`]). [`Memory::retrieve_blocking`],
-//!   [`Memory::retrieve_with_blocking`] and [`Memory::retrieve_partial_blocking`] give [`Error::Unsupported`] on a GPU,
-//!   and so do [`Pending::wait`] before the answer is there, and [`Memory::get`] and [`Memory::rebuild`] without a
+//!   ([`Memory::retrieve`]) or asked for once a frame ([`Pending::is_ready`]). [`Memory::retrieve_blocking`] and
+//!   [`Memory::retrieve_partial_blocking`] give [`Error::Unsupported`] on a GPU, and so do [`Pending::wait`] before the
+//!   answer is ready, and [`Memory::get`] and [`Memory::rebuild`] without a
 //!   [host copy](MemoryOptions::host_copy). On the CPU engine all of them answer.
 //! - A browser tells of what it refuses, such as an allocation, only after the call has returned. The next answer of
 //!   the same device is then [`Error::Lost`], with the call and what the browser said. A buffer of another device is no

@@ -14,6 +14,31 @@ pub struct Patterns<'a> {
     pub bias: Option<&'a [f32]>,
 }
 
+/// Keys that are their own values.
+impl<'a> From<&'a [f32]> for Patterns<'a> {
+    fn from(keys: &'a [f32]) -> Self {
+        Self { keys, values: None, bias: None }
+    }
+}
+
+impl<'a, const N: usize> From<&'a [f32; N]> for Patterns<'a> {
+    fn from(keys: &'a [f32; N]) -> Self {
+        Self::from(&keys[..])
+    }
+}
+
+impl<'a> From<&'a Vec<f32>> for Patterns<'a> {
+    fn from(keys: &'a Vec<f32>) -> Self {
+        Self::from(&keys[..])
+    }
+}
+
+impl<'a> From<&Patterns<'a>> for Patterns<'a> {
+    fn from(patterns: &Patterns<'a>) -> Self {
+        *patterns
+    }
+}
+
 /// The number of rows of `dim` in a slice.
 pub(crate) fn rows(operation: &'static str, what: &str, slice: &[f32], dim: usize) -> Result<usize> {
     if slice.len().is_multiple_of(dim) {

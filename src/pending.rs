@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::fork;
 use crate::wait;
 
-/// An answer that may not be computed yet, from [`Memory::begin`](crate::Memory::begin) or a [`Job`](crate::Job).
+/// An answer that may not be computed yet, from [`Memory::retrieve`](crate::Memory::retrieve) or a [`Job`](crate::Job).
 ///
 /// It is a future that any executor can await. A loop that must not block calls [`Pending::try_take`] once a frame
 /// instead, or asks [`Pending::is_ready`]. Dropping it discards the answer; GPU work that was submitted still
@@ -24,7 +24,7 @@ use crate::wait;
 /// use attractor::{Device, Memory, RetrieveOptions, Rule};
 /// let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(8.0))?;
 /// memory.add(&[1.0, 0.0, 0.0, 1.0])?;
-/// let mut pending = memory.begin(&[0.9, 0.1], &RetrieveOptions::default())?;
+/// let mut pending = memory.retrieve(&[0.9, 0.1], &RetrieveOptions::default())?;
 /// let answer = loop {
 ///     // The frame's own work goes here.
 ///     if let Some(answer) = pending.try_take() {

@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use attractor::{
-    Device, Error, Mask, Memory, MemoryOptions, Partial, PartialOptions, RecordTargets, RetrieveOptions, Rows, Rule,
-    Separation, Similarity, WeightsOf, wgpu,
+    Device, Error, Mask, Memory, MemoryOptions, Partial, PartialOptions, Patterns, RecordTargets, RetrieveOptions,
+    Rows, Rule, Separation, Similarity, WeightsOf, wgpu,
 };
 use harness::host::{Host, hosts};
 
@@ -115,7 +115,7 @@ fn batches_that_no_slice_holds_and_long_ones() {
         refused(memory.explain(0, &RetrieveOptions::default()), "Memory::explain", &["batch", "at least 1"]);
         refused(memory.warm_up(0, &RetrieveOptions::default()), "Memory::warm_up", &["batch", "at least 1"]);
         for batch in [0, 1, 1 << 32, usize::MAX] {
-            let got = memory.retrieve_with_blocking(&[0.5; 8], &RetrieveOptions::default().plan_for(batch)).unwrap();
+            let got = memory.retrieve_blocking(&[0.5; 8], &RetrieveOptions::default().plan_for(batch)).unwrap();
             assert_eq!(got.output, [0.5; 8], "{name}");
         }
     }
@@ -142,7 +142,7 @@ fn updates_that_a_device_would_never_be_through_with() {
         for options in [RetrieveOptions::steps(u32::MAX), RetrieveOptions::converge(1 << 20, 1e-6).trace()] {
             let words = ["updates of one retrieval", "1048575"];
             soon(name, Duration::from_secs(5), || {
-                refused(memory.begin(&[0.5; 4], &options), "Memory::begin", &words);
+                refused(memory.retrieve(&[0.5; 4], &options), "Memory::retrieve", &words);
                 refused(memory.job(&[0.5; 4], &options), "Memory::job", &words);
                 refused(memory.explain(1, &options), "Memory::explain", &words);
                 refused(memory.warm_up(1, &options), "Memory::warm_up", &words);
@@ -186,8 +186,8 @@ fn room_for_more_windows_than_a_memory_may_have() {
 fn shapes_whose_product_wraps() {
     let options = MemoryOptions::new(1, Rule::softmax(1.0)).value_dim(1 << 57);
     let mut wide = options.build(&Device::cpu()).unwrap();
-    let added = wide.add_with_values(&[0.0; 128], &[]);
-    refused(added, "Memory::add_with_values", &["values of 128 x 144115188075855872 = 18446744073709551616 floats"]);
+    let added = wide.add(Patterns { keys: &[0.0; 128], values: Some(&[]), bias: None });
+    refused(added, "Memory::add", &["values of 128 x 144115188075855872 = 18446744073709551616 floats"]);
     for (_, device) in harness::devices() {
         let memory = memory(device, 4, 4);
         let mask = RetrieveOptions::default().mask(Mask::keep_per_query(&[]));
@@ -209,7 +209,7 @@ fn listing_queries_costs_as_much_as_all() {
             let mut best = Duration::MAX;
             for _ in 0..3 {
                 let begin = Instant::now();
-                let got = memory.retrieve_with_blocking(&queries, &options).unwrap();
+                let got = memory.retrieve_blocking(&queries, &options).unwrap();
                 best = best.min(begin.elapsed());
                 assert_eq!(got.weights.unwrap().len(), 8 * batch, "{name}");
             }
@@ -231,7 +231,7 @@ fn weights_in_any_order_and_twice() {
         let queries = [1.0, 0.1, 0.0, 1.0, -1.0, 0.0, 0.5, 0.5, 0.2, 0.9];
         let ask = |weights| {
             let options = RetrieveOptions::default().weights(weights);
-            memory.retrieve_with_blocking(&queries, &options).unwrap().weights.unwrap()
+            memory.retrieve_blocking(&queries, &options).unwrap().weights.unwrap()
         };
         let all = ask(WeightsOf::All);
         let order = [4, 0, 4, 3, 1, 0, 0];
@@ -321,9 +321,9 @@ fn no_queries() {
     for (name, device) in harness::devices() {
         let memory = memory(device, 4, 3);
         let mut answers = vec![
-            memory.retrieve_with_blocking(&[], &options).unwrap(),
-            pollster::block_on(memory.retrieve_with(&[], &options)).unwrap(),
-            memory.begin(&[], &options).unwrap().wait().unwrap(),
+            memory.retrieve_blocking(&[], &options).unwrap(),
+            memory.retrieve(&[], &options).and_then(pollster::block_on).unwrap(),
+            memory.retrieve(&[], &options).unwrap().wait().unwrap(),
         ];
         assert_eq!(memory.retrieve_partial_blocking(&[], &PartialOptions::default()).unwrap(), [], "{name}");
         if let Some((host, _)) = device.wgpu() {
@@ -344,7 +344,7 @@ fn no_queries() {
             assert_eq!(answer, *expected.get_or_insert_with(|| answer.clone()), "{name}");
         }
         let none = MemoryOptions::new(4, Rule::softmax(1.0)).build(device).unwrap();
-        let error = none.retrieve_blocking(&[]).unwrap_err();
+        let error = none.retrieve_blocking(&[], &RetrieveOptions::default()).unwrap_err();
         assert!(matches!(error, Error::Empty { .. }), "{name}: {error}");
     }
 }
@@ -356,15 +356,22 @@ fn option_errors_name_the_call() {
         let memory = memory(device, 4, 3);
         let (bad, query) = (RetrieveOptions::steps(0), [0.5; 4]);
         let words = ["steps must be at least 1"];
-        refused(memory.retrieve_with_blocking(&query, &bad), "Memory::retrieve_with_blocking", &words);
-        refused(pollster::block_on(memory.retrieve_with(&query, &bad)), "Memory::retrieve_with", &words);
-        refused(memory.begin(&query, &bad), "Memory::begin", &words);
+        refused(memory.retrieve_blocking(&query, &bad), "Memory::retrieve_blocking", &words);
+        refused(memory.retrieve(&query, &bad), "Memory::retrieve", &words);
         refused(memory.explain(1, &bad), "Memory::explain", &words);
         refused(memory.warm_up(1, &bad), "Memory::warm_up", &words);
         refused(memory.job(&query, &bad), "Memory::job", &words);
         let long = [0.5; 5];
-        refused(memory.retrieve_blocking(&long), "Memory::retrieve_blocking", &["queries"]);
-        refused(pollster::block_on(memory.retrieve(&long)), "Memory::retrieve", &["queries"]);
+        refused(
+            memory.retrieve_blocking(&long, &RetrieveOptions::default()),
+            "Memory::retrieve_blocking",
+            &["queries"],
+        );
+        refused(
+            memory.retrieve(&long, &RetrieveOptions::default()).and_then(pollster::block_on),
+            "Memory::retrieve",
+            &["queries"],
+        );
         if let Some((host, _)) = device.wgpu() {
             let rows = buffer(host, 64);
             let mut encoder = host.create_command_encoder(&Default::default());
@@ -466,8 +473,14 @@ fn partial_states_of_every_engine_are_read_back() {
             for beta in [0.0, 1e-3, 1.0, 300.0, -4.0] {
                 let mut numbers = harness::Rng(seed as u64 + 1);
                 let rule = Rule::new(Similarity::Euclidean, separation, beta);
-                let mut memory = Memory::with_values(device, 5, 3, rule).unwrap();
-                memory.add_with_values(&numbers.vector(5 * 700), &numbers.vector(3 * 700)).unwrap();
+                let mut memory = MemoryOptions::new(5, rule).value_dim(3).build(device).unwrap();
+                memory
+                    .add(Patterns {
+                        keys: &numbers.vector(5 * 700),
+                        values: Some(&numbers.vector(3 * 700)),
+                        bias: None,
+                    })
+                    .unwrap();
                 let all = memory.retrieve_partial_blocking(&numbers.vector(5 * 4), &PartialOptions::default()).unwrap();
                 for partial in all {
                     let read = Partial::from_bytes(&partial.to_bytes());

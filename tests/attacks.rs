@@ -98,8 +98,8 @@ impl Attack {
             options = options.bias();
         }
         let mut memory = options.build(device).unwrap();
-        memory.add_patterns(&Patterns { keys: &self.keys, values: None, bias: self.bias.as_deref() })?;
-        memory.retrieve_with_blocking(&self.queries, &self.options())
+        memory.add(Patterns { keys: &self.keys, values: None, bias: self.bias.as_deref() })?;
+        memory.retrieve_blocking(&self.queries, &self.options())
     }
 
     /// The keys as they are stored.
@@ -586,7 +586,7 @@ fn a_query_does_not_see_its_batch() {
                 let mut memory = MemoryOptions::new(DIM, rule).build(device).unwrap();
                 memory.add(&keys).unwrap();
                 let options = RetrieveOptions::converge(40, 1e-5).statistics().top(4).plan_for(BATCH);
-                let ask = |queries: &[f32]| memory.retrieve_with_blocking(queries, &options).unwrap();
+                let ask = |queries: &[f32]| memory.retrieve_blocking(queries, &options).unwrap();
                 let together = ask(&queries);
                 let mut steps = together.steps.clone();
                 for q in 0..BATCH {

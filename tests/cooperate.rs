@@ -245,7 +245,7 @@ fn a_host_says_what_is_used() {
             let cooperates = memory.explain(40, &options).unwrap().strategy.starts_with("fused_matrix");
             let able = cooperating().any(|(other, _)| *other == name);
             assert_eq!(cooperates, able && features == takes, "{name}: {features:?}");
-            let got = memory.retrieve_with_blocking(&case.queries, &options).unwrap();
+            let got = memory.retrieve_blocking(&case.queries, &options).unwrap();
             assert!(case.judge(&got, 0..40) <= 1.0, "{name}: {features:?}");
         }
     }

@@ -131,9 +131,9 @@ fn engines_have_the_right_weights(copies: usize) {
             let rule = Rule::new(Similarity::Dot, Separation::Entmax { alpha: *alpha }, 1.0);
             let mut memory = Memory::new(device, 1, rule).unwrap();
             memory.add(&vec![-1000.0; copies]).unwrap();
-            memory.add(scores).unwrap();
+            memory.add(*scores).unwrap();
             let options = RetrieveOptions::default().weights(WeightsOf::All).statistics().top(2);
-            let got = memory.retrieve_with_blocking(&[1.0], &options).unwrap();
+            let got = memory.retrieve_blocking(&[1.0], &options).unwrap();
             let all = got.weights.unwrap();
             let (rest, all) = all.split_at(copies);
             assert!(rest.iter().all(|weight| *weight == 0.0));
@@ -185,7 +185,7 @@ fn engines_have_the_right_weights_by_searching() {
             let exact: Vec<f64> = scores.iter().map(|z| f64::from(*z)).collect();
             let right = separate(Separation::Entmax { alpha }, &exact);
             let options = RetrieveOptions::default().weights(WeightsOf::All).statistics();
-            let got = memory.retrieve_with_blocking(&[1.0], &options).unwrap().weights.unwrap();
+            let got = memory.retrieve_blocking(&[1.0], &options).unwrap().weights.unwrap();
             for (i, (weight, right)) in got.iter().zip(&right).enumerate() {
                 let error = (f64::from(*weight) - right).abs();
                 assert!(
@@ -209,7 +209,7 @@ fn energies_hold_for_every_alpha() {
             let query = [0.5f32, 0.25];
             let mut options = RetrieveOptions::steps(1);
             options.trace = true;
-            let got = memory.retrieve_with_blocking(&query, &options).unwrap().energy_trace.unwrap();
+            let got = memory.retrieve_blocking(&query, &options).unwrap().energy_trace.unwrap();
             let problem = Problem::new(rule, 2, &keys);
             let right = problem.energy(&query.map(f64::from)).unwrap();
             assert!((got[0][0] - right).abs() < 2e-5, "{name}: alpha {alpha}: energy {} for {right}", got[0][0]);
@@ -226,7 +226,7 @@ fn reports_agree_where_the_support_ends_at_zero() {
             let mut memory = Memory::new(device, 1, Rule::new(Similarity::Dot, separation, 1.0)).unwrap();
             memory.add(&scores).unwrap();
             let options = RetrieveOptions::default().weights(WeightsOf::All).top(2);
-            let got = memory.retrieve_with_blocking(&[1.0], &options).unwrap();
+            let got = memory.retrieve_blocking(&[1.0], &options).unwrap();
             let right = separate(separation, &scores.map(f64::from));
             for (of, weights) in [("weights", got.weights.unwrap()), ("top", got.top.unwrap().weight)] {
                 for (weight, right) in weights.iter().zip(&right) {

@@ -1,8 +1,8 @@
 //! Bad input is refused with an error that says what was expected and what came, and leaves the memory as it was.
 
 use attractor::{
-    AdapterChoice, Device, DeviceOptions, Error, Memory, MemoryOptions, RetrieveOptions, Rule, Separation, Similarity,
-    SoftwareAdapters, wgpu,
+    AdapterChoice, Device, DeviceOptions, Error, Memory, MemoryOptions, Patterns, RetrieveOptions, Rule, Separation,
+    Similarity, SoftwareAdapters, wgpu,
 };
 
 fn says(result: Result<impl std::fmt::Debug, Error>, words: &[&str]) {
@@ -17,28 +17,38 @@ fn says(result: Result<impl std::fmt::Debug, Error>, words: &[&str]) {
 fn shapes_and_values() {
     for (_, device) in harness::devices() {
         let mut memory = Memory::new(device, 4, Rule::softmax(1.0)).unwrap();
-        says(memory.retrieve_blocking(&[0.0; 4]), &["empty"]);
+        says(memory.retrieve_blocking(&[0.0; 4], &RetrieveOptions::default()), &["empty"]);
         memory.add(&[1.0; 8]).unwrap();
-        let before = memory.retrieve_blocking(&[0.5; 4]).unwrap();
+        let before = memory.retrieve_blocking(&[0.5; 4], &RetrieveOptions::default()).unwrap();
 
         says(memory.add(&[1.0; 7]), &["Memory::add", "rows of 4", "7 floats", "3 too many"]);
-        says(memory.add_with_values(&[1.0; 4], &[1.0; 4]), &["without a value dimension"]);
+        says(
+            memory.add(Patterns { keys: &[1.0; 4], values: Some(&[1.0; 4]), bias: None }),
+            &["without a value dimension"],
+        );
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             says(memory.add(&[0.0, 0.0, 0.0, 0.0, 0.0, bad, 0.0, 0.0]), &["keys row 1, column 1", &bad.to_string()]);
-            says(memory.retrieve_blocking(&[0.0, 0.0, bad, 0.0]), &["queries row 0, column 2"]);
+            says(
+                memory.retrieve_blocking(&[0.0, 0.0, bad, 0.0], &RetrieveOptions::default()),
+                &["queries row 0, column 2"],
+            );
         }
-        says(memory.retrieve_blocking(&[1.0; 5]), &["queries", "rows of 4", "5 floats"]);
-        says(memory.retrieve_with_blocking(&[1.0; 4], &RetrieveOptions::steps(0)), &["steps", "at least 1"]);
-        says(memory.retrieve_with_blocking(&[1.0; 4], &RetrieveOptions::converge(0, 1e-3)), &["max_steps"]);
+        says(memory.retrieve_blocking(&[1.0; 5], &RetrieveOptions::default()), &["queries", "rows of 4", "5 floats"]);
+        says(memory.retrieve_blocking(&[1.0; 4], &RetrieveOptions::steps(0)), &["steps", "at least 1"]);
+        says(memory.retrieve_blocking(&[1.0; 4], &RetrieveOptions::converge(0, 1e-3)), &["max_steps"]);
         for tolerance in [0.0, -1.0, f32::NAN, f32::INFINITY] {
             let options = RetrieveOptions::converge(9, tolerance);
-            says(memory.retrieve_with_blocking(&[1.0; 4], &options), &["tolerance", "above 0"]);
+            says(memory.retrieve_blocking(&[1.0; 4], &options), &["tolerance", "above 0"]);
         }
 
         assert_eq!(memory.len(), 2);
-        assert_eq!(memory.retrieve_blocking(&[0.5; 4]).unwrap(), before, "a refused add leaves the memory unchanged");
+        assert_eq!(
+            memory.retrieve_blocking(&[0.5; 4], &RetrieveOptions::default()).unwrap(),
+            before,
+            "a refused add leaves the memory unchanged"
+        );
         assert_eq!(memory.add(&[]).unwrap().len(), 0);
-        let none = memory.retrieve_blocking(&[]).unwrap();
+        let none = memory.retrieve_blocking(&[], &RetrieveOptions::default()).unwrap();
         assert_eq!((none.batch, none.output.len()), (0, 0));
     }
 }
@@ -46,10 +56,13 @@ fn shapes_and_values() {
 #[test]
 fn values_beside_keys() {
     for (_, device) in harness::devices() {
-        let mut memory = Memory::with_values(device, 4, 3, Rule::softmax(1.0)).unwrap();
+        let mut memory = MemoryOptions::new(4, Rule::softmax(1.0)).value_dim(3).build(device).unwrap();
         says(memory.add(&[1.0; 4]), &["values of 3"]);
-        says(memory.add_with_values(&[1.0; 8], &[1.0; 5]), &["2 x 3 = 6", "5 floats"]);
-        says(memory.add_with_values(&[1.0; 8], &[f32::NAN; 6]), &["values row 0, column 0"]);
+        says(memory.add(Patterns { keys: &[1.0; 8], values: Some(&[1.0; 5]), bias: None }), &["2 x 3 = 6", "5 floats"]);
+        says(
+            memory.add(Patterns { keys: &[1.0; 8], values: Some(&[f32::NAN; 6]), bias: None }),
+            &["values row 0, column 0"],
+        );
         assert!(memory.is_empty());
     }
 }
@@ -58,7 +71,7 @@ fn values_beside_keys() {
 fn rules_and_dimensions() {
     for (_, device) in harness::devices() {
         says(Memory::new(device, 0, Rule::softmax(1.0)), &["dim", "at least 1"]);
-        says(Memory::with_values(device, 3, 0, Rule::softmax(1.0)), &["value_dim", "at least 1"]);
+        says(MemoryOptions::new(3, Rule::softmax(1.0)).value_dim(0).build(device), &["value_dim", "at least 1"]);
         says(Memory::new(device, 3, Rule::softmax(f32::NAN)), &["beta", "finite", "NaN"]);
         let rule = Rule::new(Similarity::Dot, Separation::Entmax { alpha: 1.0 }, 1.0);
         says(Memory::new(device, 3, rule), &["alpha", "above 1"]);

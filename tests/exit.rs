@@ -65,14 +65,14 @@ fn child(scenario: &str, backend: &str) {
     match scenario {
         "returns" => {
             let memory = memory(&device, 100);
-            let answer = pollster::block_on(memory.retrieve(&query)).unwrap();
+            let answer = memory.retrieve(&query, &RetrieveOptions::default()).and_then(pollster::block_on).unwrap();
             assert_eq!(answer.batch, 1);
         }
         "static" => {
             static KEPT: OnceLock<(Device, Memory)> = OnceLock::new();
             let memory = memory(&device, 100);
             let (_, memory) = KEPT.get_or_init(|| (device, memory));
-            pollster::block_on(memory.retrieve(&query)).unwrap();
+            memory.retrieve(&query, &RetrieveOptions::default()).and_then(pollster::block_on).unwrap();
         }
         "pending" | "exits" => {
             // An answer that never comes: its encoder is not submitted. So the polling thread polls until the end,
@@ -104,7 +104,7 @@ fn child(scenario: &str, backend: &str) {
             let owner = Arc::new(Owner { owned: Mutex::default(), sender: Mutex::new(sender) });
             let waker = Waker::from(owner.clone());
             let memory = memory(&device, 2_000);
-            let mut pending = memory.begin(&query, &RetrieveOptions::default()).unwrap();
+            let mut pending = memory.retrieve(&query, &RetrieveOptions::default()).unwrap();
             // Under the lock: a call of the waker comes after everything is there.
             let mut owned = owner.owned.lock().unwrap();
             assert!(Future::poll(std::pin::Pin::new(&mut pending), &mut Context::from_waker(&waker)).is_pending());
@@ -125,8 +125,8 @@ fn forks(device: Device) {
     use attractor::{Error, PartialOptions};
     let mut memory = memory(&device, 100);
     let query = [0.25; DIM];
-    pollster::block_on(memory.retrieve(&query)).unwrap();
-    let pending = memory.begin(&query, &RetrieveOptions::default()).unwrap();
+    memory.retrieve(&query, &RetrieveOptions::default()).and_then(pollster::block_on).unwrap();
+    let pending = memory.retrieve(&query, &RetrieveOptions::default()).unwrap();
     // SAFETY: the child calls nothing that needs another thread, which is what is tested.
     match unsafe { libc::fork() } {
         0 => {
@@ -134,8 +134,8 @@ fn forks(device: Device) {
                 Err(Error::Forked { .. }) => {}
                 other => panic!("a child of a fork got {other:?}"),
             };
-            refused(memory.retrieve_blocking(&query).map(drop));
-            refused(pollster::block_on(memory.retrieve(&query)).map(drop));
+            refused(memory.retrieve_blocking(&query, &RetrieveOptions::default()).map(drop));
+            refused(memory.retrieve(&query, &RetrieveOptions::default()).and_then(pollster::block_on).map(drop));
             refused(memory.retrieve_partial_blocking(&query, &PartialOptions::default()).map(drop));
             refused(memory.add(&query).map(drop));
             refused(pollster::block_on(pending).map(drop));
@@ -152,7 +152,11 @@ fn forks(device: Device) {
             let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
             assert_eq!((waited, status), (child, 0), "the child ended with {status:#x}");
             assert_eq!(pending.wait().unwrap().batch, 1);
-            assert_eq!(memory.retrieve_blocking(&query).unwrap().batch, 1, "the parent goes on");
+            assert_eq!(
+                memory.retrieve_blocking(&query, &RetrieveOptions::default()).unwrap().batch,
+                1,
+                "the parent goes on"
+            );
         }
     }
 }

@@ -34,7 +34,7 @@ fn add(memory: &mut Memory, numbers: &mut Rng, count: usize, values: bool, bias:
     let values = values.then(|| numbers.vector(count * memory.value_dim()));
     let bias = bias.then(|| numbers.vector(count));
     let patterns = Patterns { keys: &keys, values: values.as_deref(), bias: bias.as_deref() };
-    memory.add_patterns(&patterns).unwrap().iter().collect()
+    memory.add(patterns).unwrap().iter().collect()
 }
 
 /// The two have the same patterns in the same places.
@@ -61,7 +61,7 @@ fn answer_alike(what: &str, got: &Memory, expected: &Memory) {
     let queries = Rng(99).vector(3 * expected.dim());
     for steps in [1, 3] {
         let options = RetrieveOptions::steps(steps).weights(WeightsOf::All).top(4);
-        let [got, expected] = [got, expected].map(|memory| memory.retrieve_with_blocking(&queries, &options).unwrap());
+        let [got, expected] = [got, expected].map(|memory| memory.retrieve_blocking(&queries, &options).unwrap());
         assert_eq!(bits(&got.output), bits(&expected.output), "{what}");
         assert_eq!(bits(&got.state), bits(&expected.state), "{what}");
         assert_eq!(bits(got.weights.as_ref().unwrap()), bits(expected.weights.as_ref().unwrap()), "{what}");
@@ -161,7 +161,10 @@ fn ids_are_never_used_again_and_memories_may_be_empty() {
         memory.save(&path).unwrap();
         let mut loaded = Memory::load(device, &path).unwrap();
         assert!(loaded.is_empty());
-        assert!(matches!(loaded.retrieve_blocking(&[1.0; 2]), Err(Error::Empty { .. })), "{name}");
+        assert!(
+            matches!(loaded.retrieve_blocking(&[1.0; 2], &RetrieveOptions::default()), Err(Error::Empty { .. })),
+            "{name}"
+        );
         assert_eq!(loaded.add(&[2.0; 4]).unwrap().get(0), Some(PatternId(3)), "{name}");
         loaded.save(&path).unwrap();
         let mut loaded = Memory::load(device, &path).unwrap();
@@ -282,7 +285,7 @@ fn small(path: &Path) -> Vec<u8> {
 fn survives(path: &Path) -> bool {
     match Memory::load(&Device::cpu(), path) {
         Ok(mut memory) => {
-            let _ = memory.retrieve_blocking(&vec![0.5; memory.dim().min(1 << 20)]);
+            let _ = memory.retrieve_blocking(&vec![0.5; memory.dim().min(1 << 20)], &RetrieveOptions::default());
             let _ = add_one(&mut memory);
             true
         }
@@ -295,7 +298,7 @@ fn survives(path: &Path) -> bool {
 
 fn add_one(memory: &mut Memory) -> attractor::Result<()> {
     let (keys, values) = (vec![1.0; memory.dim().min(1 << 20)], vec![1.0; memory.value_dim().min(1 << 20)]);
-    memory.add_patterns(&Patterns { keys: &keys, values: Some(&values), bias: None }).map(|_| ())
+    memory.add(Patterns { keys: &keys, values: Some(&values), bias: None }).map(|_| ())
 }
 
 #[test]
@@ -676,7 +679,7 @@ fn files_are_imported_like_slices_are_added() {
                 let (mut imported, mut added) = (build(), build());
                 let ids = imported.import(&files).unwrap();
                 let patterns = Patterns { keys: &keys, values: Some(&values), bias: Some(&bias) };
-                assert_eq!(ids, added.add_patterns(&patterns).unwrap());
+                assert_eq!(ids, added.add(patterns).unwrap());
                 alike(&format!("{name} {precision:?} {i}"), &imported, &added);
                 answer_alike(&format!("{name} {precision:?} {i}"), &imported, &added);
             }
@@ -789,7 +792,7 @@ fn rows_beyond_halves_are_refused_unless_the_memory_saturates() {
         let build = |saturate: bool| {
             let options = MemoryOptions::new(2, Rule::softmax(1.0)).value_dim(2).precision(Precision::F16);
             let mut memory = if saturate { options.saturate() } else { options }.build(device).unwrap();
-            memory.add_with_values(&good, &good).unwrap();
+            memory.add(Patterns { keys: &good, values: Some(&good), bias: None }).unwrap();
             memory
         };
         for beyond in [65_520.0, -1e5, f32::MAX, f32::MIN] {
@@ -803,9 +806,9 @@ fn rows_beyond_halves_are_refused_unless_the_memory_saturates() {
             };
             let patterns = |keys, values| Patterns { keys, values: Some(values), bias: None };
             let stores: [Store<'_>; 7] = [
-                ("keys", 1, Box::new(|m| m.add_with_values(&bad, &good).map(drop))),
-                ("values", 1, Box::new(|m| m.add_with_values(&good, &bad).map(drop))),
-                ("keys", 1, Box::new(|m| m.add_patterns(&patterns(&bad, &good)).map(drop))),
+                ("keys", 1, Box::new(|m| m.add(Patterns { keys: &bad, values: Some(&good), bias: None }).map(drop))),
+                ("values", 1, Box::new(|m| m.add(Patterns { keys: &good, values: Some(&bad), bias: None }).map(drop))),
+                ("keys", 1, Box::new(|m| m.add(patterns(&bad, &good)).map(drop))),
                 ("keys", 0, Box::new(|m| m.update(PatternId(0), &patterns(&bad[2..4], &good[..2])))),
                 ("values", 0, Box::new(|m| m.update(PatternId(0), &patterns(&good[..2], &bad[2..4])))),
                 ("keys", 1, Box::new(|m| m.import(&files("bad.npy", "good.npy")).map(drop))),

@@ -22,7 +22,7 @@ const BATCH: usize = 5;
 fn waited_for(name: &str, device: &Device, seed: u64) -> (Case, Arc<Memory>, Retrieval) {
     let case = Case { steps: 2, ..Case::random(seed, BATCH, 150, DIM, None, Rule::softmax(1.3)) };
     let memory = case.memory(name, device).expect("softmax is everywhere");
-    let answer = memory.retrieve_with_blocking(&case.queries, &case.options()).unwrap();
+    let answer = memory.retrieve_blocking(&case.queries, &case.options()).unwrap();
     assert!(case.judge(&answer, 0..BATCH) <= 1.0, "{name}");
     (case, Arc::new(memory), answer)
 }
@@ -54,7 +54,7 @@ fn every_executor_gets_the_same_bits() {
         let options = Arc::new(case.options());
         let task = || {
             let (memory, queries, options) = (memory.clone(), queries.clone(), options.clone());
-            async move { memory.retrieve_with(&queries, &options).await.unwrap() }
+            async move { memory.retrieve(&queries, &options).unwrap().await.unwrap() }
         };
         let expected = |what: &str, answers: Vec<Retrieval>| {
             for answer in answers {
@@ -92,7 +92,7 @@ fn every_executor_gets_the_same_bits() {
 fn a_pending_answer_is_given_once() {
     for (name, device) in devices() {
         let (case, memory, expected) = waited_for(name, device, 82);
-        let begin = || memory.begin(&case.queries, &case.options()).unwrap();
+        let begin = || memory.retrieve(&case.queries, &case.options()).unwrap();
 
         let mut pending = begin();
         while !pending.is_ready() {
@@ -127,7 +127,7 @@ fn a_pending_answer_is_given_once() {
         while let Some(pending) = all.pop() {
             assert_eq!(pollster::block_on(pending).unwrap(), expected, "{name}");
         }
-        let nothing = memory.begin(&[], &RetrieveOptions::default()).unwrap().wait();
+        let nothing = memory.retrieve(&[], &RetrieveOptions::default()).unwrap().wait();
         assert_eq!(nothing.unwrap().batch, 0, "{name}: an empty batch");
     }
 }
@@ -148,20 +148,18 @@ fn futures_dropped_midway_leave_nothing() {
     for (name, device) in devices() {
         let (case, memory, expected) = waited_for(name, device, 83);
         let (queries, options) = (&case.queries, case.options());
-        let retrieve = || memory.retrieve_with(queries, &options);
-        let begin = || memory.begin(queries, &options).unwrap();
+        let begin = || memory.retrieve(queries, &options).unwrap();
         let settle = || {
             // The last answer comes after all that was submitted before it.
-            assert_eq!(pollster::block_on(retrieve()).unwrap(), expected, "{name}");
+            assert_eq!(pollster::block_on(begin()).unwrap(), expected, "{name}");
             device.wgpu().map(|(device, _)| {
                 device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
                 alive(device)
             })
         };
         let round = || {
-            drop(retrieve());
-            poll_once(retrieve());
             drop(begin());
+            poll_once(begin());
             let mut asked = begin();
             asked.is_ready();
             drop(asked);
@@ -215,7 +213,7 @@ fn a_host_brings_answers_by_its_own_frames() {
         drop(memory);
         // Nothing was awaited on this device yet, so that no thread of the library polls.
         let memory = case.memory(name, &host.guest()).unwrap();
-        let begin = || memory.begin(&case.queries, &case.options()).unwrap();
+        let begin = || memory.retrieve(&case.queries, &case.options()).unwrap();
 
         let mut pending = begin();
         for _ in 0..30 {
@@ -311,7 +309,7 @@ fn recorded_answers_come_or_are_lost_with_their_encoder() {
         drop(commands);
         lost(within(20, "an awaited answer whose encoder was dropped", || waiter.join().unwrap()), "awaited, dropped");
 
-        assert_eq!(pollster::block_on(memory.begin(&case.queries, &case.options()).unwrap()).unwrap(), expected);
+        assert_eq!(pollster::block_on(memory.retrieve(&case.queries, &case.options()).unwrap()).unwrap(), expected);
         assert!(host.errors.lock().unwrap().is_empty(), "{name}: {:?}", host.errors);
     }
 }
@@ -337,7 +335,7 @@ fn destroyed(what: &str, host: &Host, device: &Device, ours: bool) {
     let case = Case { steps: 2, value_dim: None, ..Case::random(86, BATCH, 150, DIM, None, Rule::softmax(1.3)) };
     let mut memory = MemoryOptions::new(DIM, case.rule).bias().build(device).unwrap();
     let first = memory.add(&case.keys).unwrap().get(0).unwrap();
-    memory.retrieve_with_blocking(&case.queries, &case.options()).unwrap();
+    memory.retrieve_blocking(&case.queries, &case.options()).unwrap();
     let queries = raw.create_buffer_init(&wgpu::util::BufferInitDescriptor {
         label: None,
         contents: bytemuck::cast_slice(&case.queries),
@@ -349,7 +347,7 @@ fn destroyed(what: &str, host: &Host, device: &Device, ours: bool) {
         usage: wgpu::BufferUsages::STORAGE,
         mapped_at_creation: false,
     });
-    let begin = |memory: &Memory| memory.begin(&case.queries, &case.options());
+    let begin = |memory: &Memory| memory.retrieve(&case.queries, &case.options());
 
     let mut pending: Vec<_> = (0..4).map(|_| begin(&memory).unwrap()).collect();
     let mut commands = raw.create_command_encoder(&Default::default());
@@ -392,8 +390,11 @@ fn destroyed(what: &str, host: &Host, device: &Device, ours: bool) {
         other => panic!("{what}, {call} on a destroyed device: {other:?}"),
     };
     lost("begin", begin(&memory).map(|_| ()));
-    lost("retrieve", pollster::block_on(memory.retrieve(&case.queries)).map(|_| ()));
-    lost("retrieve_blocking", memory.retrieve_blocking(&case.queries).map(|_| ()));
+    lost(
+        "retrieve",
+        memory.retrieve(&case.queries, &RetrieveOptions::default()).and_then(pollster::block_on).map(|_| ()),
+    );
+    lost("retrieve_blocking", memory.retrieve_blocking(&case.queries, &RetrieveOptions::default()).map(|_| ()));
     lost("add", memory.add(&case.keys).map(|_| ()));
     lost("add to room that is there", memory.add(&case.keys[..DIM]).map(|_| ()));
     lost("get", memory.get(first).map(|_| ()));

@@ -142,8 +142,8 @@ fn the_default_limits_do_and_the_hosts_handlers_stay() {
         // What is asked to submit does, and waits for nothing inside the device.
         let case = Case::random(22, 3, 90, 8, None, Rule::softmax(1.0));
         let memory = case.memory(&name, &device).unwrap();
-        memory.retrieve_blocking(&case.queries).unwrap();
-        await_in_frames(&host, &mut memory.begin(&case.queries, &RetrieveOptions::default()).unwrap());
+        memory.retrieve_blocking(&case.queries, &RetrieveOptions::default()).unwrap();
+        await_in_frames(&host, &mut memory.retrieve(&case.queries, &RetrieveOptions::default()).unwrap());
         assert_eq!(counts(&device).1, 0, "{name}");
 
         let mut encoder = host.create_command_encoder(&Default::default());
@@ -236,7 +236,7 @@ fn preparing_leaves_the_first_retrieval_nothing_to_compile() {
                 let memory = case.memory(&name, &device).unwrap();
                 memory.warm_up(40, &options).unwrap();
                 let (compiled, before) = (attractor::internals::compiled(&device), counts(&device));
-                let got = memory.retrieve_with_blocking(&case.queries, &options).unwrap();
+                let got = memory.retrieve_blocking(&case.queries, &options).unwrap();
                 assert_eq!(got.batch, 40);
                 assert_eq!(attractor::internals::compiled(&device), compiled, "{name} {rule:?}");
                 assert!(compiled > 0 && counts(&device) != before, "{name}");

@@ -41,20 +41,20 @@ fn out_of_memory<T>(result: attractor::Result<T>, operation: &str, what: &str) {
 
 fn answers_on(memory: &Memory) {
     let query = vec![0.5; memory.dim()];
-    let got = memory.retrieve_with_blocking(&query, &RetrieveOptions::default().top(1)).unwrap();
+    let got = memory.retrieve_blocking(&query, &RetrieveOptions::default().top(1)).unwrap();
     assert!(got.output.iter().all(|x| x.is_finite()) && got.top.unwrap().ids[0].is_some());
 }
 
 #[test]
 fn outputs() {
     limited("outputs", 1500, || {
-        let mut memory = Memory::with_values(&Device::cpu(), 1, 4096, Rule::softmax(1.0)).unwrap();
-        memory.add_with_values(&[1.0, -1.0], &vec![0.5; 2 * 4096]).unwrap();
+        let mut memory = MemoryOptions::new(1, Rule::softmax(1.0)).value_dim(4096).build(&Device::cpu()).unwrap();
+        memory.add(Patterns { keys: &[1.0, -1.0], values: Some(&vec![0.5; 2 * 4096]), bias: None }).unwrap();
         let queries = vec![0.25; 200_000];
         let options = RetrieveOptions::default();
-        let answer = memory.retrieve_with_blocking(&queries, &options);
-        out_of_memory(answer, "Memory::retrieve_with_blocking", "outputs");
-        out_of_memory(memory.begin(&queries, &options).unwrap().wait(), "Memory::begin", "outputs");
+        let answer = memory.retrieve_blocking(&queries, &options);
+        out_of_memory(answer, "Memory::retrieve_blocking", "outputs");
+        out_of_memory(memory.retrieve(&queries, &options).unwrap().wait(), "Memory::retrieve", "outputs");
         answers_on(&memory);
     });
 }
@@ -66,8 +66,8 @@ fn weights() {
         memory.add(&vec![0.5; 100_000]).unwrap();
         let queries = vec![0.25; 10_000];
         for weights in [WeightsOf::All, WeightsOf::Queries((0..10_000).collect())] {
-            let answer = memory.retrieve_with_blocking(&queries, &RetrieveOptions::default().weights(weights));
-            out_of_memory(answer, "Memory::retrieve_with_blocking", "weights");
+            let answer = memory.retrieve_blocking(&queries, &RetrieveOptions::default().weights(weights));
+            out_of_memory(answer, "Memory::retrieve_blocking", "weights");
         }
         answers_on(&memory);
     });
@@ -78,8 +78,8 @@ fn tops() {
     limited("tops", 1500, || {
         let mut memory = Memory::new(&Device::cpu(), 1, Rule::softmax(1.0)).unwrap();
         memory.add(&vec![0.5; 2000]).unwrap();
-        let answer = memory.retrieve_with_blocking(&vec![0.25; 200_000], &RetrieveOptions::default().top(1024));
-        out_of_memory(answer, "Memory::retrieve_with_blocking", "top patterns");
+        let answer = memory.retrieve_blocking(&vec![0.25; 200_000], &RetrieveOptions::default().top(1024));
+        out_of_memory(answer, "Memory::retrieve_blocking", "top patterns");
         answers_on(&memory);
     });
 }
@@ -93,11 +93,11 @@ fn patterns() {
             let mut memory = options.build(&Device::cpu()).unwrap();
             let values = value_dim.map(|_| [0.5; 8]);
             let two = Patterns { keys: &[1.0; 8], values: values.as_ref().map(|v| &v[..]), bias: None };
-            memory.add_patterns(&two).unwrap();
+            memory.add(two).unwrap();
             out_of_memory(memory.reserve(1 << 30), "Memory::reserve", "patterns");
             assert_eq!((memory.len(), memory.capacity()), (2, 64));
             answers_on(&memory);
-            memory.add_patterns(&two).unwrap();
+            memory.add(two).unwrap();
             // What is reserved takes room when it is written, not before.
             memory.reserve(10_000_000).unwrap();
         }
@@ -117,7 +117,7 @@ fn a_copy_for_a_retrieval() {
         }
         drop(rows);
         let row = Patterns { keys: &[1.0; 8], values: None, bias: None };
-        let pending = memory.begin(&vec![0.5; dim * 64], &RetrieveOptions::steps(3)).unwrap();
+        let pending = memory.retrieve(&vec![0.5; dim * 64], &RetrieveOptions::steps(3)).unwrap();
         let id = memory.id_at(3).unwrap();
         out_of_memory(memory.update(id, &row), "Memory::update", "patterns");
         assert_eq!(pending.wait().unwrap().output[0], 0.5);
@@ -139,9 +139,9 @@ fn answers_of_a_device() {
             memory.add(&vec![0.5; 100_000]).unwrap();
             let queries = vec![0.25; 100_000];
             let options = RetrieveOptions::default().weights(WeightsOf::All);
-            let answer = memory.retrieve_with_blocking(&queries, &options);
-            out_of_memory(answer, "Memory::retrieve_with_blocking", "weights");
-            out_of_memory(memory.begin(&queries, &options), "Memory::begin", "weights");
+            let answer = memory.retrieve_blocking(&queries, &options);
+            out_of_memory(answer, "Memory::retrieve_blocking", "weights");
+            out_of_memory(memory.retrieve(&queries, &options), "Memory::retrieve", "weights");
             out_of_memory(memory.job(&queries, &options), "Memory::job", "weights");
             answers_on(&memory);
         }

@@ -29,7 +29,7 @@ fn what_is_removed_has_no_weight_and_what_is_updated_counts() {
 
         let check = |memory: &Memory| {
             let options = RetrieveOptions::default().weights(WeightsOf::All).top(3);
-            let got = memory.retrieve_with_blocking(&queries, &options).unwrap();
+            let got = memory.retrieve_blocking(&queries, &options).unwrap();
             let case = case_of(memory, rule, &queries);
             assert!(case.judge(&got, 0..5) <= 1.0, "{name}");
             for (position, weight) in got.weights.as_ref().unwrap()[..memory.position_count()].iter().enumerate() {
@@ -49,7 +49,7 @@ fn what_is_removed_has_no_weight_and_what_is_updated_counts() {
         check(&memory);
 
         let only = memory.mask_where(|id| id == ids[30]);
-        let got = memory.retrieve_with_blocking(&queries, &RetrieveOptions::default().mask(only)).unwrap();
+        let got = memory.retrieve_blocking(&queries, &RetrieveOptions::default().mask(only)).unwrap();
         for b in 0..5 {
             assert_eq!(got.output(b), row, "{name}: one pattern is all there is");
         }
@@ -78,10 +78,10 @@ fn answers_on_their_way_name_the_patterns_that_they_saw() {
     for (name, device) in harness::devices() {
         let mut memory = Memory::new(device, 2, Rule::softmax(3.0)).unwrap();
         let ids = rows(&mut memory);
-        let answer = memory.begin(&query, &options).unwrap();
+        let answer = memory.retrieve(&query, &options).unwrap();
         let other = change(&mut memory, ids[1]);
         check(&answer.wait().unwrap(), &ids, name);
-        let now = memory.retrieve_with_blocking(&[0.0, -1.0], &options).unwrap();
+        let now = memory.retrieve_blocking(&[0.0, -1.0], &options).unwrap();
         assert_eq!(now.top.unwrap().ids[0], Some(other), "{name}");
         if device.is_cpu() {
             continue;
@@ -109,7 +109,7 @@ fn a_mask_of_a_memory_that_has_changed_is_refused() {
         let ask = |memory: &Memory, mask: &attractor::Mask| {
             let options = RetrieveOptions::default().mask(mask.clone());
             let partial = attractor::PartialOptions::default().mask(mask.clone());
-            let got = memory.retrieve_with_blocking(&[0.2, 0.3], &options);
+            let got = memory.retrieve_blocking(&[0.2, 0.3], &options);
             let partial = memory.retrieve_partial_blocking(&[0.2, 0.3], &partial);
             assert_eq!(got.is_ok(), partial.is_ok(), "{name}");
             got.map(|got| got.output)
@@ -161,8 +161,8 @@ fn a_mask_of_a_memory_that_has_changed_is_refused() {
 #[test]
 fn unknown_ids_and_wrong_rows_change_nothing() {
     for (name, device) in harness::devices() {
-        let mut memory = Memory::with_values(device, 3, 2, Rule::softmax(1.0)).unwrap();
-        memory.add_with_values(&[1.0; 6], &[2.0; 4]).unwrap();
+        let mut memory = MemoryOptions::new(3, Rule::softmax(1.0)).value_dim(2).build(device).unwrap();
+        memory.add(Patterns { keys: &[1.0; 6], values: Some(&[2.0; 4]), bias: None }).unwrap();
         let before = memory.get(PatternId(1)).unwrap();
         assert_eq!(
             (before.key.as_slice(), before.value.as_deref(), before.bias),
@@ -183,7 +183,10 @@ fn unknown_ids_and_wrong_rows_change_nothing() {
         assert_eq!(memory.get(PatternId(1)).unwrap(), before, "{name}");
         memory.remove(PatternId(0)).unwrap();
         memory.remove(PatternId(1)).unwrap();
-        assert!(matches!(memory.retrieve_blocking(&[0.0; 3]), Err(Error::Empty { .. })), "{name}");
+        assert!(
+            matches!(memory.retrieve_blocking(&[0.0; 3], &RetrieveOptions::default()), Err(Error::Empty { .. })),
+            "{name}"
+        );
     }
 }
 
@@ -198,7 +201,7 @@ fn every_precision_reads_back_what_it_stores() {
             let (keys, values) = (numbers.vector(9 * 7), numbers.vector(9 * 5));
             let bias = numbers.vector(9);
             let patterns = Patterns { keys: &keys, values: Some(&values), bias: Some(&bias) };
-            for (i, id) in memory.add_patterns(&patterns).unwrap().iter().enumerate() {
+            for (i, id) in memory.add(patterns).unwrap().iter().enumerate() {
                 let got = memory.get(id).unwrap();
                 assert_eq!(got.bias, bias[i], "{name}");
                 let near = |got: &[f32], stored: &[f32]| {

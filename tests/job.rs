@@ -54,7 +54,7 @@ fn the_bits_do_not_depend_on_the_cut() {
             for (batch, patterns, dim) in [(1, 600, 33), (70, 700, 20)] {
                 let case = Case::random(5, batch, patterns, dim, None, rule);
                 let memory = case.memory(name, device).unwrap();
-                let whole = memory.retrieve_with_blocking(&case.queries, &options).unwrap();
+                let whole = memory.retrieve_blocking(&case.queries, &options).unwrap();
                 let mut most = 0;
                 // A workgroup a frame, where that does not take too long.
                 let few = batch == 1 && matches!(rule.separation, Separation::Softmax | Separation::TopK { .. });
@@ -77,7 +77,7 @@ fn a_bound_on_dispatches_is_kept_and_changes_no_bit() {
         let case = Case::random(6, 128, 4096, 64, None, Rule::softmax(0.5));
         let memory = case.memory(name, device).unwrap();
         device.set_max_dispatch_time(LONG);
-        let whole = memory.retrieve_blocking(&case.queries).unwrap();
+        let whole = memory.retrieve_blocking(&case.queries, &RetrieveOptions::default()).unwrap();
         let few = memory.explain(128, &RetrieveOptions::default()).unwrap();
         let bound = Duration::from_millis(1);
         device.set_max_dispatch_time(bound);
@@ -88,7 +88,7 @@ fn a_bound_on_dispatches_is_kept_and_changes_no_bit() {
             (told.flops(), told.bytes(), told.kernels.iter().map(|kernel| kernel.workgroups).sum::<u64>())
         };
         assert_eq!(work(&many), work(&few), "{name}: the work is the same");
-        assert_eq!(memory.retrieve_blocking(&case.queries).unwrap(), whole, "{name}");
+        assert_eq!(memory.retrieve_blocking(&case.queries, &RetrieveOptions::default()).unwrap(), whole, "{name}");
 
         // A budget of one dispatch: every slice keeps the bound.
         let (mut job, answer) = memory.job(&case.queries, &RetrieveOptions::default()).unwrap();
@@ -114,7 +114,7 @@ fn a_job_sees_the_memory_as_it_was() {
             let case = Case::random(7, 20, 600, 16, Some(5), rule);
             let mut memory = case.memory(name, device).unwrap();
             memory.remove(memory.id_at(17).unwrap()).unwrap();
-            let before = memory.retrieve_with_blocking(&case.queries, &options).unwrap();
+            let before = memory.retrieve_blocking(&case.queries, &options).unwrap();
             let (mut job, answer) = memory.job(&case.queries, &options).unwrap();
             let new = Case::random(8, 1, 40, 16, Some(5), rule);
             let values = new.values.as_ref().unwrap();
@@ -123,7 +123,7 @@ fn a_job_sees_the_memory_as_it_was() {
                 let done = frame(device, &mut job, budget).done;
                 match i {
                     0 => {
-                        let other = memory.retrieve_with_blocking(&case.queries, &options).unwrap();
+                        let other = memory.retrieve_blocking(&case.queries, &options).unwrap();
                         assert_eq!(other, before, "{name}: others are answered between slices");
                     }
                     // The position that was free before may be filled, the others are left alone.
@@ -131,7 +131,7 @@ fn a_job_sees_the_memory_as_it_was() {
                         for position in 0..30 {
                             memory.remove(memory.id_at(position).or(memory.id_at(99)).unwrap()).unwrap();
                         }
-                        memory.add_with_values(&new.keys, values).unwrap();
+                        memory.add(Patterns { keys: &new.keys, values: Some(values), bias: None }).unwrap();
                         assert!(memory.id_at(17).is_some() && memory.id_at(16).is_none(), "{name}");
                         assert_eq!(memory.position_count(), 639, "{name}");
                     }
@@ -142,15 +142,18 @@ fn a_job_sees_the_memory_as_it_was() {
                         assert_eq!(memory.get(id).unwrap().key, new.keys[..16], "{name}");
                     }
                     3 => memory.clear(),
-                    4 => drop(memory.add_with_values(&new.keys, values).unwrap()),
-                    5 => memory.add_with_values(&case.keys, case.values.as_ref().unwrap()).map(drop).unwrap(),
+                    4 => drop(memory.add(Patterns { keys: &new.keys, values: Some(values), bias: None }).unwrap()),
+                    5 => memory
+                        .add(Patterns { keys: &case.keys, values: Some(case.values.as_ref().unwrap()), bias: None })
+                        .map(drop)
+                        .unwrap(),
                     _ => {}
                 }
                 if i >= 3 && done {
                     break;
                 }
                 if i == 3 {
-                    memory.add_with_values(&new.keys, values).unwrap();
+                    memory.add(Patterns { keys: &new.keys, values: Some(values), bias: None }).unwrap();
                 }
             }
             assert_eq!(answer.wait().unwrap(), before, "{name} {rule:?}");
@@ -165,7 +168,7 @@ fn a_recording_sees_the_memory_as_it_was() {
         let case = Case::random(9, 20, 300, 16, None, Rule::softmax(2.0));
         let device = Device::from_wgpu(&host, &queue).unwrap();
         let mut memory = case.memory(&name, &device).unwrap();
-        let before = memory.retrieve_blocking(&case.queries).unwrap();
+        let before = memory.retrieve_blocking(&case.queries, &RetrieveOptions::default()).unwrap();
         let queries = host.create_buffer_init(&wgpu::util::BufferInitDescriptor {
             label: None,
             contents: bytemuck::cast_slice(&case.queries),
@@ -195,7 +198,7 @@ fn into_buffers_of_the_host() {
         let case = Case::random(12, 33, 2000, 24, None, Rule::new(Similarity::Dot, Separation::Sparsemax, 3.0));
         let device = Device::from_wgpu(&host, &queue).unwrap();
         let memory = case.memory(&name, &device).unwrap();
-        let expected = memory.retrieve_blocking(&case.queries).unwrap();
+        let expected = memory.retrieve_blocking(&case.queries, &RetrieveOptions::default()).unwrap();
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
         let contents = bytemuck::cast_slice(&case.queries);
         let queries = host.create_buffer_init(&wgpu::util::BufferInitDescriptor { label: None, contents, usage });
@@ -270,7 +273,7 @@ fn ended_and_broken_jobs_say_so() {
         assert!(matches!(answer.wait().unwrap_err(), Error::Lost { .. }), "{name}");
 
         // Nothing of this matters to the memory.
-        let expected = memory.retrieve_with_blocking(&case.queries, &options).unwrap();
+        let expected = memory.retrieve_blocking(&case.queries, &options).unwrap();
         let (job, answer) = memory.job(&case.queries, &options).unwrap();
         assert_eq!(run(device, job, answer, LONG).0, expected, "{name}");
         let (job, answer) = memory.job(&[], &options).unwrap();
@@ -287,7 +290,7 @@ fn the_more_urgent_goes_first() {
         let case = Case::random(15, 40, 3000, 24, None, Rule::softmax(1.0));
         let memory = case.memory(name, device).unwrap();
         let options = RetrieveOptions::default();
-        let expected = memory.retrieve_blocking(&case.queries).unwrap();
+        let expected = memory.retrieve_blocking(&case.queries, &RetrieveOptions::default()).unwrap();
         let mut jobs = JobQueue::new();
         let mut answers = Vec::new();
         let mut ids = Vec::new();

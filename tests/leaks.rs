@@ -96,10 +96,10 @@ fn come_and_go(memory: &mut Memory, numbers: &mut Rng, round: usize) {
     let options = RetrieveOptions::steps(1 + (round % 2) as u32);
     let options = if round.is_multiple_of(3) { options.top(2) } else { options };
     match round % 4 {
-        0 => drop(memory.retrieve_with_blocking(&queries, &options).unwrap()),
-        1 => drop(pollster::block_on(memory.retrieve_with(&queries, &options)).unwrap()),
-        2 => drop(memory.begin(&queries, &options).unwrap().wait().unwrap()),
-        _ => drop(memory.begin(&queries, &options).unwrap()),
+        0 => drop(memory.retrieve_blocking(&queries, &options).unwrap()),
+        1 => drop(memory.retrieve(&queries, &options).and_then(pollster::block_on).unwrap()),
+        2 => drop(memory.retrieve(&queries, &options).unwrap().wait().unwrap()),
+        _ => drop(memory.retrieve(&queries, &options).unwrap()),
     }
     for id in ids {
         memory.remove(id).unwrap();
@@ -151,7 +151,7 @@ fn devices_that_are_made_and_dropped_leave_no_thread_and_no_object() {
         let mut part = |device: &Device, round: usize| {
             let mut memory = Memory::new(device, DIM, Rule::softmax(1.0)).unwrap();
             memory.add(&numbers.vector(10 * DIM)).unwrap();
-            pollster::block_on(memory.retrieve(&numbers.vector(DIM))).unwrap();
+            memory.retrieve(&numbers.vector(DIM), &RetrieveOptions::default()).and_then(pollster::block_on).unwrap();
             come_and_go(&mut memory, &mut numbers, round);
         };
         let settled = |most: usize| {

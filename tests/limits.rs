@@ -9,7 +9,7 @@ fn share(device: &attractor::Device, case: &Case, overrides: Overrides, faults: 
     let mut memory = Memory::new(device, case.dim, case.rule).unwrap();
     memory.add(&case.keys).unwrap();
     let options = forced(RetrieveOptions::steps(case.steps), overrides, faults);
-    let got = memory.retrieve_with_blocking(&case.queries, &options).unwrap();
+    let got = memory.retrieve_blocking(&case.queries, &options).unwrap();
     case.judge(&got, 0..case.batch())
 }
 
@@ -111,7 +111,7 @@ fn parameters_do_not_pile_up_in_the_driver() {
             let memory = case.memory(name, device).unwrap();
             let retrieve = |count: usize| {
                 let options = case.options().statistics();
-                memory.retrieve_with_blocking(&case.queries[..count * case.dim], &options).unwrap();
+                memory.retrieve_blocking(&case.queries[..count * case.dim], &options).unwrap();
             };
             (1..4).for_each(retrieve);
             let before = resident().unwrap();

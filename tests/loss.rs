@@ -16,12 +16,12 @@ fn varied(device: &Device, precision: Precision, host_copy: bool) -> (Case, Memo
     let mut memory = options.build(device).unwrap();
     let bias: Vec<f32> = (0..500).map(|i| (i % 7) as f32 / 10.0).collect();
     let values = case.values.as_deref().unwrap();
-    memory.add_patterns(&Patterns { keys: &case.keys, values: Some(values), bias: Some(&bias) }).unwrap();
+    memory.add(Patterns { keys: &case.keys, values: Some(values), bias: Some(&bias) }).unwrap();
     for position in [3, 4, 250, 499] {
         memory.remove(memory.id_at(position).unwrap()).unwrap();
     }
     let one = Patterns { keys: &case.keys[18..36], values: Some(&values[..7]), bias: None };
-    memory.add_patterns(&one).unwrap();
+    memory.add(one).unwrap();
     memory.update(memory.id_at(77).unwrap(), &one).unwrap();
     (case, memory)
 }
@@ -32,8 +32,8 @@ fn same(name: &str, case: &Case, got: &Memory, expected: &Memory, bits: bool) {
         assert_eq!(got.id_at(position), expected.id_at(position), "{name}");
     }
     let options = RetrieveOptions::steps(2).top(4);
-    let got = got.retrieve_with_blocking(&case.queries, &options).unwrap();
-    let expected = expected.retrieve_with_blocking(&case.queries, &options).unwrap();
+    let got = got.retrieve_blocking(&case.queries, &options).unwrap();
+    let expected = expected.retrieve_blocking(&case.queries, &options).unwrap();
     if bits {
         assert_eq!(got, expected, "{name}");
     }
@@ -50,11 +50,11 @@ fn a_memory_is_rebuilt_from_its_host_copy() {
             let doomed = harness::reopened(device);
             let (case, memory) = varied(&doomed, precision, true);
             let (_, expected) = varied(device, precision, false);
-            let pending = memory.begin(&case.queries, &RetrieveOptions::default()).unwrap();
+            let pending = memory.retrieve(&case.queries, &RetrieveOptions::default()).unwrap();
             doomed.wgpu().unwrap().0.destroy();
             // It came before the end or it did not, but it is told.
             drop(pending.wait());
-            let lost = memory.retrieve_blocking(&case.queries).unwrap_err();
+            let lost = memory.retrieve_blocking(&case.queries, &RetrieveOptions::default()).unwrap_err();
             assert!(matches!(lost, Error::Lost { .. }), "{name}: {lost}");
 
             let rebuilt = memory.rebuild(device).unwrap();
@@ -63,7 +63,7 @@ fn a_memory_is_rebuilt_from_its_host_copy() {
             same(name, &case, &native, &expected, false);
             // It goes on from there: ids are not given twice, freed positions are filled.
             let one = Patterns { keys: &case.keys[..18], values: Some(&[1.0; 7]), bias: None };
-            let id = native.add_patterns(&one).unwrap().get(0).unwrap();
+            let id = native.add(one).unwrap().get(0).unwrap();
             assert_eq!((id, native.id_at(4)), (attractor::PatternId(501), Some(id)), "{name}");
             let back = native.rebuild(device).unwrap();
             same(name, &case, &back, &native, false);
@@ -105,7 +105,7 @@ fn a_cleared_memory_keeps_its_copy_in_step() {
         let (case, mut memory) = varied(device, Precision::F32, true);
         memory.clear();
         let one = Patterns { keys: &case.keys[..36], values: Some(&[0.5; 14]), bias: None };
-        memory.add_patterns(&one).unwrap();
+        memory.add(one).unwrap();
         same(name, &case, &memory.rebuild(&Device::cpu()).unwrap(), &memory.rebuild(device).unwrap(), false);
         assert_eq!(memory.rebuild(device).unwrap().len(), 2, "{name}");
     }

@@ -2,8 +2,8 @@
 //! refused.
 
 use attractor::{
-    Device, Error, Finished, Mask, Memory, MemoryOptions, Partial, PartialOptions, PatternId, Precision, Retrieval,
-    RetrieveOptions, Rule, Separation, Similarity, Status,
+    Device, Error, Finished, Mask, Memory, MemoryOptions, Partial, PartialOptions, PatternId, Patterns, Precision,
+    Retrieval, RetrieveOptions, Rule, Separation, Similarity, Status,
 };
 use harness::{Case, Rng};
 
@@ -77,7 +77,7 @@ fn any_split_in_any_order_is_the_whole() {
                     let mut case = Case::random(seed as u64 + 70, 3, 150, 6, value_dim, rule);
                     case.bias = Some(numbers.vector(150));
                     case.window_bytes = Some(64 * 32);
-                    let whole = cpu(&case).retrieve_with_blocking(&case.queries, &case.options().statistics()).unwrap();
+                    let whole = cpu(&case).retrieve_blocking(&case.queries, &case.options().statistics()).unwrap();
                     let memory = case.memory(name, device).unwrap();
                     for &shards in shards {
                         let parts: Vec<Vec<Partial>> = cuts(150, shards, &mut numbers)
@@ -128,7 +128,7 @@ fn masked_and_removed_patterns_are_not_covered() {
                 let (memory, single) = (stored(name, device), stored("cpu", &Device::cpu()));
                 for mask in [Mask::keep_per_query(&keep), Mask::keep(&keep[..90])] {
                     let options = RetrieveOptions::default().mask(mask.clone()).statistics();
-                    let whole = single.retrieve_with_blocking(&case.queries, &options).unwrap();
+                    let whole = single.retrieve_blocking(&case.queries, &options).unwrap();
                     let parts: Vec<Vec<Partial>> = cuts(90, 3, &mut numbers)
                         .into_iter()
                         .map(|cut| subset(cut).mask(mask.clone()))
@@ -164,7 +164,7 @@ fn parts_with_long_lists_are_exact() {
             let mut case = Case::random(9, 3, 9001, 4, None, rule);
             // One query is sharp: its list does not overflow.
             case.queries[8..].iter_mut().for_each(|x| *x *= 3e3);
-            let whole = cpu(&case).retrieve_with_blocking(&case.queries, &case.options().statistics()).unwrap();
+            let whole = cpu(&case).retrieve_blocking(&case.queries, &case.options().statistics()).unwrap();
             let memory = case.memory(name, device).unwrap();
             let mut numbers = Rng(1);
             let parts: Vec<Vec<Partial>> = [0..8000, 8000..9001]
@@ -185,7 +185,7 @@ fn parts_of_different_devices_are_one_memory() {
     for (seed, separation) in separations().into_iter().enumerate() {
         let rule = Rule::new(Similarity::Dot, separation, 2.0);
         let case = Case::random(seed as u64, 2, 100, 6, Some(2), rule);
-        let whole = cpu(&case).retrieve_with_blocking(&case.queries, &case.options().statistics()).unwrap();
+        let whole = cpu(&case).retrieve_blocking(&case.queries, &case.options().statistics()).unwrap();
         let step = 100_usize.div_ceil(harness::devices().len());
         let parts: Vec<Vec<Partial>> = harness::devices()
             .iter()
@@ -210,8 +210,8 @@ fn ties_across_shards_keep_the_smaller_id() {
     let rule = Rule::new(Similarity::Dot, Separation::TopK { k: 1 }, 1.0);
     for (name, device) in harness::devices() {
         let shard = |value: f32, first_id| {
-            let mut memory = Memory::with_values(device, 1, 1, rule).unwrap();
-            memory.add_with_values(&[1.0], &[value]).unwrap();
+            let mut memory = MemoryOptions::new(1, rule).value_dim(1).build(device).unwrap();
+            memory.add(Patterns { keys: &[1.0], values: Some(&[value]), bias: None }).unwrap();
             let options = PartialOptions::default().first_id(first_id);
             memory.retrieve_partial_blocking(&[1.0], &options).unwrap().remove(0)
         };
@@ -235,7 +235,7 @@ fn nothing_merges_and_finishes() {
                 (Status::NothingLeft, vec![0.0; 2], vec![0.0; 4])
             );
             assert_eq!(nothing.merge(part(0..20)).unwrap().finish(), part(0..20).finish(), "{name}");
-            let empty = Memory::with_values(device, 4, 2, case.rule).unwrap();
+            let empty = MemoryOptions::new(4, case.rule).value_dim(2).build(device).unwrap();
             let all = PartialOptions::default();
             assert_eq!(empty.retrieve_partial_blocking(&case.queries, &all).unwrap()[0].patterns(), 0, "{name}");
             assert!(memory.retrieve_partial_blocking(&[], &all).unwrap().is_empty(), "{name}");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use attractor::{Device, DeviceOptions, Memory, Rule, wgpu};
+use attractor::{Device, DeviceOptions, Memory, RetrieveOptions, Rule, wgpu};
 use harness::host::{Host, hosts};
 
 /// What a device on the adapter of `like` answers that keeps its kernels in `folder`.
@@ -15,7 +15,7 @@ fn answer(like: &Device, folder: &std::path::Path) -> Vec<f32> {
 fn ask(device: &Device) -> Vec<f32> {
     let mut memory = Memory::new(device, 3, Rule::softmax(1.0)).unwrap();
     memory.add(&[1.0, 0.0, 2.0, 0.5, -1.0, 1.0]).unwrap();
-    memory.retrieve_blocking(&[0.3, 0.2, 0.1]).unwrap().output
+    memory.retrieve_blocking(&[0.3, 0.2, 0.1], &RetrieveOptions::default()).unwrap().output
 }
 
 fn files(folder: &std::path::Path) -> Vec<PathBuf> {

@@ -18,7 +18,7 @@ fn check(rule: Rule, precision: Precision, batch: usize, patterns: usize) {
     let (keys, queries) = (numbers(1, patterns * DIM), numbers(2, batch * DIM));
     let mut memory = MemoryOptions::new(DIM, rule).precision(precision).build(&Device::cpu()).unwrap();
     let ids = memory.add(&keys).unwrap();
-    let got = memory.retrieve_with_blocking(&queries, &RetrieveOptions::steps(2).top(3)).unwrap();
+    let got = memory.retrieve_blocking(&queries, &RetrieveOptions::steps(2).top(3)).unwrap();
     // Rows as they are stored.
     let stored: Vec<f32> = ids.iter().flat_map(|id| memory.get(id).unwrap().key).collect();
     let problem = Problem::new(rule, DIM, &stored);
@@ -70,6 +70,6 @@ fn rows_come_and_go() {
     memory.remove(ids[1]).unwrap();
     let added = memory.add(&rows[DIM..2 * DIM]).unwrap();
     assert_eq!(memory.len(), 3);
-    let got = memory.retrieve_with_blocking(&rows[DIM..2 * DIM], &RetrieveOptions::default().top(1)).unwrap();
+    let got = memory.retrieve_blocking(&rows[DIM..2 * DIM], &RetrieveOptions::default().top(1)).unwrap();
     assert_eq!(got.top.unwrap().ids[0], added.iter().next());
 }

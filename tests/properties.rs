@@ -195,11 +195,11 @@ proptest! {
         for (name, device) in harness::devices() {
             let Some(memory) = case.memory(name, device) else { continue };
             let options = case.options().plan_for(8);
-            let Some(all) = harness::supported(name, memory.retrieve_with_blocking(&case.queries, &options)) else {
+            let Some(all) = harness::supported(name, memory.retrieve_blocking(&case.queries, &options)) else {
                 continue;
             };
             for b in 0..case.batch() {
-                let alone = memory.retrieve_with_blocking(case.query(b), &options).unwrap();
+                let alone = memory.retrieve_blocking(case.query(b), &options).unwrap();
                 assert_eq!((alone.state(0), alone.output(0)), (all.state(b), all.output(b)), "{name}");
                 assert_eq!((alone.steps[0], alone.change[0]), (all.steps[b], all.change[b]), "{name}");
             }

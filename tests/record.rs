@@ -1,6 +1,8 @@
 //! Recording into an encoder of the caller's, on a device of the caller's.
 
-use attractor::{Device, Error, Memory, MemoryOptions, RecordTargets, RetrieveOptions, Rows, Rule, Status, wgpu};
+use attractor::{
+    Device, Error, Memory, MemoryOptions, Patterns, RecordTargets, RetrieveOptions, Rows, Rule, Status, wgpu,
+};
 use harness::Case;
 use harness::host::{Host, hosts};
 use wgpu::util::DeviceExt;
@@ -29,7 +31,7 @@ fn into_one_buffer_with_offsets_and_strides() {
         let case = Case { steps: 2, ..Case::random(71, 37, 300, 10, Some(7), Rule::softmax(0.9)) };
         let device = Device::from_wgpu(&host, &queue).unwrap();
         let mut memory = MemoryOptions::new(10, case.rule).value_dim(7).window_bytes(4096).build(&device).unwrap();
-        memory.add_with_values(&case.keys, case.values.as_deref().unwrap()).unwrap();
+        memory.add(Patterns { keys: &case.keys, values: Some(case.values.as_deref().unwrap()), bias: None }).unwrap();
 
         // One buffer, in words: queries from 3 with a stride of 11, outputs from 500 (stride 9), states from 1,000 side
         // by side, reports from 1,500.
@@ -129,7 +131,8 @@ fn retrieval_and_recording_give_the_same_bits() {
         let mut memory = Memory::new(&device, 33, case.rule).unwrap();
         memory.add(&case.keys).unwrap();
         // Awaited on an executor that never polls the device.
-        let retrieved = futures::executor::block_on(memory.retrieve(&case.queries)).unwrap();
+        let retrieved =
+            memory.retrieve(&case.queries, &RetrieveOptions::default()).and_then(futures::executor::block_on).unwrap();
         assert!(case.judge(&retrieved, 0..20) <= 1.0, "{name}");
         let queries = host.create_buffer_init(&wgpu::util::BufferInitDescriptor {
             label: None,

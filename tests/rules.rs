@@ -115,19 +115,18 @@ fn each_query_stops_by_itself() {
         for (name, device) in harness::quick_devices() {
             let Some(memory) = case.memory(name, device) else { continue };
             let options = case.options().statistics().plan_for(20);
-            let Some(together) = harness::supported(name, memory.retrieve_with_blocking(&case.queries, &options))
-            else {
+            let Some(together) = harness::supported(name, memory.retrieve_blocking(&case.queries, &options)) else {
                 continue;
             };
             for b in 0..case.batch() {
-                let alone = memory.retrieve_with_blocking(case.query(b), &options).unwrap();
+                let alone = memory.retrieve_blocking(case.query(b), &options).unwrap();
                 assert_eq!(alone.state(0), together.state(b), "{name} {rule:?}");
                 assert_eq!(alone.output(0), together.output(b), "{name} {rule:?}");
                 assert_eq!(alone.steps[0], together.steps[b]);
                 // A query that stopped did as many fixed steps would.
                 let mut fixed = options.clone();
                 fixed.stop = attractor::Stop::Steps(alone.steps[0]);
-                let fixed = memory.retrieve_with_blocking(case.query(b), &fixed).unwrap();
+                let fixed = memory.retrieve_blocking(case.query(b), &fixed).unwrap();
                 assert_eq!((&fixed.state, &fixed.output), (&alone.state, &alone.output), "{name} {rule:?}");
                 let expected = case.reference(b);
                 // At the edge of the tolerance a rounding may cost a step.
@@ -308,7 +307,7 @@ fn weights_that_vanish_are_no_support() {
         let mut memory = Memory::new(device, 1, rule).unwrap();
         memory.add(&[0.0, 1.0, 2.0]).unwrap();
         let options = RetrieveOptions::default().statistics().weights(WeightsOf::All);
-        let got = memory.retrieve_with_blocking(&[200.0], &options).unwrap();
+        let got = memory.retrieve_blocking(&[200.0], &options).unwrap();
         let told = got.statistics.unwrap()[0];
         assert_eq!((got.weights.unwrap(), told.support), (vec![0.0; 3], 0), "{name}");
         assert_eq!((told.perplexity, told.largest), (0.0, 0.0), "{name}");

@@ -168,16 +168,17 @@ fn check(name: &str, device: &Device, data: &Data, window: u64, expected: &[Vec<
         let mut memory = MemoryOptions::new(DIM, rule(separation)).window_bytes(window).build(device).unwrap();
         // Once before it counts: pipelines are compiled.
         memory.add(&data.keys[..5000 * DIM]).unwrap();
-        memory.retrieve_blocking(&data.queries).unwrap();
+        memory.retrieve_blocking(&data.queries, &RetrieveOptions::default()).unwrap();
         memory.clear();
         let start = Instant::now();
         memory.add(&data.keys).unwrap();
         let stored = start.elapsed();
         let start = Instant::now();
-        let (_, taken) = watch(device, || memory.retrieve_blocking(&data.queries).unwrap());
+        let (_, taken) =
+            watch(device, || memory.retrieve_blocking(&data.queries, &RetrieveOptions::default()).unwrap());
         let time = start.elapsed();
         let options = RetrieveOptions::steps(1).statistics().weights(WeightsOf::Queries(SAMPLED.to_vec()));
-        let got = memory.retrieve_with_blocking(&data.queries, &options).unwrap();
+        let got = memory.retrieve_blocking(&data.queries, &options).unwrap();
         let errors = Errors::new(&got, expected);
         println!(
             "{name} {separation:?} N = {patterns}: output {:.1e}, weights {:.1e} ({:.1e} of the largest); stored in \

@@ -3,8 +3,8 @@
 
 use attractor::internals::{Faults, Overrides, Strategy, forced};
 use attractor::{
-    Device, Memory, MemoryOptions, PartialOptions, Precision, Retrieval, RetrieveOptions, Rule, Separation, Similarity,
-    WeightsOf,
+    Device, Memory, MemoryOptions, PartialOptions, Patterns, Precision, Retrieval, RetrieveOptions, Rule, Separation,
+    Similarity, WeightsOf,
 };
 use harness::Case;
 
@@ -18,7 +18,7 @@ fn memory(device: &Device, case: &Case, window_bytes: Option<u64>) -> Memory {
     }
     let mut memory = options.build(device).unwrap();
     match &case.values {
-        Some(values) => memory.add_with_values(&case.keys, values).unwrap(),
+        Some(values) => memory.add(Patterns { keys: &case.keys, values: Some(values), bias: None }).unwrap(),
         None => memory.add(&case.keys).unwrap(),
     };
     memory
@@ -29,7 +29,7 @@ fn options(case: &Case, overrides: &Overrides) -> RetrieveOptions {
 }
 
 fn run(memory: &Memory, case: &Case, overrides: &Overrides) -> Retrieval {
-    memory.retrieve_with_blocking(&case.queries, &options(case, overrides)).unwrap()
+    memory.retrieve_blocking(&case.queries, &options(case, overrides)).unwrap()
 }
 
 /// Retrieves twice, in fresh garbage each time, compares the bits, and judges a sample of the answers.
@@ -198,10 +198,10 @@ fn a_query_alone_gives_the_bits_that_it_gives_in_a_batch() {
             let case = Case { steps: 2, ..Case::random(31, batch, 500, 18, Some(7), Rule::softmax(0.9)) };
             let memory = memory(device, &case, Some(16 << 10));
             let together = options(&case, &Overrides::default()).plan_for(plan_for);
-            let together = memory.retrieve_with_blocking(&case.queries, &together).unwrap();
+            let together = memory.retrieve_blocking(&case.queries, &together).unwrap();
             for b in [0, 1, batch / 2, batch - 1] {
                 let alone = RetrieveOptions::steps(2).plan_for(plan_for);
-                let alone = memory.retrieve_with_blocking(case.query(b), &alone).unwrap();
+                let alone = memory.retrieve_blocking(case.query(b), &alone).unwrap();
                 assert_eq!(alone.output(0), together.output(b), "{name} B {batch} query {b}");
                 assert_eq!(alone.state(0), together.state(b), "{name} B {batch} query {b}");
             }
@@ -367,7 +367,7 @@ fn wide(name: &str, device: &Device, case: &Case) {
     let energy = !matches!(case.rule.separation, Separation::TopK { .. });
     let mut options = case.options().weights(WeightsOf::All).statistics().top(2);
     options.energy = energy;
-    let got = memory.retrieve_with_blocking(&case.queries, &options).unwrap();
+    let got = memory.retrieve_blocking(&case.queries, &options).unwrap();
     let share = case.judge(&got, sample.iter().copied());
     assert!(share <= 1.0, "{share:.2} times the bound: {describe}");
     let (weights, statistics) = (got.weights.as_ref().unwrap(), got.statistics.as_ref().unwrap());

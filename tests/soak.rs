@@ -82,7 +82,7 @@ impl Subject {
     fn add(&mut self, numbers: &mut Rng, count: usize) {
         let (keys, values) = self.rows(numbers, count);
         let patterns = Patterns { keys: &keys, values: values.as_deref(), bias: None };
-        let ids = self.memory.add_patterns(&patterns).unwrap();
+        let ids = self.memory.add(patterns).unwrap();
         for (i, key) in keys.chunks(self.dim).enumerate() {
             let value =
                 values.as_ref().zip(self.value_dim).map_or(&[][..], |(values, dim)| &values[i * dim..(i + 1) * dim]);
@@ -121,18 +121,18 @@ impl Subject {
         counts.retrieved += 1;
         match numbers.below(5) {
             0 => {
-                pollster::block_on(self.memory.retrieve_with(&case.queries, &options)).unwrap();
+                self.memory.retrieve(&case.queries, &options).and_then(pollster::block_on).unwrap();
             }
             1 => {
                 counts.dropped += 1;
-                drop(self.memory.begin(&case.queries, &options).unwrap());
+                drop(self.memory.retrieve(&case.queries, &options).unwrap());
             }
             2 => {
                 let parts = self.memory.retrieve_partial_blocking(&case.queries, &PartialOptions::default()).unwrap();
                 assert_eq!(parts.len(), batch);
             }
             3 => {
-                let got = self.memory.retrieve_with_blocking(&case.queries, &case.options()).unwrap();
+                let got = self.memory.retrieve_blocking(&case.queries, &case.options()).unwrap();
                 case.keys = self.patterns.iter().flat_map(|(_, key, _)| key).copied().collect();
                 case.values = self.value_dim.map(|_| self.patterns.iter().flat_map(|(.., v)| v).copied().collect());
                 let share = case.judge(&got, [batch - 1]);
@@ -141,7 +141,7 @@ impl Subject {
                 counts.judged += 1;
             }
             _ => {
-                self.memory.retrieve_with_blocking(&case.queries, &options).unwrap();
+                self.memory.retrieve_blocking(&case.queries, &options).unwrap();
             }
         }
     }

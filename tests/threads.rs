@@ -119,7 +119,7 @@ fn agrees(name: &str, device: &Device, rule: Rule, each: usize) {
                         let (version, options, pending) = {
                             let guard = shared.read().unwrap();
                             let options = options(&mut numbers, batch, &guard.0);
-                            let pending = guard.0.begin(&queries, &options).unwrap();
+                            let pending = guard.0.retrieve(&queries, &options).unwrap();
                             (guard.1.len(), options, pending)
                         };
                         let answer = take(numbers.bits(), pending).unwrap();
@@ -159,7 +159,7 @@ fn agrees(name: &str, device: &Device, rule: Rule, each: usize) {
             changes[version].apply(&mut memory);
             version += 1;
         }
-        let alone = memory.retrieve_with_blocking(&asked.queries, &asked.options).unwrap();
+        let alone = memory.retrieve_blocking(&asked.queries, &asked.options).unwrap();
         assert_eq!(asked.answer, alone, "{name}, {rule:?}, version {version}");
         let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<u32>>();
         assert_eq!(bits(&asked.answer.output), bits(&alone.output), "{name}, {rule:?}, version {version}");
@@ -221,13 +221,13 @@ fn a_long_retrieval_keeps_no_other_thread_from_gl() {
     std::thread::scope(|scope| {
         let large = scope.spawn(|| {
             let started = Instant::now();
-            large.begin(&queries, &RetrieveOptions::default()).unwrap().wait().unwrap();
+            large.retrieve(&queries, &RetrieveOptions::default()).unwrap().wait().unwrap();
             started.elapsed()
         });
         let mut slowest = Duration::ZERO;
         while !large.is_finished() {
             let started = Instant::now();
-            small.retrieve_blocking(&few).unwrap();
+            small.retrieve_blocking(&few, &RetrieveOptions::default()).unwrap();
             slowest = slowest.max(started.elapsed());
         }
         eprintln!("{name}: a long retrieval {:?}, the slowest of others meanwhile {slowest:?}", large.join().unwrap());

@@ -82,13 +82,13 @@ fn bits_are_those_of_the_tuning() {
         let options = case.options().plan_for(30);
         let under = |tuning| {
             device.set_tuning(tuning);
-            memory.retrieve_with_blocking(&case.queries, &options).unwrap()
+            memory.retrieve_blocking(&case.queries, &options).unwrap()
         };
         let (usual, other) = (under(start), under(odd));
         assert_ne!(usual.output, other.output, "{name}: sums are cut elsewhere");
         assert_eq!(under(start).output, usual.output, "{name}");
         device.set_tuning(odd);
-        let alone = memory.retrieve_with_blocking(case.query(4), &options).unwrap();
+        let alone = memory.retrieve_blocking(case.query(4), &options).unwrap();
         assert_eq!(alone.output(0), other.output(4), "{name}: a query does not see its batch");
 
         let (mut job, pending) = memory.job(&case.queries, &options).unwrap();
@@ -255,7 +255,7 @@ fn a_recording_is_timed() {
         let output: Vec<f32> = bytemuck::pod_collect_to_vec(&view[16..]);
         let seconds = times[1].saturating_sub(times[0]) as f64 * f64::from(queue.get_timestamp_period()) * 1e-9;
         assert!(seconds > 0.0 && seconds <= took, "{name}: {seconds} s of {took} s");
-        let plain = memory.retrieve_with_blocking(&case.queries, &case.options()).unwrap();
+        let plain = memory.retrieve_blocking(&case.queries, &case.options()).unwrap();
         assert_eq!(output, plain.output, "{name}: the same bits");
     }
 }

@@ -121,9 +121,9 @@ fn start(request: &Value) -> Result<Value> {
     let mut memory = Memory::new(&on, dim, rule)?;
     memory.add(&keys)?;
     let stored = lap();
-    black_box(memory.retrieve_blocking(&queries)?);
+    black_box(memory.retrieve_blocking(&queries, &RetrieveOptions::default())?);
     let first = lap();
-    black_box(memory.retrieve_blocking(&queries)?);
+    black_box(memory.retrieve_blocking(&queries, &RetrieveOptions::default())?);
     let second = lap();
     let compiled = attractor::internals::compiled(&on);
     Ok(json!({

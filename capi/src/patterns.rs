@@ -84,7 +84,7 @@ pub unsafe extern "C" fn attractor_memory_add(
         if count == 0 {
             return Ok(());
         }
-        let ids = memory.write()?.add_patterns(&patterns)?;
+        let ids = memory.write()?.add(patterns)?;
         if let (Some(out), Some(first)) = (out, ids.get(0)) {
             out.write(first.0);
         }

@@ -202,7 +202,7 @@ pub unsafe extern "C" fn attractor_memory_retrieve(
         }
         // SAFETY: the crate's contract.
         let (queries, options) = unsafe { request(memory, (queries, queries_length), count, options) }?;
-        let answer = memory.read()?.retrieve_with_blocking(queries, &options)?;
+        let answer = memory.read()?.retrieve_blocking(queries, &options)?;
         // Nothing is written before the last step that may fail.
         match out {
             None => output.write(&answer.output),
@@ -236,7 +236,7 @@ pub unsafe extern "C" fn attractor_memory_retrieve_begin(
         let (out, memory) = unsafe { (Out::handle("pending", pending)?, borrow("memory", memory)?) };
         // SAFETY: the crate's contract.
         let (queries, options) = unsafe { request(memory, (queries, queries_length), count, options) }?;
-        out.give(attractor_pending::new(memory.read()?.begin(queries, &options)?));
+        out.give(attractor_pending::new(memory.read()?.retrieve(queries, &options)?));
         Ok(())
     })
 }

@@ -1036,11 +1036,8 @@ fn saved_memory(dir: &Path, precision: attractor::Precision) -> attractor::Memor
     let mut memory = options.build(&Device::cpu()).unwrap();
     let numbers = |count: usize, by: f32| (0..count).map(|i| (i as f32 * by).sin()).collect::<Vec<f32>>();
     let (keys, values, bias) = (numbers(20, 1.7), numbers(10, 2.3), numbers(5, 0.9));
-    let ids: Vec<_> = memory
-        .add_patterns(&Patterns { keys: &keys, values: Some(&values), bias: Some(&bias) })
-        .unwrap()
-        .iter()
-        .collect();
+    let ids: Vec<_> =
+        memory.add(Patterns { keys: &keys, values: Some(&values), bias: Some(&bias) }).unwrap().iter().collect();
     memory.remove(ids[1]).unwrap();
     memory.save(dir.join("m.safetensors")).unwrap();
     memory
@@ -1068,7 +1065,7 @@ fn a_saved_memory_answers_by_its_own_rule_or_by_the_flags() {
             let options = LoadOptions::default().rule(rule);
             let memory = Memory::load_with(&Device::cpu(), dir.path().join("m.safetensors"), &options).unwrap();
             let asked = RetrieveOptions::steps(1).weights(WeightsOf::All);
-            let expected = memory.retrieve_with_blocking(&queries, &asked).unwrap();
+            let expected = memory.retrieve_blocking(&queries, &asked).unwrap();
             let bytes = fs::read(dir.path().join("o.safetensors")).unwrap();
             let file = SafeTensors::deserialize(&bytes).unwrap();
             let wide = |of: &[f32]| of.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();

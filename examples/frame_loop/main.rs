@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use attractor::{Device, Memory, MemoryOptions, RecordTargets, RetrieveOptions, Rows, Rule, wgpu};
+use attractor::{Device, Memory, MemoryOptions, Patterns, RecordTargets, RetrieveOptions, Rows, Rule, wgpu};
 use harness::Rng;
 use plotters::prelude::*;
 
@@ -145,8 +145,12 @@ impl Host {
             [0.85 * (3.0 * angle).sin(), 0.85 * (2.0 * angle).cos()]
         };
         let guest = Device::from_wgpu(&device, &queue)?;
-        let mut way = Memory::with_values(&guest, CODE, 2, Rule::softmax(BETA))?;
-        way.add_with_values(&codes.concat(), &(0..PLACES).flat_map(place).collect::<Vec<f32>>())?;
+        let mut way = MemoryOptions::new(CODE, Rule::softmax(BETA)).value_dim(2).build(&guest)?;
+        way.add(Patterns {
+            keys: &codes.concat(),
+            values: Some(&(0..PLACES).flat_map(place).collect::<Vec<f32>>()),
+            bias: None,
+        })?;
         way.warm_up(arguments.agents, &RetrieveOptions::default())?;
 
         let buffer = |label, floats: usize, usage| {

@@ -108,7 +108,7 @@ async fn serve(memory: Arc<Memory>, most: usize, mut requests: mpsc::Receiver<Re
         while answering.try_join_next().is_some() {}
         let queries: Vec<f32> = batch.iter().flat_map(|request| &request.query).copied().collect();
         // Submits and does not wait: the memory is free again at once.
-        let pending = memory.begin(&queries, &RetrieveOptions::default());
+        let pending = memory.retrieve(&queries, &RetrieveOptions::default());
         let columns = memory.value_dim();
         answering.spawn(async move {
             let answer = match pending {
@@ -253,14 +253,16 @@ async fn one_at_a_time(work: &Work) -> Result<Answers> {
     let mut answers = Vec::new();
     for (_, query) in work.asked.iter().flatten() {
         let begun = Instant::now();
-        answers.push((work.memory.retrieve(query).await?.output, begun.elapsed()));
+        answers.push((work.memory.retrieve(query, &RetrieveOptions::default())?.await?.output, begun.elapsed()));
     }
     Ok(answers)
 }
 
 /// Every task at once, each query a retrieval of its own.
 async fn each_by_itself(work: &Work) -> Result<Answers> {
-    let ask = |memory: Arc<Memory>, query: Vec<f32>| async move { Ok(memory.retrieve(&query).await?.output) };
+    let ask = |memory: Arc<Memory>, query: Vec<f32>| async move {
+        Ok(memory.retrieve(&query, &RetrieveOptions::default())?.await?.output)
+    };
     at_once(work, &work.memory, ask).await
 }
 
@@ -316,7 +318,7 @@ pub async fn compare(arguments: &Arguments, device: &Device) -> Result<String> {
         arguments.batch
     );
     // Compiles what is compiled once.
-    work.memory.retrieve(&work.asked[0][0].1).await?;
+    work.memory.retrieve(&work.asked[0][0].1, &RetrieveOptions::default())?.await?;
     gathered(&work, arguments.batch).await?;
 
     let begun = Instant::now();

@@ -117,11 +117,7 @@ impl Case {
             options = options.window_bytes(bytes);
         }
         let mut memory = options.build(device)?;
-        memory.add_patterns(&Patterns {
-            keys: &self.keys,
-            values: self.values.as_deref(),
-            bias: self.bias.as_deref(),
-        })?;
+        memory.add(Patterns { keys: &self.keys, values: self.values.as_deref(), bias: self.bias.as_deref() })?;
         Ok(memory)
     }
 

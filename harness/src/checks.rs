@@ -312,7 +312,7 @@ mod tests {
         for check in checks().iter().step_by(7) {
             let case = &check.case;
             let memory = case.build(&device).unwrap();
-            let mut got = memory.retrieve_with_blocking(&case.queries, &case.options()).unwrap();
+            let mut got = memory.retrieve_blocking(&case.queries, &case.options()).unwrap();
             assert!(case.judge(&got, [0]) <= 1.0, "{}", check.what);
             let values = case.values.as_deref().unwrap_or(&case.keys);
             let off = 2.0 * bound(case.rule, case.dim, &case.keys, values, case.query(0), case.steps);

@@ -107,7 +107,7 @@ impl Case {
 
     /// Retrieves the case's queries; `None`, said on standard error, where the device does not support it.
     pub fn run(&self, name: &str, device: &Device, options: &RetrieveOptions) -> Option<Retrieval> {
-        supported(name, self.memory(name, device)?.retrieve_with_blocking(&self.queries, options))
+        supported(name, self.memory(name, device)?.retrieve_blocking(&self.queries, options))
     }
 }
 

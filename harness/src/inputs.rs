@@ -8,7 +8,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use attractor::files::{Address, PatternFiles, Role, SavedMemory, Tensor};
-use attractor::{Device, Error, LoadOptions, Memory, Partial, Patterns, Precision, Rule, internals, wgpu};
+use attractor::{
+    Device, Error, LoadOptions, Memory, Partial, Patterns, Precision, RetrieveOptions, Rule, internals, wgpu,
+};
 
 use crate::idx as idx_format;
 use crate::seal::{header, sealed};
@@ -89,7 +91,7 @@ fn answers(memory: &Memory) {
     if memory.dim().saturating_mul(memory.position_count()) > MOST {
         return;
     }
-    if let Ok(answer) = memory.retrieve_blocking(&vec![0.5; memory.dim()]) {
+    if let Ok(answer) = memory.retrieve_blocking(&vec![0.5; memory.dim()], &RetrieveOptions::default()) {
         assert!(answer.output.len() == memory.value_dim());
     }
 }
@@ -140,7 +142,7 @@ fn load(data: &[u8]) -> bool {
     answers(&memory);
     let (key, value) = (vec![0.25; memory.dim()], vec![0.5; memory.value_dim()]);
     let values = saved.value_dim().map(|_| value.as_slice());
-    let ids = memory.add_patterns(&Patterns { keys: &key, values, bias: None }).expect("room for another");
+    let ids = memory.add(Patterns { keys: &key, values, bias: None }).expect("room for another");
     assert!(ids.into_iter().all(|id| memory.contains(id) && memory.get(id).is_ok()));
     answers(&memory);
     true

@@ -68,12 +68,4 @@ impl Memory {
     pub fn new(device: &Device, dim: usize, rule: Rule) -> Result<Self> {
         MemoryOptions::new(dim, rule).build(device)
     }
-
-    /// An empty memory with values of `value_dim` dimensions beside keys of `dim`.
-    ///
-    /// # Errors
-    /// As [`MemoryOptions::build`].
-    pub fn with_values(device: &Device, dim: usize, value_dim: usize, rule: Rule) -> Result<Self> {
-        MemoryOptions::new(dim, rule).value_dim(value_dim).build(device)
-    }
 }

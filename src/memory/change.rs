@@ -32,30 +32,17 @@ impl Memory {
         &mut self.ids
     }
 
-    /// Stores the rows of `keys` (`n x d`) as patterns that are their own values.
+    /// Stores patterns, and gives them ids.
     ///
-    /// # Errors
-    /// As [`Memory::add_patterns`].
-    pub fn add(&mut self, keys: &[f32]) -> Result<PatternIds> {
-        self.store("Memory::add", &Patterns { keys, values: None, bias: None })
-    }
-
-    /// Stores the rows of `keys` (`n x d`) with the rows of `values` (`n x dv`).
-    ///
-    /// # Errors
-    /// As [`Memory::add_patterns`].
-    pub fn add_with_values(&mut self, keys: &[f32], values: &[f32]) -> Result<PatternIds> {
-        self.store("Memory::add_with_values", &Patterns { keys, values: Some(values), bias: None })
-    }
-
-    /// Stores patterns with everything that they may have.
+    /// A slice of floats is the rows of keys that are their own values; [`Patterns`] may have values and a bias.
     ///
     /// ```
-    /// use attractor::{Device, MemoryOptions, Patterns, Rule};
-    /// let mut memory = MemoryOptions::new(2, Rule::softmax(1.0)).bias().build(&Device::cpu())?;
-    /// let keys = &[1.0, 0.0, 0.0, 1.0];
-    /// let ids = memory.add_patterns(&Patterns { keys, values: None, bias: Some(&[0.0, 2.0]) })?;
-    /// assert_eq!(ids.len(), 2);
+    /// use attractor::{Device, Memory, MemoryOptions, Patterns, Rule};
+    /// let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(1.0))?;
+    /// assert_eq!(memory.add(&[1.0, 0.0, 0.0, 1.0])?.len(), 2);
+    ///
+    /// let mut biased = MemoryOptions::new(2, Rule::softmax(1.0)).bias().build(&Device::cpu())?;
+    /// biased.add(Patterns { keys: &[1.0, 0.0, 0.0, 1.0], values: None, bias: Some(&[0.0, 2.0]) })?;
     /// # Ok::<(), attractor::Error>(())
     /// ```
     ///
@@ -64,15 +51,13 @@ impl Memory {
     /// not built for; [`Error::NotFinite`]; [`Error::Range`] for a row that halves cannot hold
     /// ([`MemoryOptions::saturate`](crate::MemoryOptions::saturate)); the errors of [`Memory::reserve`];
     /// [`Error::Lost`] where the device is gone. The memory is then as it was.
-    pub fn add_patterns(&mut self, patterns: &Patterns<'_>) -> Result<PatternIds> {
-        self.store("Memory::add_patterns", patterns)
-    }
-
-    fn store(&mut self, operation: &'static str, patterns: &Patterns<'_>) -> Result<PatternIds> {
-        let (rows, new) = self.checked(operation, patterns)?;
+    pub fn add<'p>(&mut self, patterns: impl Into<Patterns<'p>>) -> Result<PatternIds> {
+        const OPERATION: &str = "Memory::add";
+        let (rows, new) = self.checked(OPERATION, patterns.into())?;
         let places = self.ids.places(rows, &self.snapshots);
-        self.engine.reserve(places.fresh, Growth::Doubling).map_err(|error| error.named(operation))?;
-        self.place(&places.freed, rows, &new).map_err(|error| error.named(operation))?;
+        let stored =
+            self.engine.reserve(places.fresh, Growth::Doubling).and_then(|()| self.place(&places.freed, rows, &new));
+        stored.map_err(|error| error.named(OPERATION))?;
         Ok(self.ids_mut().add(&places))
     }
 
@@ -90,10 +75,10 @@ impl Memory {
     }
 
     /// The number of patterns and their rows, if they are what this memory stores.
-    fn checked<'p>(&self, operation: &'static str, patterns: &Patterns<'p>) -> Result<(usize, NewRows<'p>)> {
+    fn checked<'p>(&self, operation: &'static str, patterns: Patterns<'p>) -> Result<(usize, NewRows<'p>)> {
         let shape = |expected: String, got: String| Err(Error::Shape { operation, expected, got });
         fork::check(operation)?;
-        let Patterns { keys, values, bias } = *patterns;
+        let Patterns { keys, values, bias } = patterns;
         let rows = rows(operation, "keys", keys, self.layout.dim)?;
         match (values, self.layout.value_dim) {
             (None, None) => {}
@@ -144,12 +129,12 @@ impl Memory {
     /// a job is under way, which goes on with the pattern as it was.
     ///
     /// # Errors
-    /// [`Error::UnknownId`], [`Error::Shape`] for anything but one row, and as [`Memory::add_patterns`]. The memory is
+    /// [`Error::UnknownId`], [`Error::Shape`] for anything but one row, and as [`Memory::add`]. The memory is
     /// then as it was.
-    pub fn update(&mut self, id: PatternId, pattern: &Patterns<'_>) -> Result<()> {
+    pub fn update<'p>(&mut self, id: PatternId, pattern: impl Into<Patterns<'p>>) -> Result<()> {
         const OPERATION: &str = "Memory::update";
         let position = self.position(OPERATION, id)?;
-        let (rows, new) = self.checked(OPERATION, pattern)?;
+        let (rows, new) = self.checked(OPERATION, pattern.into())?;
         if rows != 1 {
             return Err(Error::Shape { operation: OPERATION, expected: "one pattern".into(), got: rows.to_string() });
         }

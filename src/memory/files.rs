@@ -32,15 +32,15 @@ impl Memory {
     /// its deletion; handles of Rust share it. The new file has the access rights of its folder.
     ///
     /// ```
-    /// use attractor::{Device, Memory, Rule};
+    /// use attractor::{Device, Memory, RetrieveOptions, Rule};
     /// # let folder = tempfile::tempdir().unwrap();
     /// let path = folder.path().join("memory.safetensors");
     /// let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(4.0))?;
     /// memory.add(&[1.0, 0.0, 0.0, 1.0])?;
     /// memory.save(&path)?;
     /// let again = Memory::load(&Device::cpu(), &path)?;
-    /// let query = [0.7, 0.1];
-    /// assert_eq!(again.retrieve_blocking(&query)?.output, memory.retrieve_blocking(&query)?.output);
+    /// let recall = |memory: &Memory| memory.retrieve_blocking(&[0.7, 0.1], &RetrieveOptions::default());
+    /// assert_eq!(recall(&again)?.output, recall(&memory)?.output);
     /// # Ok::<(), attractor::Error>(())
     /// ```
     ///

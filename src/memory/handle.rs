@@ -22,10 +22,10 @@ use crate::store::{Ids, Layout, Pattern, Snapshots};
 /// ```
 ///
 /// ```
-/// use attractor::{Device, Memory, Rule};
+/// use attractor::{Device, Memory, RetrieveOptions, Rule};
 /// let mut memory = Memory::new(&Device::cpu(), 4, Rule::softmax(8.0))?;
 /// memory.add(&[1.0, 1.0, -1.0, -1.0, /* second pattern */ 1.0, -1.0, 1.0, -1.0])?;
-/// let recalled = memory.retrieve_blocking(&[1.0, 0.9, 0.0, 0.0])?;
+/// let recalled = memory.retrieve_blocking(&[1.0, 0.9, 0.0, 0.0], &RetrieveOptions::default())?;
 /// assert!(recalled.output[3] < -0.99);
 /// # Ok::<(), attractor::Error>(())
 /// ```
@@ -156,7 +156,7 @@ impl Memory {
     /// memory.add(&[1.0, 0.0, 0.0, 1.0])?;
     /// let second = memory.mask_where(|id| id == PatternId(1));
     /// let options = RetrieveOptions::default().mask(second);
-    /// assert_eq!(memory.retrieve_with_blocking(&[1.0, 0.0], &options)?.output, [0.0, 1.0]);
+    /// assert_eq!(memory.retrieve_blocking(&[1.0, 0.0], &options)?.output, [0.0, 1.0]);
     /// # Ok::<(), attractor::Error>(())
     /// ```
     pub fn mask_where(&self, mut keep: impl FnMut(PatternId) -> bool) -> Mask {

@@ -57,7 +57,7 @@ impl MemoryOptions {
         self
     }
 
-    /// Patterns have a bias, which is added to their scores ([`Memory::add_patterns`](crate::Memory::add_patterns)).
+    /// Patterns have a bias, which is added to their scores ([`Memory::add`](crate::Memory::add)).
     pub fn bias(mut self) -> Self {
         self.bias = true;
         self

@@ -11,13 +11,13 @@ impl Memory {
     /// from the device, which waits. On a device of the same kind that allows windows as large, answers are bit-exact.
     ///
     /// ```
-    /// use attractor::{Device, MemoryOptions, Rule};
+    /// use attractor::{Device, MemoryOptions, RetrieveOptions, Rule};
     /// let device = pollster::block_on(Device::new())?;
     /// let mut memory = MemoryOptions::new(2, Rule::softmax(4.0)).host_copy().build(&device)?;
     /// memory.add(&[1.0, 0.0, 0.0, 1.0])?;
     /// // The device is lost: retrieve gives Error::Lost.
     /// let memory = memory.rebuild(&Device::cpu())?; // or a new GPU device
-    /// assert!(memory.retrieve_blocking(&[0.9, 0.0])?.output[0] > 0.9);
+    /// assert!(memory.retrieve_blocking(&[0.9, 0.0], &RetrieveOptions::default())?.output[0] > 0.9);
     /// # Ok::<(), attractor::Error>(())
     /// ```
     ///

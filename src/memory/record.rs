@@ -77,7 +77,7 @@ impl Memory {
     /// added, updated or removed before it ends; meanwhile the room of removed patterns is not used again.
     ///
     /// # Errors
-    /// As [`Memory::retrieve_with`], and [`Error::Device`](crate::Error::Device) on the CPU engine.
+    /// As [`Memory::retrieve`], and [`Error::Device`](crate::Error::Device) on the CPU engine.
     pub fn job(&self, queries: &[f32], options: &RetrieveOptions) -> Result<(Job, Pending<Retrieval>)> {
         const OPERATION: &str = "Memory::job";
         let (engine, view) = self.recorder(OPERATION, Queries::Given(queries), options)?;

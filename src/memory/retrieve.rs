@@ -14,69 +14,48 @@ use crate::retrieval::report::Retrieval;
 use crate::store::View;
 
 impl Memory {
-    /// One update for each row of `queries` (`B x d`).
+    /// Retrieves for each row of `queries` (`B x d`) as `options` say: the answer may be awaited, waited for
+    /// ([`Pending::wait`]) or asked for once a frame ([`Pending::try_take`]), and this memory may change meanwhile. No
+    /// row gives an answer of no row.
     ///
-    /// # Errors
-    /// As [`Memory::retrieve_with`].
-    pub async fn retrieve(&self, queries: &[f32]) -> Result<Retrieval> {
-        self.submit("Memory::retrieve", queries, &RetrieveOptions::default())?.await
-    }
-
-    /// [`Memory::retrieve`], waiting for the answer on this thread.
+    /// On a GPU everything has been submitted when this returns: uploads, dispatches and the read-back. The CPU engine
+    /// computes on the threads of `rayon`, or in a browser, which has none, before this returns.
     ///
-    /// # Errors
-    /// As [`Memory::retrieve_with_blocking`].
-    pub fn retrieve_blocking(&self, queries: &[f32]) -> Result<Retrieval> {
-        self.answer("Memory::retrieve_blocking", queries, &RetrieveOptions::default())
-    }
-
-    /// Retrieves for each row of `queries` (`B x d`) as `options` say; no row gives an answer of no row. On a GPU:
-    /// uploads, records, submits and reads back in the same submission; the future completes under any executor.
+    /// ```
+    /// use attractor::{Device, Memory, RetrieveOptions, Rule};
+    /// let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(8.0))?;
+    /// memory.add(&[1.0, 0.0, 0.0, 1.0])?;
+    /// let pending = memory.retrieve(&[0.9, 0.1], &RetrieveOptions::default())?;
+    /// let answer = pollster::block_on(pending)?; // any executor; or pending.wait()?
+    /// assert!(answer.output[0] > 0.9);
+    /// # Ok::<(), attractor::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) and [`Error::NotFinite`](crate::Error::NotFinite) for the queries,
+    /// [`Error::Range`](crate::Error::Range) for queries beyond the [range](Memory#range) of a GPU,
     /// [`Error::Empty`](crate::Error::Empty), [`Error::Parameter`](crate::Error::Parameter) for the options,
     /// [`Error::Stale`](crate::Error::Stale) for a mask that this memory has outlived,
-    /// [`Error::Unsupported`](crate::Error::Unsupported) for an energy where the rule has none,
-    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) where the host has no room for the answers,
-    /// [`Error::Lost`](crate::Error::Lost) where the device fails.
-    pub async fn retrieve_with(&self, queries: &[f32], options: &RetrieveOptions) -> Result<Retrieval> {
-        self.submit("Memory::retrieve_with", queries, options)?.await
+    /// [`Error::Unsupported`](crate::Error::Unsupported) for an energy where the rule has none. With the answer come
+    /// [`Error::Lost`](crate::Error::Lost) of a device that fails meanwhile, and on the CPU engine
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) where the host has no room for the answers; on a GPU that is
+    /// returned here.
+    pub fn retrieve(&self, queries: &[f32], options: &RetrieveOptions) -> Result<Pending<Retrieval>> {
+        const OPERATION: &str = "Memory::retrieve";
+        let view = self.facts().check(OPERATION, Queries::Given(queries), options)?;
+        self.engine.begin(OPERATION, queries, options, view).map(Pending::new)
     }
 
-    /// [`Memory::retrieve_with`] for callers that neither await nor wait: the answer is on its way, and this memory may
-    /// change meanwhile. On a GPU everything has been submitted when this returns; the CPU engine computes on the
-    /// threads of `rayon`, or in a browser, which has none, before this returns.
+    /// [`Memory::retrieve`] on this thread, until the answer is computed. On the CPU engine it saves what handing over
+    /// to other threads takes: this thread computes, with the others of `rayon` where the batch is large enough.
     ///
     /// # Errors
-    /// As [`Memory::retrieve_with`]; the [`Error::Lost`](crate::Error::Lost) of a device that fails meanwhile, and on
-    /// the CPU engine [`Error::OutOfMemory`](crate::Error::OutOfMemory), come with the answer.
-    pub fn begin(&self, queries: &[f32], options: &RetrieveOptions) -> Result<Pending<Retrieval>> {
-        self.submit("Memory::begin", queries, options)
-    }
-
-    fn submit(
-        &self,
-        operation: &'static str,
-        queries: &[f32],
-        options: &RetrieveOptions,
-    ) -> Result<Pending<Retrieval>> {
-        let view = self.facts().check(operation, Queries::Given(queries), options)?;
-        self.engine.begin(operation, queries, options, view).map(Pending::new)
-    }
-
-    /// [`Memory::retrieve_with`], waiting for the answer on this thread.
-    ///
-    /// # Errors
-    /// As [`Memory::retrieve_with`], and [`Error::Unsupported`](crate::Error::Unsupported) on a GPU in a browser, where
-    /// nothing can wait.
-    pub fn retrieve_with_blocking(&self, queries: &[f32], options: &RetrieveOptions) -> Result<Retrieval> {
-        self.answer("Memory::retrieve_with_blocking", queries, options)
-    }
-
-    fn answer(&self, operation: &'static str, queries: &[f32], options: &RetrieveOptions) -> Result<Retrieval> {
-        let view = self.facts().check(operation, Queries::Given(queries), options)?;
-        self.engine.retrieve(operation, queries, options, &view)
+    /// As [`Memory::retrieve`] and its answer, and [`Error::Unsupported`](crate::Error::Unsupported) on a GPU in a
+    /// browser, where nothing can wait.
+    pub fn retrieve_blocking(&self, queries: &[f32], options: &RetrieveOptions) -> Result<Retrieval> {
+        const OPERATION: &str = "Memory::retrieve_blocking";
+        let view = self.facts().check(OPERATION, Queries::Given(queries), options)?;
+        self.engine.retrieve(OPERATION, queries, options, &view)
     }
 
     /// One update for each row of `queries` (`B x d`) over the patterns that `options` name, to be merged with those
@@ -137,7 +116,7 @@ impl Memory {
     /// ```
     ///
     /// # Errors
-    /// As [`Memory::retrieve_with`]; [`Error::Parameter`](crate::Error::Parameter) for a batch of none,
+    /// As [`Memory::retrieve`]; [`Error::Parameter`](crate::Error::Parameter) for a batch of none,
     /// [`Error::Limit`](crate::Error::Limit) for one that no slice holds, and for more dispatches than are counted in
     /// reasonable time.
     pub fn explain(&self, batch: usize, options: &RetrieveOptions) -> Result<Explanation> {

@@ -14,7 +14,7 @@ use crate::rule::{Rule, Separation};
 /// in two of them counts twice.
 ///
 /// ```
-/// use attractor::{Device, Memory, Partial, PartialOptions, Rule};
+/// use attractor::{Device, Memory, Partial, PartialOptions, RetrieveOptions, Rule};
 /// let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(3.0))?;
 /// memory.add(&[1.0, 0.0, 0.0, 1.0, 0.5, 0.5])?;
 /// let query = [0.9, 0.1];
@@ -23,7 +23,7 @@ use crate::rule::{Rule, Separation};
 /// let right = memory.retrieve_partial_blocking(&query, &part(1..3))?.remove(0);
 /// let sent = Partial::from_bytes(&right.to_bytes())?;
 /// let whole = left.merge(sent)?.finish();
-/// let expected = memory.retrieve_blocking(&query)?;
+/// let expected = memory.retrieve_blocking(&query, &RetrieveOptions::default())?;
 /// assert!((whole.output[0] - expected.output[0]).abs() < 1e-6);
 /// # Ok::<(), attractor::Error>(())
 /// ```

@@ -68,7 +68,7 @@ impl Statistics {
 /// let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(4.0))?;
 /// memory.add(&[1.0, 0.0, 0.0, 1.0])?;
 /// let options = RetrieveOptions::default().top(1);
-/// let top = memory.retrieve_with_blocking(&[0.2, 0.9], &options)?.top.unwrap();
+/// let top = memory.retrieve_blocking(&[0.2, 0.9], &options)?.top.unwrap();
 /// assert_eq!(top.ids, [Some(PatternId(1))]);
 /// # Ok::<(), attractor::Error>(())
 /// ```

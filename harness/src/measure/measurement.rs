@@ -78,7 +78,7 @@ impl Measurement {
     }
 
     fn run(&self) -> Result<Retrieval> {
-        Ok(self.memory.retrieve_with_blocking(&self.queries, &self.options)?)
+        Ok(self.memory.retrieve_blocking(&self.queries, &self.options)?)
     }
 
     /// Retrieves for about `seconds`, and as long once more by the device's clock where it has one.

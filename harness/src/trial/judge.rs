@@ -37,8 +37,8 @@ impl Trial {
 
     fn ask(&self, memory: &Memory, options: &RetrieveOptions) -> attractor::Result<Retrieval> {
         match self.way {
-            Way::Blocking | Way::Parts => memory.retrieve_with_blocking(&self.case.queries, options),
-            Way::Awaited => pollster::block_on(memory.retrieve_with(&self.case.queries, options)),
+            Way::Blocking | Way::Parts => memory.retrieve_blocking(&self.case.queries, options),
+            Way::Awaited => memory.retrieve(&self.case.queries, options).and_then(pollster::block_on),
         }
     }
 

@@ -75,7 +75,7 @@ fn queries() -> Vec<f32> {
 
 /// What the CPU engine answers, which the cases hold against the reference.
 fn native(rule: Rule, options: &RetrieveOptions) -> Result<Retrieval, String> {
-    memory(&Device::cpu(), rule, false)?.retrieve_with_blocking(&queries(), options).map_err(said)
+    memory(&Device::cpu(), rule, false)?.retrieve_blocking(&queries(), options).map_err(said)
 }
 
 fn same(got: &Retrieval, expected: &Retrieval) -> Tried {
@@ -105,7 +105,7 @@ async fn taken<T>(pending: &mut Pending<T>) -> Result<T, String> {
 async fn once_a_frame(device: Device) -> Tried {
     let rule = Rule::softmax(2.0);
     let options = RetrieveOptions::steps(2);
-    let mut pending = memory(&device, rule, false)?.begin(&queries(), &options).map_err(said)?;
+    let mut pending = memory(&device, rule, false)?.retrieve(&queries(), &options).map_err(said)?;
     same(&taken(&mut pending).await?, &native(rule, &options)?)
 }
 
@@ -142,16 +142,19 @@ async fn files(device: Device) -> Tried {
 async fn cpu_answers_at_once(device: Device) -> Tried {
     let memory = memory(&device, Rule::softmax(1.0), false)?;
     let queries = queries();
-    let waited = memory.retrieve_blocking(&queries).map_err(said)?;
-    let awaited = memory.retrieve(&queries).await.map_err(said)?;
+    let waited = memory.retrieve_blocking(&queries, &RetrieveOptions::default()).map_err(said)?;
+    let awaited = memory.retrieve(&queries, &RetrieveOptions::default()).map_err(said)?.await.map_err(said)?;
     expect(waited.output == awaited.output, "the two differ")?;
-    let begun = memory.begin(&queries, &RetrieveOptions::default()).map_err(said)?;
+    let begun = memory.retrieve(&queries, &RetrieveOptions::default()).map_err(said)?;
     expect(begun.wait().map_err(said)?.output == waited.output, "begin differs")?;
     let parts = memory.retrieve_partial_blocking(&queries, &PartialOptions::default()).map_err(said)?;
     expect(parts.len() == QUERIES, "partial states are missing")?;
     memory.get(PatternId(3)).map_err(said)?;
     let rebuilt = memory.rebuild(&device).map_err(said)?;
-    expect(rebuilt.retrieve_blocking(&queries).map_err(said)?.output == waited.output, "the rebuilt memory differs")
+    expect(
+        rebuilt.retrieve_blocking(&queries, &RetrieveOptions::default()).map_err(said)?.output == waited.output,
+        "the rebuilt memory differs",
+    )
 }
 
 async fn waiting_is_refused(device: Device) -> Tried {
@@ -164,20 +167,25 @@ async fn waiting_is_refused(device: Device) -> Tried {
     }
     let memory = memory(&device, Rule::softmax(1.0), false)?;
     let queries = queries();
-    refused("retrieve_blocking", memory.retrieve_blocking(&queries))?;
-    refused("retrieve_with_blocking", memory.retrieve_with_blocking(&queries, &RetrieveOptions::default()))?;
+    refused("retrieve_blocking", memory.retrieve_blocking(&queries, &RetrieveOptions::default()))?;
     refused("retrieve_partial_blocking", memory.retrieve_partial_blocking(&queries, &PartialOptions::default()))?;
     refused("get", memory.get(PatternId(0)))?;
     refused("rebuild", memory.rebuild(&Device::cpu()))?;
-    refused("wait", memory.begin(&queries, &RetrieveOptions::default()).map_err(said)?.wait())
+    refused("wait", memory.retrieve(&queries, &RetrieveOptions::default()).map_err(said)?.wait())
 }
 
 async fn host_copy(device: Device) -> Tried {
     let mut kept = memory(&device, Rule::softmax(1.0), true)?;
     let id = kept.add(&[0.5; DIM]).map_err(said)?.get(0).ok_or("no id")?;
     expect(kept.get(id).map_err(said)?.key == [0.5; DIM], "another pattern")?;
-    let expected = kept.retrieve(&queries()).await.map_err(said)?;
-    let rebuilt = kept.rebuild(&device).map_err(said)?.retrieve(&queries()).await.map_err(said)?;
+    let expected = kept.retrieve(&queries(), &RetrieveOptions::default()).map_err(said)?.await.map_err(said)?;
+    let rebuilt = kept
+        .rebuild(&device)
+        .map_err(said)?
+        .retrieve(&queries(), &RetrieveOptions::default())
+        .map_err(said)?
+        .await
+        .map_err(said)?;
     expect(rebuilt.output == expected.output, "the rebuilt memory differs")
 }
 
@@ -242,7 +250,7 @@ async fn refused_shader() -> Tried {
         host.create_buffer(&wgpu::BufferDescriptor { label: None, size: 16, usage, mapped_at_creation: false });
     let rewrite = Box::new(|_: &str, text: &str| format!("{text}\nthis is not WGSL"));
     expect(watch(&device, IndexCheck { rewrite, buffer }), "the device is watched already")?;
-    match memory.retrieve(&queries()).await {
+    match async { memory.retrieve(&queries(), &RetrieveOptions::default())?.await }.await {
         Err(Error::Lost { operation: "compile kernel", .. }) => Ok(()),
         other => Err(format!("{:?}", other.map(|_| ()))),
     }
@@ -255,8 +263,9 @@ async fn other_device(device: Device) -> Tried {
     let (host, queue) = device.wgpu().ok_or("no device")?;
     let scope = host.push_error_scope(wgpu::ErrorFilter::Validation);
     let mut encoder = host.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-    let pending =
-        memory.record_readback(&mut encoder, QUERIES, Rows::new(&queries), &RetrieveOptions::default()).map_err(said)?;
+    let pending = memory
+        .record_readback(&mut encoder, QUERIES, Rows::new(&queries), &RetrieveOptions::default())
+        .map_err(said)?;
     queue.submit([encoder.finish()]);
     expect(scope.pop().await.is_some(), "the browser takes it")?;
     match pending.await {
@@ -268,11 +277,12 @@ async fn other_device(device: Device) -> Tried {
 async fn lost_device() -> Tried {
     let device = another_device().await?;
     let memory = memory(&device, Rule::softmax(1.0), false)?;
-    let first = memory.retrieve(&queries()).await;
+    let first = async { memory.retrieve(&queries(), &RetrieveOptions::default())?.await }.await;
     expect(first.is_ok(), "it fails before it is lost")?;
-    let pending = memory.begin(&queries(), &RetrieveOptions::default()).map_err(said)?;
+    let pending = memory.retrieve(&queries(), &RetrieveOptions::default()).map_err(said)?;
     device.wgpu().ok_or("no device")?.0.destroy();
-    let (on_its_way, after) = (pending.await, memory.retrieve(&queries()).await);
+    let (on_its_way, after) =
+        (pending.await, async { memory.retrieve(&queries(), &RetrieveOptions::default())?.await }.await);
     for (when, got) in [("on its way", on_its_way), ("after", after)] {
         match got {
             Err(Error::Lost { .. }) => {}

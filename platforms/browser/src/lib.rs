@@ -76,7 +76,7 @@ async fn result(check: &Check, device: &Device) -> Value {
         Ok(asked) => {
             reached = asked.told.kernels.iter().map(|work| (work.kernel, work.setting.clone())).collect();
             strategy = asked.told.strategy;
-            let answered = asked.memory.retrieve_with(&check.case.queries, &asked.options).await;
+            let answered = async { asked.memory.retrieve(&check.case.queries, &asked.options)?.await }.await;
             answered.map(|got| (got, asked.told))
         }
         Err(error) => Err(error),

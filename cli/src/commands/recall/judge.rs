@@ -185,7 +185,7 @@ fn dot(x: &[f64], key: &[f32]) -> f64 {
 mod tests {
     use super::*;
     use attractor::reference::{Problem, similarity};
-    use attractor::{Device, Memory, Similarity};
+    use attractor::{Device, Memory, RetrieveOptions, Similarity};
 
     const DIM: usize = 27;
     const RULES: [Separation; 3] = [Separation::Softmax, Separation::Entmax { alpha: 1.5 }, Separation::Sparsemax];
@@ -204,7 +204,7 @@ mod tests {
             let rule = Rule::new(Similarity::Dot, separation, beta);
             let mut memory = Memory::new(&Device::cpu(), DIM, rule).unwrap();
             memory.add(&keys).unwrap();
-            let answers = memory.retrieve_blocking(&queries).unwrap();
+            let answers = memory.retrieve_blocking(&queries, &RetrieveOptions::default()).unwrap();
             let update = Update::new(rule, DIM, &keys);
             for (b, query) in queries.chunks_exact(DIM).enumerate() {
                 let verdict = update.judge(query, answers.output(b));

@@ -78,9 +78,9 @@ impl Trial {
             let mut options = RetrieveOptions::default().statistics();
             options.stop = self.stop;
             let options = options.plan_for(queries.len() / dim);
-            memory.retrieve_with_blocking(&queries[..dim], &options)?;
+            memory.retrieve_blocking(&queries[..dim], &options)?;
             let start = Instant::now();
-            let answer = memory.retrieve_with_blocking(queries, &options)?;
+            let answer = memory.retrieve_blocking(queries, &options)?;
             Ok::<_, attractor::Error>((answer, start.elapsed()))
         };
         let (batch, batch_time) = timed(&self.queries[..asked * dim])?;
@@ -117,7 +117,7 @@ impl Trial {
                 walks.iter().filter(|walk| !is_last(walk)).flat_map(|walk| &walk.state).copied().collect();
             let next = match states.is_empty() {
                 true => Vec::new(),
-                false => memory.retrieve_with_blocking(&states, &options)?.state,
+                false => memory.retrieve_blocking(&states, &options)?.state,
             };
             let mut next = next.chunks_exact(dim);
             for walk in &mut walks {

@@ -47,7 +47,7 @@ pub fn run(args: &RetrieveArgs) -> Result<(), Failure> {
         if i == 0 || inputs.mask_per_query() {
             options.mask = inputs.mask(i * chunk..i * chunk + count)?;
         }
-        append(&mut answers, memory.retrieve_with_blocking(part, &options)?);
+        append(&mut answers, memory.retrieve_blocking(part, &options)?);
         bar.inc(count as u64);
     }
     bar.finish_and_clear();

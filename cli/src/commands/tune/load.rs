@@ -49,7 +49,7 @@ impl Load {
         let sixteenth = || {
             let begin = Instant::now();
             let options = RetrieveOptions::default().plan_for(batch);
-            memory.retrieve_with_blocking(&queries[..batch.div_ceil(16) * dim], &options)?;
+            memory.retrieve_blocking(&queries[..batch.div_ceil(16) * dim], &options)?;
             Ok::<f64, Failure>(begin.elapsed().as_secs_f64())
         };
         if most <= 0.0 || (sixteenth()? > most && 4.0 * sixteenth()? > most) {
@@ -99,7 +99,7 @@ impl Load {
     }
 
     pub fn answers(&self) -> Result<Vec<f32>, Failure> {
-        Ok(self.memory.retrieve_with_blocking(&self.queries, &RetrieveOptions::default())?.output)
+        Ok(self.memory.retrieve_blocking(&self.queries, &RetrieveOptions::default())?.output)
     }
 
     /// What would be done, however it came to be chosen.

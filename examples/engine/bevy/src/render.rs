@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Deref;
 
-use attractor::{Device, Memory, MemoryOptions, PatternIds, Pending, Retrieval, RetrieveOptions, Rows};
+use attractor::{Device, Memory, MemoryOptions, PatternIds, Patterns, Pending, Retrieval, RetrieveOptions, Rows};
 use bevy_app::App;
 use bevy_diagnostic::FrameCount;
 use bevy_ecs::change_detection::Tick;
@@ -119,7 +119,7 @@ fn create_memory(world: &mut World) {
         Device::from_wgpu(device.wgpu_device(), queue).and_then(|device| {
             let mut memory = settings.memory.build(&device)?;
             for patterns in &world.resource::<Stored>().0 {
-                memory.add_patterns(&patterns.rows())?;
+                memory.add(patterns.rows())?;
             }
             info!("recalling on {}", device.info());
             Ok(memory)
@@ -242,7 +242,7 @@ fn add_patterns(
 ) {
     let Some(mut memory) = memory else { return };
     for patterns in arriving.0.drain(..) {
-        let added = memory.0.add_patterns(&patterns.rows());
+        let added = memory.0.add(patterns.rows());
         if added.is_ok() {
             stored.0.push(patterns);
         }

@@ -8,6 +8,7 @@ use crate::device::info::DeviceInfo;
 ///
 /// Bytes and operations are those of the cap on steps: what stops early does less. [`fmt::Display`] prints a table.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Explanation {
     /// Where.
     pub device: DeviceInfo,
@@ -40,6 +41,7 @@ pub struct Explanation {
 
 /// What one kernel, in one setting, does in a retrieval.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KernelWork {
     /// The stem of its shader.
     pub kernel: &'static str,

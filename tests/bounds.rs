@@ -99,7 +99,8 @@ fn gpus() -> impl Iterator<Item = &'static (String, Device)> {
 
 /// Another device on the adapter of `like`, watched or not.
 fn opened(like: &Device, checked_shaders: bool) -> Device {
-    harness::reopened_with(like, DeviceOptions { checked_shaders, ..DeviceOptions::default() })
+    let options = DeviceOptions::default();
+    harness::reopened_with(like, if checked_shaders { options.checked_shaders() } else { options })
 }
 
 fn untouched(_: &str, text: &str) -> String {

@@ -99,14 +99,10 @@ fn more_than_the_device_holds() {
 #[test]
 fn adapters_that_are_not_there() {
     let open = |options: DeviceOptions| pollster::block_on(Device::with_options(&options));
-    let index = DeviceOptions { adapter: Some(AdapterChoice::Index(999)), ..DeviceOptions::default() };
+    let index = DeviceOptions::default().adapter(AdapterChoice::Index(999));
     says(open(index), &["index 999", "found"]);
-    let name = DeviceOptions { adapter: Some(AdapterChoice::Name("no such thing".into())), ..DeviceOptions::default() };
+    let name = DeviceOptions::default().adapter(AdapterChoice::Name("no such thing".into()));
     says(open(name), &["no such thing"]);
-    let nothing = DeviceOptions {
-        backends: Some(wgpu::Backends::empty()),
-        software: SoftwareAdapters::Require,
-        ..DeviceOptions::default()
-    };
+    let nothing = DeviceOptions::default().backends(wgpu::Backends::empty()).software(SoftwareAdapters::Require);
     says(open(nothing), &["software only"]);
 }

@@ -46,8 +46,8 @@ fn open(backend: &str) -> Option<Device> {
     if backend == "cpu" {
         return Some(Device::cpu());
     }
-    let backends = BACKENDS.iter().find(|(name, ..)| *name == backend).map(|(.., backends)| *backends);
-    let options = DeviceOptions { backends, software: SoftwareAdapters::Require, ..DeviceOptions::default() };
+    let backends = BACKENDS.iter().find(|(name, ..)| *name == backend).map(|(.., backends)| *backends)?;
+    let options = DeviceOptions::default().backends(backends).software(SoftwareAdapters::Require);
     pollster::block_on(Device::with_options(&options)).ok()
 }
 
@@ -140,6 +140,7 @@ fn forks(device: Device) {
             refused(memory.add(&query).map(drop));
             refused(pollster::block_on(pending).map(drop));
             refused(pollster::block_on(Device::new()).map(drop));
+            refused(Device::new_blocking().map(drop));
             drop((memory, device));
             // A driver's own exit handlers wait for its threads, too: a child ends without them, as after any fork.
             // SAFETY: the process ends.

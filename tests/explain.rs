@@ -12,7 +12,7 @@ fn memory(device: &attractor::Device, patterns: usize, dim: usize, rule: Rule, p
 }
 
 fn work(kernels: &[KernelWork], stem: &str) -> KernelWork {
-    let mut all = KernelWork { kernel: "", ..KernelWork::default() };
+    let mut all = KernelWork::default();
     for one in kernels.iter().filter(|work| work.kernel == stem) {
         all.dispatches += one.dispatches;
         all.workgroups += one.workgroups;

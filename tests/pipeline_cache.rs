@@ -8,7 +8,7 @@ use harness::host::{Host, hosts};
 
 /// What a device on the adapter of `like` answers that keeps its kernels in `folder`.
 fn answer(like: &Device, folder: &std::path::Path) -> Vec<f32> {
-    let options = DeviceOptions { pipeline_cache: Some(folder.into()), ..DeviceOptions::default() };
+    let options = DeviceOptions::default().pipeline_cache(folder);
     ask(&harness::reopened_with(like, options))
 }
 

@@ -32,14 +32,14 @@ fn device_with(name: &str, software: bool, mut options: DeviceOptions) -> Result
     match name {
         "cpu" => return Ok(Device::cpu()),
         "auto" => {}
-        "vulkan" => options.backends = Some(wgpu::Backends::VULKAN),
-        "gl" => options.backends = Some(wgpu::Backends::GL),
-        "metal" => options.backends = Some(wgpu::Backends::METAL),
-        "dx12" => options.backends = Some(wgpu::Backends::DX12),
-        other => options.adapter = Some(AdapterChoice::Name(other.to_owned())),
+        "vulkan" => options = options.backends(wgpu::Backends::VULKAN),
+        "gl" => options = options.backends(wgpu::Backends::GL),
+        "metal" => options = options.backends(wgpu::Backends::METAL),
+        "dx12" => options = options.backends(wgpu::Backends::DX12),
+        other => options = options.adapter(AdapterChoice::Name(other.to_owned())),
     }
     if software {
-        options.software = SoftwareAdapters::Require;
+        options = options.software(SoftwareAdapters::Require);
     }
     Ok(pollster::block_on(Device::with_options(&options))?)
 }
@@ -108,11 +108,13 @@ fn start(request: &Value) -> Result<Value> {
     let batch = request["batch"].as_u64().unwrap_or(1) as usize;
     let (keys, queries) = (normal(1, patterns * dim), normal(2, batch * dim));
     let rule = Rule::new(Similarity::Dot, separation(request["rule"].as_str().unwrap_or("softmax"))?, 0.1);
-    let options = DeviceOptions {
-        checked_shaders: request["checked"].as_bool().unwrap_or(false),
-        pipeline_cache: request["cache"].as_str().map(Into::into),
-        ..DeviceOptions::default()
-    };
+    let mut options = DeviceOptions::default();
+    if request["checked"].as_bool().unwrap_or(false) {
+        options = options.checked_shaders();
+    }
+    if let Some(folder) = request["cache"].as_str() {
+        options = options.pipeline_cache(folder);
+    }
     let mut last = Instant::now();
     let mut lap = || std::mem::replace(&mut last, Instant::now()).elapsed().as_secs_f64();
     let software = request["software"].as_bool().unwrap_or(false);

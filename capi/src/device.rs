@@ -3,7 +3,7 @@
 use std::ffi::{CString, c_char};
 use std::ptr;
 
-use attractor::{AdapterChoice, Device, DeviceInfo, DeviceOptions};
+use attractor::{AdapterChoice, Device, DeviceInfo, DeviceOptions, wgpu};
 
 use crate::codes::{attractor_backend, attractor_software, decode};
 use crate::error::{Failure, Outcome, attractor_error, code, guard};
@@ -99,16 +99,26 @@ impl attractor_device_options {
                 Err(_) => return Err(refuse("-1 or a position in the list of adapters", index)),
             },
         };
-        Ok(DeviceOptions {
-            backends: decode::<attractor_backend>("backend", self.backend)?.into(),
-            adapter,
-            software: decode::<attractor_software>("software", self.software)?.into(),
-            without_f16: self.without_f16 != 0,
-            without_subgroups: self.without_subgroups != 0,
-            // SAFETY: by this function's own contract.
-            pipeline_cache: unsafe { text("pipeline_cache", self.pipeline_cache) }?.map(Into::into),
-            ..DeviceOptions::default()
-        })
+        let backends: Option<wgpu::Backends> = decode::<attractor_backend>("backend", self.backend)?.into();
+        let software = decode::<attractor_software>("software", self.software)?.into();
+        let mut options = DeviceOptions::default().software(software);
+        if let Some(backends) = backends {
+            options = options.backends(backends);
+        }
+        if let Some(adapter) = adapter {
+            options = options.adapter(adapter);
+        }
+        if self.without_f16 != 0 {
+            options = options.without_f16();
+        }
+        if self.without_subgroups != 0 {
+            options = options.without_subgroups();
+        }
+        // SAFETY: by this function's own contract.
+        if let Some(folder) = unsafe { text("pipeline_cache", self.pipeline_cache) }? {
+            options = options.pipeline_cache(folder);
+        }
+        Ok(options)
     }
 }
 
@@ -126,7 +136,7 @@ pub unsafe extern "C" fn attractor_device_best(device: *mut *mut attractor_devic
     code("attractor_device_best", || {
         // SAFETY: the crate's contract.
         let out = unsafe { Out::handle("device", device) }?;
-        give(out, pollster::block_on(Device::new())?);
+        give(out, Device::new_blocking()?);
         Ok(())
     })
 }

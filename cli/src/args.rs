@@ -53,7 +53,7 @@ pub struct DeviceArgs {
 impl DeviceArgs {
     /// Opens the device asked for.
     pub fn open(&self) -> Result<Device, Failure> {
-        let (backends, adapter) = match self.device {
+        let options = match self.device {
             Place::Cpu if self.software => {
                 return Err(Failure::Usage(
                     "--software picks a software GPU adapter and --device cpu is the native engine: use one of them"
@@ -61,13 +61,15 @@ impl DeviceArgs {
                 ));
             }
             Place::Cpu => return Ok(Device::cpu()),
-            Place::Auto | Place::All => (None, None),
-            Place::Backend(backends) => (Some(backends), None),
-            Place::Index(index) => (None, Some(AdapterChoice::Index(index))),
+            Place::Auto | Place::All => DeviceOptions::default(),
+            Place::Backend(backends) => DeviceOptions::default().backends(backends),
+            Place::Index(index) => DeviceOptions::default().adapter(AdapterChoice::Index(index)),
         };
         let software = if self.software { SoftwareAdapters::Require } else { SoftwareAdapters::Refuse };
-        let pipeline_cache = user_cache_folder();
-        let options = DeviceOptions { backends, adapter, software, pipeline_cache, ..DeviceOptions::default() };
+        let mut options = options.software(software);
+        if let Some(folder) = user_cache_folder() {
+            options = options.pipeline_cache(folder);
+        }
         let device = pollster::block_on(Device::with_options(&options)).map_err(|error| match error {
             attractor::Error::NoAdapter { .. } if !self.software => {
                 Failure::Work(format!("{error} (software adapters are taken with --software)"))

@@ -38,15 +38,15 @@ impl Arguments {
                 "--device" => match value()?.as_str() {
                     "auto" => {}
                     "cpu" => cpu = true,
-                    "vulkan" => options.backends = Some(wgpu::Backends::VULKAN),
-                    "gl" => options.backends = Some(wgpu::Backends::GL),
-                    "metal" => options.backends = Some(wgpu::Backends::METAL),
-                    "dx12" => options.backends = Some(wgpu::Backends::DX12),
+                    "vulkan" => options = options.backends(wgpu::Backends::VULKAN),
+                    "gl" => options = options.backends(wgpu::Backends::GL),
+                    "metal" => options = options.backends(wgpu::Backends::METAL),
+                    "dx12" => options = options.backends(wgpu::Backends::DX12),
                     other => {
                         return Err(format!("--device {other}: expected auto, cpu, vulkan, gl, metal or dx12").into());
                     }
                 },
-                "--software" => options.software = SoftwareAdapters::Require,
+                "--software" => options = options.software(SoftwareAdapters::Require),
                 own if own == flag => data = Some(value()?.into()),
                 other => {
                     return Err(format!("{other}: expected --device NAME, --software or {flag} PATH").into());

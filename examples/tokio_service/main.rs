@@ -191,7 +191,7 @@ impl Arguments {
     }
 
     async fn device(&self) -> Result<Device> {
-        let options = DeviceOptions { adapter: Some(AdapterChoice::Name(self.device.clone())), ..Default::default() };
+        let options = DeviceOptions::default().adapter(AdapterChoice::Name(self.device.clone()));
         Ok(match self.device.as_str() {
             "cpu" => Device::cpu(),
             "auto" => Device::new().await?,

@@ -26,7 +26,7 @@ pub fn devices() -> &'static [(String, Device)] {
         let mut devices = vec![("cpu".to_owned(), Device::cpu())];
         let adapters = pollster::block_on(Device::adapters());
         let mut open = |name: &str, index: usize| {
-            let options = DeviceOptions { adapter: Some(AdapterChoice::Index(index)), ..DeviceOptions::default() };
+            let options = DeviceOptions::default().adapter(AdapterChoice::Index(index));
             match pollster::block_on(Device::with_options(&options)) {
                 Ok(device) => devices.push((name.to_owned(), device)),
                 Err(error) => panic!("{name} is there and does not open: {error}"),
@@ -95,8 +95,8 @@ pub fn reopened(device: &Device) -> Device {
 /// The same with options of its own, but for the adapter.
 pub fn reopened_with(device: &Device, options: DeviceOptions) -> Device {
     let adapters = pollster::block_on(Device::adapters());
-    let adapter = Some(AdapterChoice::Index(index_of(&adapters, device)));
-    pollster::block_on(Device::with_options(&DeviceOptions { adapter, ..options })).unwrap()
+    let adapter = AdapterChoice::Index(index_of(&adapters, device));
+    pollster::block_on(Device::with_options(&options.adapter(adapter))).unwrap()
 }
 
 impl Case {

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::fork;
 use crate::gpu::Context;
 use crate::tuning::Tuning;
+use crate::wait;
 
 /// Handle to a device; clones share it. See [`Device::new`].
 ///
@@ -35,6 +36,14 @@ impl Device {
     /// message through `log`. Never a software adapter.
     pub async fn new() -> Result<Self> {
         Self::with_options(&DeviceOptions::default()).await
+    }
+
+    /// [`Device::new`], waiting on this thread.
+    ///
+    /// # Errors
+    /// As [`Device::new`], and [`Error::Unsupported`](crate::Error::Unsupported) in a browser, where nothing can wait.
+    pub fn new_blocking() -> Result<Self> {
+        wait::block_on("Device::new_blocking", Self::new())
     }
 
     /// A device that fits `options`. Falls back to the CPU engine only where nothing in particular was asked for.

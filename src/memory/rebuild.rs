@@ -12,7 +12,7 @@ impl Memory {
     ///
     /// ```
     /// use attractor::{Device, MemoryOptions, RetrieveOptions, Rule};
-    /// let device = pollster::block_on(Device::new())?;
+    /// let device = Device::new_blocking()?;
     /// let mut memory = MemoryOptions::new(2, Rule::softmax(4.0)).host_copy().build(&device)?;
     /// memory.add(&[1.0, 0.0, 0.0, 1.0])?;
     /// // The device is lost: retrieve gives Error::Lost.

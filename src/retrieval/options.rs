@@ -7,6 +7,7 @@ use crate::strategy::{Faults, Overrides};
 
 /// When the iteration `x <- x'` stops.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Stop {
     /// After exactly this many updates, at least 1; on a GPU at most 1,048,575.
     Steps(u32),
@@ -27,6 +28,7 @@ pub const MAX_TOP: usize = 1024;
 
 /// Queries whose weights are reported in full.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum WeightsOf {
     /// None.
     #[default]

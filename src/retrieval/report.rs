@@ -5,6 +5,7 @@ use crate::store::Names;
 
 /// What a query's answer is worth.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Status {
     /// An answer.
     #[default]
@@ -24,6 +25,7 @@ pub enum Status {
 
 /// The kinds of fixed point of Ramsauer et al., told from the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FixedPoint {
     /// One pattern: the largest weight is at least 0.99.
     Single,
@@ -35,6 +37,7 @@ pub enum FixedPoint {
 
 /// What the weights of one query's last step look like.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Statistics {
     /// Patterns whose weight is above zero (in `f32`: for softmax, those within 103 of the largest score).
     pub support: u32,
@@ -73,6 +76,7 @@ impl Statistics {
 /// # Ok::<(), attractor::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Top {
     /// Patterns per query: what was asked for, or `N` where there are fewer.
     pub k: usize,
@@ -85,6 +89,7 @@ pub struct Top {
 
 /// The answers to one batch of `B` queries against `N` patterns of `d` dimensions (values: `dv`).
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Retrieval {
     /// `B`, the number of queries.
     pub batch: usize,

@@ -55,7 +55,7 @@ fn said(error: Error) -> String {
 
 /// A device of its own, to be broken.
 async fn another_device() -> Result<Device, String> {
-    let options = DeviceOptions { adapter: Some(AdapterChoice::Index(0)), ..DeviceOptions::default() };
+    let options = DeviceOptions::default().adapter(AdapterChoice::Index(0));
     Device::with_options(&options).await.map_err(said)
 }
 

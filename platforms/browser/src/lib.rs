@@ -62,8 +62,8 @@ async fn open(engine: &str) -> attractor::Result<Device> {
     match engine {
         "cpu" => Ok(Device::cpu()),
         _ => {
-            let backends = Some(wgpu::Backends::BROWSER_WEBGPU);
-            let options = DeviceOptions { backends, software: SoftwareAdapters::Allow, ..DeviceOptions::default() };
+            let backends = wgpu::Backends::BROWSER_WEBGPU;
+            let options = DeviceOptions::default().backends(backends).software(SoftwareAdapters::Allow);
             Device::with_options(&options).await
         }
     }

@@ -205,7 +205,7 @@ fn with_software(device: Device, args: &TunedArgs) -> (Vec<Device>, Option<Strin
     if args.device.device != Place::Auto || args.device.software || !device.is_cpu() {
         return (vec![device], None);
     }
-    let options = DeviceOptions { software: SoftwareAdapters::Require, ..DeviceOptions::default() };
+    let options = DeviceOptions::default().software(SoftwareAdapters::Require);
     match pollster::block_on(Device::with_options(&options)) {
         Ok(software) => {
             args.tuning.apply_stored(&software);

@@ -104,8 +104,9 @@ impl Load {
 
     /// What would be done, however it came to be chosen.
     pub fn explained(&self) -> Result<Explanation, Failure> {
-        let told = self.memory.explain(self.batch, &RetrieveOptions::default())?;
-        Ok(Explanation { tuning: String::new(), ..told })
+        let mut told = self.memory.explain(self.batch, &RetrieveOptions::default())?;
+        told.tuning.clear();
+        Ok(told)
     }
 }
 

@@ -397,8 +397,8 @@ mod tests {
     /// not those of the start end it.
     #[test]
     fn what_is_clearly_faster_is_found_and_what_is_wrong_refused() {
-        let (backends, adapter) = (Some(wgpu::Backends::VULKAN), Some(AdapterChoice::Name("llvmpipe".into())));
-        let options = DeviceOptions { backends, adapter, ..DeviceOptions::default() };
+        let adapter = AdapterChoice::Name("llvmpipe".into());
+        let options = DeviceOptions::default().backends(wgpu::Backends::VULKAN).adapter(adapter);
         let Ok(device) = pollster::block_on(Device::with_options(&options)) else {
             let required = std::env::var("ATTRACTOR_REQUIRE_ADAPTERS").unwrap_or_default();
             assert!(!required.contains("lavapipe"), "lavapipe is required and is not there");

@@ -33,12 +33,6 @@ impl<'a> From<&'a Vec<f32>> for Patterns<'a> {
     }
 }
 
-impl<'a> From<&Patterns<'a>> for Patterns<'a> {
-    fn from(patterns: &Patterns<'a>) -> Self {
-        *patterns
-    }
-}
-
 /// The number of rows of `dim` in a slice.
 pub(crate) fn rows(operation: &'static str, what: &str, slice: &[f32], dim: usize) -> Result<usize> {
     if slice.len().is_multiple_of(dim) {

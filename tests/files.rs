@@ -112,7 +112,7 @@ fn what_is_saved_is_loaded_to_the_bit() {
                     values: pattern.value.as_deref(),
                     bias: bias.then_some(&[0.5]).map(|bias| &bias[..]),
                 };
-                memory.update(ids[50], &update).unwrap();
+                memory.update(ids[50], update).unwrap();
                 let mut loaded = saved_and_loaded(&memory, "with holes");
                 // Ids and positions go on as they would have.
                 let mut same = Rng(7);
@@ -809,8 +809,8 @@ fn rows_beyond_halves_are_refused_unless_the_memory_saturates() {
                 ("keys", 1, Box::new(|m| m.add(Patterns { keys: &bad, values: Some(&good), bias: None }).map(drop))),
                 ("values", 1, Box::new(|m| m.add(Patterns { keys: &good, values: Some(&bad), bias: None }).map(drop))),
                 ("keys", 1, Box::new(|m| m.add(patterns(&bad, &good)).map(drop))),
-                ("keys", 0, Box::new(|m| m.update(PatternId(0), &patterns(&bad[2..4], &good[..2])))),
-                ("values", 0, Box::new(|m| m.update(PatternId(0), &patterns(&good[..2], &bad[2..4])))),
+                ("keys", 0, Box::new(|m| m.update(PatternId(0), patterns(&bad[2..4], &good[..2])))),
+                ("values", 0, Box::new(|m| m.update(PatternId(0), patterns(&good[..2], &bad[2..4])))),
                 ("keys", 1, Box::new(|m| m.import(&files("bad.npy", "good.npy")).map(drop))),
                 ("values", 1, Box::new(|m| m.import(&files("good.npy", "bad.npy")).map(drop))),
             ];

@@ -119,10 +119,10 @@ fn a_copy_for_a_retrieval() {
         let row = Patterns { keys: &[1.0; 8], values: None, bias: None };
         let pending = memory.retrieve(&vec![0.5; dim * 64], &RetrieveOptions::steps(3)).unwrap();
         let id = memory.id_at(3).unwrap();
-        out_of_memory(memory.update(id, &row), "Memory::update", "patterns");
+        out_of_memory(memory.update(id, row), "Memory::update", "patterns");
         assert_eq!(pending.wait().unwrap().output[0], 0.5);
-        // They are no longer read once the thread that answered has let go.
-        while memory.update(id, &row).is_err() {
+        // Nobody reads them any more once the thread that answered has let go.
+        while memory.update(id, row).is_err() {
             std::thread::yield_now();
         }
         assert_eq!(memory.get(id).unwrap().key, [1.0; 8]);

@@ -23,7 +23,7 @@ fn what_is_removed_has_no_weight_and_what_is_updated_counts() {
             assert!(!memory.contains(ids[id]));
         }
         let row = numbers.vector(6);
-        memory.update(ids[30], &Patterns { keys: &row, values: None, bias: None }).unwrap();
+        memory.update(ids[30], Patterns { keys: &row, values: None, bias: None }).unwrap();
         assert_eq!(memory.get(ids[30]).unwrap().key, row, "{name}");
         assert_eq!((memory.len(), memory.position_count()), (45, 50), "{name}");
 
@@ -152,7 +152,7 @@ fn a_mask_of_a_memory_that_has_changed_is_refused() {
         let job = memory.job(&[0.2, 0.3], &RetrieveOptions::default()).unwrap();
         let id = memory.id_at(0).unwrap();
         memory.remove(memory.id_at(3).unwrap()).unwrap();
-        memory.update(id, &Patterns { keys: &[3.0, 3.0], values: None, bias: None }).unwrap();
+        memory.update(id, Patterns { keys: &[3.0, 3.0], values: None, bias: None }).unwrap();
         stale(&memory, &moves, "other patterns");
         drop(job);
     }
@@ -169,7 +169,7 @@ fn unknown_ids_and_wrong_rows_change_nothing() {
             (&[1.0; 3][..], Some(&[2.0; 2][..]), 0.0)
         );
         let good = Patterns { keys: &[5.0; 3], values: Some(&[5.0; 2]), bias: None };
-        assert!(matches!(memory.update(PatternId(2), &good), Err(Error::UnknownId { .. })), "{name}");
+        assert!(matches!(memory.update(PatternId(2), good), Err(Error::UnknownId { .. })), "{name}");
         assert!(memory.remove(PatternId(9)).unwrap_err().to_string().contains("id 9"), "{name}");
         assert!(matches!(memory.get(PatternId(u64::MAX)), Err(Error::UnknownId { .. })), "{name}");
         for bad in [
@@ -178,7 +178,7 @@ fn unknown_ids_and_wrong_rows_change_nothing() {
             Patterns { keys: &[f32::NAN; 3], ..good },
             Patterns { bias: Some(&[1.0]), ..good },
         ] {
-            assert!(memory.update(PatternId(1), &bad).is_err(), "{name}");
+            assert!(memory.update(PatternId(1), bad).is_err(), "{name}");
         }
         assert_eq!(memory.get(PatternId(1)).unwrap(), before, "{name}");
         memory.remove(PatternId(0)).unwrap();

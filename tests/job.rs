@@ -138,7 +138,7 @@ fn a_job_sees_the_memory_as_it_was() {
                     2 => {
                         let id = memory.id_at(50).unwrap();
                         let pattern = Patterns { keys: &new.keys[..16], values: Some(&values[..5]), bias: None };
-                        memory.update(id, &pattern).unwrap();
+                        memory.update(id, pattern).unwrap();
                         assert_eq!(memory.get(id).unwrap().key, new.keys[..16], "{name}");
                     }
                     3 => memory.clear(),

@@ -22,7 +22,7 @@ fn varied(device: &Device, precision: Precision, host_copy: bool) -> (Case, Memo
     }
     let one = Patterns { keys: &case.keys[18..36], values: Some(&values[..7]), bias: None };
     memory.add(one).unwrap();
-    memory.update(memory.id_at(77).unwrap(), &one).unwrap();
+    memory.update(memory.id_at(77).unwrap(), one).unwrap();
     (case, memory)
 }
 

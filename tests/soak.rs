@@ -99,7 +99,7 @@ impl Subject {
         let (keys, values) = self.rows(numbers, 1);
         let at = numbers.below(self.patterns.len());
         let patterns = Patterns { keys: &keys, values: values.as_deref(), bias: None };
-        self.memory.update(self.patterns[at].0, &patterns).unwrap();
+        self.memory.update(self.patterns[at].0, patterns).unwrap();
         self.patterns[at] = (self.patterns[at].0, keys, values.unwrap_or_default());
     }
 

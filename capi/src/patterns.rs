@@ -114,7 +114,7 @@ pub unsafe extern "C" fn attractor_memory_update(
         let (key, value, bias) = ((key, key_length), (value, value_length), (bias, bias_length));
         // SAFETY: the crate's contract.
         let pattern = unsafe { memory.patterns(key, value, bias, 1) }?;
-        Ok(memory.write()?.update(PatternId(id), &pattern)?)
+        Ok(memory.write()?.update(PatternId(id), pattern)?)
     })
 }
 

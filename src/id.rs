@@ -18,35 +18,36 @@ pub struct PatternId(pub u64);
 /// }
 /// # Ok::<(), attractor::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PatternIds {
-    range: Range<u64>,
+    start: u64,
+    end: u64,
 }
 
 impl PatternIds {
     pub(crate) fn new(range: Range<u64>) -> Self {
-        Self { range }
+        Self { start: range.start, end: range.end }
     }
 
     /// How many patterns were added.
-    pub fn len(&self) -> usize {
-        (self.range.end - self.range.start) as usize
+    pub fn len(self) -> usize {
+        (self.end - self.start) as usize
     }
 
     /// Whether nothing was added.
-    pub fn is_empty(&self) -> bool {
-        self.range.is_empty()
+    pub fn is_empty(self) -> bool {
+        self.start == self.end
     }
 
     /// The id of the `i`-th pattern of the `add`.
-    pub fn get(&self, i: usize) -> Option<PatternId> {
-        let id = self.range.start.checked_add(i as u64)?;
-        (id < self.range.end).then_some(PatternId(id))
+    pub fn get(self, i: usize) -> Option<PatternId> {
+        let id = self.start.checked_add(i as u64)?;
+        (id < self.end).then_some(PatternId(id))
     }
 
     /// The ids, in order.
-    pub fn iter(&self) -> PatternIdsIter {
-        self.range.clone().map(PatternId as fn(u64) -> PatternId)
+    pub fn iter(self) -> PatternIdsIter {
+        (self.start..self.end).map(PatternId as fn(u64) -> PatternId)
     }
 }
 

@@ -288,10 +288,10 @@ impl Engine {
     /// The engine that records into command encoders.
     ///
     /// # Errors
-    /// [`Error::Device`] on the CPU engine.
+    /// [`Error::NeedsGpu`] on the CPU engine.
     pub fn recorder(&self, operation: &'static str) -> Result<&gpu::Engine> {
         match &self.kind {
-            Kind::Cpu(_) => Err(Error::Device {
+            Kind::Cpu(_) => Err(Error::NeedsGpu {
                 operation,
                 why: "the memory lives on the CPU engine, which has no command encoder".into(),
             }),

@@ -78,7 +78,7 @@ pub enum Error {
         /// The id.
         id: PatternId,
     },
-    /// No adapter fits what was asked.
+    /// No adapter fits what was asked, or the one that fits refuses to open.
     #[error("no adapter fits {asked}; found: {found}")]
     NoAdapter {
         /// What the caller asked for.
@@ -104,12 +104,12 @@ pub enum Error {
         /// What has changed.
         why: String,
     },
-    /// The call needs a GPU device and the memory lives on the CPU engine, or the device cannot do it.
+    /// The call needs a GPU, and the memory or device is the CPU engine.
     #[error("{operation}: {why}")]
-    Device {
+    NeedsGpu {
         /// The call that was refused.
         operation: &'static str,
-        /// Why this device cannot do it.
+        /// What needs a GPU.
         why: String,
     },
     /// The request does not fit the limits of the device, or of this library.
@@ -191,7 +191,7 @@ impl Error {
             | Self::UnknownId { operation, .. }
             | Self::OtherDevice { operation, .. }
             | Self::Stale { operation, .. }
-            | Self::Device { operation, .. }
+            | Self::NeedsGpu { operation, .. }
             | Self::Limit { operation, .. }
             | Self::OutOfMemory { operation, .. }
             | Self::Lost { operation, .. }
@@ -214,7 +214,7 @@ impl Error {
             | Self::UnknownId { operation, .. }
             | Self::OtherDevice { operation, .. }
             | Self::Stale { operation, .. }
-            | Self::Device { operation, .. }
+            | Self::NeedsGpu { operation, .. }
             | Self::Limit { operation, .. }
             | Self::OutOfMemory { operation, .. }
             | Self::Lost { operation, .. }

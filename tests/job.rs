@@ -281,7 +281,7 @@ fn ended_and_broken_jobs_say_so() {
     }
     let case = Case::random(14, 1, 3, 2, None, Rule::softmax(1.0));
     let memory: Memory = case.memory("cpu", &Device::cpu()).unwrap();
-    assert!(matches!(memory.job(&case.queries, &RetrieveOptions::default()), Err(Error::Device { .. })));
+    assert!(matches!(memory.job(&case.queries, &RetrieveOptions::default()), Err(Error::NeedsGpu { .. })));
 }
 
 #[test]

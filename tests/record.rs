@@ -202,6 +202,6 @@ fn buffers_that_do_not_fit_are_refused() {
         let job = RecordTargets { count: 1, queries: rows, output: rows, state: None, report: None };
         let mut encoder = host.create_command_encoder(&Default::default());
         let refused = memory.record(&mut encoder, &job, &RetrieveOptions::default());
-        assert!(matches!(refused, Err(Error::Device { .. })));
+        assert!(matches!(refused, Err(Error::NeedsGpu { .. })));
     }
 }

@@ -139,7 +139,7 @@ fn a_tuning_comes_back_from_its_file_and_from_no_other() {
     let cpu = Device::cpu();
     assert_eq!(Tuning::file(&cpu, folder.path()), None);
     let any = Tuning::of(wgpu::DeviceType::Cpu);
-    assert!(matches!(any.write(&folder.path().join("cpu"), &cpu), Err(Error::Device { .. })));
+    assert!(matches!(any.write(&folder.path().join("cpu"), &cpu), Err(Error::NeedsGpu { .. })));
     assert!(!cpu.load_tuning(folder.path()));
     let mut names = Vec::new();
     for (name, device) in harness::gpus() {

@@ -114,7 +114,7 @@ impl Failure {
                 Error::Unsupported { .. } => ATTRACTOR_ERROR_UNSUPPORTED,
                 Error::UnknownId { .. } => ATTRACTOR_ERROR_UNKNOWN_ID,
                 Error::NoAdapter { .. } => ATTRACTOR_ERROR_NO_ADAPTER,
-                Error::Device { .. } => ATTRACTOR_ERROR_DEVICE,
+                Error::NeedsGpu { .. } => ATTRACTOR_ERROR_DEVICE,
                 Error::Limit { .. } => ATTRACTOR_ERROR_LIMIT,
                 Error::Lost { .. } => ATTRACTOR_ERROR_LOST,
                 Error::File { .. } => ATTRACTOR_ERROR_FILE,

@@ -49,8 +49,8 @@ impl Device {
     /// A device that fits `options`. Falls back to the CPU engine only where nothing in particular was asked for.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`](crate::Error::NoAdapter) where a backend, an adapter or software was asked for and is not
-    /// there; [`Error::Device`](crate::Error::Device) where the adapter refuses to open.
+    /// [`Error::NoAdapter`](crate::Error::NoAdapter) where a backend, an adapter or software was asked for and does
+    /// not exist, or refuses to open.
     pub async fn with_options(options: &DeviceOptions) -> Result<Self> {
         fork::check("Device::with_options")?;
         fork::watch();

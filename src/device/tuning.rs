@@ -28,7 +28,7 @@ impl Tuning {
     ///
     /// # Errors
     /// [`Error::File`] where the file cannot be read, is no regular file, is no tuning, has a setting that is no whole
-    /// number, or was written for another adapter, driver or version of this crate. [`Error::Device`] for the CPU
+    /// number, or was written for another adapter, driver or version of this crate. [`Error::NeedsGpu`] for the CPU
     /// engine.
     pub fn read(path: &Path, device: &Device) -> Result<Self> {
         const OPERATION: &str = "Tuning::read";
@@ -45,7 +45,7 @@ impl Tuning {
     ///
     /// # Errors
     /// [`Error::File`] where the system refuses, and where `path` is neither absent nor a regular file; what is at
-    /// `path` is then unchanged. [`Error::Device`] for the CPU engine.
+    /// `path` is then unchanged. [`Error::NeedsGpu`] for the CPU engine.
     pub fn write(&self, path: &Path, device: &Device) -> Result<()> {
         const OPERATION: &str = "Tuning::write";
         let adapter = adapter(OPERATION, device)?;
@@ -75,7 +75,7 @@ impl Device {
 
 fn adapter<'d>(operation: &'static str, device: &'d Device) -> Result<&'d wgpu::AdapterInfo> {
     match &device.backend {
-        Backend::Cpu => Err(Error::Device { operation, why: "the CPU engine has no plans to tune".into() }),
+        Backend::Cpu => Err(Error::NeedsGpu { operation, why: "the CPU engine has no plans to tune".into() }),
         Backend::Gpu(context) => Ok(&context.adapter),
     }
 }

@@ -74,9 +74,9 @@ impl Context {
             experimental_features: experimental(cooperates),
             ..Default::default()
         };
-        let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| Error::Device {
-            operation: "Device::with_options",
-            why: format!("{} refuses to open: {error}", info.name),
+        let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| Error::NoAdapter {
+            asked: info.name.clone(),
+            found: format!("an adapter that refuses to open: {error}"),
         })?;
         let context = Self::new(device, queue, info, &configurations, true, options.checked_shaders)?;
         if let Some(folder) = &options.pipeline_cache

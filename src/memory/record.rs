@@ -15,7 +15,7 @@ impl Memory {
     /// stored now, even if the caller submits later.
     ///
     /// # Errors
-    /// [`Error::Device`](crate::Error::Device) on the CPU engine, [`Error::Empty`](crate::Error::Empty),
+    /// [`Error::NeedsGpu`](crate::Error::NeedsGpu) on the CPU engine, [`Error::Empty`](crate::Error::Empty),
     /// [`Error::Parameter`](crate::Error::Parameter) for the options, [`Error::Unsupported`](crate::Error::Unsupported)
     /// for reports, which the buffers have no place for ([`Memory::record_readback`] brings them),
     /// [`Error::Shape`](crate::Error::Shape) where a buffer is too small or lacks `STORAGE` usage,
@@ -77,7 +77,7 @@ impl Memory {
     /// added, updated or removed before it ends; meanwhile the room of removed patterns is not used again.
     ///
     /// # Errors
-    /// As [`Memory::retrieve`], and [`Error::Device`](crate::Error::Device) on the CPU engine.
+    /// As [`Memory::retrieve`], and [`Error::NeedsGpu`](crate::Error::NeedsGpu) on the CPU engine.
     pub fn job(&self, queries: &[f32], options: &RetrieveOptions) -> Result<(Job, Pending<Retrieval>)> {
         const OPERATION: &str = "Memory::job";
         let (engine, view) = self.recorder(OPERATION, Queries::Given(queries), options)?;

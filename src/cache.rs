@@ -40,7 +40,7 @@ pub(crate) fn key(adapter: &wgpu::AdapterInfo) -> String {
 /// Bytes of a cached file, at most: drivers keep tens of megabytes.
 const LARGEST: u64 = 1 << 30;
 
-/// The bytes of a file, if it is there, regular, and can be read.
+/// The bytes of a file, if it exists, is regular, and can be read.
 pub(crate) fn read(path: &Path) -> Option<Vec<u8>> {
     match regular_file::read(path, LARGEST) {
         Ok(bytes) => Some(bytes),

@@ -168,7 +168,7 @@ impl Engine {
         }
     }
 
-    /// The pattern at `position`, from host memory where it is there; otherwise it is read back, which waits.
+    /// The pattern at `position`, from host memory where it is kept; otherwise it is read back, which waits.
     pub fn read(&self, operation: &'static str, position: usize) -> Result<Pattern> {
         match self.rows() {
             Ok(engine) => Ok(engine.read(position)),

@@ -83,7 +83,7 @@ pub enum Error {
     NoAdapter {
         /// What the caller asked for.
         asked: String,
-        /// The adapters that are there, or "none".
+        /// The adapters of this machine, or "none".
         found: String,
     },
     /// A buffer belongs to another device than the memory.
@@ -94,7 +94,7 @@ pub enum Error {
         /// Which buffer: `queries`, `output`, `state` or `report`.
         what: &'static str,
     },
-    /// Something was made from a memory whose positions have come to mean other patterns since, or from another memory.
+    /// Something was made from another memory, or from a memory whose positions hold other patterns since.
     #[error("{operation}: the {what} is stale: {why}")]
     Stale {
         /// The call that was refused.

@@ -27,7 +27,7 @@ pub struct Explanation {
     pub chunk: usize,
     /// Patterns of one split.
     pub rows_per_split: usize,
-    /// The maximum number of splits that run at once.
+    /// The most splits that are computed side by side.
     pub splits: usize,
     /// Windows that hold the patterns.
     pub windows: usize,

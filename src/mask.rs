@@ -96,7 +96,7 @@ pub(crate) struct MemoryExtent {
     pub dim: usize,
     /// Positions in use.
     pub patterns: usize,
-    /// Changes whenever a position comes to mean another pattern.
+    /// Changes whenever a position gets another pattern.
     pub generation: u64,
 }
 

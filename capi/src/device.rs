@@ -169,9 +169,8 @@ pub unsafe extern "C" fn attractor_device_options_init(
 /// Opens a device that fits `options`. Waits for the driver. Falls back to the CPU engine only if `options` ask neither
 /// for a backend, nor for an adapter, nor for software.
 ///
-/// Errors: `ATTRACTOR_ERROR_NO_ADAPTER`; `ATTRACTOR_ERROR_DEVICE` where the adapter does not open;
-/// `ATTRACTOR_ERROR_PARAMETER`, `ATTRACTOR_ERROR_UTF8` and `ATTRACTOR_ERROR_NULL_POINTER` for the arguments. `*device`
-/// is NULL then.
+/// Errors: `ATTRACTOR_ERROR_NO_ADAPTER`, also where the adapter does not open; `ATTRACTOR_ERROR_PARAMETER`,
+/// `ATTRACTOR_ERROR_UTF8` and `ATTRACTOR_ERROR_NULL_POINTER` for the arguments. `*device` is NULL then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_device_open(
     options: *const attractor_device_options,

@@ -32,8 +32,8 @@ pub(crate) enum Backend {
 }
 
 impl Device {
-    /// The best hardware adapter with that adapter's own limits, or the CPU engine where there is none, with one
-    /// message through `log`. Never a software adapter.
+    /// The best hardware adapter with that adapter's own limits, or, where there is none, the CPU engine, which is
+    /// reported once through `log`. Never a software adapter.
     pub async fn new() -> Result<Self> {
         Self::with_options(&DeviceOptions::default()).await
     }
@@ -84,7 +84,7 @@ impl Device {
     }
 
     /// The features of `adapter` that a host does well to ask for when it opens a device that it will share with
-    /// [`Device::from_wgpu`]. None of them is required: without timestamps, jobs depend on cautious estimates.
+    /// [`Device::from_wgpu`]. None of them is needed: without timestamps, jobs use cautious estimates.
     ///
     /// ```no_run
     /// # async fn open(adapter: attractor::wgpu::Adapter) -> Result<(), Box<dyn std::error::Error>> {
@@ -146,7 +146,7 @@ impl Device {
         }
     }
 
-    /// What plans on this device go by; `None` for the CPU engine, which has no use for it.
+    /// The tuning that plans on this device use; `None` for the CPU engine, which has none.
     pub fn tuning(&self) -> Option<Tuning> {
         match &self.backend {
             Backend::Cpu => None,
@@ -154,8 +154,8 @@ impl Device {
         }
     }
 
-    /// Sets the tuning of later plans on this device, for all its handles and memories. Jobs and recordings that have
-    /// begun are not affected. The CPU engine ignores it.
+    /// Sets the tuning that plans on this device use from now on, for all its handles and memories. Jobs and recordings
+    /// that have begun go on as they were. The CPU engine has no use for it.
     pub fn set_tuning(&self, tuning: Tuning) {
         if let Backend::Gpu(context) = &self.backend {
             context.set_tuning(tuning);
@@ -194,7 +194,7 @@ impl Device {
     }
 
     /// Every adapter of this machine, hardware and software, in the order that
-    /// [`AdapterChoice::Index`](crate::AdapterChoice::Index) counts. A browser lists at most one, which it
+    /// [`AdapterChoice::Index`](crate::AdapterChoice::Index) counts. A browser tells of at most one, which it
     /// prefers.
     pub async fn adapters() -> Vec<wgpu::Adapter> {
         // Without WebGPU, or on a thread that has none, wgpu panics.

@@ -10,7 +10,7 @@ use crate::tuning::Tuning;
 use crate::tuning::file::from_json;
 use crate::{cache, regular_file};
 
-/// The maximum bytes of a file: about twenty times what is written.
+/// The most bytes of a file: some twenty times what is written.
 const LARGEST: u64 = 64 << 10;
 
 impl Tuning {
@@ -55,8 +55,8 @@ impl Tuning {
 }
 
 impl Device {
-    /// Sets the tuning that `folder` has for this device ([`Tuning::file`]) and returns whether it did. A file that
-    /// cannot be read or is of another device is ignored with a warning through `log`.
+    /// Sets the tuning that is kept in `folder` for this device ([`Tuning::file`]), if there is one; whether there is.
+    /// One that cannot be read, or is of something else, is left alone, which is reported through `log`.
     pub fn load_tuning(&self, folder: &Path) -> bool {
         let Some(path) = Tuning::file(self, folder).filter(|path| path.exists()) else { return false };
         match Tuning::read(&path, self) {

@@ -7,8 +7,9 @@ use crate::store::Growth;
 
 impl Memory {
     /// The same patterns under the same ids at the same positions, on `device`: after a device was lost, or to move.
-    /// Rows come from the [host copy](crate::MemoryOptions::host_copy) where there is one; otherwise they are read back
-    /// from the device, which waits. On a device of the same kind that allows windows as large, answers are bit-exact.
+    /// Rows come from the [host copy](crate::MemoryOptions::host_copy) where one is kept; otherwise they are read back
+    /// from where they are, which waits. On a device that allows windows as large its answers are bit-exact, as on
+    /// any of its kind.
     ///
     /// ```
     /// use attractor::{Device, MemoryOptions, RetrieveOptions, Rule};

@@ -12,7 +12,7 @@ pub enum Status {
     Answered,
     /// Every pattern is masked: the weights, the output and the state are zero.
     NothingLeft,
-    /// The query has a NaN or an infinity, which nobody could refuse before it reached the device: the output and the
+    /// The query has a NaN or an infinity, which could not be refused before it reached the device: the output and the
     /// state are zero, and reports of weights say nothing. Only of queries in a caller's buffer
     /// ([`Memory::record_readback`](crate::Memory::record_readback)).
     NotFinite,

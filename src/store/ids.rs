@@ -27,7 +27,7 @@ pub(crate) struct Ids {
     /// How many others there are, and a page that no free position is before.
     free: usize,
     first_page: usize,
-    /// Changes whenever a position comes to mean another pattern; no other memory has the same.
+    /// Changes whenever a position gets another pattern; no other memory has the same.
     generation: u64,
     alive: OnceLock<Arc<Alive>>,
 }
@@ -183,7 +183,7 @@ impl Ids {
         self.names.id(position)
     }
 
-    /// Frees the position of `id` for patterns that come once no snapshot sees it.
+    /// Frees the position of `id` for patterns that are added once no snapshot sees it.
     pub fn remove(&mut self, id: PatternId, snapshots: &Snapshots) -> Option<usize> {
         let position = self.position(id)?;
         self.release(snapshots);
@@ -239,7 +239,7 @@ impl Ids {
                 && self.names.expected(positions) == Some(self.next))
     }
 
-    /// The ids of `positions` positions in use, of which the last were given last: what there is without a table.
+    /// The ids of `positions` positions in use, of which the last were given last: those of a file without a table.
     #[cfg(feature = "files")]
     pub fn consecutive(next: u64, positions: usize) -> Option<Self> {
         let mut ids = Self { next: next.checked_sub(positions as u64)?, ..Self::default() };

@@ -25,7 +25,7 @@ pub(super) struct Run {
 /// Positions some of which have no pattern, or not the one that their run says.
 #[derive(Clone)]
 pub(super) struct Page {
-    /// One bit a position: whether a pattern is there.
+    /// One bit a position: whether it holds a pattern.
     pub alive: [u64; PAGE / 64],
     /// One bit a position: whether a new pattern may go there.
     free: [u64; PAGE / 64],
@@ -97,7 +97,7 @@ impl Names {
         Some(PatternId(run.id + (position - run.position) as u64))
     }
 
-    /// The position that the run of `id` gives it, whatever is there.
+    /// The position that the run of `id` gives it, whatever is at that position.
     pub(super) fn home(&self, id: u64) -> Option<usize> {
         let next = self.runs.partition_point(|run| run.id <= id);
         let run = self.runs[next.checked_sub(1)?];

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::names::Names;
 
-/// For every position whether a pattern is there.
+/// For every position whether it holds a pattern.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Alive {
     /// One bit a position, the first in the lowest; zeros behind the last.
@@ -48,7 +48,7 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// For every position whether a pattern is there; absent where none is missing.
+    /// For every position whether it holds a pattern; absent where all do.
     pub fn alive(&self) -> Option<&Alive> {
         self.alive.as_deref()
     }

@@ -95,7 +95,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// A file of `tensors` (name, dtype, shape) with `metadata`; bit-exact for equal input.
+    /// A file of `tensors` (name, dtype, shape) with `metadata`; the same bytes for the same input.
     pub fn new(metadata: &[(&str, String)], tensors: &[(&str, Dtype, &[usize])]) -> Self {
         // As the crate has them: the widest elements first, so that none is out of line.
         let mut order: Vec<usize> = (0..tensors.len()).collect();

@@ -239,7 +239,7 @@ impl Tensor {
         }
     }
 
-    /// Where `elements` begin in the file, if they are there.
+    /// Where `elements` begin in the file, if it has them.
     fn check(&self, operation: &'static str, elements: &Range<usize>) -> Result<u64> {
         if elements.start > elements.end || elements.end > self.len() {
             return Err(Error::Parameter {

@@ -14,7 +14,7 @@ use crate::pending::Pending;
 use crate::retrieval::options::RetrieveOptions;
 use crate::retrieval::report::Retrieval;
 use crate::rule::Rule;
-use crate::store::{Alive, EncodedRows, Growth, Layout, NewRows, Pattern, View};
+use crate::store::{Alive, EncodedRows, Growth, Layout, NewRows, Pattern, Snapshot, View};
 use crate::wait;
 
 /// What a device allows a memory.
@@ -237,11 +237,18 @@ impl Engine {
         }
     }
 
-    /// The partial states of checked queries, awaited.
-    pub async fn partials(&self, queries: &[f32], options: &PartialOptions, view: &View) -> Result<Vec<Partial>> {
+    /// Begins the partial states of checked queries, without waiting for the device. `snapshot` is one of now.
+    pub fn begin_partials(
+        &self,
+        operation: &'static str,
+        queries: &[f32],
+        options: &PartialOptions,
+        view: View,
+        snapshot: Snapshot,
+    ) -> Result<Answer<Vec<Partial>>> {
         match &self.kind {
-            Kind::Cpu(engine) => Ok(engine.partials(queries, options, view.alive())),
-            Kind::Gpu(engine) => engine.partials(queries, options, view, gpu::Wait::Forbidden).await,
+            Kind::Cpu(engine) => engine.begin_partials(operation, queries, options, view),
+            Kind::Gpu(engine) => engine.begin_partials(operation, queries, options, view, snapshot),
         }
     }
 

@@ -64,6 +64,38 @@ fn is_the_whole(what: &str, got: &Finished, whole: &Retrieval, b: usize) {
     assert!((told.largest - expected.largest).abs() < 1e-5, "{what}: {told:?} {expected:?}");
 }
 
+/// The answer is of the patterns that were stored when it was asked for, whatever happens to them before it is taken;
+/// polled once a frame, it needs no executor.
+#[test]
+fn a_pending_state_sees_the_patterns_as_they_were() {
+    for (seed, separation) in separations().into_iter().enumerate() {
+        let rule = Rule::new(Similarity::Dot, separation, 2.0);
+        let case = Case::random(40 + seed as u64, 3, 200, 5, Some(2), rule);
+        for (name, device) in harness::devices() {
+            let mut memory = case.memory(name, device).unwrap();
+            let options = PartialOptions::default();
+            let bytes = |states: Vec<Partial>| states.iter().map(Partial::to_bytes).collect::<Vec<_>>();
+            let expected = bytes(memory.retrieve_partial_blocking(&case.queries, &options).unwrap());
+            let mut polled = memory.retrieve_partial(&case.queries, &options).unwrap();
+            let waited = memory.retrieve_partial(&case.queries, &options).unwrap();
+            let other = Patterns { keys: &[9.0; 5], values: Some(&[7.0; 2]), bias: None };
+            memory.update(PatternId(3), other).unwrap();
+            memory.remove(PatternId(4)).unwrap();
+            memory.add(other).unwrap();
+            memory.clear();
+            memory.add(other).unwrap();
+            let got = loop {
+                if let Some(got) = polled.try_take() {
+                    break got.unwrap();
+                }
+                std::thread::yield_now();
+            };
+            assert_eq!(bytes(got), expected, "{name}, {separation}: polled");
+            assert_eq!(bytes(waited.wait().unwrap()), expected, "{name}, {separation}: waited for");
+        }
+    }
+}
+
 #[test]
 fn any_split_in_any_order_is_the_whole() {
     for (name, device) in harness::devices() {
@@ -194,7 +226,7 @@ fn parts_of_different_devices_are_one_memory() {
                 let cut = (i * step).min(100)..((i + 1) * step).min(100);
                 let memory = case.memory(name, device).unwrap();
                 // As a future, too.
-                pollster::block_on(memory.retrieve_partial(&case.queries, &subset(cut))).unwrap()
+                memory.retrieve_partial(&case.queries, &subset(cut)).and_then(pollster::block_on).unwrap()
             })
             .collect();
         for b in 0..2 {

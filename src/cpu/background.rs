@@ -7,15 +7,15 @@ use futures::channel::oneshot;
 use crate::answer::Answer;
 use crate::cpu::engine::Engine;
 use crate::error::{Error, Result};
+use crate::partial::options::PartialOptions;
+use crate::partial::state::Partial;
 use crate::retrieval::options::RetrieveOptions;
 use crate::retrieval::report::Retrieval;
 use crate::room::copy;
 use crate::store::View;
 
 impl Engine {
-    /// [`Engine::retrieve`] on the threads of `rayon`. Called on one of these threads, it computes before it returns:
-    /// if all of them waited, none would be left to compute. Without threads, as in a browser, `rayon` computes on the
-    /// calling thread.
+    /// [`Engine::retrieve`] in the background.
     pub fn begin(
         &self,
         operation: &'static str,
@@ -23,15 +23,40 @@ impl Engine {
         options: &RetrieveOptions,
         view: View,
     ) -> Result<Answer<Retrieval>> {
+        let options = options.try_clone(operation)?;
+        let compute = move |engine: &Self, queries: &[f32]| engine.retrieve(operation, queries, &options, &view);
+        self.in_background(operation, queries, compute)
+    }
+
+    /// [`Engine::partials`] in the background.
+    pub fn begin_partials(
+        &self,
+        operation: &'static str,
+        queries: &[f32],
+        options: &PartialOptions,
+        view: View,
+    ) -> Result<Answer<Vec<Partial>>> {
+        let options = options.clone();
+        let compute = move |engine: &Self, queries: &[f32]| Ok(engine.partials(queries, &options, view.alive()));
+        self.in_background(operation, queries, compute)
+    }
+
+    /// Runs `compute` on the threads of `rayon`. Called on one of these threads, it computes before it returns: if all
+    /// of them waited, none would be left to compute. Without threads, as in a browser, `rayon` computes on the calling
+    /// thread.
+    fn in_background<T: Send + Sync + 'static>(
+        &self,
+        operation: &'static str,
+        queries: &[f32],
+        compute: impl FnOnce(&Self, &[f32]) -> Result<T> + Send + 'static,
+    ) -> Result<Answer<T>> {
         // Starts the pool, which `current_thread_index` depends on.
         let _ = rayon::current_num_threads();
         if rayon::current_thread_index().is_some() {
-            let answer = self.retrieve(operation, queries, options, &view)?;
-            return Ok(Answer::ready(answer));
+            return Ok(Answer::ready(compute(self, queries)?));
         }
         let (sender, receiver) = oneshot::channel();
         let (engine, queries) = (self.clone(), copy(operation, "queries", queries)?);
-        let options = options.try_clone(operation)?;
         rayon::spawn(move || {
             // The answer was dropped before it was computed.
             if sender.is_canceled() {
@@ -39,7 +64,7 @@ impl Engine {
             }
             // A panic that leaves a spawned closure aborts the process. Nothing that it leaves unfinished is used
             // again, and the dropped sender reports the failure.
-            let answer = catch_unwind(AssertUnwindSafe(|| engine.retrieve(operation, &queries, &options, &view)));
+            let answer = catch_unwind(AssertUnwindSafe(|| compute(&engine, &queries)));
             if let Ok(answer) = answer {
                 let _ = sender.send(answer);
             }

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex};
 use super::buffer::{self, Binding};
 use super::context::Context;
 use super::patterns::StoredRows;
-use super::range::{Magnitudes, QueryRange, States};
+use super::range::{Magnitudes, QueryRange, States, unshared};
 use super::workspace::Workspace;
 use crate::error::Result;
 use crate::precision::Precision;
 use crate::retrieval::options::RetrieveOptions;
 use crate::rule::{Rule, Similarity};
 use crate::store::{Alive, Growth, Layout, NewRows, Windows};
-use crate::sync::unpoisoned;
+use crate::sync::{lock, unpoisoned};
 
 /// Bytes of an upload after which pending writes are flushed.
 const MAX_UPLOAD_BYTES: usize = 32 << 20;
@@ -24,7 +24,8 @@ pub(crate) struct Engine {
     pub layout: Layout,
     pub rule: Rule,
     pub windows: Windows<StoredRows>,
-    pub magnitudes: Magnitudes,
+    /// Shared with engines that [`Engine::frozen`] made.
+    pub magnitudes: Arc<Magnitudes>,
     /// The workspace that recordings share: the commands of one queue run one after another.
     pub recording_workspace: Mutex<Option<Arc<Workspace>>>,
     /// One bit for each position, set where a pattern is stored. Absent until a retrieval needs it.
@@ -41,10 +42,25 @@ impl Engine {
             layout,
             rule,
             windows,
-            magnitudes: Magnitudes::default(),
+            magnitudes: Arc::default(),
             recording_workspace: Mutex::default(),
             live: Mutex::default(),
             idle_workspaces: Arc::default(),
+        }
+    }
+
+    /// This engine as it is now, which reads the same buffers. The rows stay as they are while the caller holds a
+    /// [`Snapshot`](crate::store::Snapshot) that was taken together with it.
+    pub fn frozen(&self) -> Self {
+        Self {
+            context: self.context.clone(),
+            layout: self.layout,
+            rule: self.rule,
+            windows: self.windows.clone(),
+            magnitudes: self.magnitudes.clone(),
+            recording_workspace: Mutex::default(),
+            live: Mutex::new(lock(&self.live).clone()),
+            idle_workspaces: self.idle_workspaces.clone(),
         }
     }
 
@@ -60,13 +76,13 @@ impl Engine {
     /// Forgets all patterns and keeps their buffers for others.
     pub fn clear(&mut self) {
         self.windows.clear();
-        self.magnitudes.clear();
+        self.magnitudes = Arc::default();
     }
 
     /// Forgets all patterns and their buffers, which live until the last job or recording that reads them is done.
     pub fn detach(&mut self) {
         self.windows.drop_all();
-        self.magnitudes.clear();
+        self.magnitudes = Arc::default();
     }
 
     /// Whether rows have terms ([`StoredRows::terms`]).
@@ -99,6 +115,7 @@ impl Engine {
     /// Stores rows, which have been validated and for which there is room.
     pub fn add(&mut self, rows: &NewRows<'_>) -> Result<()> {
         let Self { context, layout, rule, windows, magnitudes, .. } = self;
+        let magnitudes = unshared("Memory::add", magnitudes)?;
         magnitudes.try_reserve("Memory::add", rows.keys.len() / layout.dim, layout)?;
         let piece = (MAX_UPLOAD_BYTES / (4 * layout.key_stride().max(layout.value_stride()))).max(1);
         let filled = windows.fill(rows.keys.len() / layout.dim, |window, at, range| {
@@ -121,7 +138,7 @@ impl Engine {
     pub fn overwrite(&mut self, position: usize, rows: &NewRows<'_>) -> Result<()> {
         let (window, at) = self.windows.row(position);
         let written = self.context.write_rows(window, at, rows, &self.layout, self.rule)?;
-        self.magnitudes.overwrite(position, &written);
+        unshared("Memory::update", &mut self.magnitudes)?.overwrite(position, &written);
         Ok(())
     }
 

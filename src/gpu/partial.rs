@@ -10,10 +10,11 @@ use super::batch::{BatchRequest, MAX_SUB_BATCH_BYTES, SubBatch};
 use super::engine::Engine;
 use super::kernels::common::{LIST_CAPACITY, LIST_TOP};
 use super::operands::{KernelRule, Operands};
-use super::readback::Wait;
+use super::readback::{Submitted, Wait};
 use super::schedule::Schedule;
 use super::targets::OwnedRows;
 use super::task::{Goal, Task};
+use crate::answer::Answer;
 use crate::error::{Error, Result};
 use crate::exact::scores::Scorer;
 use crate::partial::merge::prune;
@@ -21,9 +22,9 @@ use crate::partial::options::PartialOptions;
 use crate::partial::state::{Body, Candidate, Partial};
 use crate::retrieval::options::RetrieveOptions;
 use crate::retrieval::weight_queries::WeightQueries;
-use crate::room::{collect, elements, extend, numbers, room};
+use crate::room::{collect, copy, elements, extend, numbers, room};
 use crate::rule::{Rule, Separation};
-use crate::store::{Alive, View};
+use crate::store::{Alive, Snapshot, View};
 
 const OPERATION: &str = "Memory::retrieve_partial";
 /// The score of a pattern that is left out, and the smallest score of any other: `shaders/lib/score.wgsl`.
@@ -60,6 +61,25 @@ impl PartialRequest<'_> {
 }
 
 impl Engine {
+    /// Begins [`Engine::partials`] on the patterns as they are now, which `snapshot` keeps. What is submitted depends
+    /// on what was read back before, so each poll of the answer submits what it can.
+    pub fn begin_partials(
+        &self,
+        operation: &'static str,
+        queries: &[f32],
+        options: &PartialOptions,
+        view: View,
+        snapshot: Snapshot,
+    ) -> Result<Answer<Vec<Partial>>> {
+        let (engine, queries, options) = (self.frozen(), copy(operation, "queries", queries)?, options.clone());
+        let answer = async move {
+            let states = engine.partials(&queries, &options, &view, Wait::Forbidden).await;
+            drop(snapshot);
+            states
+        };
+        Ok(Answer::on_device(Submitted { context: self.context.clone(), submission: None }, answer))
+    }
+
     /// The partial states of the rows of `queries`, which have been validated, over the patterns that `options` name.
     ///
     /// # Errors

@@ -16,9 +16,11 @@
 //! `k` and `x` being the smallest norms of keys and queries that are not zero, and at least 1e-12, as cosine clamps
 //! them.
 
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
 use crate::retrieval::options::RetrieveOptions;
-use crate::room::no_room;
+use crate::room::{copy, no_room};
 use crate::rule::{Rule, Separation, Similarity};
 use crate::store::{Alive, Layout};
 
@@ -42,6 +44,14 @@ pub(crate) struct Magnitudes {
     biases: Vec<f32>,
     /// Bounds on every row that is or was stored.
     bound: NormBounds,
+}
+
+/// The magnitudes, to be changed: a copy where something else still reads them.
+pub(super) fn unshared<'m>(operation: &'static str, magnitudes: &'m mut Arc<Magnitudes>) -> Result<&'m mut Magnitudes> {
+    if Arc::get_mut(magnitudes).is_none() {
+        *magnitudes = Arc::new(magnitudes.try_clone(operation)?);
+    }
+    Ok(Arc::get_mut(magnitudes).expect("a copy that nothing else holds"))
 }
 
 /// The magnitudes of some rows, in the order in which they were written.
@@ -149,8 +159,14 @@ impl Magnitudes {
         self.biases.truncate(rows);
     }
 
-    pub fn clear(&mut self) {
-        *self = Self::default();
+    /// A copy, or [`Error::OutOfMemory`].
+    fn try_clone(&self, operation: &'static str) -> Result<Self> {
+        Ok(Self {
+            squares: copy(operation, "norms", &self.squares)?,
+            values: copy(operation, "norms", &self.values)?,
+            biases: copy(operation, "norms", &self.biases)?,
+            bound: self.bound,
+        })
     }
 
     /// The position of the row for which `number` is the largest, among those that are `alive`.

@@ -86,11 +86,12 @@ impl Readback {
         wait::block_on("read back", self.bytes())
     }
 
-    /// The bytes, blocking only where the caller may.
+    /// The bytes, blocking only where the caller may; otherwise the caller keeps the device polled, as a
+    /// [`Pending`](crate::Pending) does.
     pub async fn get(self, wait: Wait) -> Result<Vec<u8>> {
         match wait {
             Wait::Allowed => self.wait(),
-            Wait::Forbidden => self.bytes().await,
+            Wait::Forbidden => self.mapped().await,
         }
     }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::engine::Engine;
+use super::range::unshared;
 use super::read::MAX_PIECE_BYTES;
 use crate::error::Result;
 use crate::room::{collect, copy, numbers};
@@ -13,6 +14,7 @@ impl Engine {
     /// Stores encoded rows for which there is room.
     pub fn add_encoded(&mut self, rows: &EncodedRows<'_>) -> Result<()> {
         let Self { context, layout, rule, windows, magnitudes, .. } = self;
+        let magnitudes = unshared("Memory::load", magnitudes)?;
         magnitudes.try_reserve("Memory::load", rows.count, layout)?;
         let filled = windows.fill(rows.count, |window, at, range| {
             magnitudes.add(context.write_encoded(window, at, &rows.slice(range, layout), layout, *rule)?);
@@ -57,7 +59,10 @@ impl Engine {
     #[cfg(feature = "files")]
     pub fn truncate(&mut self, rows: usize) {
         self.windows.truncate(rows);
-        self.magnitudes.truncate(rows);
+        // Rows that are cut off were added by the same call, to magnitudes that it does not share.
+        if let Some(magnitudes) = std::sync::Arc::get_mut(&mut self.magnitudes) {
+            magnitudes.truncate(rows);
+        }
     }
 
     /// The number of rows of each window that holds any.

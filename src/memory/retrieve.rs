@@ -59,23 +59,33 @@ impl Memory {
     }
 
     /// One update for each row of `queries` (`B x d`) over the patterns that `options` name, to be merged with those
-    /// over other patterns, of this memory or of any other under the same rule ([`Partial`]).
+    /// over other patterns, of this memory or of any other under the same rule ([`Partial`]). The answer sees the
+    /// patterns that are stored now, and this memory may change meanwhile.
+    ///
+    /// On a GPU an answer may need several submissions, of which a later one depends on what an earlier one read back:
+    /// the first is made when this returns, the others as the [`Pending`] is awaited or polled. Until the answer is
+    /// taken or dropped, the room of removed patterns is not used again.
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) and [`Error::NotFinite`](crate::Error::NotFinite) for the queries,
     /// [`Error::Parameter`](crate::Error::Parameter) for a subset that is not within the memory,
-    /// [`Error::Shape`](crate::Error::Shape) for a mask that does not fit, [`Error::Lost`](crate::Error::Lost) where
-    /// the device fails.
-    pub async fn retrieve_partial(&self, queries: &[f32], options: &PartialOptions) -> Result<Vec<Partial>> {
-        let view = self.check_partial("Memory::retrieve_partial", queries, options)?;
-        self.engine.partials(queries, options, &view).await
+    /// [`Error::Shape`](crate::Error::Shape) for a mask that does not fit. With the answer,
+    /// [`Error::Lost`](crate::Error::Lost) where the device fails and [`Error::OutOfMemory`](crate::Error::OutOfMemory)
+    /// where the host has no room.
+    pub fn retrieve_partial(&self, queries: &[f32], options: &PartialOptions) -> Result<Pending<Vec<Partial>>> {
+        const OPERATION: &str = "Memory::retrieve_partial";
+        let view = self.check_partial(OPERATION, queries, options)?;
+        let answer = self.engine.begin_partials(OPERATION, queries, options, view, self.snapshots.take())?;
+        let mut pending = Pending::new(answer);
+        pending.is_ready(); // makes the first submission
+        Ok(pending)
     }
 
-    /// [`Memory::retrieve_partial`], waiting for the answer on this thread.
+    /// [`Memory::retrieve_partial`] on this thread, until the answer is computed.
     ///
     /// # Errors
-    /// As [`Memory::retrieve_partial`], and [`Error::Unsupported`](crate::Error::Unsupported) on a GPU in a browser,
-    /// where nothing can wait.
+    /// As [`Memory::retrieve_partial`] and its answer, and [`Error::Unsupported`](crate::Error::Unsupported) on a GPU
+    /// in a browser, where nothing can wait.
     pub fn retrieve_partial_blocking(&self, queries: &[f32], options: &PartialOptions) -> Result<Vec<Partial>> {
         const OPERATION: &str = "Memory::retrieve_partial_blocking";
         let view = self.check_partial(OPERATION, queries, options)?;

@@ -116,8 +116,8 @@ async fn partials(device: Device) -> Tried {
         let rule = Rule::new(Similarity::Dot, separation, 2.0);
         let (memory, queries) = (memory(&device, rule, false)?, queries());
         let part = |subset| PartialOptions::default().subset(subset);
-        let left = memory.retrieve_partial(&queries, &part(0..300)).await.map_err(said)?;
-        let right = memory.retrieve_partial(&queries, &part(300..PATTERNS)).await.map_err(said)?;
+        let left = memory.retrieve_partial(&queries, &part(0..300)).map_err(said)?.await.map_err(said)?;
+        let right = memory.retrieve_partial(&queries, &part(300..PATTERNS)).map_err(said)?.await.map_err(said)?;
         let expected = native(rule, &RetrieveOptions::default())?;
         for ((left, right), expected) in left.into_iter().zip(right).zip(expected.output.chunks_exact(DIM)) {
             let merged = left.merge(right).map_err(said)?.finish();

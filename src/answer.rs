@@ -18,7 +18,7 @@ pub(crate) trait Progress: Send + Sync {
     /// Blocks this thread until the answer is computed, where this library may wait for the device.
     ///
     /// # Errors
-    /// [`Error::Lost`](crate::Error::Lost) where the device is lost.
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost) where the device is lost.
     fn wait(&self) -> Result<()>;
 }
 

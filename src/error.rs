@@ -81,6 +81,8 @@ pub enum Error {
     /// No adapter fits what was asked, or the one that fits refuses to open.
     #[error("no adapter fits {asked}; found: {found}")]
     NoAdapter {
+        /// The call that was refused.
+        operation: &'static str,
         /// What the caller asked for.
         asked: String,
         /// The adapters of this machine, or "none".
@@ -124,22 +126,32 @@ pub enum Error {
         /// How much is allowed.
         allowed: u64,
     },
-    /// Host memory ran out. Nothing has changed, and smaller requests may succeed.
-    #[error("{operation}: no host memory for {bytes} bytes of {what}")]
+    /// Memory ran out, of the host or of the device. Nothing has changed: free something, or ask for less.
+    #[error("{operation}: {}", no_memory(what, *bytes))]
     OutOfMemory {
         /// The call that failed.
         operation: &'static str,
-        /// What the bytes were for.
+        /// What the memory was for.
         what: &'static str,
-        /// How many bytes were requested.
-        bytes: u64,
+        /// How many bytes of host memory were requested; absent where the device's memory ran out.
+        bytes: Option<u64>,
     },
-    /// The device failed or was lost, or its answer does not carry the completion stamp.
-    #[error("{operation}: the device failed: {message}")]
-    Lost {
+    /// The device was lost, and with it what is on it: open another, and rebuild memories on it
+    /// ([`Memory::rebuild`](crate::Memory::rebuild)).
+    #[error("{operation}: the device was lost: {message}")]
+    DeviceLost {
         /// The call that failed.
         operation: &'static str,
         /// What the device said.
+        message: String,
+    },
+    /// A mistake of this library or of a driver, to be reported: the device refused what it should accept, or its
+    /// answer does not carry the completion stamp.
+    #[error("{operation}: internal error: {message}")]
+    Internal {
+        /// The call that failed.
+        operation: &'static str,
+        /// What went wrong.
         message: String,
     },
     /// The process was forked after its first [`Device`](crate::Device) was made. Threads and drivers do not survive a
@@ -150,10 +162,12 @@ pub enum Error {
         operation: &'static str,
     },
     /// What was asked for was given up before it was done.
-    #[error("{operation}: cancelled before it was done")]
+    #[error("{operation}: cancelled before it was done: {why}")]
     Cancelled {
         /// The call that was given up.
         operation: &'static str,
+        /// What gave it up, such as a dropped encoder.
+        why: &'static str,
     },
     /// A file is not what it should be, or the system refused it.
     #[error("{operation}: {why}")]
@@ -167,20 +181,11 @@ pub enum Error {
         /// What the system said, where it was the system that refused.
         source: Option<std::io::Error>,
     },
-    /// A shader fragment or constant that the linker does not know.
-    #[error("shader {shader}: {message}")]
-    Shader {
-        /// The shader's name.
-        shader: String,
-        /// What is wrong with it.
-        message: String,
-    },
 }
 
 impl Error {
-    /// The call that failed, such as `Memory::add`; every message but those of [`Error::NoAdapter`] and
-    /// [`Error::Shader`], which belong to no call, begins with it.
-    pub fn operation(&self) -> Option<&'static str> {
+    /// The call that failed, such as `Memory::add`; every message but that of [`Error::NoAdapter`] begins with it.
+    pub fn operation(&self) -> &'static str {
         match self {
             Self::Shape { operation, .. }
             | Self::NotFinite { operation, .. }
@@ -194,11 +199,22 @@ impl Error {
             | Self::NeedsGpu { operation, .. }
             | Self::Limit { operation, .. }
             | Self::OutOfMemory { operation, .. }
-            | Self::Lost { operation, .. }
-            | Self::Cancelled { operation }
+            | Self::DeviceLost { operation, .. }
+            | Self::Internal { operation, .. }
+            | Self::Cancelled { operation, .. }
+            | Self::NoAdapter { operation, .. }
             | Self::Forked { operation }
-            | Self::File { operation, .. } => Some(operation),
-            Self::NoAdapter { .. } | Self::Shader { .. } => None,
+            | Self::File { operation, .. } => operation,
+        }
+    }
+
+    /// The error of an answer that ends because of this one.
+    pub(crate) fn of_answer(&self, operation: &'static str) -> Self {
+        match self {
+            Self::OutOfMemory { what, bytes, .. } => Self::OutOfMemory { operation, what, bytes: *bytes },
+            Self::DeviceLost { message, .. } => Self::DeviceLost { operation, message: message.clone() },
+            Self::Cancelled { why, .. } => Self::Cancelled { operation, why },
+            other => Self::Internal { operation, message: other.to_string() },
         }
     }
 
@@ -217,13 +233,22 @@ impl Error {
             | Self::NeedsGpu { operation, .. }
             | Self::Limit { operation, .. }
             | Self::OutOfMemory { operation, .. }
-            | Self::Lost { operation, .. }
-            | Self::Cancelled { operation }
+            | Self::DeviceLost { operation, .. }
+            | Self::Internal { operation, .. }
+            | Self::Cancelled { operation, .. }
+            | Self::NoAdapter { operation, .. }
             | Self::Forked { operation }
             | Self::File { operation, .. } => *operation = name,
-            Self::NoAdapter { .. } | Self::Shader { .. } => {}
         }
         self
+    }
+}
+
+/// What a missing amount of memory was for.
+fn no_memory(what: &str, bytes: Option<u64>) -> String {
+    match bytes {
+        Some(bytes) => format!("no host memory for {bytes} bytes of {what}"),
+        None => format!("no device memory for {what}"),
     }
 }
 

@@ -78,8 +78,8 @@
 //!   answer is ready, and [`Memory::get`] and [`Memory::rebuild`] without a
 //!   [host copy](MemoryOptions::host_copy). On the CPU engine all of them answer.
 //! - A browser tells of what it refuses, such as an allocation, only after the call has returned. The next answer of
-//!   the same device is then [`Error::Lost`], with the call and what the browser said. A buffer of another device is no
-//!   [`Error::OtherDevice`]: what was recorded with it fails when it is submitted.
+//!   the same device is then [`Error::OutOfMemory`] or [`Error::Internal`], with the call and what the browser said. A
+//!   buffer of another device is no [`Error::OtherDevice`]: what was recorded with it fails when it is submitted.
 //! - wgpu offers neither subgroups nor cooperative matrices nor pipeline caches on WebGPU; kernels that need them are
 //!   not planned. [`Device::adapters`] lists at most one adapter, usually without a name.
 //! - There are no files: [`Memory::save`] and [`Memory::load`] return [`Error::File`], and `save` of a memory on a GPU,

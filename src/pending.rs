@@ -94,8 +94,8 @@ impl<T> Pending<T> {
     /// The answer, blocking this thread until it is ready. On a host's device it blocks outside of the device.
     ///
     /// # Errors
-    /// Those of what was asked, and [`Error::Lost`](crate::Error::Lost) where the device failed. In a browser
-    /// [`Error::Unsupported`](crate::Error::Unsupported) where the answer is not ready yet.
+    /// Those of what was asked, and [`Error::DeviceLost`](crate::Error::DeviceLost) where the device failed. In a
+    /// browser [`Error::Unsupported`](crate::Error::Unsupported) where the answer is not ready yet.
     pub fn wait(self) -> Result<T> {
         const OPERATION: &str = "Pending::wait";
         fork::check(OPERATION)?;

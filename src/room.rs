@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 /// The error of an allocation of `length` elements of `T`.
 pub(crate) fn no_room<T>(operation: &'static str, what: &'static str, length: usize) -> Error {
     let bytes = (length as u64).saturating_mul(size_of::<T>() as u64);
-    Error::OutOfMemory { operation, what, bytes }
+    Error::OutOfMemory { operation, what, bytes: Some(bytes) }
 }
 
 /// `rows * columns`, saturated: no allocation is as long.
@@ -101,7 +101,7 @@ mod tests {
             }
         }
         let refused = collect("test", "rows", std::iter::repeat_n(0.0f32, usize::MAX));
-        assert!(matches!(refused, Err(Error::OutOfMemory { what: "rows", bytes: u64::MAX, .. })), "{refused:?}");
+        assert!(matches!(refused, Err(Error::OutOfMemory { what: "rows", bytes: Some(u64::MAX), .. })), "{refused:?}");
         assert_eq!(collect("test", "rows", (0..100).filter(|i| i % 30 == 0)).unwrap(), [0, 30, 60, 90]);
         assert_eq!(numbers::<u32>("test", "rows", &[0, 1, 0, 0, 0, 2, 0, 0, 0][1..]).unwrap(), [1, 2]);
         assert_eq!(elements(1 << 40, 1 << 40), usize::MAX);

@@ -273,7 +273,7 @@ fn recorded_answers_come_or_are_lost_with_their_encoder() {
             host.device.poll(wgpu::PollType::Poll).unwrap();
         };
         let lost = |answer: Result<Retrieval>, what: &str| match answer {
-            Err(Error::Lost { .. }) => {}
+            Err(Error::Cancelled { .. }) => {}
             other => panic!("{name}, {what}: {other:?}"),
         };
 
@@ -376,17 +376,17 @@ fn destroyed(what: &str, host: &Host, device: &Device, ours: bool) {
     for (how, outcome) in outcomes {
         match outcome {
             Ok(answer) => assert!(case.judge(&answer, 0..BATCH) <= 1.0, "{what}, {how}"),
-            Err(Error::Lost { .. }) => {}
+            Err(Error::DeviceLost { .. }) => {}
             Err(other) => panic!("{what}, {how}: {other}"),
         }
     }
     if !ours {
-        assert!(matches!(pollster::block_on(recorded), Err(Error::Lost { .. })), "{what}: recorded");
+        assert!(matches!(pollster::block_on(recorded), Err(Error::DeviceLost { .. })), "{what}: recorded");
     }
 
     let before = memory.len();
     let lost = |call: &str, result: Result<()>| match result {
-        Err(Error::Lost { .. }) => {}
+        Err(Error::DeviceLost { .. }) => {}
         other => panic!("{what}, {call} on a destroyed device: {other:?}"),
     };
     lost("begin", begin(&memory).map(|_| ()));

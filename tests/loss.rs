@@ -55,7 +55,7 @@ fn a_memory_is_rebuilt_from_its_host_copy() {
             // It came before the end or it did not, but it is told.
             drop(pending.wait());
             let lost = memory.retrieve_blocking(&case.queries, &RetrieveOptions::default()).unwrap_err();
-            assert!(matches!(lost, Error::Lost { .. }), "{name}: {lost}");
+            assert!(matches!(lost, Error::DeviceLost { .. }), "{name}: {lost}");
 
             let rebuilt = memory.rebuild(device).unwrap();
             same(name, &case, &rebuilt, &expected, true);
@@ -74,7 +74,7 @@ fn a_memory_is_rebuilt_from_its_host_copy() {
             same(name, &case, &memory.rebuild(device).unwrap(), &expected, true);
             doomed.wgpu().unwrap().0.destroy();
             let lost = memory.rebuild(device).unwrap_err();
-            assert!(matches!(lost, Error::Lost { .. }), "{name}: {lost}");
+            assert!(matches!(lost, Error::DeviceLost { .. }), "{name}: {lost}");
         }
     }
 }

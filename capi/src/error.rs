@@ -43,17 +43,17 @@ pub enum attractor_error {
     ATTRACTOR_ERROR_DEVICE = 17,
     /// The request exceeds a limit of the device or of the address space.
     ATTRACTOR_ERROR_LIMIT = 18,
-    /// The device failed or was lost.
+    /// The device was lost, and with it what is on it.
     ATTRACTOR_ERROR_LOST = 19,
     /// A file is missing, damaged or of another kind, or the system refused access.
     ATTRACTOR_ERROR_FILE = 20,
-    /// A shader could not be built: a defect of this library or of a driver.
-    ATTRACTOR_ERROR_SHADER = 21,
+    /// A defect of this library or of a driver, to be reported.
+    ATTRACTOR_ERROR_INTERNAL = 21,
     /// The work was cancelled before it was done.
     ATTRACTOR_ERROR_CANCELLED = 22,
     /// A finite row lies outside the range of right answers; the message names the row and the range.
     ATTRACTOR_ERROR_RANGE = 23,
-    /// Host memory ran out.
+    /// Memory ran out, of the host or of the device.
     ATTRACTOR_ERROR_OUT_OF_MEMORY = 24,
     /// An object was made from a memory that has changed since.
     ATTRACTOR_ERROR_STALE = 40,
@@ -116,9 +116,9 @@ impl Failure {
                 Error::NoAdapter { .. } => ATTRACTOR_ERROR_NO_ADAPTER,
                 Error::NeedsGpu { .. } => ATTRACTOR_ERROR_DEVICE,
                 Error::Limit { .. } => ATTRACTOR_ERROR_LIMIT,
-                Error::Lost { .. } => ATTRACTOR_ERROR_LOST,
+                Error::DeviceLost { .. } => ATTRACTOR_ERROR_LOST,
                 Error::File { .. } => ATTRACTOR_ERROR_FILE,
-                Error::Shader { .. } => ATTRACTOR_ERROR_SHADER,
+                Error::Internal { .. } => ATTRACTOR_ERROR_INTERNAL,
                 Error::Cancelled { .. } => ATTRACTOR_ERROR_CANCELLED,
                 Error::Range { .. } => ATTRACTOR_ERROR_RANGE,
                 Error::OutOfMemory { .. } => ATTRACTOR_ERROR_OUT_OF_MEMORY,
@@ -135,7 +135,7 @@ impl Failure {
     fn message(&self, operation: &str) -> String {
         let said = self.to_string();
         match self {
-            Self::Library(error) => match error.operation().and_then(|called| said.strip_prefix(called)) {
+            Self::Library(error) => match said.strip_prefix(error.operation()) {
                 Some(rest) => format!("{operation}{rest}"),
                 None => said,
             },

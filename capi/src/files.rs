@@ -33,9 +33,9 @@ pub unsafe extern "C" fn attractor_memory_save(
 /// `attractor_memory_options`.
 ///
 /// Errors: `ATTRACTOR_ERROR_FILE` for a file that cannot be read, is damaged or is not a memory;
-/// `ATTRACTOR_ERROR_LIMIT` or `ATTRACTOR_ERROR_LOST` where the device has no room; `ATTRACTOR_ERROR_UNSUPPORTED` where
-/// this library was built without the feature `files`; `ATTRACTOR_ERROR_UTF8`, `ATTRACTOR_ERROR_NULL_POINTER`.
-/// `*memory` is NULL then.
+/// `ATTRACTOR_ERROR_LIMIT` or `ATTRACTOR_ERROR_OUT_OF_MEMORY` where the device has no room;
+/// `ATTRACTOR_ERROR_UNSUPPORTED` where this library was built without the feature `files`; `ATTRACTOR_ERROR_UTF8`,
+/// `ATTRACTOR_ERROR_NULL_POINTER`. `*memory` is NULL then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_memory_load(
     device: *const attractor_device,

@@ -143,8 +143,8 @@ pub unsafe extern "C" fn attractor_memory_clear(memory: *mut attractor_memory) -
 
 /// Allocates room for `additional` patterns.
 ///
-/// Errors: `ATTRACTOR_ERROR_LIMIT` or `ATTRACTOR_ERROR_LOST` where there is none; the memory is unchanged then.
-/// `ATTRACTOR_ERROR_NULL_POINTER`.
+/// Errors: `ATTRACTOR_ERROR_LIMIT` or `ATTRACTOR_ERROR_OUT_OF_MEMORY` where there is none; the memory is unchanged
+/// then. `ATTRACTOR_ERROR_NULL_POINTER`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_memory_reserve(memory: *mut attractor_memory, additional: usize) -> attractor_error {
     code("attractor_memory_reserve", || {

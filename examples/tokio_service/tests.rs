@@ -110,7 +110,7 @@ fn a_retrieval_that_fails_fails_its_batch_and_nothing_else() {
                 let lost = front.recall(query(i)).await.unwrap_err();
                 assert!(
                     matches!(&lost, RecallError::Retrieval(error)
-                    if matches!(**error, attractor::Error::Lost { .. })),
+                    if matches!(**error, attractor::Error::DeviceLost { .. })),
                     "{name}: {lost}"
                 );
             }

@@ -139,7 +139,7 @@ mod tests {
         for length in [usize::MAX, usize::MAX / 4, isize::MAX as usize / 4, isize::MAX as usize / 4 - 100] {
             let refused = AlignedVec::<f32>::try_zeros("test", length).err();
             let bytes = (length as u64).saturating_mul(4);
-            let named = matches!(refused, Some(Error::OutOfMemory { bytes: asked, .. }) if asked == bytes);
+            let named = matches!(refused, Some(Error::OutOfMemory { bytes: Some(asked), .. }) if asked == bytes);
             assert!(named, "{length}: {refused:?}");
         }
     }

@@ -69,7 +69,7 @@ impl Engine {
                 let _ = sender.send(answer);
             }
         });
-        let lost = move |_| Error::Lost { operation, message: "its thread panicked".into() };
+        let lost = move |_| Error::Internal { operation, message: "its thread panicked".into() };
         Ok(Answer::new(async move { receiver.await.map_err(lost)? }))
     }
 }

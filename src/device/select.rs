@@ -70,5 +70,9 @@ pub(super) fn no_adapter(adapters: &[wgpu::Adapter], options: &DeviceOptions) ->
         ),
     }
     let found: Vec<String> = adapters.iter().map(|a| DeviceInfo::from(&a.get_info()).to_string()).collect();
-    Error::NoAdapter { asked: asked.join(", "), found: if found.is_empty() { "none".into() } else { found.join("; ") } }
+    Error::NoAdapter {
+        operation: "Device::with_options",
+        asked: asked.join(", "),
+        found: if found.is_empty() { "none".into() } else { found.join("; ") },
+    }
 }

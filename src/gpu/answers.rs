@@ -132,11 +132,11 @@ impl Answers {
     /// The report of one query.
     ///
     /// # Errors
-    /// [`Error::Lost`] where it does not carry the stamp.
+    /// [`Error::Internal`] where it does not carry the stamp.
     fn report(&self, words: &[u32], query: usize, stamp: u32) -> Result<Report> {
         let report = &words[self.report as usize / 4 + query * update_states::REPORT_WORDS as usize..];
         if report[0] != stamp {
-            return Err(Error::Lost {
+            return Err(Error::Internal {
                 operation: "retrieve",
                 message: format!(
                     "query {query} carries stamp {:#x} instead of {stamp:#x}: its commands did not complete",
@@ -190,7 +190,7 @@ impl Answers {
     /// row `places[i]` of the retrieval's.
     ///
     /// # Errors
-    /// [`Error::Lost`] where a report does not carry the stamp.
+    /// [`Error::Internal`] where a report does not carry the stamp.
     pub fn take(&self, to: &mut Retrieval, bytes: &[u8], stamp: u32, tolerance: f32, places: &[usize]) -> Result<()> {
         let words = numbers::<u32>("retrieve", "answers", bytes)?;
         let row = |at: u64, query: usize, width: usize| &words[at as usize / 4 + query * width..][..width];
@@ -371,7 +371,7 @@ mod tests {
         let answers = Answers::new(facts, &RetrieveOptions::default(), 2, &[]);
         let mut words = vec![0u32; answers.size as usize / 4];
         let take = |words: &[u32]| answers.take(&mut Retrieval::default(), bytemuck::cast_slice(words), 77, 0.0, &[]);
-        assert!(matches!(take(&words), Err(Error::Lost { .. })), "nothing ran");
+        assert!(matches!(take(&words), Err(Error::Internal { .. })), "nothing ran");
         words[0] = 77;
         let half = take(&words).unwrap_err().to_string();
         assert!(half.contains("query 1 carries stamp 0x0 instead of 0x4d"), "{half}");

@@ -74,7 +74,7 @@ impl Collector {
     /// Appends the answers in `bytes`, which `layout` describes.
     ///
     /// # Errors
-    /// [`Error::Lost`](crate::Error::Lost) where an answer does not carry the stamp.
+    /// [`Error::Internal`](crate::Error::Internal) where an answer does not carry the stamp.
     pub fn append(&mut self, layout: &AnswerLayout, bytes: &[u8]) -> Result<()> {
         let AnswerLayout { stamp, answers, places } = layout;
         answers.take(&mut self.retrieval, bytes, *stamp, self.tolerance, places)

@@ -22,7 +22,11 @@ const CAUGHT: [wgpu::ErrorFilter; 2] = [wgpu::ErrorFilter::OutOfMemory, wgpu::Er
 pub(crate) fn scoped<T>(handles: &Handles, operation: &'static str, make: impl FnOnce() -> T) -> Result<T> {
     let scopes = CAUGHT.map(|filter| handles.device.push_error_scope(filter));
     let made = make();
-    handles.deferred_errors.collect(operation, scopes.into_iter().rev().map(wgpu::ErrorScopeGuard::pop))?;
+    handles.deferred_errors.collect(
+        &handles.device,
+        operation,
+        scopes.into_iter().rev().map(wgpu::ErrorScopeGuard::pop),
+    )?;
     Ok(made)
 }
 
@@ -124,7 +128,7 @@ pub(crate) fn create_with(
     let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: fill.is_some() };
     let buffer = scoped(handles, label, || handles.device.create_buffer(&descriptor))?;
     if let Some(fill) = fill {
-        let lost = |error: wgpu::MapRangeError| Error::Lost { operation: label, message: error.to_string() };
+        let lost = |error: wgpu::MapRangeError| Error::DeviceLost { operation: label, message: error.to_string() };
         fill(&mut buffer.slice(..).get_mapped_range_mut().map_err(lost)?);
         buffer.unmap();
     }

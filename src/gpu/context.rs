@@ -75,6 +75,7 @@ impl Context {
             ..Default::default()
         };
         let (device, queue) = adapter.request_device(&descriptor).await.map_err(|error| Error::NoAdapter {
+            operation: "Device::with_options",
             asked: info.name.clone(),
             found: format!("an adapter that refuses to open: {error}"),
         })?;

@@ -5,7 +5,7 @@
 mod platform {
     use futures::FutureExt;
 
-    use crate::error::{Error, Result};
+    use crate::error::Result;
 
     /// Natively no error is deferred.
     #[derive(Debug, Default)]
@@ -16,16 +16,18 @@ mod platform {
         /// Fails `operation` with the error that one of its error scopes has caught.
         pub fn collect(
             &self,
+            device: &wgpu::Device,
             operation: &'static str,
             scopes: impl IntoIterator<Item = impl Future<Output = Option<wgpu::Error>>>,
         ) -> Result<()> {
-            let mut caught = Ok(());
+            let mut caught = None;
             for scope in scopes {
                 if let Some(Some(error)) = scope.now_or_never() {
-                    caught = Err(Error::Lost { operation, message: super::in_one_line(&error) });
+                    caught = Some(error);
                 }
             }
-            caught
+            // What is made on a lost device is invalid, which the device reports as a mistake of whoever uses it.
+            caught.map_or(Ok(()), |error| Err(super::reported(operation, &error, || super::is_lost(device))))
         }
 
         /// All errors that were collected, leaving none.
@@ -70,6 +72,7 @@ mod platform {
         /// Keeps what the error scopes of `operation` will turn out to have caught.
         pub fn collect<F: Future<Output = Option<wgpu::Error>> + Send + 'static>(
             &self,
+            _device: &wgpu::Device,
             operation: &'static str,
             scopes: impl IntoIterator<Item = F>,
         ) -> Result<()> {
@@ -117,8 +120,9 @@ mod platform {
     impl DeferredError {
         fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Error>> {
             let Self { operation, caught } = self;
-            let lost = |error: wgpu::Error| Error::Lost { operation, message: super::in_one_line(&error) };
-            caught.as_mut().poll(context).map(|caught| caught.map(lost))
+            // A browser reports no error of a lost device.
+            let reported = |error: wgpu::Error| super::reported(operation, &error, || false);
+            caught.as_mut().poll(context).map(|caught| caught.map(reported))
         }
 
         /// Whether there is an error, or may yet be one.
@@ -143,6 +147,38 @@ mod platform {
 
 pub(crate) use platform::DeferredErrors;
 
-fn in_one_line(error: &wgpu::Error) -> String {
-    error.to_string().replace('\n', " ")
+use crate::error::Error;
+
+/// The error of `operation`, for which a device reported `error`.
+fn reported(operation: &'static str, error: &wgpu::Error, is_lost: impl FnOnce() -> bool) -> Error {
+    let message = || error.to_string().replace('\n', " ");
+    match error {
+        wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { operation, what: operation, bytes: None },
+        _ if is_lost() => Error::DeviceLost { operation, message: message() },
+        _ => Error::Internal { operation, message: message() },
+    }
+}
+
+/// Whether the device is lost. Such a device creates buffers without an error; only their mapping fails.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn is_lost(device: &wgpu::Device) -> bool {
+    let filters = [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation];
+    let scopes = filters.map(|filter| device.push_error_scope(filter));
+    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("attractor.probe"),
+        size: 16,
+        usage: wgpu::BufferUsages::COPY_SRC,
+        mapped_at_creation: true,
+    });
+    let mut refused = false;
+    for scope in scopes.into_iter().rev() {
+        refused |= matches!(futures::FutureExt::now_or_never(scope.pop()), Some(Some(_)));
+    }
+    !refused && buffer.slice(..).get_mapped_range_mut().is_err()
+}
+
+/// A browser tells of a lost device only where a mapping fails.
+#[cfg(target_arch = "wasm32")]
+pub(crate) fn is_lost(_device: &wgpu::Device) -> bool {
+    false
 }

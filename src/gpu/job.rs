@@ -13,7 +13,7 @@ use super::context::Context;
 use super::encode::encode;
 use super::engine::Engine;
 use super::estimate::Estimate;
-use super::readback::{Readback, Submitted};
+use super::readback::{Readback, Submitted, dropped};
 use super::schedule::Schedule;
 use super::targets::RecordTargets;
 use super::task::Goal;
@@ -112,8 +112,9 @@ impl Job {
     /// time, but at least one workgroup of one. Neither submits nor polls. Records nothing once everything is recorded.
     ///
     /// # Errors
-    /// [`Error::Lost`](crate::Error::Lost) where an earlier slice was dropped before it ran, or the device fails. The
-    /// job has ended then, and its [`Pending`](crate::Pending) says why.
+    /// [`Error::Cancelled`](crate::Error::Cancelled) where an earlier slice was dropped before it ran,
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost), [`Error::OutOfMemory`](crate::Error::OutOfMemory). The job has
+    /// ended then, and its [`Pending`](crate::Pending) says why.
     pub fn advance(&mut self, encoder: &mut wgpu::CommandEncoder, budget: Duration) -> Result<JobSlice> {
         if self.is_done() {
             return Ok(JobSlice { dispatches: 0, estimate: Duration::ZERO, done: true });
@@ -122,8 +123,7 @@ impl Job {
         if let Err(error) = &recorded
             && let Some(host_answer) = self.host_answer.take()
         {
-            let lost = Error::Lost { operation: "Job::advance", message: error.to_string() };
-            let _ = host_answer.sender.send(Err(lost));
+            let _ = host_answer.sender.send(Err(error.of_answer("Job::advance")));
         }
         let slice = recorded?;
         self.slices += usize::from(slice.dispatches > 0);
@@ -145,8 +145,7 @@ impl Job {
 
     fn record(&mut self, encoder: &mut wgpu::CommandEncoder, budget: Duration) -> Result<JobSlice> {
         if self.broken.load(Ordering::Acquire) {
-            let message = "a slice was dropped before it ran: the rest would go on from nothing".into();
-            return Err(Error::Lost { operation: "Job::advance", message });
+            return Err(dropped(&self.context.device, "Job::advance", "a slice was dropped before it ran"));
         }
         let context = &self.context;
         let calls = self.schedule.next(budget.as_secs_f64())?;
@@ -226,7 +225,9 @@ impl Engine {
         let (sender, readbacks) = oneshot::channel::<Result<Vec<Readback>>>();
         let spare = self.idle_workspaces.clone();
         let answer = async move {
-            let readbacks = readbacks.await.map_err(|_| Error::Cancelled { operation: "Memory::job" })??;
+            let readbacks = readbacks
+                .await
+                .map_err(|_| Error::Cancelled { operation: "Memory::job", why: "the job was dropped" })??;
             for (readback, layout) in readbacks.into_iter().zip(layouts) {
                 collector.append(&layout, &readback.mapped().await?)?;
             }

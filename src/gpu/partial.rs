@@ -83,7 +83,7 @@ impl Engine {
     /// The partial states of the rows of `queries`, which have been validated, over the patterns that `options` name.
     ///
     /// # Errors
-    /// [`Error::Lost`]; [`Error::OutOfMemory`] where the host has no room for what is merged.
+    /// [`Error::DeviceLost`]; [`Error::OutOfMemory`] where the host has no room for what is merged.
     pub async fn partials(
         &self,
         queries: &[f32],
@@ -222,7 +222,7 @@ impl Engine {
             let maximum = f32::from_bits(maximum);
             if count > LIST_CAPACITY || (count == 0) != (maximum == NO_SCORE) {
                 let message = format!("a list of {count} patterns has the largest score {maximum}");
-                return Err(Error::Lost { operation: "retrieve", message });
+                return Err(Error::Internal { operation: "retrieve", message });
             }
             let overflows = match kind {
                 KernelRule::Entmax { gain } => dropped != 0 && score_of(dropped) - maximum > -1.0 / gain,

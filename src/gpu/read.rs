@@ -31,19 +31,19 @@ impl Piece {
 fn stamped(bytes: Vec<u8>, stamp: u32) -> Result<Vec<u8>> {
     match bytes.last_chunk::<STAMP_BYTES>().is_some_and(|end| end.starts_with(&stamp.to_ne_bytes())) {
         true => Ok(bytes),
-        false => Err(lost("rows came back without their completion stamp")),
+        false => Err(incomplete("rows came back without their completion stamp")),
     }
 }
 
-fn lost(message: &str) -> Error {
-    Error::Lost { operation: "read", message: message.into() }
+fn incomplete(message: &str) -> Error {
+    Error::Internal { operation: "read", message: message.into() }
 }
 
 impl Engine {
     /// The patterns at `positions`, which are stored and in rising order.
     ///
     /// # Errors
-    /// [`Error::Lost`]; [`Error::OutOfMemory`] where the host has no room for them.
+    /// [`Error::DeviceLost`]; [`Error::OutOfMemory`] where the host has no room for them.
     pub async fn read(&self, positions: &[usize], wait: Wait) -> Result<Vec<Pattern>> {
         let row: usize = self.row_sizes().iter().sum();
         let mut patterns = room("read", "patterns", positions.len())?;
@@ -60,7 +60,7 @@ impl Engine {
     /// The pattern at `position`, which is stored, blocking this thread until it is read back.
     pub fn read_one(&self, position: usize) -> Result<Pattern> {
         let bytes = self.stage(&[position])?.wait()?;
-        self.decoded(&bytes, 1).next().unwrap_or_else(|| Err(lost("no row came back")))
+        self.decoded(&bytes, 1).next().unwrap_or_else(|| Err(incomplete("no row came back")))
     }
 
     /// The bytes of a stored key, of a value and of a row of terms; 0 where rows have none.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::channel::oneshot;
 
 use super::context::Context;
-use super::deferred_errors::DeferredErrors;
+use super::deferred_errors::{DeferredErrors, is_lost};
 use super::poller::{Mapped, PollGuard, notify};
 use crate::answer::Progress;
 use crate::error::{Error, Result};
@@ -61,7 +61,7 @@ impl Readback {
     pub async fn mapped(mut self) -> Result<Vec<u8>> {
         let result = (&mut self.mapped).await;
         std::mem::take(&mut self.deferred_errors).check().await?;
-        Self::read(&self.buffer, result)
+        Self::read(&self.context.device, &self.buffer, result)
     }
 
     /// The bytes. Never blocks on the device; a background thread polls it meanwhile.
@@ -75,7 +75,7 @@ impl Readback {
             }
         };
         std::mem::take(&mut self.deferred_errors).check().await?;
-        Self::read(&self.buffer, result)
+        Self::read(&self.context.device, &self.buffer, result)
     }
 
     /// The bytes, blocking this thread until they are mapped.
@@ -95,11 +95,15 @@ impl Readback {
         }
     }
 
-    fn read(buffer: &wgpu::Buffer, result: Result<Mapped, oneshot::Canceled>) -> Result<Vec<u8>> {
+    fn read(
+        device: &wgpu::Device,
+        buffer: &wgpu::Buffer,
+        result: Result<Mapped, oneshot::Canceled>,
+    ) -> Result<Vec<u8>> {
         match result {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(lost(error.to_string())),
-            Err(oneshot::Canceled) => return Err(lost("the commands were dropped before they ran".into())),
+            Err(oneshot::Canceled) => return Err(dropped(device, "read back", "the commands were dropped")),
         }
         let view = buffer.slice(..).get_mapped_range().map_err(|error| lost(error.to_string()))?;
         let bytes = copy("read back", "answers of a device", &view)?;
@@ -170,8 +174,16 @@ impl Progress for Submitted {
     }
 }
 
+/// The error of commands that were dropped before they ran: by the host, or because the device is lost.
+pub(super) fn dropped(device: &wgpu::Device, operation: &'static str, why: &'static str) -> Error {
+    match is_lost(device) {
+        true => Error::DeviceLost { operation, message: why.into() },
+        false => Error::Cancelled { operation, why },
+    }
+}
+
 fn lost(message: String) -> Error {
-    Error::Lost { operation: "read back", message }
+    Error::DeviceLost { operation: "read back", message }
 }
 
 /// The call-back of a mapping, and the channel that it reports to.

@@ -59,9 +59,9 @@ pub type Substitution = (&'static str, &'static str);
 /// The text of one shader: `source` with its fragments appended, some of them substituted, and `constants` set.
 ///
 /// # Errors
-/// [`Error::Shader`] for a fragment that is not there or a constant that has no line of its own.
+/// [`Error::Internal`] for a fragment that is not there or a constant that has no line of its own.
 pub fn link(name: &str, source: &str, constants: &[Constant], substitutions: &[Substitution]) -> Result<String> {
-    let refuse = |message: String| Error::Shader { shader: name.into(), message };
+    let refuse = |message: String| Error::Internal { operation: "link shader", message: format!("{name}: {message}") };
     let mut text = source.to_owned();
     let mut used = Vec::new();
     for fragment in source.lines().filter_map(|line| line.strip_prefix("//! use ")) {

@@ -86,7 +86,7 @@ impl Handles {
     /// Refuses a lost device. Such a device creates buffers without an error; only their mapping fails.
     ///
     /// # Errors
-    /// [`Error::Lost`].
+    /// [`Error::DeviceLost`].
     pub fn check_alive(&self) -> Result<()> {
         self.upload("attractor.probe", &[]).map(|_| ())
     }
@@ -99,7 +99,10 @@ impl Handles {
             let view = self.queue.write_buffer_with(to, offset, size);
             view.map(|mut view| view.copy_from_slice(bytes))
         })?;
-        staged.ok_or_else(|| Error::Lost { operation: "write", message: "the device takes nothing any more".into() })
+        staged.ok_or_else(|| Error::DeviceLost {
+            operation: "write",
+            message: "the device takes nothing any more".into(),
+        })
     }
 
     /// Submits scheduled writes, on a device that this library opened. On a host's device the host's next submission

@@ -13,8 +13,9 @@ impl Memory {
     /// Makes room for `additional` patterns, in as few windows as the limits allow.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] where the host has no room, [`Error::Limit`] or [`Error::Lost`] where the device has
-    /// none; nothing has changed then. On the CPU engine room takes no memory until patterns are stored in it.
+    /// [`Error::OutOfMemory`] where the host or the device has no room, [`Error::Limit`] for more than the limits of
+    /// the device allow, [`Error::DeviceLost`]; nothing has changed then. On the CPU engine room takes no memory until
+    /// patterns are stored in it.
     pub fn reserve(&mut self, additional: usize) -> Result<()> {
         let fresh = self.ids.fresh(additional, &self.snapshots);
         self.engine.reserve(fresh, Growth::Doubling).map_err(|error| error.named("Memory::reserve"))
@@ -50,7 +51,7 @@ impl Memory {
     /// [`Error::Shape`] for lengths that are not whole rows or disagree, and for values or a bias that the memory was
     /// not built for; [`Error::NotFinite`]; [`Error::Range`] for a row that halves cannot hold
     /// ([`MemoryOptions::saturate`](crate::MemoryOptions::saturate)); the errors of [`Memory::reserve`];
-    /// [`Error::Lost`] where the device is gone. The memory is then as it was.
+    /// [`Error::DeviceLost`] where the device is gone. The memory is then as it was.
     pub fn add<'p>(&mut self, patterns: impl Into<Patterns<'p>>) -> Result<PatternIds> {
         const OPERATION: &str = "Memory::add";
         let (rows, new) = self.checked(OPERATION, patterns.into())?;

@@ -46,7 +46,8 @@ impl Memory {
     ///
     /// # Errors
     /// [`Error::File`](crate::Error::File) where the system refuses to write, and where `path` is neither absent nor a
-    /// regular file; [`Error::Lost`](crate::Error::Lost) where the device fails. What is at `path` is then unchanged.
+    /// regular file; [`Error::DeviceLost`](crate::Error::DeviceLost) where the device fails. What is at `path` is then
+    /// unchanged.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let Layout { dim, value_dim, precision, bias, .. } = self.layout;
         let (windows, saturate) = (self.engine.window_rows(), self.options.saturate);

@@ -125,8 +125,8 @@ impl Memory {
     /// is a [host copy](MemoryOptions::host_copy).
     ///
     /// # Errors
-    /// [`Error::UnknownId`], [`Error::Lost`] where the device fails, or [`Error::Unsupported`] where a browser would
-    /// have to wait.
+    /// [`Error::UnknownId`], [`Error::DeviceLost`] where the device fails, or [`Error::Unsupported`] where a browser
+    /// would have to wait.
     pub fn get(&self, id: PatternId) -> Result<Pattern> {
         const OPERATION: &str = "Memory::get";
         let position = self.position(OPERATION, id)?;

@@ -16,16 +16,16 @@ impl Memory {
     /// let device = Device::new_blocking()?;
     /// let mut memory = MemoryOptions::new(2, Rule::softmax(4.0)).host_copy().build(&device)?;
     /// memory.add(&[1.0, 0.0, 0.0, 1.0])?;
-    /// // The device is lost: retrieve gives Error::Lost.
+    /// // The device is lost: retrieve gives Error::DeviceLost.
     /// let memory = memory.rebuild(&Device::cpu())?; // or a new GPU device
     /// assert!(memory.retrieve_blocking(&[0.9, 0.0], &RetrieveOptions::default())?.output[0] > 0.9);
     /// # Ok::<(), attractor::Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`Error::Lost`](crate::Error::Lost) where there is no host copy and the device is lost, or where the new one
-    /// fails; [`Error::Unsupported`](crate::Error::Unsupported) where a browser would have to wait for rows of a GPU;
-    /// the errors of [`MemoryOptions::build`](crate::MemoryOptions::build) and [`Memory::reserve`].
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost) where there is no host copy and the device is lost, or where the
+    /// new one fails; [`Error::Unsupported`](crate::Error::Unsupported) where a browser would have to wait for rows of
+    /// a GPU; the errors of [`MemoryOptions::build`](crate::MemoryOptions::build) and [`Memory::reserve`].
     pub fn rebuild(&self, device: &Device) -> Result<Self> {
         let mut memory = self.options.build(device)?;
         let positions = self.position_count();

@@ -57,8 +57,9 @@ impl Memory {
     /// `encoder`. Neither submits nor polls: the read-back is mapped by `wgpu::CommandEncoder::map_buffer_on_submit`.
     ///
     /// # Errors
-    /// As [`Memory::record`]. Where the encoder is dropped instead of submitted, or the device fails, the [`Pending`]
-    /// gives [`Error::Lost`](crate::Error::Lost).
+    /// As [`Memory::record`]. Where the encoder is dropped instead of submitted, the [`Pending`] gives
+    /// [`Error::Cancelled`](crate::Error::Cancelled), and where the device is lost,
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost).
     pub fn record_readback(
         &self,
         encoder: &mut wgpu::CommandEncoder,

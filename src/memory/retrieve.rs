@@ -37,7 +37,8 @@ impl Memory {
     /// [`Error::Empty`](crate::Error::Empty), [`Error::Parameter`](crate::Error::Parameter) for the options,
     /// [`Error::Stale`](crate::Error::Stale) for a mask that this memory has outlived,
     /// [`Error::Unsupported`](crate::Error::Unsupported) for an energy where the rule has none. With the answer come
-    /// [`Error::Lost`](crate::Error::Lost) of a device that fails meanwhile, and on the CPU engine
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost) of a device that is lost meanwhile,
+    /// [`Error::Internal`](crate::Error::Internal) where it did not complete its work, and on the CPU engine
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) where the host has no room for the answers; on a GPU that is
     /// returned here.
     pub fn retrieve(&self, queries: &[f32], options: &RetrieveOptions) -> Result<Pending<Retrieval>> {
@@ -70,8 +71,8 @@ impl Memory {
     /// [`Error::Shape`](crate::Error::Shape) and [`Error::NotFinite`](crate::Error::NotFinite) for the queries,
     /// [`Error::Parameter`](crate::Error::Parameter) for a subset that is not within the memory,
     /// [`Error::Shape`](crate::Error::Shape) for a mask that does not fit. With the answer,
-    /// [`Error::Lost`](crate::Error::Lost) where the device fails and [`Error::OutOfMemory`](crate::Error::OutOfMemory)
-    /// where the host has no room.
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost) where the device fails and
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) where the host has no room.
     pub fn retrieve_partial(&self, queries: &[f32], options: &PartialOptions) -> Result<Pending<Vec<Partial>>> {
         const OPERATION: &str = "Memory::retrieve_partial";
         let view = self.check_partial(OPERATION, queries, options)?;

@@ -221,7 +221,7 @@ async fn recorded(device: Device) -> Tried {
     let dropped = memory.record_readback(&mut encoder, QUERIES, Rows::new(&queries), &options).map_err(said)?;
     drop(encoder);
     match dropped.await {
-        Err(Error::Lost { .. }) => Ok(()),
+        Err(Error::Cancelled { .. }) => Ok(()),
         other => Err(format!("a dropped encoder gives {:?}", other.map(|_| ()))),
     }
 }
@@ -251,7 +251,7 @@ async fn refused_shader() -> Tried {
     let rewrite = Box::new(|_: &str, text: &str| format!("{text}\nthis is not WGSL"));
     expect(watch(&device, IndexCheck { rewrite, buffer }), "the device is watched already")?;
     match async { memory.retrieve(&queries(), &RetrieveOptions::default())?.await }.await {
-        Err(Error::Lost { operation: "compile kernel", .. }) => Ok(()),
+        Err(Error::Internal { operation: "compile kernel", .. }) => Ok(()),
         other => Err(format!("{:?}", other.map(|_| ()))),
     }
 }
@@ -269,7 +269,7 @@ async fn other_device(device: Device) -> Tried {
     queue.submit([encoder.finish()]);
     expect(scope.pop().await.is_some(), "the browser takes it")?;
     match pending.await {
-        Err(Error::Lost { .. }) => Ok(()),
+        Err(Error::Internal { .. } | Error::DeviceLost { .. }) => Ok(()),
         other => Err(format!("{:?}", other.map(|_| ()))),
     }
 }
@@ -285,7 +285,7 @@ async fn lost_device() -> Tried {
         (pending.await, async { memory.retrieve(&queries(), &RetrieveOptions::default())?.await }.await);
     for (when, got) in [("on its way", on_its_way), ("after", after)] {
         match got {
-            Err(Error::Lost { .. }) => {}
+            Err(Error::DeviceLost { .. }) => {}
             // It may have been there before.
             Ok(_) if when == "on its way" => {}
             other => return Err(format!("{when}: {:?}", other.map(|_| ()))),

@@ -93,7 +93,7 @@ pub(super) fn resize<E: Clone + Default>(operation: &'static str, buffer: &mut V
     buffer.try_reserve_exact(length.saturating_sub(buffer.len())).map_err(|_| Error::OutOfMemory {
         operation,
         what: "the contents of a file",
-        bytes,
+        bytes: Some(bytes),
     })?;
     buffer.resize(length, E::default());
     Ok(())

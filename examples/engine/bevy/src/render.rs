@@ -128,7 +128,7 @@ fn create_memory(world: &mut World) {
     // Neither buffers of another device nor what it has not answered are of use.
     world.insert_resource(Cues::default());
     let unanswered = std::mem::take(&mut world.resource_mut::<InFlight>().0);
-    world.resource_mut::<Outbox>().failed.extend(unanswered.iter().map(|batch| attractor::Error::Lost {
+    world.resource_mut::<Outbox>().failed.extend(unanswered.iter().map(|batch| attractor::Error::DeviceLost {
         operation: "AttractorPlugin",
         message: format!("the device was replaced before it answered the cues of frame {}", batch.frame),
     }));

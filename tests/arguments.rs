@@ -57,16 +57,16 @@ fn rows_whose_end_does_not_fit_64_bits() {
             (usize::MAX, Some(u32::MAX)),
             (1 << 32, Some(4)),
         ] {
-            let wide = Rows { stride, ..good };
+            let wide = stride.map_or(good, |words| good.stride(words));
             let options = RetrieveOptions::default();
-            let recording = RecordTargets { count, queries: wide, output: wide, state: None, report: None };
+            let recording = RecordTargets::new(count, wide, wide);
             let words = ["expected queries", "4096 bytes"];
             refused(memory.record(&mut encoder, &recording, &options), "Memory::record", &words);
             refused(memory.job_to_buffers(&recording, &options), "Memory::job_to_buffers", &words);
             let answers = memory.record_readback(&mut encoder, count, wide, &options);
             refused(answers, "Memory::record_readback", &words);
         }
-        let fits = RecordTargets { count: 3, queries: good, output: good, state: None, report: None };
+        let fits = RecordTargets::new(3, good, good);
         memory.record(&mut encoder, &fits, &RetrieveOptions::default()).unwrap_or_else(|e| panic!("{name}: {e}"));
     }
 }
@@ -80,17 +80,17 @@ fn rows_too_far_apart_for_a_binding() {
         let far = buffer(&host, 4 * (u64::from(stride) * 39 + 4));
         let near = buffer(&host, 4096);
         let mut encoder = host.create_command_encoder(&Default::default());
-        let (far, near) = (Rows { stride: Some(stride), ..Rows::new(&far) }, Rows::new(&near));
+        let (far, near) = (Rows::new(&far).stride(stride), Rows::new(&near));
         let options = RetrieveOptions::default();
         let words = ["max_storage_buffer_binding_size"];
         for (queries, output) in [(far, near), (near, far)] {
-            let recording = RecordTargets { count, queries, output, state: None, report: None };
+            let recording = RecordTargets::new(count, queries, output);
             refused(memory.record(&mut encoder, &recording, &options), "Memory::record", &words);
             refused(memory.job_to_buffers(&recording, &options), "Memory::job_to_buffers", &words);
         }
         refused(memory.record_readback(&mut encoder, count, far, &options), "Memory::record_readback", &words);
         // Fewer at a time fit.
-        let few = RecordTargets { count: 20, queries: far, output: near, state: None, report: None };
+        let few = RecordTargets::new(20, far, near);
         memory.record(&mut encoder, &few, &options).unwrap_or_else(|e| panic!("{name}: {e}"));
     }
 }
@@ -255,7 +255,7 @@ fn recordings_refuse_reports_that_they_have_no_place_for() {
         let rows = buffer(&host, 4096);
         let mut encoder = host.create_command_encoder(&Default::default());
         let rows = Rows::new(&rows);
-        let recording = RecordTargets { count: 1, queries: rows, output: rows, state: None, report: None };
+        let recording = RecordTargets::new(1, rows, rows);
         for (option, options) in &reports {
             let words = [&*format!("the option `{option}`"), "record_readback"];
             let error = refused(memory.record(&mut encoder, &recording, options), "Memory::record", &words);
@@ -281,13 +281,13 @@ fn buffers_of_another_device() {
         for (_, other) in &adapters {
             let foreign = buffer(&open(other).0, 4096);
             let (mine, foreign) = (Rows::new(&mine), Rows::new(&foreign));
-            let good = RecordTargets { count: 2, queries: mine, output: mine, state: None, report: None };
+            let good = RecordTargets::new(2, mine, mine);
             let options = RetrieveOptions::default();
             for (what, recording) in [
-                ("queries", RecordTargets { queries: foreign, ..good }),
-                ("output", RecordTargets { output: foreign, ..good }),
-                ("state", RecordTargets { state: Some(foreign), ..good }),
-                ("report", RecordTargets { report: Some(foreign), ..good }),
+                ("queries", RecordTargets::new(2, foreign, mine)),
+                ("output", RecordTargets::new(2, mine, foreign)),
+                ("state", good.clone().state(foreign)),
+                ("report", good.clone().report(foreign)),
             ] {
                 let error = refused(memory.record(&mut encoder, &recording, &options), "Memory::record", &[what]);
                 assert!(matches!(error, Error::OtherDevice { what: named, .. } if named == what), "{name}: {error}");
@@ -333,7 +333,7 @@ fn no_queries() {
             let rows = buffer(host, 16);
             let mut encoder = host.create_command_encoder(&Default::default());
             let rows = Rows::new(&rows);
-            let none = RecordTargets { count: 0, queries: rows, output: rows, state: None, report: None };
+            let none = RecordTargets::new(0, rows, rows);
             memory.record(&mut encoder, &none, &RetrieveOptions::default()).unwrap();
             assert!(memory.job_to_buffers(&none, &RetrieveOptions::default()).unwrap().is_done(), "{name}");
             answers.push(memory.record_readback(&mut encoder, 0, rows, &options).unwrap().try_take().unwrap().unwrap());
@@ -376,7 +376,7 @@ fn option_errors_name_the_call() {
             let rows = buffer(host, 64);
             let mut encoder = host.create_command_encoder(&Default::default());
             let rows = Rows::new(&rows);
-            let one = RecordTargets { count: 1, queries: rows, output: rows, state: None, report: None };
+            let one = RecordTargets::new(1, rows, rows);
             refused(memory.record(&mut encoder, &one, &bad), "Memory::record", &words);
             refused(memory.job_to_buffers(&one, &bad), "Memory::job_to_buffers", &words);
             refused(memory.record_readback(&mut encoder, 1, rows, &bad), "Memory::record_readback", &words);

@@ -295,13 +295,7 @@ fn queries_of_any_bits_stay_within() {
             for strategy in [Strategy::FusedStream, Strategy::FusedRegister, Strategy::Staged] {
                 let overrides = Overrides { strategy: Some(strategy), ..Overrides::default() };
                 let options = forced(RetrieveOptions::steps(3), overrides, Faults::POISON);
-                let recording = RecordTargets {
-                    count: 20,
-                    queries: Rows::new(&queries),
-                    output: Rows::new(&output),
-                    state: None,
-                    report: None,
-                };
+                let recording = RecordTargets::new(20, Rows::new(&queries), Rows::new(&output));
                 let mut encoder = gpu.create_command_encoder(&Default::default());
                 memory.record(&mut encoder, &recording, &options).unwrap();
                 queue.submit([encoder.finish()]);

@@ -402,13 +402,7 @@ fn destroyed(what: &str, host: &Host, device: &Device, ours: bool) {
     lost("update", memory.update(first, pattern));
     lost("retrieve_partial", memory.retrieve_partial_blocking(&case.queries, &Default::default()).map(|_| ()));
     let mut commands = raw.create_command_encoder(&Default::default());
-    let rows = RecordTargets {
-        count: BATCH,
-        queries: Rows::new(&queries),
-        output: Rows::new(&output),
-        state: None,
-        report: None,
-    };
+    let rows = RecordTargets::new(BATCH, Rows::new(&queries), Rows::new(&output));
     lost("record", memory.record(&mut commands, &rows, &case.options()));
     let answers = memory.record_readback(&mut commands, BATCH, Rows::new(&queries), &case.options());
     lost("record_readback", answers.map(|_| ()));

@@ -103,13 +103,7 @@ fn the_default_limits_do_and_the_hosts_handlers_stay() {
             for memory in memories.into_iter().flatten() {
                 let queries = floats(&host, &case.queries);
                 let output = floats(&host, &[0.0; 30 * 6]);
-                let recording = RecordTargets {
-                    count: 30,
-                    queries: Rows::new(&queries),
-                    output: Rows::new(&output),
-                    state: None,
-                    report: None,
-                };
+                let recording = RecordTargets::new(30, Rows::new(&queries), Rows::new(&output));
                 let options = RetrieveOptions::steps(2);
                 let mut encoder = host.create_command_encoder(&Default::default());
                 own.record(&mut encoder);

@@ -205,13 +205,8 @@ fn into_buffers_of_the_host() {
         let size = queries.size();
         let output =
             host.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
-        let recording = RecordTargets {
-            count: 33,
-            queries: Rows::new(&queries),
-            output: Rows::new(&output),
-            state: None,
-            report: None,
-        };
+        let (queries, output) = (Rows::new(&queries), Rows::new(&output));
+        let recording = RecordTargets::new(33, queries, output);
         let mut job = memory.job_to_buffers(&recording, &RetrieveOptions::default()).unwrap();
         while !frame(&device, &mut job, Duration::from_micros(300)).done {}
         let staging = host.create_buffer(&wgpu::BufferDescriptor {
@@ -221,15 +216,15 @@ fn into_buffers_of_the_host() {
             mapped_at_creation: false,
         });
         let mut encoder = host.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(&output, 0, &staging, 0, size);
+        encoder.copy_buffer_to_buffer(output.buffer(), 0, &staging, 0, size);
         queue.submit([encoder.finish()]);
         staging.map_async(wgpu::MapMode::Read, .., |result| result.unwrap());
         host.poll(wgpu::PollType::wait_indefinitely()).unwrap();
         let got: Vec<f32> = bytemuck::pod_collect_to_vec(&staging.get_mapped_range(..).unwrap());
         assert_eq!(got, expected.output, "{name}");
-        let none = RecordTargets { count: 0, ..recording };
+        let none = RecordTargets::new(0, queries, output);
         assert!(memory.job_to_buffers(&none, &RetrieveOptions::default()).unwrap().is_done());
-        let short = RecordTargets { count: 34, ..recording };
+        let short = RecordTargets::new(34, queries, output);
         let refused = memory.job_to_buffers(&short, &RetrieveOptions::default()).unwrap_err().to_string();
         assert!(refused.starts_with("Memory::job_to_buffers: expected queries: 34 rows"), "{refused}");
     }

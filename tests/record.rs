@@ -46,14 +46,13 @@ fn into_one_buffer_with_offsets_and_strides() {
             usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
         });
         let mut encoder = host.create_command_encoder(&Default::default());
-        let rows = |word: u64, stride| Rows { buffer: &buffer, offset: 4 * word, stride };
-        let job = RecordTargets {
-            count: 37,
-            queries: rows(3, Some(11)),
-            output: rows(500, Some(9)),
-            state: Some(rows(1000, None)),
-            report: Some(rows(1500, None)),
+        let rows = |word: u64, stride: Option<u32>| {
+            let rows = Rows::at(&buffer, 4 * word);
+            stride.map_or(rows, |words| rows.stride(words))
         };
+        let job = RecordTargets::new(37, rows(3, Some(11)), rows(500, Some(9)))
+            .state(rows(1000, None))
+            .report(rows(1500, None));
         memory.record(&mut encoder, &job, &RetrieveOptions::steps(2)).unwrap();
         let after = read(&host, &queue, encoder, &buffer);
 
@@ -101,13 +100,7 @@ fn queries_that_are_not_finite_or_out_of_range_are_reported() {
             usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
         });
         let mut encoder = host.create_command_encoder(&Default::default());
-        let job = RecordTargets {
-            count: 4,
-            queries: Rows::new(&queries),
-            output: Rows::new(&answers),
-            state: None,
-            report: Some(Rows::at(&answers, 80)),
-        };
+        let job = RecordTargets::new(4, Rows::new(&queries), Rows::new(&answers)).report(Rows::at(&answers, 80));
         memory.record(&mut encoder, &job, &RetrieveOptions::default()).unwrap();
         let options = RetrieveOptions::default();
         let mut told = memory.record_readback(&mut encoder, 4, Rows::new(&queries), &options).unwrap();
@@ -146,13 +139,7 @@ fn retrieval_and_recording_give_the_same_bits() {
             mapped_at_creation: false,
         });
         let mut encoder = host.create_command_encoder(&Default::default());
-        let job = RecordTargets {
-            count: 20,
-            queries: Rows::new(&queries),
-            output: Rows::new(&output),
-            state: None,
-            report: None,
-        };
+        let job = RecordTargets::new(20, Rows::new(&queries), Rows::new(&output));
         memory.record(&mut encoder, &job, &RetrieveOptions::default()).unwrap();
         let recorded = read(&host, &queue, encoder, &output);
         let retrieved: Vec<u32> = retrieved.output.iter().map(|v| v.to_bits()).collect();
@@ -172,21 +159,21 @@ fn buffers_that_do_not_fit_are_refused() {
         let good = buffer(64, wgpu::BufferUsages::STORAGE);
         let mut encoder = host.create_command_encoder(&Default::default());
         let mut refused = |queries, output| {
-            let job = RecordTargets { count: 4, queries, output, state: None, report: None };
+            let job = RecordTargets::new(4, queries, output);
             memory.record(&mut encoder, &job, &RetrieveOptions::default()).unwrap_err().to_string()
         };
         assert!(refused(Rows::new(&good), Rows::new(&good)).contains("empty"), "{name}");
         memory.add(&[0.0; 4]).unwrap();
         let mut refused = |queries, output| {
-            let job = RecordTargets { count: 4, queries, output, state: None, report: None };
+            let job = RecordTargets::new(4, queries, output);
             memory.record(&mut encoder, &job, &RetrieveOptions::default()).unwrap_err().to_string()
         };
         assert!(refused(Rows::new(&small), Rows::new(&good)).contains("60 bytes"), "{name}");
         assert!(refused(Rows::new(&good), Rows::new(&plain)).contains("STORAGE"), "{name}");
         assert!(refused(Rows::at(&good, 2), Rows::new(&good)).contains("multiple of 4"), "{name}");
-        let narrow = Rows { stride: Some(3), ..Rows::new(&good) };
+        let narrow = Rows::new(&good).stride(3);
         assert!(refused(narrow, Rows::new(&good)).contains("at least 4"), "{name}");
-        let far = Rows { buffer: &good, offset: u64::MAX - 3, stride: Some(u32::MAX) };
+        let far = Rows::at(&good, u64::MAX - 3).stride(u32::MAX);
         assert!(refused(far, Rows::new(&good)).contains("64 bytes"), "{name}");
     }
     let mut memory = Memory::new(&Device::cpu(), 4, Rule::softmax(1.0)).unwrap();
@@ -199,7 +186,7 @@ fn buffers_that_do_not_fit_are_refused() {
             mapped_at_creation: false,
         });
         let rows = Rows::new(&buffer);
-        let job = RecordTargets { count: 1, queries: rows, output: rows, state: None, report: None };
+        let job = RecordTargets::new(1, rows, rows);
         let mut encoder = host.create_command_encoder(&Default::default());
         let refused = memory.record(&mut encoder, &job, &RetrieveOptions::default());
         assert!(matches!(refused, Err(Error::NeedsGpu { .. })));

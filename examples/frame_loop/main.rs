@@ -222,13 +222,7 @@ impl Host {
         let cues = self.cues();
         self.queue.write_buffer(&self.cues, 0, bytemuck::cast_slice(&cues));
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("frame") });
-        let recording = RecordTargets {
-            count: self.agents,
-            queries: Rows::new(&self.cues),
-            output: Rows::new(&self.positions),
-            state: None,
-            report: None,
-        };
+        let recording = RecordTargets::new(self.agents, Rows::new(&self.cues), Rows::new(&self.positions));
         self.way.record(&mut encoder, &recording, &RetrieveOptions::default())?;
         let view = self.target.create_view(&Default::default());
         let ops = wgpu::Operations {

@@ -28,27 +28,26 @@ const MAX_RECORDED_DISPATCHES: usize = 1 << 20;
 impl Engine {
     /// Records a retrieval from and to buffers of the caller. `snapshot` lives until the commands have run or are
     /// dropped.
-    #[expect(clippy::too_many_arguments, reason = "what a recording is made of")]
     pub fn record(
         &self,
         operation: &'static str,
         encoder: &mut wgpu::CommandEncoder,
-        job: &RecordTargets<'_>,
+        targets: &RecordTargets<'_>,
         options: &RetrieveOptions,
-        timestamps: Option<wgpu::ComputePassTimestampWrites<'_>>,
         view: &View,
         snapshot: Snapshot,
     ) -> Result<()> {
-        if job.count == 0 {
+        if targets.count == 0 {
             return Ok(());
         }
-        let outputs = self.outputs(operation, job)?;
-        self.record_outputs(operation, encoder, outputs, options, timestamps, view, snapshot).map(|_| ())
+        let outputs = self.outputs(operation, targets)?;
+        self.record_outputs(operation, encoder, outputs, options, targets.timestamps.clone(), view, snapshot)
+            .map(|_| ())
     }
 
     /// The caller's buffers as outputs, once their usage, size and device have been checked.
     pub fn outputs(&self, operation: &'static str, recording: &RecordTargets<'_>) -> Result<Outputs> {
-        let RecordTargets { count, queries, output, state, report } = recording;
+        let RecordTargets { count, queries, output, state, report, timestamps: _ } = recording;
         let (dim, output_dim) = (self.layout.dim, self.layout.output_dim());
         let all = [
             ("queries", Some(queries), dim),

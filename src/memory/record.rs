@@ -2,7 +2,7 @@
 
 use super::handle::Memory;
 use super::request::Queries;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::{self, Job, RecordTargets, Rows};
 use crate::pending::Pending;
 use crate::retrieval::options::RetrieveOptions;
@@ -25,31 +25,13 @@ impl Memory {
     pub fn record(
         &self,
         encoder: &mut wgpu::CommandEncoder,
-        job: &RecordTargets<'_>,
+        targets: &RecordTargets<'_>,
         options: &RetrieveOptions,
     ) -> Result<()> {
         const OPERATION: &str = "Memory::record";
         options.without_reports(OPERATION)?;
-        let (engine, view) = self.recorder(OPERATION, Queries::OnDevice(job.count), options)?;
-        engine.record(OPERATION, encoder, job, options, None, &view, self.snapshots.take())
-    }
-
-    /// [`Memory::record`] with timestamps at the beginning and the end of its compute pass; none where there are no
-    /// queries.
-    ///
-    /// # Errors
-    /// As [`Memory::record`].
-    pub fn record_timed(
-        &self,
-        encoder: &mut wgpu::CommandEncoder,
-        job: &RecordTargets<'_>,
-        options: &RetrieveOptions,
-        timestamps: wgpu::ComputePassTimestampWrites<'_>,
-    ) -> Result<()> {
-        const OPERATION: &str = "Memory::record_timed";
-        options.without_reports(OPERATION)?;
-        let (engine, view) = self.recorder(OPERATION, Queries::OnDevice(job.count), options)?;
-        engine.record(OPERATION, encoder, job, options, Some(timestamps), &view, self.snapshots.take())
+        let (engine, view) = self.recorder(OPERATION, Queries::OnDevice(targets.count), options)?;
+        engine.record(OPERATION, encoder, targets, options, &view, self.snapshots.take())
     }
 
     /// [`Memory::record`] of which the host wants the answers: `B = count` queries are read from a buffer of the
@@ -90,11 +72,15 @@ impl Memory {
     ///
     /// # Errors
     /// As [`Memory::record`].
-    pub fn job_to_buffers(&self, recording: &RecordTargets<'_>, options: &RetrieveOptions) -> Result<Job> {
+    pub fn job_to_buffers(&self, targets: &RecordTargets<'_>, options: &RetrieveOptions) -> Result<Job> {
         const OPERATION: &str = "Memory::job_to_buffers";
         options.without_reports(OPERATION)?;
-        let (engine, view) = self.recorder(OPERATION, Queries::OnDevice(recording.count), options)?;
-        engine.job_to_buffers(OPERATION, recording, options, &view, self.snapshots.take())
+        if targets.get_timestamps().is_some() {
+            let what = "timestamps of a job, which measures itself where it can,".into();
+            return Err(Error::Unsupported { operation: OPERATION, what });
+        }
+        let (engine, view) = self.recorder(OPERATION, Queries::OnDevice(targets.count), options)?;
+        engine.job_to_buffers(OPERATION, targets, options, &view, self.snapshots.take())
     }
 
     /// The engine that records a request that it can answer, and the patterns that the request sees.

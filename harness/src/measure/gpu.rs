@@ -187,13 +187,7 @@ impl Recorded {
     pub fn run(&self, gpu: &Gpu) -> Result<(f64, f64)> {
         let mut recording = 0.0;
         let on_device = gpu.clocked(|encoder| {
-            let job = RecordTargets {
-                count: self.count,
-                queries: Rows::new(&self.queries),
-                output: Rows::new(&self.output),
-                state: None,
-                report: None,
-            };
+            let job = RecordTargets::new(self.count, Rows::new(&self.queries), Rows::new(&self.output));
             let start = Instant::now();
             self.memory.record(encoder, &job, &self.options)?;
             recording = start.elapsed().as_secs_f64();

@@ -39,7 +39,7 @@ impl Stopwatch {
 
     fn once(&self, load: &Load) -> Result<f64, Failure> {
         let (count, queries, output) = (load.batch, Rows::new(&load.source), Rows::new(&load.target));
-        let recording = RecordTargets { count, queries, output, state: None, report: None };
+        let recording = RecordTargets::new(count, queries, output);
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let options = RetrieveOptions::default();
         match self.timestamps() {
@@ -50,7 +50,7 @@ impl Stopwatch {
                     beginning_of_pass_write_index: Some(0),
                     end_of_pass_write_index: Some(1),
                 };
-                load.memory.record_timed(&mut encoder, &recording, &options, writes)?;
+                load.memory.record(&mut encoder, &recording.timestamps(writes), &options)?;
                 timestamps.resolve(&mut encoder);
             }
         }

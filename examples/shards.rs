@@ -44,7 +44,7 @@ fn shard(shard: usize) -> Result<()> {
     for rule in rules() {
         let mut memory = Memory::new(&Device::cpu(), DIM, rule)?;
         memory.add(keys)?;
-        let options = PartialOptions::default().first_id((shard * rows) as u64);
+        let options = PartialOptions::default().index_offset((shard * rows) as u64);
         for partial in memory.retrieve_partial_blocking(&queries, &options)? {
             send(&mut std::io::stdout().lock(), &partial.to_bytes())?;
         }

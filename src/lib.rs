@@ -144,7 +144,7 @@ pub use mask::Mask;
 #[cfg(feature = "files")]
 pub use memory::LoadOptions;
 pub use memory::{Memory, MemoryOptions};
-pub use partial::{Finished, Partial, PartialOptions};
+pub use partial::{MergedRetrieval, Partial, PartialOptions};
 pub use patterns::Patterns;
 pub use pending::Pending;
 pub use precision::Precision;

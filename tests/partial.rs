@@ -2,8 +2,8 @@
 //! refused.
 
 use attractor::{
-    Device, Error, Finished, Mask, Memory, MemoryOptions, Partial, PartialOptions, PatternId, Patterns, Precision,
-    Retrieval, RetrieveOptions, Rule, Separation, Similarity, Status,
+    Device, Error, Mask, Memory, MemoryOptions, MergedRetrieval, Partial, PartialOptions, PatternId, Patterns,
+    Precision, Retrieval, RetrieveOptions, Rule, Separation, Similarity, Status,
 };
 use harness::{Case, Rng};
 
@@ -50,7 +50,7 @@ fn cuts(patterns: usize, parts: usize, numbers: &mut Rng) -> Vec<std::ops::Range
 }
 
 /// Whether `got` is query `b` of `whole`, which the CPU engine computed in one piece.
-fn is_the_whole(what: &str, got: &Finished, whole: &Retrieval, b: usize) {
+fn is_the_whole(what: &str, got: &MergedRetrieval, whole: &Retrieval, b: usize) {
     let largest = whole.output.iter().chain(&whole.state).fold(1.0f32, |most, v| most.max(v.abs()));
     for (got, expected) in [(&got.output[..], whole.output(b)), (&got.state, whole.state(b))] {
         let expected: Vec<f64> = expected.iter().map(|v| f64::from(*v)).collect();
@@ -241,10 +241,10 @@ fn parts_of_different_devices_are_one_memory() {
 fn ties_across_shards_keep_the_smaller_id() {
     let rule = Rule::new(Similarity::Dot, Separation::TopK { k: 1 }, 1.0);
     for (name, device) in harness::devices() {
-        let shard = |value: f32, first_id| {
+        let shard = |value: f32, index_offset| {
             let mut memory = MemoryOptions::new(1, rule).value_dim(1).build(device).unwrap();
             memory.add(Patterns { keys: &[1.0], values: Some(&[value]), bias: None }).unwrap();
-            let options = PartialOptions::default().first_id(first_id);
+            let options = PartialOptions::default().index_offset(index_offset);
             memory.retrieve_partial_blocking(&[1.0], &options).unwrap().remove(0)
         };
         for (a, b) in [(shard(5.0, 0), shard(7.0, 1)), (shard(7.0, 1), shard(5.0, 0))] {

@@ -72,7 +72,7 @@ impl Engine {
                 let query = Query::new(position, exact);
                 let body = match self.rule.separation {
                     Separation::Softmax | Separation::Softmax1 => Body::Mean(self.mean(&view, &query)),
-                    _ => Body::Candidates(self.candidates(&view, &query, options.first_id)),
+                    _ => Body::Candidates(self.candidates(&view, &query, options.index_offset)),
                 };
                 let patterns = if same { all } else { usable_by(position) };
                 Partial { rule: self.rule, dim: self.layout.dim, value_dim: self.layout.value_dim, patterns, body }
@@ -122,7 +122,7 @@ impl Engine {
         }
     }
 
-    fn candidates(&self, view: &PatternView<'_>, query: &Query, first_id: u64) -> Vec<Candidate> {
+    fn candidates(&self, view: &PatternView<'_>, query: &Query, index_offset: u64) -> Vec<Candidate> {
         let layout = self.layout;
         let separation = self.rule.separation;
         let prune_entries =
@@ -152,7 +152,7 @@ impl Engine {
                 if let (Some(values), Some(columns)) = (&block.values, layout.value_dim) {
                     row.extend(&values.load(at, 1, layout.value_stride(), &mut scratch)[..columns]);
                 }
-                Candidate { score, id: first_id.wrapping_add(index as u64), row }
+                Candidate { score, id: index_offset.wrapping_add(index as u64), row }
             })
             .collect();
         prune(separation, &mut candidates);

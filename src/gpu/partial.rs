@@ -104,7 +104,7 @@ impl Engine {
         let bodies = match self.rule.separation {
             // Nothing has to be computed for an empty subset.
             _ if batch == 0 || request.subset.is_empty() => {
-                collect(OPERATION, "partial states", (0..batch).map(|_| self.nothing()))?
+                collect(OPERATION, "partial states", (0..batch).map(|_| self.empty()))?
             }
             Separation::Softmax | Separation::Softmax1 => self.means(&request, &patterns).await?,
             _ => self.candidates_of_all(&request).await?,
@@ -114,8 +114,8 @@ impl Engine {
         collect(OPERATION, "partial states", bodies.into_iter().zip(patterns).map(partial))
     }
 
-    fn nothing(&self) -> Body {
-        Body::nothing(self.rule.separation, self.layout.dim + self.layout.value_dim.unwrap_or(0))
+    fn empty(&self) -> Body {
+        Body::empty(self.rule.separation, self.layout.dim + self.layout.value_dim.unwrap_or(0))
     }
 
     async fn means(&self, request: &PartialRequest<'_>, patterns: &[u64]) -> Result<Vec<Body>> {
@@ -168,7 +168,7 @@ impl Engine {
                     let score = scorer.score(&pattern.key, pattern.bias);
                     let numbers = pattern.key.iter().chain(pattern.value.iter().flatten()).copied();
                     let row = collect(OPERATION, "candidates", numbers)?;
-                    Ok(Candidate { score, id: request.options.first_id.wrapping_add(position as u64), row })
+                    Ok(Candidate { score, id: request.options.index_offset.wrapping_add(position as u64), row })
                 };
                 let mut candidates = room(OPERATION, "candidates", chosen.len())?;
                 for position in chosen {

@@ -8,7 +8,8 @@ use crate::rule::Separation;
 
 /// The answer to one query from all parts of a memory.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Finished {
+#[non_exhaustive]
+pub struct MergedRetrieval {
     /// `y = sum_i p_i v_i`, `dv` long (`d` where keys are their own values).
     pub output: Vec<f32>,
     /// The next state `x' = sum_i p_i k_i`, `d` long.
@@ -81,7 +82,7 @@ impl Partial {
     }
 
     /// The answer, after every part has been merged.
-    pub fn finish(self) -> Finished {
+    pub fn finish(self) -> MergedRetrieval {
         let columns = self.columns();
         let (rows, support, entropy, largest, nothing) = match self.body {
             Body::Mean(mean) if mean.log_sum == f64::NEG_INFINITY => (vec![0.0; columns], 0, 0.0, 0.0, true),
@@ -120,7 +121,7 @@ impl Partial {
         let narrow = |rows: &[f64]| -> Vec<f32> { rows.iter().map(|v| *v as f32).collect() };
         let perplexity = if nothing || largest as f32 == 0.0 { 0.0 } else { entropy.exp() as f32 };
         let (state, value) = rows.split_at(self.dim);
-        Finished {
+        MergedRetrieval {
             output: narrow(if self.value_dim.is_some() { value } else { state }),
             state: narrow(state),
             patterns: self.patterns,

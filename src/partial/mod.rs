@@ -6,6 +6,6 @@ pub(crate) mod merge;
 pub(crate) mod options;
 pub(crate) mod state;
 
-pub use merge::Finished;
+pub use merge::MergedRetrieval;
 pub use options::PartialOptions;
 pub use state::Partial;

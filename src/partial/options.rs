@@ -10,39 +10,51 @@ use crate::mask::MemoryExtent;
 ///
 /// ```
 /// use attractor::{Mask, PartialOptions};
-/// let second_shard = PartialOptions::default().first_id(1_000_000);
+/// let second_shard = PartialOptions::default().index_offset(1_000_000);
 /// let some = PartialOptions::default().subset(10..20).mask(Mask::keep(&[true; 30]));
 /// # let _ = (second_shard, some);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PartialOptions {
-    /// Only the patterns at these positions; all when absent.
-    pub subset: Option<Range<usize>>,
-    /// Of these, only the ones that each query may use. A pattern that the mask excludes is not covered: for that query
-    /// it does not exist.
-    pub mask: Option<Mask>,
-    /// Added to positions where ties are broken by index (top-k), so that shards of one memory, of which each starts
-    /// where the one before ends, break ties as one memory does.
-    pub first_id: u64,
+    pub(crate) subset: Option<Range<usize>>,
+    pub(crate) mask: Option<Mask>,
+    pub(crate) index_offset: u64,
 }
 
 impl PartialOptions {
-    /// Sets [`PartialOptions::subset`].
+    /// Covers only the patterns at these positions; by default all.
     pub fn subset(mut self, positions: Range<usize>) -> Self {
         self.subset = Some(positions);
         self
     }
 
-    /// Sets [`PartialOptions::mask`].
+    /// Covers, of these, only the patterns that each query may use. A pattern that the mask excludes does not exist for
+    /// that query.
     pub fn mask(mut self, mask: Mask) -> Self {
         self.mask = Some(mask);
         self
     }
 
-    /// Sets [`PartialOptions::first_id`].
-    pub fn first_id(mut self, id: u64) -> Self {
-        self.first_id = id;
+    /// Adds `offset` to positions where ties are broken by index (top-k), so that shards of one memory, of which each
+    /// starts where the one before ends, break ties as one memory does; 0 by default.
+    pub fn index_offset(mut self, offset: u64) -> Self {
+        self.index_offset = offset;
         self
+    }
+
+    /// What [`PartialOptions::subset`] set.
+    pub fn get_subset(&self) -> Option<Range<usize>> {
+        self.subset.clone()
+    }
+
+    /// What [`PartialOptions::mask`] set.
+    pub fn get_mask(&self) -> Option<&Mask> {
+        self.mask.as_ref()
+    }
+
+    /// What [`PartialOptions::index_offset`] set.
+    pub fn get_index_offset(&self) -> u64 {
+        self.index_offset
     }
 
     /// The positions of the subset, of `positions` in all.

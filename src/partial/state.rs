@@ -70,7 +70,7 @@ pub(crate) struct Candidate {
 
 impl Body {
     /// The partial state over no pattern, with rows of `columns` floats.
-    pub fn nothing(separation: Separation, columns: usize) -> Self {
+    pub fn empty(separation: Separation, columns: usize) -> Self {
         match separation {
             Separation::Softmax | Separation::Softmax1 => {
                 let none = f64::NEG_INFINITY;

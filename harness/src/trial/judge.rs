@@ -192,7 +192,9 @@ impl Trial {
         let mut merged: Vec<Option<Partial>> = vec![None; self.case.batch()];
         for cut in cuts.windows(2) {
             let mut options = PartialOptions::default().subset(cut[0]..cut[1]);
-            options.mask = self.case.keep.as_deref().map(Mask::keep_per_query);
+            if let Some(keep) = &self.case.keep {
+                options = options.mask(Mask::keep_per_query(keep));
+            }
             let parts = memory.retrieve_partial_blocking(&self.case.queries, &options)?;
             for (merged, part) in merged.iter_mut().zip(parts) {
                 // Over the wire, as parts go.

@@ -40,13 +40,20 @@ fn draw(seed: u64) -> (Case, RetrieveOptions) {
     case.bias = bias.then(|| Rng(seed + 1).vector(patterns));
     case.keep = flags(1)[0].then_some(keep);
     case.clamp = flags(1)[0].then_some(clamp);
-    let mut options = case.options();
-    options.statistics = !flags(1)[0];
-    options.top = [0, 4][pick(2)];
-    options.weights = [WeightsOf::None, WeightsOf::All, WeightsOf::Queries(vec![batch - 1, 0])][pick(3)].clone();
+    let statistics = !flags(1)[0];
+    let top = [0, 4][pick(2)];
+    let weights = [WeightsOf::None, WeightsOf::All, WeightsOf::Queries(vec![batch - 1, 0])][pick(3)].clone();
+    let mut options = case.options().top(top).weights(weights);
     let energy = similarity == Similarity::Dot && !matches!(separation, Separation::TopK { .. });
-    options.energy = energy && pick(2) == 0;
-    options.trace = energy && pick(3) == 0;
+    if statistics {
+        options = options.statistics();
+    }
+    if energy && pick(2) == 0 {
+        options = options.energy();
+    }
+    if energy && pick(3) == 0 {
+        options = options.trace();
+    }
     let overrides = Overrides {
         strategy: [None, Some(Strategy::FusedStream), Some(Strategy::Staged)][pick(3)],
         rows_per_split: [None, None, Some(1)][pick(3)],

@@ -207,8 +207,7 @@ fn energies_hold_for_every_alpha() {
             let mut memory = Memory::new(device, 2, rule).unwrap();
             memory.add(&keys).unwrap();
             let query = [0.5f32, 0.25];
-            let mut options = RetrieveOptions::steps(1);
-            options.trace = true;
+            let options = RetrieveOptions::steps(1).trace();
             let got = memory.retrieve_blocking(&query, &options).unwrap().energy_trace.unwrap();
             let problem = Problem::new(rule, 2, &keys);
             let right = problem.energy(&query.map(f64::from)).unwrap();

@@ -366,7 +366,9 @@ fn wide(name: &str, device: &Device, case: &Case) {
     let Some(memory) = case.memory(name, device) else { return };
     let energy = !matches!(case.rule.separation, Separation::TopK { .. });
     let mut options = case.options().weights(WeightsOf::All).statistics().top(2);
-    options.energy = energy;
+    if energy {
+        options = options.energy();
+    }
     let got = memory.retrieve_blocking(&case.queries, &options).unwrap();
     let share = case.judge(&got, sample.iter().copied());
     assert!(share <= 1.0, "{share:.2} times the bound: {describe}");

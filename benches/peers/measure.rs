@@ -67,7 +67,7 @@ fn size(size: &Size) -> Value {
     if precision != Precision::F32 {
         request["precision"] = precision.name().into();
     }
-    if let Stop::Converge { max_steps, tolerance } = options.stop {
+    if let Stop::Converge { max_steps, tolerance } = options.get_stop() {
         request["beta"] = rule.beta.into();
         request["steps"] = max_steps.into();
         request["tolerance"] = tolerance.into();
@@ -88,7 +88,9 @@ fn prepare(request: &Value) -> Result<(Measurement, Value)> {
         Some(tolerance) => RetrieveOptions::converge(steps, tolerance as f32),
         None => RetrieveOptions::steps(steps),
     };
-    options.round_to_half = request["round"].as_bool().unwrap_or(false);
+    if request["round"].as_bool().unwrap_or(false) {
+        options = options.round_to_half();
+    }
     let rule = Rule::new(Similarity::Dot, separation(name)?, beta);
     let near = request["near"].as_f64().unwrap_or(0.0);
     let on = device(request["device"].as_str().unwrap_or("cpu"), request["software"].as_bool().unwrap_or(false))?;

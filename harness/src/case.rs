@@ -99,8 +99,12 @@ impl Case {
             None => RetrieveOptions::steps(self.steps),
             Some(tolerance) => RetrieveOptions::converge(self.steps, tolerance),
         };
-        options.mask = self.keep.as_deref().map(Mask::keep_per_query);
-        options.clamp.clone_from(&self.clamp);
+        if let Some(keep) = &self.keep {
+            options = options.mask(Mask::keep_per_query(keep));
+        }
+        if let Some(known) = &self.clamp {
+            options = options.clamp(known);
+        }
         options
     }
 

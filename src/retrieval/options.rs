@@ -49,31 +49,16 @@ pub enum WeightsOf {
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a yes or no of its own")]
 pub struct RetrieveOptions {
-    /// When to stop; one update by default.
-    pub stop: Stop,
-    /// Report the energy of the last state ([`Retrieval::energy`](crate::Retrieval::energy)).
-    pub energy: bool,
-    /// Report the energy of every state from the query on
-    /// ([`Retrieval::energy_trace`](crate::Retrieval::energy_trace)); on a GPU of at most 2^20 states.
-    pub trace: bool,
-    /// Report this many patterns of largest weight ([`Retrieval::top`](crate::Retrieval::top)), at most [`MAX_TOP`];
-    /// none at 0.
-    pub top: usize,
-    /// Report support, perplexity, largest weight and the kind of fixed point
-    /// ([`Retrieval::statistics`](crate::Retrieval::statistics)).
-    pub statistics: bool,
-    /// Report the weights in full for these queries ([`Retrieval::weights`](crate::Retrieval::weights)).
-    pub weights: WeightsOf,
-    /// Which patterns may be used; all when absent.
-    pub mask: Option<Mask>,
-    /// `B x d` flags, row-major: coordinates that are known and stay as the query has them in every state.
-    pub clamp: Option<Vec<bool>>,
-    /// Choose kernels, tiles and splits as for a batch of this many queries instead of the batch at hand. With it held
-    /// fixed, a query gives the same bits alone as in any batch (on one device, with one memory).
-    pub plan_for: Option<usize>,
-    /// Let queries and weights be rounded to halves (11 bits) where cooperative matrices multiply them, which halves
-    /// the products: [`RetrieveOptions::round_to_half`].
-    pub round_to_half: bool,
+    pub(crate) stop: Stop,
+    pub(crate) energy: bool,
+    pub(crate) trace: bool,
+    pub(crate) top: usize,
+    pub(crate) statistics: bool,
+    pub(crate) weights: WeightsOf,
+    pub(crate) mask: Option<Mask>,
+    pub(crate) clamp: Option<Vec<bool>>,
+    pub(crate) plan_for: Option<usize>,
+    pub(crate) round_to_half: bool,
     /// What tests and measurements set ([`internals`](crate::internals)).
     pub(crate) overrides: Overrides,
     pub(crate) faults: Faults,
@@ -109,55 +94,67 @@ impl RetrieveOptions {
         Self { stop: Stop::Converge { max_steps, tolerance }, ..Self::default() }
     }
 
-    /// Sets [`RetrieveOptions::energy`].
+    /// Stops as `stop` says; by default after one update.
+    pub fn stop(mut self, stop: Stop) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// Reports the energy of the last state ([`Retrieval::energy`](crate::Retrieval::energy)).
     pub fn energy(mut self) -> Self {
         self.energy = true;
         self
     }
 
-    /// Sets [`RetrieveOptions::trace`].
+    /// Reports the energy of every state from the query on
+    /// ([`Retrieval::energy_trace`](crate::Retrieval::energy_trace)); on a GPU of at most 2^20 states.
     pub fn trace(mut self) -> Self {
         self.trace = true;
         self
     }
 
-    /// Sets [`RetrieveOptions::top`].
+    /// Reports this many patterns of largest weight ([`Retrieval::top`](crate::Retrieval::top)), at most [`MAX_TOP`];
+    /// none at 0, the default.
     pub fn top(mut self, patterns: usize) -> Self {
         self.top = patterns;
         self
     }
 
-    /// Sets [`RetrieveOptions::statistics`].
+    /// Reports support, perplexity, largest weight and the kind of fixed point
+    /// ([`Retrieval::statistics`](crate::Retrieval::statistics)).
     pub fn statistics(mut self) -> Self {
         self.statistics = true;
         self
     }
 
-    /// Sets [`RetrieveOptions::weights`].
+    /// Reports the weights in full for these queries ([`Retrieval::weights`](crate::Retrieval::weights)); by default
+    /// for none.
     pub fn weights(mut self, of: WeightsOf) -> Self {
         self.weights = of;
         self
     }
 
-    /// Sets [`RetrieveOptions::mask`].
+    /// Uses only the patterns that `mask` keeps; by default all.
     pub fn mask(mut self, mask: Mask) -> Self {
         self.mask = Some(mask);
         self
     }
 
-    /// Sets [`RetrieveOptions::clamp`].
+    /// Keeps the coordinates of `known`, `B x d` flags, row-major, as the query has them in every state.
     pub fn clamp(mut self, known: &[bool]) -> Self {
         self.clamp = Some(known.to_vec());
         self
     }
 
-    /// Sets [`RetrieveOptions::plan_for`].
+    /// Chooses kernels, tiles and splits as for a batch of this many queries instead of the batch at hand. With it held
+    /// fixed, a query gives the same bits alone as in any batch (on one device, with one memory).
     pub fn plan_for(mut self, batch: usize) -> Self {
         self.plan_for = Some(batch);
         self
     }
 
-    /// Sets [`RetrieveOptions::round_to_half`]. It matters where a batch meets patterns that are stored as
+    /// Lets queries and weights be rounded to halves (11 bits) where cooperative matrices multiply them, which halves
+    /// the products. It matters where a batch meets patterns that are stored as
     /// [`Precision::F16`](crate::Precision::F16) on a device with cooperative matrices; everything else stays as exact
     /// as it is.
     ///
@@ -167,6 +164,56 @@ impl RetrieveOptions {
     pub fn round_to_half(mut self) -> Self {
         self.round_to_half = true;
         self
+    }
+
+    /// When the retrieval stops.
+    pub fn get_stop(&self) -> Stop {
+        self.stop
+    }
+
+    /// Whether [`RetrieveOptions::energy`] was called.
+    pub fn get_energy(&self) -> bool {
+        self.energy
+    }
+
+    /// Whether [`RetrieveOptions::trace`] was called.
+    pub fn get_trace(&self) -> bool {
+        self.trace
+    }
+
+    /// What [`RetrieveOptions::top`] set.
+    pub fn get_top(&self) -> usize {
+        self.top
+    }
+
+    /// Whether [`RetrieveOptions::statistics`] was called.
+    pub fn get_statistics(&self) -> bool {
+        self.statistics
+    }
+
+    /// What [`RetrieveOptions::weights`] set.
+    pub fn get_weights(&self) -> &WeightsOf {
+        &self.weights
+    }
+
+    /// What [`RetrieveOptions::mask`] set.
+    pub fn get_mask(&self) -> Option<&Mask> {
+        self.mask.as_ref()
+    }
+
+    /// What [`RetrieveOptions::clamp`] set.
+    pub fn get_clamp(&self) -> Option<&[bool]> {
+        self.clamp.as_deref()
+    }
+
+    /// What [`RetrieveOptions::plan_for`] set.
+    pub fn get_plan_for(&self) -> Option<usize> {
+        self.plan_for
+    }
+
+    /// Whether [`RetrieveOptions::round_to_half`] was called.
+    pub fn get_round_to_half(&self) -> bool {
+        self.round_to_half
     }
 
     /// The cap on updates.

@@ -107,7 +107,7 @@ fn judge(workload: &Workload, keys: Vec<f32>, queries: &[f32], got: &Retrieval) 
     let Workload { batch, dim, rule, precision, .. } = *workload;
     // Eight bits are judged by what they stand for, which their rounding is part of.
     let (stored, tolerance) = match precision {
-        Precision::F16 if workload.options.round_to_half => (keys.into_iter().map(half).collect(), 2e-2),
+        Precision::F16 if workload.options.get_round_to_half() => (keys.into_iter().map(half).collect(), 2e-2),
         Precision::F16 => (keys.into_iter().map(half).collect(), 2e-4),
         Precision::I8 => (keys, 2e-2),
         Precision::F32 => (keys, 2e-4),

@@ -17,13 +17,21 @@ impl Trial {
         (0..self.case.patterns()).map(|i| !self.removed.contains(&i)).collect()
     }
 
+    fn without_reports(&self, steps: u32, tolerance: Option<f32>) -> RetrieveOptions {
+        Case { steps, tolerance, ..self.case.clone() }.options()
+    }
+
     fn options(&self, steps: u32, tolerance: Option<f32>) -> RetrieveOptions {
-        let case = Case { steps, tolerance, ..self.case.clone() };
-        let mut options = case.options().top(self.top).weights(match self.weights {
+        let mut options = self.without_reports(steps, tolerance).top(self.top).weights(match self.weights {
             true => WeightsOf::All,
             false => WeightsOf::None,
         });
-        (options.energy, options.statistics) = (self.energy, self.statistics);
+        if self.energy {
+            options = options.energy();
+        }
+        if self.statistics {
+            options = options.statistics();
+        }
         options
     }
 
@@ -87,9 +95,7 @@ impl Trial {
         let mut changes: Vec<Vec<f32>> = Vec::new();
         let mut refused: Vec<Option<Status>> = vec![None; self.case.batch()];
         for steps in 1..=max {
-            let mut plain = self.options(steps, None).top(0).weights(WeightsOf::None);
-            (plain.energy, plain.statistics) = (false, false);
-            let got = self.ask(&memory, &plain)?;
+            let got = self.ask(&memory, &self.without_reports(steps, None))?;
             for (b, status) in got.status.iter().enumerate() {
                 if !matches!(status, Status::Answered | Status::NothingLeft) {
                     refused[b].get_or_insert(*status);

@@ -75,9 +75,7 @@ impl Trial {
         // One query is asked first, with the plan of all that follow: it compiles the kernels. A query alone takes
         // another path than a batch, so its answer is checked like the rest.
         let timed = |queries: &[f32]| {
-            let mut options = RetrieveOptions::default().statistics();
-            options.stop = self.stop;
-            let options = options.plan_for(queries.len() / dim);
+            let options = RetrieveOptions::default().stop(self.stop).statistics().plan_for(queries.len() / dim);
             memory.retrieve_blocking(&queries[..dim], &options)?;
             let start = Instant::now();
             let answer = memory.retrieve_blocking(queries, &options)?;

@@ -244,12 +244,16 @@ impl RetrieveArgs {
             Some(max_steps) => Stop::Converge { max_steps, tolerance: self.tolerance.unwrap_or(DEFAULT_TOLERANCE) },
             None => Stop::Steps(self.steps.unwrap_or(1)),
         };
-        let mut options = RetrieveOptions::default();
-        options.stop = stop;
-        options.energy = self.energy;
-        options.top = self.top.unwrap_or(0);
-        options.statistics = self.statistics;
-        options.weights = if self.weights { WeightsOf::All } else { WeightsOf::None };
+        let mut options = RetrieveOptions::default().stop(stop).top(self.top.unwrap_or(0));
+        if self.energy {
+            options = options.energy();
+        }
+        if self.statistics {
+            options = options.statistics();
+        }
+        if self.weights {
+            options = options.weights(WeightsOf::All);
+        }
         options
     }
 }

@@ -44,8 +44,10 @@ pub fn run(args: &RetrieveArgs) -> Result<(), Failure> {
     let mut options = args.options().plan_for(chunk);
     for (i, part) in queries.chunks(chunk * memory.dim()).enumerate() {
         let count = part.len() / memory.dim();
-        if i == 0 || inputs.mask_per_query() {
-            options.mask = inputs.mask(i * chunk..i * chunk + count)?;
+        if (i == 0 || inputs.mask_per_query())
+            && let Some(mask) = inputs.mask(i * chunk..i * chunk + count)?
+        {
+            options = options.mask(mask);
         }
         append(&mut answers, memory.retrieve_blocking(part, &options)?);
         bar.inc(count as u64);
@@ -77,7 +79,9 @@ fn explanation(args: &RetrieveArgs, inputs: &Inputs, memory: &Memory, chunk: usi
         return Ok(String::new());
     }
     let mut options = args.options().plan_for(chunk);
-    options.mask = inputs.mask(0..chunk)?;
+    if let Some(mask) = inputs.mask(0..chunk)? {
+        options = options.mask(mask);
+    }
     let mut text = format!("{}\n", memory.explain(chunk, &options)?);
     let chunks = inputs.batch.div_ceil(chunk);
     if chunks > 1 {

@@ -84,9 +84,7 @@ impl AttractorPlugin {
     }
 
     fn retrieval(&self) -> RetrieveOptions {
-        let mut options = RetrieveOptions::default().top(self.top).statistics();
-        options.stop = self.stop;
-        options
+        RetrieveOptions::default().stop(self.stop).top(self.top).statistics()
     }
 }
 

@@ -186,7 +186,7 @@ fn room_for_more_windows_than_a_memory_may_have() {
 fn shapes_whose_product_wraps() {
     let options = MemoryOptions::new(1, Rule::softmax(1.0)).value_dim(1 << 57);
     let mut wide = options.build(&Device::cpu()).unwrap();
-    let added = wide.add(Patterns { keys: &[0.0; 128], values: Some(&[]), bias: None });
+    let added = wide.add(Patterns::new(&[0.0; 128]).values(&[]));
     refused(added, "Memory::add", &["values of 128 x 144115188075855872 = 18446744073709551616 floats"]);
     for (_, device) in harness::devices() {
         let memory = memory(device, 4, 4);
@@ -474,13 +474,7 @@ fn partial_states_of_every_engine_are_read_back() {
                 let mut numbers = harness::Rng(seed as u64 + 1);
                 let rule = Rule::new(Similarity::Euclidean, separation, beta);
                 let mut memory = MemoryOptions::new(5, rule).value_dim(3).build(device).unwrap();
-                memory
-                    .add(Patterns {
-                        keys: &numbers.vector(5 * 700),
-                        values: Some(&numbers.vector(3 * 700)),
-                        bias: None,
-                    })
-                    .unwrap();
+                memory.add(Patterns::new(&numbers.vector(5 * 700)).values(&numbers.vector(3 * 700))).unwrap();
                 let all = memory.retrieve_partial_blocking(&numbers.vector(5 * 4), &PartialOptions::default()).unwrap();
                 for partial in all {
                     let read = Partial::from_bytes(&partial.to_bytes());

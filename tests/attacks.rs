@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use attractor::internals::{Faults, Overrides, forced};
 use attractor::reference::{Problem, project, separate};
 use attractor::{
-    Device, Error, Mask, MemoryOptions, Patterns, Precision, Result, Retrieval, RetrieveOptions, Rule, Separation,
-    Similarity, Status, WeightsOf,
+    Device, Error, Mask, MemoryOptions, Precision, Result, Retrieval, RetrieveOptions, Rule, Separation, Similarity,
+    Status, WeightsOf,
 };
 use harness::Rng;
 
@@ -98,7 +98,7 @@ impl Attack {
             options = options.bias();
         }
         let mut memory = options.build(device).unwrap();
-        memory.add(Patterns { keys: &self.keys, values: None, bias: self.bias.as_deref() })?;
+        memory.add(harness::patterns(&self.keys, None, self.bias.as_deref()))?;
         memory.retrieve_blocking(&self.queries, &self.options())
     }
 

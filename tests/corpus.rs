@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use attractor::{Device, MemoryOptions, PartialOptions, Patterns, Precision, Rule, Separation, Similarity, internals};
+use attractor::{Device, MemoryOptions, PartialOptions, Precision, Rule, Separation, Similarity, internals};
 use harness::{Rng, inputs, seal};
 
 fn corpus(target: &str) -> PathBuf {
@@ -245,8 +245,7 @@ fn saved_seeds() -> Seeds {
             }
             let mut memory = options.build(&Device::cpu()).unwrap();
             let keys: Vec<f32> = (0..15).map(|i| i as f32 - 4.5).collect();
-            let patterns =
-                Patterns { keys: &keys, values: (!whole).then_some(&keys[..10]), bias: (!whole).then_some(&keys[..5]) };
+            let patterns = harness::patterns(&keys, (!whole).then_some(&keys[..10]), (!whole).then_some(&keys[..5]));
             let ids: Vec<_> = memory.add(patterns).unwrap().iter().collect();
             if !whole {
                 memory.remove(ids[1]).unwrap();
@@ -304,7 +303,7 @@ fn partial_seeds() -> Seeds {
         let mut memory = options.build(&Device::cpu()).unwrap();
         let keys: Vec<f32> = (0..8).map(|i| i as f32 / 8.0).collect();
         let values: Vec<f32> = (0..12).map(|i| i as f32).collect();
-        memory.add(Patterns { keys: &keys, values: (i % 2 == 1).then_some(&values), bias: None }).unwrap();
+        memory.add(harness::patterns(&keys, (i % 2 == 1).then_some(&values), None)).unwrap();
         for (name, subset) in [("some", 0..4), ("none", 1..1)] {
             let part = PartialOptions::default().subset(subset);
             let partial = memory.retrieve_partial_blocking(&[0.5, -0.25], &part).unwrap().remove(0);

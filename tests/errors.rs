@@ -22,10 +22,7 @@ fn shapes_and_values() {
         let before = memory.retrieve_blocking(&[0.5; 4], &RetrieveOptions::default()).unwrap();
 
         says(memory.add(&[1.0; 7]), &["Memory::add", "rows of 4", "7 floats", "3 too many"]);
-        says(
-            memory.add(Patterns { keys: &[1.0; 4], values: Some(&[1.0; 4]), bias: None }),
-            &["without a value dimension"],
-        );
+        says(memory.add(Patterns::new(&[1.0; 4]).values(&[1.0; 4])), &["without a value dimension"]);
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             says(memory.add(&[0.0, 0.0, 0.0, 0.0, 0.0, bad, 0.0, 0.0]), &["keys row 1, column 1", &bad.to_string()]);
             says(
@@ -58,11 +55,8 @@ fn values_beside_keys() {
     for (_, device) in harness::devices() {
         let mut memory = MemoryOptions::new(4, Rule::softmax(1.0)).value_dim(3).build(device).unwrap();
         says(memory.add(&[1.0; 4]), &["values of 3"]);
-        says(memory.add(Patterns { keys: &[1.0; 8], values: Some(&[1.0; 5]), bias: None }), &["2 x 3 = 6", "5 floats"]);
-        says(
-            memory.add(Patterns { keys: &[1.0; 8], values: Some(&[f32::NAN; 6]), bias: None }),
-            &["values row 0, column 0"],
-        );
+        says(memory.add(Patterns::new(&[1.0; 8]).values(&[1.0; 5])), &["2 x 3 = 6", "5 floats"]);
+        says(memory.add(Patterns::new(&[1.0; 8]).values(&[f32::NAN; 6])), &["values row 0, column 0"]);
         assert!(memory.is_empty());
     }
 }

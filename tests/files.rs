@@ -33,7 +33,7 @@ fn add(memory: &mut Memory, numbers: &mut Rng, count: usize, values: bool, bias:
     let keys = numbers.vector(count * memory.dim());
     let values = values.then(|| numbers.vector(count * memory.value_dim()));
     let bias = bias.then(|| numbers.vector(count));
-    let patterns = Patterns { keys: &keys, values: values.as_deref(), bias: bias.as_deref() };
+    let patterns = harness::patterns(&keys, values.as_deref(), bias.as_deref());
     memory.add(patterns).unwrap().iter().collect()
 }
 
@@ -107,11 +107,11 @@ fn what_is_saved_is_loaded_to_the_bit() {
                     memory.remove(ids[id]).unwrap();
                 }
                 let pattern = memory.get(ids[7]).unwrap();
-                let update = Patterns {
-                    keys: &pattern.key,
-                    values: pattern.value.as_deref(),
-                    bias: bias.then_some(&[0.5]).map(|bias| &bias[..]),
-                };
+                let update = harness::patterns(
+                    &pattern.key,
+                    pattern.value.as_deref(),
+                    bias.then_some(&[0.5]).map(|bias| &bias[..]),
+                );
                 memory.update(ids[50], update).unwrap();
                 let mut loaded = saved_and_loaded(&memory, "with holes");
                 // Ids and positions go on as they would have.
@@ -298,7 +298,7 @@ fn survives(path: &Path) -> bool {
 
 fn add_one(memory: &mut Memory) -> attractor::Result<()> {
     let (keys, values) = (vec![1.0; memory.dim().min(1 << 20)], vec![1.0; memory.value_dim().min(1 << 20)]);
-    memory.add(Patterns { keys: &keys, values: Some(&values), bias: None }).map(|_| ())
+    memory.add(Patterns::new(&keys).values(&values)).map(|_| ())
 }
 
 #[test]
@@ -678,7 +678,7 @@ fn files_are_imported_like_slices_are_added() {
                 };
                 let (mut imported, mut added) = (build(), build());
                 let ids = imported.import(&files).unwrap();
-                let patterns = Patterns { keys: &keys, values: Some(&values), bias: Some(&bias) };
+                let patterns = Patterns::new(&keys).values(&values).bias(&bias);
                 assert_eq!(ids, added.add(patterns).unwrap());
                 alike(&format!("{name} {precision:?} {i}"), &imported, &added);
                 answer_alike(&format!("{name} {precision:?} {i}"), &imported, &added);
@@ -792,7 +792,7 @@ fn rows_beyond_halves_are_refused_unless_the_memory_saturates() {
         let build = |saturate: bool| {
             let options = MemoryOptions::new(2, Rule::softmax(1.0)).value_dim(2).precision(Precision::F16);
             let mut memory = if saturate { options.saturate() } else { options }.build(device).unwrap();
-            memory.add(Patterns { keys: &good, values: Some(&good), bias: None }).unwrap();
+            memory.add(Patterns::new(&good).values(&good)).unwrap();
             memory
         };
         for beyond in [65_520.0, -1e5, f32::MAX, f32::MIN] {
@@ -804,10 +804,10 @@ fn rows_beyond_halves_are_refused_unless_the_memory_saturates() {
                 let keys = PatternFiles::open(&Address::npy(at(keys))).unwrap();
                 keys.values(&Address::npy(at(values))).unwrap()
             };
-            let patterns = |keys, values| Patterns { keys, values: Some(values), bias: None };
+            let patterns = |keys, values| Patterns::new(keys).values(values);
             let stores: [Store<'_>; 7] = [
-                ("keys", 1, Box::new(|m| m.add(Patterns { keys: &bad, values: Some(&good), bias: None }).map(drop))),
-                ("values", 1, Box::new(|m| m.add(Patterns { keys: &good, values: Some(&bad), bias: None }).map(drop))),
+                ("keys", 1, Box::new(|m| m.add(Patterns::new(&bad).values(&good)).map(drop))),
+                ("values", 1, Box::new(|m| m.add(Patterns::new(&good).values(&bad)).map(drop))),
                 ("keys", 1, Box::new(|m| m.add(patterns(&bad, &good)).map(drop))),
                 ("keys", 0, Box::new(|m| m.update(PatternId(0), patterns(&bad[2..4], &good[..2])))),
                 ("values", 0, Box::new(|m| m.update(PatternId(0), patterns(&good[..2], &bad[2..4])))),

@@ -398,7 +398,7 @@ fn destroyed(what: &str, host: &Host, device: &Device, ours: bool) {
     lost("add", memory.add(&case.keys).map(|_| ()));
     lost("add to room that is there", memory.add(&case.keys[..DIM]).map(|_| ()));
     lost("get", memory.get(first).map(|_| ()));
-    let pattern = Patterns { keys: &case.keys[..DIM], values: None, bias: None };
+    let pattern = Patterns::new(&case.keys[..DIM]);
     lost("update", memory.update(first, pattern));
     lost("retrieve_partial", memory.retrieve_partial_blocking(&case.queries, &Default::default()).map(|_| ()));
     let mut commands = raw.create_command_encoder(&Default::default());

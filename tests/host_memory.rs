@@ -49,7 +49,7 @@ fn answers_on(memory: &Memory) {
 fn outputs() {
     limited("outputs", 1500, || {
         let mut memory = MemoryOptions::new(1, Rule::softmax(1.0)).value_dim(4096).build(&Device::cpu()).unwrap();
-        memory.add(Patterns { keys: &[1.0, -1.0], values: Some(&vec![0.5; 2 * 4096]), bias: None }).unwrap();
+        memory.add(Patterns::new(&[1.0, -1.0]).values(&vec![0.5; 2 * 4096])).unwrap();
         let queries = vec![0.25; 200_000];
         let options = RetrieveOptions::default();
         let answer = memory.retrieve_blocking(&queries, &options);
@@ -92,7 +92,7 @@ fn patterns() {
             let options = value_dim.map_or(options.clone(), |columns| options.value_dim(columns));
             let mut memory = options.build(&Device::cpu()).unwrap();
             let values = value_dim.map(|_| [0.5; 8]);
-            let two = Patterns { keys: &[1.0; 8], values: values.as_ref().map(|v| &v[..]), bias: None };
+            let two = harness::patterns(&[1.0; 8], values.as_ref().map(|v| &v[..]), None);
             memory.add(two).unwrap();
             out_of_memory(memory.reserve(1 << 30), "Memory::reserve", "patterns");
             assert_eq!((memory.len(), memory.capacity()), (2, 64));
@@ -116,7 +116,7 @@ fn a_copy_for_a_retrieval() {
             memory.add(&rows).unwrap();
         }
         drop(rows);
-        let row = Patterns { keys: &[1.0; 8], values: None, bias: None };
+        let row = Patterns::new(&[1.0; 8]);
         let pending = memory.retrieve(&vec![0.5; dim * 64], &RetrieveOptions::steps(3)).unwrap();
         let id = memory.id_at(3).unwrap();
         out_of_memory(memory.update(id, row), "Memory::update", "patterns");

@@ -23,7 +23,7 @@ fn what_is_removed_has_no_weight_and_what_is_updated_counts() {
             assert!(!memory.contains(ids[id]));
         }
         let row = numbers.vector(6);
-        memory.update(ids[30], Patterns { keys: &row, values: None, bias: None }).unwrap();
+        memory.update(ids[30], Patterns::new(&row)).unwrap();
         assert_eq!(memory.get(ids[30]).unwrap().key, row, "{name}");
         assert_eq!((memory.len(), memory.position_count()), (45, 50), "{name}");
 
@@ -152,7 +152,7 @@ fn a_mask_of_a_memory_that_has_changed_is_refused() {
         let job = memory.job(&[0.2, 0.3], &RetrieveOptions::default()).unwrap();
         let id = memory.id_at(0).unwrap();
         memory.remove(memory.id_at(3).unwrap()).unwrap();
-        memory.update(id, Patterns { keys: &[3.0, 3.0], values: None, bias: None }).unwrap();
+        memory.update(id, Patterns::new(&[3.0, 3.0])).unwrap();
         stale(&memory, &moves, "other patterns");
         drop(job);
     }
@@ -162,21 +162,21 @@ fn a_mask_of_a_memory_that_has_changed_is_refused() {
 fn unknown_ids_and_wrong_rows_change_nothing() {
     for (name, device) in harness::devices() {
         let mut memory = MemoryOptions::new(3, Rule::softmax(1.0)).value_dim(2).build(device).unwrap();
-        memory.add(Patterns { keys: &[1.0; 6], values: Some(&[2.0; 4]), bias: None }).unwrap();
+        memory.add(Patterns::new(&[1.0; 6]).values(&[2.0; 4])).unwrap();
         let before = memory.get(PatternId(1)).unwrap();
         assert_eq!(
             (before.key.as_slice(), before.value.as_deref(), before.bias),
             (&[1.0; 3][..], Some(&[2.0; 2][..]), 0.0)
         );
-        let good = Patterns { keys: &[5.0; 3], values: Some(&[5.0; 2]), bias: None };
+        let good = Patterns::new(&[5.0; 3]).values(&[5.0; 2]);
         assert!(matches!(memory.update(PatternId(2), good), Err(Error::UnknownId { .. })), "{name}");
         assert!(memory.remove(PatternId(9)).unwrap_err().to_string().contains("id 9"), "{name}");
         assert!(matches!(memory.get(PatternId(u64::MAX)), Err(Error::UnknownId { .. })), "{name}");
         for bad in [
-            Patterns { keys: &[5.0; 6], values: Some(&[5.0; 4]), bias: None },
-            Patterns { values: None, ..good },
-            Patterns { keys: &[f32::NAN; 3], ..good },
-            Patterns { bias: Some(&[1.0]), ..good },
+            Patterns::new(&[5.0; 6]).values(&[5.0; 4]),
+            Patterns::new(good.keys()),
+            Patterns::new(&[f32::NAN; 3]).values(&[5.0; 2]),
+            good.bias(&[1.0]),
         ] {
             assert!(memory.update(PatternId(1), bad).is_err(), "{name}");
         }
@@ -200,7 +200,7 @@ fn every_precision_reads_back_what_it_stores() {
             let mut memory = options.build(device).unwrap();
             let (keys, values) = (numbers.vector(9 * 7), numbers.vector(9 * 5));
             let bias = numbers.vector(9);
-            let patterns = Patterns { keys: &keys, values: Some(&values), bias: Some(&bias) };
+            let patterns = Patterns::new(&keys).values(&values).bias(&bias);
             for (i, id) in memory.add(patterns).unwrap().iter().enumerate() {
                 let got = memory.get(id).unwrap();
                 assert_eq!(got.bias, bias[i], "{name}");

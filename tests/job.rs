@@ -131,29 +131,26 @@ fn a_job_sees_the_memory_as_it_was() {
                         for position in 0..30 {
                             memory.remove(memory.id_at(position).or(memory.id_at(99)).unwrap()).unwrap();
                         }
-                        memory.add(Patterns { keys: &new.keys, values: Some(values), bias: None }).unwrap();
+                        memory.add(Patterns::new(&new.keys).values(values)).unwrap();
                         assert!(memory.id_at(17).is_some() && memory.id_at(16).is_none(), "{name}");
                         assert_eq!(memory.position_count(), 639, "{name}");
                     }
                     2 => {
                         let id = memory.id_at(50).unwrap();
-                        let pattern = Patterns { keys: &new.keys[..16], values: Some(&values[..5]), bias: None };
+                        let pattern = Patterns::new(&new.keys[..16]).values(&values[..5]);
                         memory.update(id, pattern).unwrap();
                         assert_eq!(memory.get(id).unwrap().key, new.keys[..16], "{name}");
                     }
                     3 => memory.clear(),
-                    4 => drop(memory.add(Patterns { keys: &new.keys, values: Some(values), bias: None }).unwrap()),
-                    5 => memory
-                        .add(Patterns { keys: &case.keys, values: Some(case.values.as_ref().unwrap()), bias: None })
-                        .map(drop)
-                        .unwrap(),
+                    4 => drop(memory.add(Patterns::new(&new.keys).values(values)).unwrap()),
+                    5 => memory.add(Patterns::new(&case.keys).values(case.values.as_ref().unwrap())).map(drop).unwrap(),
                     _ => {}
                 }
                 if i >= 3 && done {
                     break;
                 }
                 if i == 3 {
-                    memory.add(Patterns { keys: &new.keys, values: Some(values), bias: None }).unwrap();
+                    memory.add(Patterns::new(&new.keys).values(values)).unwrap();
                 }
             }
             assert_eq!(answer.wait().unwrap(), before, "{name} {rule:?}");

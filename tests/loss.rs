@@ -16,11 +16,11 @@ fn varied(device: &Device, precision: Precision, host_copy: bool) -> (Case, Memo
     let mut memory = options.build(device).unwrap();
     let bias: Vec<f32> = (0..500).map(|i| (i % 7) as f32 / 10.0).collect();
     let values = case.values.as_deref().unwrap();
-    memory.add(Patterns { keys: &case.keys, values: Some(values), bias: Some(&bias) }).unwrap();
+    memory.add(Patterns::new(&case.keys).values(values).bias(&bias)).unwrap();
     for position in [3, 4, 250, 499] {
         memory.remove(memory.id_at(position).unwrap()).unwrap();
     }
-    let one = Patterns { keys: &case.keys[18..36], values: Some(&values[..7]), bias: None };
+    let one = Patterns::new(&case.keys[18..36]).values(&values[..7]);
     memory.add(one).unwrap();
     memory.update(memory.id_at(77).unwrap(), one).unwrap();
     (case, memory)
@@ -62,7 +62,7 @@ fn a_memory_is_rebuilt_from_its_host_copy() {
             let mut native = memory.rebuild(&Device::cpu()).unwrap();
             same(name, &case, &native, &expected, false);
             // It goes on from there: ids are not given twice, freed positions are filled.
-            let one = Patterns { keys: &case.keys[..18], values: Some(&[1.0; 7]), bias: None };
+            let one = Patterns::new(&case.keys[..18]).values(&[1.0; 7]);
             let id = native.add(one).unwrap().get(0).unwrap();
             assert_eq!((id, native.id_at(4)), (attractor::PatternId(501), Some(id)), "{name}");
             let back = native.rebuild(device).unwrap();
@@ -104,7 +104,7 @@ fn a_cleared_memory_keeps_its_copy_in_step() {
     for (name, device) in harness::gpus() {
         let (case, mut memory) = varied(device, Precision::F32, true);
         memory.clear();
-        let one = Patterns { keys: &case.keys[..36], values: Some(&[0.5; 14]), bias: None };
+        let one = Patterns::new(&case.keys[..36]).values(&[0.5; 14]);
         memory.add(one).unwrap();
         same(name, &case, &memory.rebuild(&Device::cpu()).unwrap(), &memory.rebuild(device).unwrap(), false);
         assert_eq!(memory.rebuild(device).unwrap().len(), 2, "{name}");

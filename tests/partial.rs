@@ -78,7 +78,7 @@ fn a_pending_state_sees_the_patterns_as_they_were() {
             let expected = bytes(memory.retrieve_partial_blocking(&case.queries, &options).unwrap());
             let mut polled = memory.retrieve_partial(&case.queries, &options).unwrap();
             let waited = memory.retrieve_partial(&case.queries, &options).unwrap();
-            let other = Patterns { keys: &[9.0; 5], values: Some(&[7.0; 2]), bias: None };
+            let other = Patterns::new(&[9.0; 5]).values(&[7.0; 2]);
             memory.update(PatternId(3), other).unwrap();
             memory.remove(PatternId(4)).unwrap();
             memory.add(other).unwrap();
@@ -243,7 +243,7 @@ fn ties_across_shards_keep_the_smaller_id() {
     for (name, device) in harness::devices() {
         let shard = |value: f32, index_offset| {
             let mut memory = MemoryOptions::new(1, rule).value_dim(1).build(device).unwrap();
-            memory.add(Patterns { keys: &[1.0], values: Some(&[value]), bias: None }).unwrap();
+            memory.add(Patterns::new(&[1.0]).values(&[value])).unwrap();
             let options = PartialOptions::default().index_offset(index_offset);
             memory.retrieve_partial_blocking(&[1.0], &options).unwrap().remove(0)
         };

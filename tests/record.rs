@@ -31,7 +31,7 @@ fn into_one_buffer_with_offsets_and_strides() {
         let case = Case { steps: 2, ..Case::random(71, 37, 300, 10, Some(7), Rule::softmax(0.9)) };
         let device = Device::from_wgpu(&host, &queue).unwrap();
         let mut memory = MemoryOptions::new(10, case.rule).value_dim(7).window_bytes(4096).build(&device).unwrap();
-        memory.add(Patterns { keys: &case.keys, values: Some(case.values.as_deref().unwrap()), bias: None }).unwrap();
+        memory.add(Patterns::new(&case.keys).values(case.values.as_deref().unwrap())).unwrap();
 
         // One buffer, in words: queries from 3 with a stride of 11, outputs from 500 (stride 9), states from 1,000 side
         // by side, reports from 1,500.

@@ -18,7 +18,7 @@ fn memory(device: &Device, case: &Case, window_bytes: Option<u64>) -> Memory {
     }
     let mut memory = options.build(device).unwrap();
     match &case.values {
-        Some(values) => memory.add(Patterns { keys: &case.keys, values: Some(values), bias: None }).unwrap(),
+        Some(values) => memory.add(Patterns::new(&case.keys).values(values)).unwrap(),
         None => memory.add(&case.keys).unwrap(),
     };
     memory

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use attractor::{
-    Device, Memory, MemoryOptions, PartialOptions, PatternId, Patterns, Precision, RetrieveOptions, Rule, Separation,
-    Similarity, WeightsOf,
+    Device, Memory, MemoryOptions, PartialOptions, PatternId, Precision, RetrieveOptions, Rule, Separation, Similarity,
+    WeightsOf,
 };
 use harness::{Case, Rng};
 
@@ -81,7 +81,7 @@ impl Subject {
 
     fn add(&mut self, numbers: &mut Rng, count: usize) {
         let (keys, values) = self.rows(numbers, count);
-        let patterns = Patterns { keys: &keys, values: values.as_deref(), bias: None };
+        let patterns = harness::patterns(&keys, values.as_deref(), None);
         let ids = self.memory.add(patterns).unwrap();
         for (i, key) in keys.chunks(self.dim).enumerate() {
             let value =
@@ -98,7 +98,7 @@ impl Subject {
     fn update(&mut self, numbers: &mut Rng) {
         let (keys, values) = self.rows(numbers, 1);
         let at = numbers.below(self.patterns.len());
-        let patterns = Patterns { keys: &keys, values: values.as_deref(), bias: None };
+        let patterns = harness::patterns(&keys, values.as_deref(), None);
         self.memory.update(self.patterns[at].0, patterns).unwrap();
         self.patterns[at] = (self.patterns[at].0, keys, values.unwrap_or_default());
     }

@@ -41,7 +41,7 @@ impl Change {
         match self {
             Self::Add(keys) => memory.add(keys).map(|_| ()),
             Self::Remove(id) => memory.remove(*id),
-            Self::Update(id, keys) => memory.update(*id, Patterns { keys, values: None, bias: None }),
+            Self::Update(id, keys) => memory.update(*id, Patterns::new(keys)),
         }
         .unwrap();
     }

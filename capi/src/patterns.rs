@@ -20,15 +20,19 @@ impl attractor_memory {
     ) -> Outcome<Patterns<'a>> {
         // SAFETY: by this function's own contract.
         unsafe {
-            Ok(Patterns {
-                keys: rows("keys", keys, count, self.dim)?,
-                values: match self.value_dim {
-                    Some(value_dim) => optional_rows("values", values, count, value_dim)?,
-                    // The library refuses them, wherever the pointer points.
-                    None => (values != (ptr::null(), 0)).then_some(&[]),
-                },
-                bias: optional_rows("bias", bias, count, 1)?,
-            })
+            let mut patterns = Patterns::new(rows("keys", keys, count, self.dim)?);
+            let values = match self.value_dim {
+                Some(value_dim) => optional_rows("values", values, count, value_dim)?,
+                // The library refuses them, wherever the pointer points.
+                None => (values != (ptr::null(), 0)).then_some(&[][..]),
+            };
+            if let Some(values) = values {
+                patterns = patterns.values(values);
+            }
+            if let Some(bias) = optional_rows("bias", bias, count, 1)? {
+                patterns = patterns.bias(bias);
+            }
+            Ok(patterns)
         }
     }
 }

@@ -1036,8 +1036,7 @@ fn saved_memory(dir: &Path, precision: attractor::Precision) -> attractor::Memor
     let mut memory = options.build(&Device::cpu()).unwrap();
     let numbers = |count: usize, by: f32| (0..count).map(|i| (i as f32 * by).sin()).collect::<Vec<f32>>();
     let (keys, values, bias) = (numbers(20, 1.7), numbers(10, 2.3), numbers(5, 0.9));
-    let ids: Vec<_> =
-        memory.add(Patterns { keys: &keys, values: Some(&values), bias: Some(&bias) }).unwrap().iter().collect();
+    let ids: Vec<_> = memory.add(Patterns::new(&keys).values(&values).bias(&bias)).unwrap().iter().collect();
     memory.remove(ids[1]).unwrap();
     memory.save(dir.join("m.safetensors")).unwrap();
     memory

@@ -146,11 +146,7 @@ impl Host {
         };
         let guest = Device::from_wgpu(&device, &queue)?;
         let mut way = MemoryOptions::new(CODE, Rule::softmax(BETA)).value_dim(2).build(&guest)?;
-        way.add(Patterns {
-            keys: &codes.concat(),
-            values: Some(&(0..PLACES).flat_map(place).collect::<Vec<f32>>()),
-            bias: None,
-        })?;
+        way.add(Patterns::new(&codes.concat()).values(&(0..PLACES).flat_map(place).collect::<Vec<f32>>()))?;
         way.warm_up(arguments.agents, &RetrieveOptions::default())?;
 
         let buffer = |label, floats: usize, usage| {

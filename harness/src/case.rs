@@ -6,6 +6,13 @@ use attractor::{Device, Mask, Memory, MemoryOptions, Patterns, Precision, Retrie
 use crate::bound::{bound, worst};
 use crate::rng::Rng;
 
+/// Rows to store, of which some parts may be absent.
+pub fn patterns<'a>(keys: &'a [f32], values: Option<&'a [f32]>, bias: Option<&'a [f32]>) -> Patterns<'a> {
+    let patterns = Patterns::new(keys);
+    let patterns = values.map_or(patterns, |values| patterns.values(values));
+    bias.map_or(patterns, |bias| patterns.bias(bias))
+}
+
 /// A problem with its queries. Whatever is absent or empty is not used.
 #[derive(Clone, Debug)]
 pub struct Case {
@@ -121,7 +128,7 @@ impl Case {
             options = options.window_bytes(bytes);
         }
         let mut memory = options.build(device)?;
-        memory.add(Patterns { keys: &self.keys, values: self.values.as_deref(), bias: self.bias.as_deref() })?;
+        memory.add(patterns(&self.keys, self.values.as_deref(), self.bias.as_deref()))?;
         Ok(memory)
     }
 

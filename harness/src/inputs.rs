@@ -8,9 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use attractor::files::{Address, PatternFiles, Role, SavedMemory, Tensor};
-use attractor::{
-    Device, Error, LoadOptions, Memory, Partial, Patterns, Precision, RetrieveOptions, Rule, internals, wgpu,
-};
+use attractor::{Device, Error, LoadOptions, Memory, Partial, Precision, RetrieveOptions, Rule, internals, wgpu};
 
 use crate::idx as idx_format;
 use crate::seal::{header, sealed};
@@ -142,7 +140,7 @@ fn load(data: &[u8]) -> bool {
     answers(&memory);
     let (key, value) = (vec![0.25; memory.dim()], vec![0.5; memory.value_dim()]);
     let values = saved.value_dim().map(|_| value.as_slice());
-    let ids = memory.add(Patterns { keys: &key, values, bias: None }).expect("room for another");
+    let ids = memory.add(crate::case::patterns(&key, values, None)).expect("room for another");
     assert!(ids.into_iter().all(|id| memory.contains(id) && memory.get(id).is_ok()));
     answers(&memory);
     true

@@ -40,7 +40,7 @@ pub mod trial;
 pub mod workloads;
 
 pub use bound::{bound, worst};
-pub use case::Case;
+pub use case::{Case, patterns};
 #[cfg(not(target_arch = "wasm32"))]
 pub use devices::{adapters, devices, gpus, quick_devices, reopened, reopened_with, supported};
 pub use rng::Rng;

@@ -43,7 +43,7 @@ impl Memory {
     /// assert_eq!(memory.add(&[1.0, 0.0, 0.0, 1.0])?.len(), 2);
     ///
     /// let mut biased = MemoryOptions::new(2, Rule::softmax(1.0)).bias().build(&Device::cpu())?;
-    /// biased.add(Patterns { keys: &[1.0, 0.0, 0.0, 1.0], values: None, bias: Some(&[0.0, 2.0]) })?;
+    /// biased.add(Patterns::new(&[1.0, 0.0, 0.0, 1.0]).bias(&[0.0, 2.0]))?;
     /// # Ok::<(), attractor::Error>(())
     /// ```
     ///

@@ -21,7 +21,14 @@ impl AddPatterns {
     }
 
     pub(crate) fn rows(&self) -> Patterns<'_> {
-        Patterns { keys: &self.keys, values: self.values.as_deref(), bias: self.bias.as_deref() }
+        let mut rows = Patterns::new(&self.keys);
+        if let Some(values) = &self.values {
+            rows = rows.values(values);
+        }
+        if let Some(bias) = &self.bias {
+            rows = rows.bias(bias);
+        }
+        rows
     }
 }
 

@@ -16,9 +16,8 @@ mod common;
 use std::path::Path;
 use std::process::ExitCode;
 
-use attractor::{
-    Device, Memory, MemoryOptions, PatternId, Precision, RetrieveOptions, Rule, Separation, Similarity, Statistics,
-};
+use attractor::retrieval::Statistics;
+use attractor::{Device, Memory, MemoryOptions, PatternId, Precision, RetrieveOptions, Rule, Separation, Similarity};
 use common::{Arguments, Result};
 use half::f16;
 use rayon::prelude::*;

@@ -4,7 +4,8 @@
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
-use attractor::{Device, Memory, Partial, PartialOptions, RetrieveOptions, Rule, Separation, Similarity};
+use attractor::partial::{Partial, PartialOptions};
+use attractor::{Device, Memory, RetrieveOptions, Rule, Separation, Similarity};
 use harness::Rng;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;

@@ -16,8 +16,8 @@ pub struct Explanation {
     pub batch: usize,
     /// `N`, the patterns.
     pub patterns: usize,
-    /// The device's [`Tuning`](crate::Tuning), in words: `default`, or the settings that are not what a device of its
-    /// kind starts with. Empty on the CPU engine, which has none.
+    /// The device's [`Tuning`](crate::tuning::Tuning), in words: `default`, or the settings that are not what a device
+    /// of its kind starts with. Empty on the CPU engine, which has none.
     pub tuning: String,
     /// The strategy that the plan chose, in words.
     pub strategy: &'static str,

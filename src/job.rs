@@ -1,9 +1,9 @@
-//! Jobs that share one budget of GPU time.
+//! Jobs: retrievals that a host records slice by slice, and a queue of them that shares one budget of GPU time.
 
 use std::time::Duration;
 
 use crate::error::Result;
-use crate::gpu::{Job, JobSlice};
+pub use crate::gpu::{Job, JobSlice};
 
 /// Jobs that share a budget: those of higher priority first, among equals the older.
 #[derive(Debug, Default)]

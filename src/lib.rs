@@ -51,7 +51,15 @@
 //! # Features
 //!
 //! `files`, on by default: [`Memory::save`], [`Memory::load`] and [`Memory::import`], the module [`mod@files`], and a
-//! [`Tuning`] in its file. Without default features the library depends on `wgpu`, `rayon` and a few small crates.
+//! [`Tuning`](tuning::Tuning) in its file. Without default features the library depends on `wgpu`, `rayon` and a few
+//! small crates.
+//!
+//! # Modules
+//!
+//! The root has what most programs use. [`mod@device`] chooses and describes adapters; [`mod@retrieval`] has what a
+//! retrieval reports and when it stops; [`mod@record`] and [`mod@job`] embed retrievals into an application's frames;
+//! [`mod@partial`] merges retrievals over parts of the patterns; [`mod@explain`] tells how a retrieval would be
+//! computed; [`mod@tuning`] fits kernels to an adapter.
 //!
 //! # In a browser
 //!
@@ -101,11 +109,11 @@ mod answer;
 mod atomic_file;
 mod cache;
 mod cpu;
-mod device;
+pub mod device;
 mod engine;
 mod error;
 mod exact;
-mod explain;
+pub mod explain;
 #[cfg(feature = "files")]
 mod file_error;
 mod finite;
@@ -115,47 +123,44 @@ mod hash;
 mod id;
 #[doc(hidden)]
 pub mod internals;
-mod job;
+pub mod job;
 mod mask;
 mod memory;
-mod partial;
+pub mod partial;
 mod patterns;
 mod pending;
 mod precision;
 pub mod reference;
 mod regular_file;
-mod retrieval;
+pub mod retrieval;
 mod room;
 mod rule;
 mod store;
 mod strategy;
 mod sync;
-mod tuning;
+pub mod tuning;
 mod wait;
 
-pub use cache::user_cache_folder;
-pub use device::{AdapterChoice, Device, DeviceInfo, DeviceKind, DeviceOptions, SoftwareAdapters};
+/// Retrievals that a host records into its own command encoders: the buffers that they read and write.
+pub mod record {
+    pub use crate::gpu::{RecordTargets, Rows};
+}
+
+pub use device::Device;
 pub use error::{Error, Result};
-pub use explain::{Explanation, KernelWork};
-pub use gpu::{Job, JobSlice, RecordTargets, Rows};
 pub use id::{PatternId, PatternIds, PatternIdsIter};
-pub use job::{JobId, JobQueue};
 pub use mask::Mask;
 #[cfg(feature = "files")]
 pub use memory::LoadOptions;
 pub use memory::{Memory, MemoryOptions};
-pub use partial::{MergedRetrieval, Partial, PartialOptions};
 pub use patterns::Patterns;
 pub use pending::Pending;
 pub use precision::Precision;
-pub use retrieval::{
-    DEFAULT_TOLERANCE, FixedPoint, MAX_TOP, Retrieval, RetrieveOptions, Statistics, Status, Stop, Top, WeightsOf,
-};
-pub use rule::{MAX_ALPHA, Rule, Separation, Similarity};
+pub use retrieval::{Retrieval, RetrieveOptions};
+pub use rule::{Rule, Separation, Similarity};
 pub use store::Pattern;
 #[cfg(feature = "files")]
 pub use store::files;
-pub use tuning::Tuning;
 pub use wgpu;
 
 /// The README's example, compiled and run with the tests.

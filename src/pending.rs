@@ -10,7 +10,7 @@ use crate::fork;
 use crate::wait;
 
 /// An answer that may not be computed yet, from [`Memory::retrieve`](crate::Memory::retrieve),
-/// [`Memory::retrieve_partial`](crate::Memory::retrieve_partial) or a [`Job`](crate::Job).
+/// [`Memory::retrieve_partial`](crate::Memory::retrieve_partial) or a [`Job`](crate::job::Job).
 ///
 /// It is a future that any executor can await. A loop that must not block calls [`Pending::try_take`] once a frame
 /// instead, or asks [`Pending::is_ready`]. Dropping it discards the answer; GPU work that was submitted still

@@ -5,9 +5,6 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
-/// The largest `alpha` of [`Separation::Entmax`]: weights are within their bounds up to here.
-pub const MAX_ALPHA: f32 = 1e6;
-
 /// How a state `x` is compared with a stored key `k`.
 ///
 /// Its text is `dot`, `cosine`, `euclidean` or `manhattan`.
@@ -40,7 +37,8 @@ pub enum Separation {
     Sparsemax,
     /// `[(alpha-1) z - tau]_+ ^ (1/(alpha-1))` (Peters et al. 2019), `alpha > 1`.
     Entmax {
-        /// The exponent of the Tsallis entropy, above 1 and at most [`MAX_ALPHA`]; at 1 the rule would be softmax.
+        /// The exponent of the Tsallis entropy, above 1 and at most [`Separation::MAX_ALPHA`]; at 1 the rule would be
+        /// softmax.
         alpha: f32,
     },
     /// Softmax over the `k` largest scores, zero elsewhere; ties keep the smaller index.
@@ -82,6 +80,9 @@ impl FromStr for Similarity {
 }
 
 impl Separation {
+    /// The largest `alpha` of [`Separation::Entmax`]: weights are within their bounds up to here.
+    pub const MAX_ALPHA: f32 = 1e6;
+
     /// Its text without the parameter: `softmax`, `softmax1`, `sparsemax`, `entmax` or `topk`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -187,7 +188,8 @@ impl Rule {
         Err(Error::Unsupported { operation, what })
     }
 
-    /// Refuses a `beta` that is not finite, an `alpha` that is not above 1 and at most [`MAX_ALPHA`], and `k = 0`.
+    /// Refuses a `beta` that is not finite, an `alpha` that is not above 1 and at most [`Separation::MAX_ALPHA`], and
+    /// `k = 0`.
     pub fn validate(&self) -> Result<()> {
         let refuse = |parameter, expected, got: String| {
             Err(Error::Parameter { operation: "Rule::validate", parameter, expected, got })
@@ -196,7 +198,7 @@ impl Rule {
             return refuse("beta", "finite", self.beta.to_string());
         }
         match self.separation {
-            Separation::Entmax { alpha } if !(alpha > 1.0 && alpha <= MAX_ALPHA) => {
+            Separation::Entmax { alpha } if !(alpha > 1.0 && alpha <= Separation::MAX_ALPHA) => {
                 refuse("alpha", "above 1 (softmax is the limit at 1) and at most 1e6", alpha.to_string())
             }
             Separation::TopK { k: 0 } => refuse("k", "at least 1", "0".into()),

@@ -1,4 +1,5 @@
-//! The sizes, by adapter, that a plan depends on besides the problem.
+//! What a plan depends on besides the shape of a retrieval: sizes that suit an adapter. They are named after the
+//! kernels of today, and may change in minor versions.
 
 #[cfg(feature = "files")]
 pub(crate) mod file;

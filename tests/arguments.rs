@@ -3,9 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use attractor::partial::{Partial, PartialOptions};
+use attractor::record::{RecordTargets, Rows};
+use attractor::retrieval::WeightsOf;
 use attractor::{
-    Device, Error, Mask, Memory, MemoryOptions, Partial, PartialOptions, Patterns, RecordTargets, RetrieveOptions,
-    Rows, Rule, Separation, Similarity, WeightsOf, wgpu,
+    Device, Error, Mask, Memory, MemoryOptions, Patterns, RetrieveOptions, Rule, Separation, Similarity, wgpu,
 };
 use harness::host::{Host, hosts};
 

@@ -5,9 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use attractor::internals::{Faults, Overrides, forced};
 use attractor::reference::{Problem, project, separate};
+use attractor::retrieval::{Status, WeightsOf};
 use attractor::{
     Device, Error, Mask, MemoryOptions, Precision, Result, Retrieval, RetrieveOptions, Rule, Separation, Similarity,
-    Status, WeightsOf,
 };
 use harness::Rng;
 

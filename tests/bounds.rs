@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use attractor::device::DeviceOptions;
 use attractor::internals::{Faults, KERNELS, Overrides, Strategy, forced, link};
-use attractor::{
-    Device, DeviceOptions, Mask, Precision, RecordTargets, RetrieveOptions, Rows, Rule, Separation, Similarity,
-    WeightsOf, wgpu,
-};
+use attractor::record::{RecordTargets, Rows};
+use attractor::retrieval::WeightsOf;
+use attractor::{Device, Mask, Precision, RetrieveOptions, Rule, Separation, Similarity, wgpu};
 use harness::index_check::{Seen, WATCHED, rewrite};
 use harness::{Case, Rng};
 use wgpu::util::DeviceExt;

@@ -4,8 +4,9 @@
 #![allow(unsafe_code, reason = "a host must vouch for experimental features")]
 
 use attractor::internals::{Faults, Overrides, Strategy, forced};
+use attractor::retrieval::Status;
 use attractor::wgpu::{self, Features};
-use attractor::{Device, Precision, Retrieval, RetrieveOptions, Rule, Separation, Similarity, Status};
+use attractor::{Device, Precision, Retrieval, RetrieveOptions, Rule, Separation, Similarity};
 use harness::{Case, Rng};
 
 fn cooperate() -> Overrides {
@@ -320,7 +321,7 @@ fn a_damaged_kernel_is_caught() {
             assert!(share > 1.0, "{name}: {damage:?} gives {share:.2} times the bound");
         }
         // Subgroups that are smaller than was thought do the work of the last once more.
-        if device.info().kind == attractor::DeviceKind::Software {
+        if device.info().kind == attractor::device::DeviceKind::Software {
             let faults = Faults { constant: Some(("fused_matrix", ("WORKGROUP", 64))), ..Faults::POISON };
             let options = forced(case.options(), cooperate(), faults);
             let share = case.judge(&case.run(name, device, &options).unwrap(), 0..70);

@@ -4,7 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use attractor::{Device, MemoryOptions, PartialOptions, Precision, Rule, Separation, Similarity, internals};
+use attractor::partial::PartialOptions;
+use attractor::{Device, MemoryOptions, Precision, Rule, Separation, Similarity, internals};
 use harness::{Rng, inputs, seal};
 
 fn corpus(target: &str) -> PathBuf {

@@ -2,7 +2,8 @@
 //! every engine, by a list of candidates and by the search over all patterns.
 
 use attractor::reference::{Problem, separate};
-use attractor::{Memory, RetrieveOptions, Rule, Separation, Similarity, WeightsOf};
+use attractor::retrieval::WeightsOf;
+use attractor::{Memory, RetrieveOptions, Rule, Separation, Similarity};
 
 /// Alpha, scores, weights. Scores and alpha are numbers of `f32`.
 #[rustfmt::skip]

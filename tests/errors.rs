@@ -1,9 +1,7 @@
 //! Bad input is refused with an error that says what was expected and what came, and leaves the memory as it was.
 
-use attractor::{
-    AdapterChoice, Device, DeviceOptions, Error, Memory, MemoryOptions, Patterns, RetrieveOptions, Rule, Separation,
-    Similarity, SoftwareAdapters, wgpu,
-};
+use attractor::device::{AdapterChoice, DeviceOptions, SoftwareAdapters};
+use attractor::{Device, Error, Memory, MemoryOptions, Patterns, RetrieveOptions, Rule, Separation, Similarity, wgpu};
 
 fn says(result: Result<impl std::fmt::Debug, Error>, words: &[&str]) {
     let message = result.expect_err("must be refused").to_string();

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use attractor::{
-    Device, DeviceOptions, Memory, Pending, Retrieval, RetrieveOptions, Rows, Rule, SoftwareAdapters, wgpu,
-};
+use attractor::device::{DeviceOptions, SoftwareAdapters};
+use attractor::record::Rows;
+use attractor::{Device, Memory, Pending, Retrieval, RetrieveOptions, Rule, wgpu};
 
 /// The scenario and the backend of a child.
 const CHILD: &str = "ATTRACTOR_EXIT_CHILD";
@@ -122,7 +122,8 @@ fn child(scenario: &str, backend: &str) {
 #[cfg(unix)]
 #[allow(unsafe_code, reason = "a fork is a system call")]
 fn forks(device: Device) {
-    use attractor::{Error, PartialOptions};
+    use attractor::Error;
+    use attractor::partial::PartialOptions;
     let mut memory = memory(&device, 100);
     let query = [0.25; DIM];
     memory.retrieve(&query, &RetrieveOptions::default()).and_then(pollster::block_on).unwrap();

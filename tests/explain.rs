@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use attractor::explain::KernelWork;
 use attractor::internals::{Faults, Overrides, Strategy, forced};
-use attractor::{Error, KernelWork, Memory, MemoryOptions, Precision, RetrieveOptions, Rule, Separation, Similarity};
+use attractor::{Error, Memory, MemoryOptions, Precision, RetrieveOptions, Rule, Separation, Similarity};
 
 fn memory(device: &attractor::Device, patterns: usize, dim: usize, rule: Rule, precision: Precision) -> Memory {
     let mut memory = MemoryOptions::new(dim, rule).precision(precision).build(device).unwrap();

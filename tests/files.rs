@@ -6,9 +6,10 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
 use attractor::files::{Address, NewTensor, PatternFiles, Role, SavedMemory, Tensor, write_tensors};
+use attractor::retrieval::WeightsOf;
 use attractor::{
     Device, Error, LoadOptions, Memory, MemoryOptions, PatternId, Patterns, Precision, RetrieveOptions, Rule,
-    Separation, Similarity, WeightsOf,
+    Separation, Similarity,
 };
 use harness::{Rng, seal};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use attractor::record::{RecordTargets, Rows};
 use attractor::{
-    Device, Error, Memory, MemoryOptions, Patterns, Pending, RecordTargets, Result, Retrieval, RetrieveOptions, Rows,
-    Rule, wgpu,
+    Device, Error, Memory, MemoryOptions, Patterns, Pending, Result, Retrieval, RetrieveOptions, Rule, wgpu,
 };
 use futures::future::join_all;
 use harness::host::{Host, hosts, within};

@@ -1,6 +1,7 @@
 //! Expected results from independent software (PyTorch in double precision) on every device.
 
-use attractor::{Device, Rule, Separation, Similarity, WeightsOf};
+use attractor::retrieval::WeightsOf;
+use attractor::{Device, Rule, Separation, Similarity};
 use harness::Case;
 use safetensors::SafeTensors;
 

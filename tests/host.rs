@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use attractor::internals::counts;
-use attractor::{
-    Device, Error, Memory, Pending, RecordTargets, Retrieval, RetrieveOptions, Rows, Rule, Separation, Similarity, wgpu,
-};
+use attractor::record::{RecordTargets, Rows};
+use attractor::{Device, Error, Memory, Pending, Retrieval, RetrieveOptions, Rule, Separation, Similarity, wgpu};
 use harness::Case;
 use harness::host::{Host, hosts};
 use wgpu::util::DeviceExt;
@@ -215,8 +214,8 @@ fn handles_are_send_and_sync() {
     both::<Memory>();
     both::<Error>();
     both::<Pending<Retrieval>>();
-    send::<attractor::Job>();
-    send::<attractor::JobQueue>();
+    send::<attractor::job::Job>();
+    send::<attractor::job::JobQueue>();
 }
 
 /// What was prepared is not compiled again, and nothing was submitted for it.

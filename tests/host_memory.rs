@@ -4,7 +4,8 @@
 
 use std::process::Command;
 
-use attractor::{Device, Error, Memory, MemoryOptions, Patterns, RetrieveOptions, Rule, WeightsOf};
+use attractor::retrieval::WeightsOf;
+use attractor::{Device, Error, Memory, MemoryOptions, Patterns, RetrieveOptions, Rule};
 
 const CASE: &str = "ATTRACTOR_TEST_CASE";
 

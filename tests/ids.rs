@@ -1,6 +1,7 @@
 //! Patterns by id: what is removed, updated and read back, on every device.
 
-use attractor::{Error, Memory, MemoryOptions, PatternId, Patterns, Precision, RetrieveOptions, Rule, WeightsOf};
+use attractor::retrieval::WeightsOf;
+use attractor::{Error, Memory, MemoryOptions, PatternId, Patterns, Precision, RetrieveOptions, Rule};
 use harness::{Case, Rng};
 
 /// The stored rows in the order of their positions, as a case for the reference.
@@ -108,7 +109,7 @@ fn a_mask_of_a_memory_that_has_changed_is_refused() {
         let ids: Vec<PatternId> = memory.add(&[1.0, 0.0, 0.0, 1.0, -1.0, 0.0]).unwrap().iter().collect();
         let ask = |memory: &Memory, mask: &attractor::Mask| {
             let options = RetrieveOptions::default().mask(mask.clone());
-            let partial = attractor::PartialOptions::default().mask(mask.clone());
+            let partial = attractor::partial::PartialOptions::default().mask(mask.clone());
             let got = memory.retrieve_blocking(&[0.2, 0.3], &options);
             let partial = memory.retrieve_partial_blocking(&[0.2, 0.3], &partial);
             assert_eq!(got.is_ok(), partial.is_ok(), "{name}");

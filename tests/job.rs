@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use attractor::job::{Job, JobQueue};
+use attractor::record::{RecordTargets, Rows};
 use attractor::{
-    Device, Error, Job, JobQueue, Memory, Patterns, Pending, RecordTargets, Retrieval, RetrieveOptions, Rows, Rule,
-    Separation, Similarity, wgpu,
+    Device, Error, Memory, Patterns, Pending, Retrieval, RetrieveOptions, Rule, Separation, Similarity, wgpu,
 };
 use harness::Case;
 use harness::host::{Host, hosts};
@@ -14,7 +15,7 @@ const NOW: Duration = Duration::ZERO;
 const LONG: Duration = Duration::from_secs(3600);
 
 /// Submits one frame with the next slice of `job`.
-fn frame(device: &Device, job: &mut Job, budget: Duration) -> attractor::JobSlice {
+fn frame(device: &Device, job: &mut Job, budget: Duration) -> attractor::job::JobSlice {
     let (device, queue) = device.wgpu().unwrap();
     let mut encoder = device.create_command_encoder(&Default::default());
     let slice = job.advance(&mut encoder, budget).unwrap();
@@ -82,9 +83,9 @@ fn a_bound_on_dispatches_is_kept_and_changes_no_bit() {
         let bound = Duration::from_millis(1);
         device.set_max_dispatch_time(bound);
         let many = memory.explain(128, &RetrieveOptions::default()).unwrap();
-        let software = device.info().kind == attractor::DeviceKind::Software;
+        let software = device.info().kind == attractor::device::DeviceKind::Software;
         assert!(!software || many.dispatches() > 2 * few.dispatches(), "{name}: {} dispatches", many.dispatches());
-        let work = |told: &attractor::Explanation| {
+        let work = |told: &attractor::explain::Explanation| {
             (told.flops(), told.bytes(), told.kernels.iter().map(|kernel| kernel.workgroups).sum::<u64>())
         };
         assert_eq!(work(&many), work(&few), "{name}: the work is the same");

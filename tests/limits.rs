@@ -1,7 +1,8 @@
 //! What must not go unnoticed: loops longer than software drivers run, and kernels that are wrong.
 
 use attractor::internals::{Faults, Overrides, Plan, Problem, Strategy, forced};
-use attractor::{Memory, RetrieveOptions, Rule, Separation, Similarity, Tuning};
+use attractor::tuning::Tuning;
+use attractor::{Memory, RetrieveOptions, Rule, Separation, Similarity};
 use harness::Case;
 
 /// The share of its bound by which the answers are off; above 1 is wrong.

@@ -1,9 +1,11 @@
 //! Partial states on every device: any split, merged in any order, answers as the whole; and bytes that are not one are
 //! refused.
 
+use attractor::partial::{MergedRetrieval, Partial, PartialOptions};
+use attractor::retrieval::Status;
 use attractor::{
-    Device, Error, Mask, Memory, MemoryOptions, MergedRetrieval, Partial, PartialOptions, PatternId, Patterns,
-    Precision, Retrieval, RetrieveOptions, Rule, Separation, Similarity, Status,
+    Device, Error, Mask, Memory, MemoryOptions, PatternId, Patterns, Precision, Retrieval, RetrieveOptions, Rule,
+    Separation, Similarity,
 };
 use harness::{Case, Rng};
 

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use attractor::{Device, DeviceOptions, Memory, RetrieveOptions, Rule, wgpu};
+use attractor::device::DeviceOptions;
+use attractor::{Device, Memory, RetrieveOptions, Rule, wgpu};
 use harness::host::{Host, hosts};
 
 /// What a device on the adapter of `like` answers that keeps its kernels in `folder`.
@@ -104,7 +105,8 @@ fn a_host_gives_its_own_or_none() {
     }
     for (name, like) in keeping() {
         let adapters = pollster::block_on(Device::adapters());
-        let adapter = adapters.iter().find(|adapter| attractor::DeviceInfo::from(&adapter.get_info()) == like.info());
+        let adapter =
+            adapters.iter().find(|adapter| attractor::device::DeviceInfo::from(&adapter.get_info()) == like.info());
         let descriptor =
             wgpu::DeviceDescriptor { required_features: wgpu::Features::PIPELINE_CACHE, ..Default::default() };
         let (device, queue) = pollster::block_on(adapter.unwrap().request_device(&descriptor)).unwrap();

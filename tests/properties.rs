@@ -1,6 +1,7 @@
 //! What must hold whatever the numbers are, on every device that supports the rule.
 
-use attractor::{Retrieval, RetrieveOptions, Rule, Separation, Similarity, WeightsOf};
+use attractor::retrieval::WeightsOf;
+use attractor::{Retrieval, RetrieveOptions, Rule, Separation, Similarity};
 use harness::Case;
 use proptest::prelude::*;
 

@@ -1,8 +1,8 @@
 //! Recording into an encoder of the caller's, on a device of the caller's.
 
-use attractor::{
-    Device, Error, Memory, MemoryOptions, Patterns, RecordTargets, RetrieveOptions, Rows, Rule, Status, wgpu,
-};
+use attractor::record::{RecordTargets, Rows};
+use attractor::retrieval::Status;
+use attractor::{Device, Error, Memory, MemoryOptions, Patterns, RetrieveOptions, Rule, wgpu};
 use harness::Case;
 use harness::host::{Host, hosts};
 use wgpu::util::DeviceExt;

@@ -2,9 +2,8 @@
 //! and exact answers where lists of candidates overflow.
 
 use attractor::reference;
-use attractor::{
-    FixedPoint, Mask, Memory, Precision, Retrieval, RetrieveOptions, Rule, Separation, Similarity, Status, WeightsOf,
-};
+use attractor::retrieval::{FixedPoint, Status, WeightsOf};
+use attractor::{Mask, Memory, Precision, Retrieval, RetrieveOptions, Rule, Separation, Similarity};
 use harness::{Case, Rng};
 
 fn separations() -> Vec<Separation> {
@@ -124,7 +123,7 @@ fn each_query_stops_by_itself() {
                 assert_eq!(alone.output(0), together.output(b), "{name} {rule:?}");
                 assert_eq!(alone.steps[0], together.steps[b]);
                 // A query that stopped did as many fixed steps would.
-                let fixed = options.clone().stop(attractor::Stop::Steps(alone.steps[0]));
+                let fixed = options.clone().stop(attractor::retrieval::Stop::Steps(alone.steps[0]));
                 let fixed = memory.retrieve_blocking(case.query(b), &fixed).unwrap();
                 assert_eq!((&fixed.state, &fixed.output), (&alone.state, &alone.output), "{name} {rule:?}");
                 let expected = case.reference(b);

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use attractor::reference::{Answer, Problem};
-use attractor::{Device, MemoryOptions, Retrieval, RetrieveOptions, Rule, Separation, Similarity, WeightsOf, wgpu};
+use attractor::retrieval::WeightsOf;
+use attractor::{Device, MemoryOptions, Retrieval, RetrieveOptions, Rule, Separation, Similarity, wgpu};
 
 const DIM: usize = 64;
 const BATCH: usize = 8;

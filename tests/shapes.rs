@@ -2,9 +2,10 @@
 //! and independent of the batch.
 
 use attractor::internals::{Faults, Overrides, Strategy, forced};
+use attractor::partial::PartialOptions;
+use attractor::retrieval::WeightsOf;
 use attractor::{
-    Device, Memory, MemoryOptions, PartialOptions, Patterns, Precision, Retrieval, RetrieveOptions, Rule, Separation,
-    Similarity, WeightsOf,
+    Device, Memory, MemoryOptions, Patterns, Precision, Retrieval, RetrieveOptions, Rule, Separation, Similarity,
 };
 use harness::Case;
 
@@ -288,8 +289,8 @@ fn large_tiles() {
     }
 }
 
-/// More workgroups than one dimension of a grid may have: one for each query in `load_queries` and `update_states` is cut by the
-/// query block, so the largest grid is that of splits and queries.
+/// More workgroups than one dimension of a grid may have: one for each query in `load_queries` and `update_states` is
+/// cut by the query block, so the largest grid is that of splits and queries.
 #[test]
 fn more_workgroups_than_one_dimension_holds() {
     for (name, device) in harness::devices() {

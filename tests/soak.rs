@@ -7,10 +7,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use attractor::{
-    Device, Memory, MemoryOptions, PartialOptions, PatternId, Precision, RetrieveOptions, Rule, Separation, Similarity,
-    WeightsOf,
-};
+use attractor::partial::PartialOptions;
+use attractor::retrieval::WeightsOf;
+use attractor::{Device, Memory, MemoryOptions, PatternId, Precision, RetrieveOptions, Rule, Separation, Similarity};
 use harness::{Case, Rng};
 
 /// The maximum number of patterns of one memory.

@@ -3,9 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
-use attractor::{
-    Device, Error, Precision, RecordTargets, RetrieveOptions, Rows, Rule, Separation, Similarity, Tuning, wgpu,
-};
+use attractor::record::{RecordTargets, Rows};
+use attractor::tuning::Tuning;
+use attractor::{Device, Error, Precision, RetrieveOptions, Rule, Separation, Similarity, wgpu};
 use harness::{Case, Rng};
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -13,10 +13,9 @@ use std::hint::black_box;
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
-use attractor::{
-    AdapterChoice, Device, DeviceOptions, Memory, Precision, RetrieveOptions, Rule, Separation, Similarity,
-    SoftwareAdapters, Stop, wgpu,
-};
+use attractor::device::{AdapterChoice, DeviceOptions, SoftwareAdapters};
+use attractor::retrieval::Stop;
+use attractor::{Device, Memory, Precision, RetrieveOptions, Rule, Separation, Similarity, wgpu};
 use harness::measure::gpu::Gpu;
 use harness::measure::measurement::Measurement;
 use harness::measure::{Result, cpu};

@@ -3,7 +3,9 @@
 //! Fields of options hold them as `u32`, so that a wrong number is an error; as a Rust enum it would be undefined
 //! behaviour.
 
-use attractor::{FixedPoint, Mask, Precision, Separation, Similarity, SoftwareAdapters, Status, wgpu};
+use attractor::device::SoftwareAdapters;
+use attractor::retrieval::{FixedPoint, Status};
+use attractor::{Mask, Precision, Separation, Similarity, wgpu};
 
 use crate::error::{Failure, Outcome};
 

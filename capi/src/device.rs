@@ -3,7 +3,8 @@
 use std::ffi::{CString, c_char};
 use std::ptr;
 
-use attractor::{AdapterChoice, Device, DeviceInfo, DeviceOptions, wgpu};
+use attractor::device::{AdapterChoice, DeviceInfo, DeviceOptions};
+use attractor::{Device, wgpu};
 
 use crate::codes::{attractor_backend, attractor_software, decode};
 use crate::error::{Failure, Outcome, attractor_error, code, guard};

@@ -2,7 +2,8 @@
 
 use std::ptr;
 
-use attractor::{PatternId, Retrieval, Statistics};
+use attractor::retrieval::Statistics;
+use attractor::{PatternId, Retrieval};
 
 use crate::codes::{attractor_fixed_point, attractor_status};
 use crate::error::{Failure, Outcome, attractor_error, code, guard};

@@ -2,7 +2,8 @@
 
 use std::ptr;
 
-use attractor::{DEFAULT_TOLERANCE, Mask, RetrieveOptions, WeightsOf};
+use attractor::retrieval::{DEFAULT_TOLERANCE, WeightsOf};
+use attractor::{Mask, RetrieveOptions};
 
 use crate::codes::{Layout, attractor_mask, decode};
 use crate::error::{Failure, Outcome, attractor_error, code};

@@ -4,8 +4,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use attractor::Device;
+use attractor::device::{AdapterChoice, DeviceKind, DeviceOptions, SoftwareAdapters, user_cache_folder};
+use attractor::tuning::Tuning;
 use attractor::wgpu::Backends;
-use attractor::{AdapterChoice, Device, DeviceKind, DeviceOptions, SoftwareAdapters, Tuning, user_cache_folder};
 
 use crate::failure::Failure;
 

@@ -55,7 +55,7 @@ fn quieten_drivers() {
     const VARIABLE: &str = "XDG_RUNTIME_DIR";
     if std::env::var_os(VARIABLE).is_none_or(|folder| !std::path::Path::new(&folder).is_absolute()) {
         // A folder of the user's: sockets are looked for in it.
-        let folder = attractor::user_cache_folder().filter(|folder| folder.is_absolute());
+        let folder = attractor::device::user_cache_folder().filter(|folder| folder.is_absolute());
         // SAFETY: no other thread runs yet.
         unsafe { std::env::set_var(VARIABLE, folder.unwrap_or_else(std::env::temp_dir)) };
     }

@@ -1044,7 +1044,8 @@ fn saved_memory(dir: &Path, precision: attractor::Precision) -> attractor::Memor
 
 #[test]
 fn a_saved_memory_answers_by_its_own_rule_or_by_the_flags() {
-    use attractor::{Device, LoadOptions, Memory, Precision, RetrieveOptions, Rule, Separation, Similarity, WeightsOf};
+    use attractor::retrieval::WeightsOf;
+    use attractor::{Device, LoadOptions, Memory, Precision, RetrieveOptions, Rule, Separation, Similarity};
     let dir = plain_inputs();
     let args = ["retrieve", "--memory", "m.safetensors", "--queries", "q.npy", "--out", "o.safetensors", "--weights"];
     let queries = [2.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0];

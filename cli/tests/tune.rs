@@ -5,7 +5,8 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use attractor::{Tuning, wgpu};
+use attractor::tuning::Tuning;
+use attractor::wgpu;
 use common::{attractor, text};
 use serde_json::{Value, json};
 use tempfile::TempDir;

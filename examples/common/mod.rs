@@ -5,7 +5,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use attractor::{Device, DeviceOptions, SoftwareAdapters, wgpu};
+use attractor::device::{DeviceOptions, SoftwareAdapters};
+use attractor::{Device, wgpu};
 use flate2::read::MultiGzDecoder;
 
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;

@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use attractor::{Device, Memory, MemoryOptions, Patterns, RecordTargets, RetrieveOptions, Rows, Rule, wgpu};
+use attractor::record::{RecordTargets, Rows};
+use attractor::{Device, Memory, MemoryOptions, Patterns, RetrieveOptions, Rule, wgpu};
 use harness::Rng;
 use plotters::prelude::*;
 

@@ -17,7 +17,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use attractor::{AdapterChoice, Device, DeviceOptions, Memory, RetrieveOptions, Rule};
+use attractor::device::{AdapterChoice, DeviceOptions};
+use attractor::{Device, Memory, RetrieveOptions, Rule};
 use harness::Rng;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};

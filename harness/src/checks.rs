@@ -1,11 +1,10 @@
 //! The cases of `attractor verify`, and how their answers are judged. The retrieval between is the caller's, who may
 //! wait for it or await it.
 
+use attractor::explain::Explanation;
 use attractor::internals::{Faults, Overrides, Strategy, forced};
-use attractor::{
-    Device, Error, Explanation, Memory, Precision, Retrieval, RetrieveOptions, Rule, Separation, Similarity,
-    Statistics, WeightsOf,
-};
+use attractor::retrieval::{Statistics, WeightsOf};
+use attractor::{Device, Error, Memory, Precision, Retrieval, RetrieveOptions, Rule, Separation, Similarity};
 
 use crate::bound::worst;
 use crate::case::Case;

@@ -5,7 +5,8 @@
 
 use std::sync::{Once, OnceLock};
 
-use attractor::{AdapterChoice, Device, DeviceOptions, Error, Memory, Retrieval, RetrieveOptions, wgpu};
+use attractor::device::{AdapterChoice, DeviceOptions};
+use attractor::{Device, Error, Memory, Retrieval, RetrieveOptions, wgpu};
 
 use crate::case::Case;
 
@@ -77,7 +78,7 @@ pub fn gpus() -> impl Iterator<Item = &'static (String, Device)> {
 
 /// Which of `adapters` an open device is on.
 pub(crate) fn index_of(adapters: &[wgpu::Adapter], device: &Device) -> usize {
-    let same = |adapter: &wgpu::Adapter| attractor::DeviceInfo::from(&adapter.get_info()) == device.info();
+    let same = |adapter: &wgpu::Adapter| attractor::device::DeviceInfo::from(&adapter.get_info()) == device.info();
     adapters.iter().position(same).expect("the adapter of an open device is listed")
 }
 

@@ -8,7 +8,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use attractor::files::{Address, PatternFiles, Role, SavedMemory, Tensor};
-use attractor::{Device, Error, LoadOptions, Memory, Partial, Precision, RetrieveOptions, Rule, internals, wgpu};
+use attractor::partial::Partial;
+use attractor::{Device, Error, LoadOptions, Memory, Precision, RetrieveOptions, Rule, internals, wgpu};
 
 use crate::idx as idx_format;
 use crate::seal::{header, sealed};

@@ -194,7 +194,7 @@ impl Device {
     }
 
     /// Every adapter of this machine, hardware and software, in the order that
-    /// [`AdapterChoice::Index`](crate::AdapterChoice::Index) counts. A browser tells of at most one, which it
+    /// [`AdapterChoice::Index`](crate::device::AdapterChoice::Index) counts. A browser tells of at most one, which it
     /// prefers.
     pub async fn adapters() -> Vec<wgpu::Adapter> {
         // Without WebGPU, or on a thread that has none, wgpu panics.

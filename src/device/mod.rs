@@ -7,6 +7,7 @@ mod select;
 #[cfg(feature = "files")]
 mod tuning;
 
+pub use crate::cache::user_cache_folder;
 pub use handle::Device;
 pub use info::{DeviceInfo, DeviceKind};
 pub use options::{AdapterChoice, DeviceOptions, SoftwareAdapters};

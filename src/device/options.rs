@@ -29,7 +29,8 @@ pub enum AdapterChoice {
 /// search of [`Device::new`](crate::Device::new).
 ///
 /// ```
-/// use attractor::{Device, DeviceOptions, SoftwareAdapters, wgpu};
+/// use attractor::device::{DeviceOptions, SoftwareAdapters};
+/// use attractor::{Device, wgpu};
 /// # async fn open() -> attractor::Result<()> {
 /// let options = DeviceOptions::default().backends(wgpu::Backends::VULKAN).software(SoftwareAdapters::Allow);
 /// let device = Device::with_options(&options).await?;
@@ -94,10 +95,10 @@ impl DeviceOptions {
     }
 
     /// Keep compiled kernels from one run to the next in `folder`, such as
-    /// [`user_cache_folder`](crate::user_cache_folder), where the backend lets them out (Vulkan; Metal, DX12 and many
-    /// drivers keep their own). They are written when the last handle of the device and the last memory on it are
-    /// dropped, and by [`Device::save_pipeline_cache`](crate::Device::save_pipeline_cache); a file that is damaged, or
-    /// not this adapter's, driver's and crate version's, is ignored. By default nothing is kept.
+    /// [`user_cache_folder`](crate::device::user_cache_folder), where the backend lets them out (Vulkan; Metal, DX12
+    /// and many drivers keep their own). They are written when the last handle of the device and the last memory on it
+    /// are dropped, and by [`Device::save_pipeline_cache`](crate::Device::save_pipeline_cache); a file that is damaged,
+    /// or not this adapter's, driver's and crate version's, is ignored. By default nothing is kept.
     pub fn pipeline_cache(mut self, folder: impl Into<PathBuf>) -> Self {
         self.pipeline_cache = Some(folder.into());
         self

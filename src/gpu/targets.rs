@@ -113,7 +113,8 @@ impl From<Rows<'_>> for OwnedRows {
 /// pattern is left.
 ///
 /// ```no_run
-/// # use attractor::{RecordTargets, Rows, wgpu};
+/// # use attractor::record::{RecordTargets, Rows};
+/// # use attractor::wgpu;
 /// # fn targets<'a>(queries: &'a wgpu::Buffer, output: &'a wgpu::Buffer) -> RecordTargets<'a> {
 /// RecordTargets::new(256, Rows::new(queries), Rows::new(output)).report(Rows::at(output, 65536))
 /// # }

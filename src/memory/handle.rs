@@ -46,7 +46,7 @@ use crate::store::{Ids, Layout, Pattern, Snapshots};
 ///
 /// where `k` and `x` are the smallest norms of keys and queries that are not zero, and at least 1e-12. Numbers below
 /// 1.2e-38 may count as zero on a GPU. Queries that only the device sees ([`Memory::record`]) get the status
-/// [`OutOfRange`](crate::Status::OutOfRange) instead.
+/// [`OutOfRange`](crate::retrieval::Status::OutOfRange) instead.
 pub struct Memory {
     pub(super) device: Device,
     pub(super) layout: Layout,

@@ -9,7 +9,8 @@ use crate::mask::MemoryExtent;
 /// Which patterns a partial state covers; all that are stored by default.
 ///
 /// ```
-/// use attractor::{Mask, PartialOptions};
+/// use attractor::partial::PartialOptions;
+/// use attractor::Mask;
 /// let second_shard = PartialOptions::default().index_offset(1_000_000);
 /// let some = PartialOptions::default().subset(10..20).mask(Mask::keep(&[true; 30]));
 /// # let _ = (second_shard, some);

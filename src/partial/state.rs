@@ -14,7 +14,8 @@ use crate::rule::{Rule, Separation};
 /// in two of them counts twice.
 ///
 /// ```
-/// use attractor::{Device, Memory, Partial, PartialOptions, RetrieveOptions, Rule};
+/// use attractor::partial::{Partial, PartialOptions};
+/// use attractor::{Device, Memory, RetrieveOptions, Rule};
 /// let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(3.0))?;
 /// memory.add(&[1.0, 0.0, 0.0, 1.0, 0.5, 0.5])?;
 /// let query = [0.9, 0.1];

@@ -107,8 +107,8 @@ pub struct Retrieval {
     pub steps: Vec<u32>,
     /// `max |x' - x|` of the last update, per query.
     pub change: Vec<f32>,
-    /// Whether `change` is within the tolerance ([`DEFAULT_TOLERANCE`](crate::DEFAULT_TOLERANCE) under
-    /// [`Stop::Steps`](crate::Stop::Steps)), per query.
+    /// Whether `change` is within the tolerance ([`DEFAULT_TOLERANCE`](crate::retrieval::DEFAULT_TOLERANCE) under
+    /// [`Stop::Steps`](crate::retrieval::Stop::Steps)), per query.
     pub converged: Vec<bool>,
     /// Whether there is an answer, per query.
     pub status: Vec<Status>,

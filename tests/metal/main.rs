@@ -11,7 +11,8 @@ mod text;
 use std::collections::{BTreeMap, BTreeSet};
 
 use attractor::internals::{Ability, Constant, KERNELS, Kernel, Overrides, Plan, Problem, link};
-use attractor::{Device, Tuning, wgpu};
+use attractor::tuning::Tuning;
+use attractor::{Device, wgpu};
 use harness::kernels;
 use naga::back::msl;
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};

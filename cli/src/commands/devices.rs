@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use attractor::Device;
+use attractor::device::DeviceInfo;
 use attractor::wgpu::{Adapter, Backend, CooperativeMatrixProperties, DownlevelFlags, Features};
-use attractor::{Device, DeviceInfo};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;

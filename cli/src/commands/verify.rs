@@ -7,8 +7,9 @@
 
 use std::fmt::Write;
 
+use attractor::Device;
+use attractor::tuning::Tuning;
 use attractor::wgpu::DeviceType;
-use attractor::{Device, Tuning};
 
 use crate::args::TunedArgs;
 use crate::commands::tune::differences;

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use attractor::DeviceInfo;
+use attractor::device::DeviceInfo;
 use attractor::files::{check_target, write_whole};
 use serde_json::{Value, json};
 

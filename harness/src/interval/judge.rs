@@ -1,6 +1,7 @@
 //! What a device reports, held against the bounds.
 
-use attractor::{FixedPoint, PatternId, Separation, Similarity, Statistics, Status};
+use attractor::retrieval::{FixedPoint, Statistics, Status};
+use attractor::{PatternId, Separation, Similarity};
 
 use super::bounds::Expected;
 use super::{EPSILON, TINY};

@@ -3,7 +3,8 @@
 
 use std::time::Instant;
 
-use attractor::{Device, Memory, RecordTargets, RetrieveOptions, Rows, wgpu};
+use attractor::record::{RecordTargets, Rows};
+use attractor::{Device, Memory, RetrieveOptions, wgpu};
 
 use super::Result;
 use super::timestamps::Timestamps;

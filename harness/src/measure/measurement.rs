@@ -2,8 +2,9 @@
 
 use std::hint::black_box;
 
+use attractor::explain::Explanation;
 use attractor::reference::Problem;
-use attractor::{Device, Explanation, Memory, MemoryOptions, Precision, Retrieval, RetrieveOptions};
+use attractor::{Device, Memory, MemoryOptions, Precision, Retrieval, RetrieveOptions};
 
 use super::Result;
 use super::gpu::{Gpu, Recorded};

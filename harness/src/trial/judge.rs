@@ -2,10 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use attractor::{
-    Device, Error, Mask, Memory, Partial, PartialOptions, PatternId, Precision, Retrieval, RetrieveOptions, Status,
-    WeightsOf,
-};
+use attractor::partial::{Partial, PartialOptions};
+use attractor::retrieval::{Status, WeightsOf};
+use attractor::{Device, Error, Mask, Memory, PatternId, Precision, Retrieval, RetrieveOptions};
 
 use super::{Outcome, Trial, Way};
 use crate::case::Case;
@@ -167,7 +166,7 @@ impl Trial {
             expected = Some(update);
         }
         let expected = expected.expect("there is a step");
-        if got.converged[b] != (got.change[b] <= case.tolerance.unwrap_or(attractor::DEFAULT_TOLERANCE)) {
+        if got.converged[b] != (got.change[b] <= case.tolerance.unwrap_or(attractor::retrieval::DEFAULT_TOLERANCE)) {
             return Err(format!("converged {} at a change of {:e}", got.converged[b], got.change[b]));
         }
         expected.status(got.status[b])?;

@@ -3,10 +3,13 @@
 use std::pin::Pin;
 use std::time::Duration;
 
+use attractor::device::{AdapterChoice, DeviceOptions, user_cache_folder};
 use attractor::internals::{IndexCheck, watch};
+use attractor::partial::PartialOptions;
+use attractor::record::Rows;
 use attractor::{
-    AdapterChoice, Device, DeviceOptions, Error, Memory, MemoryOptions, PartialOptions, PatternId, Pending, Retrieval,
-    RetrieveOptions, Rows, Rule, Separation, Similarity, user_cache_folder, wgpu,
+    Device, Error, Memory, MemoryOptions, PatternId, Pending, Retrieval, RetrieveOptions, Rule, Separation, Similarity,
+    wgpu,
 };
 use harness::Rng;
 use wasm_bindgen_futures::JsFuture;

@@ -3,8 +3,9 @@
 
 mod behaviour;
 
+use attractor::device::{DeviceOptions, SoftwareAdapters};
 use attractor::internals::KERNELS;
-use attractor::{Device, DeviceOptions, SoftwareAdapters, wgpu};
+use attractor::{Device, wgpu};
 use harness::checks::{Check, Outcome, checks};
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;

@@ -2,7 +2,7 @@
 
 use crate::gpu::matrices::Ability;
 
-/// What a plan depends on, besides the device's [`Tuning`](crate::Tuning).
+/// What a plan depends on, besides the device's [`Tuning`](crate::tuning::Tuning).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a yes or no of its own")]
 pub struct Problem {

@@ -8,9 +8,10 @@ mod chart;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use attractor::Device;
+use attractor::device::DeviceInfo;
 use attractor::files::{check_target, write_whole};
 use attractor::wgpu::DeviceType;
-use attractor::{Device, DeviceInfo};
 use harness::measure::gpu::Gpu;
 use harness::measure::measurement::{Measurement, Wrong};
 use harness::measure::{self, cpu};

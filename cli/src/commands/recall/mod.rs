@@ -8,7 +8,9 @@ mod trial;
 
 use std::path::{Path, PathBuf};
 
-use attractor::{DEFAULT_TOLERANCE, Device, DeviceOptions, Rule, Separation, Similarity, SoftwareAdapters, Stop};
+use attractor::device::{DeviceOptions, SoftwareAdapters};
+use attractor::retrieval::{DEFAULT_TOLERANCE, Stop};
+use attractor::{Device, Rule, Separation, Similarity};
 use clap::ValueEnum;
 
 use crate::args::{Place, TunedArgs, at_least_one, finite, fraction};

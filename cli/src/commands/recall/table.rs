@@ -1,6 +1,6 @@
 //! The rows of `attractor recall`: for people, and for machines.
 
-use attractor::{FixedPoint, Statistics, Stop};
+use attractor::retrieval::{FixedPoint, Statistics, Stop};
 use harness::idx::Images;
 use serde_json::{Value, json};
 

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use attractor::{Device, Memory, Retrieval, RetrieveOptions, Rule, Stop};
+use attractor::retrieval::Stop;
+use attractor::{Device, Memory, Retrieval, RetrieveOptions, Rule};
 use harness::idx::Images;
 use rayon::prelude::*;
 
@@ -178,7 +179,8 @@ fn cosine(a: &[f32], b: &[f32]) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use attractor::{DEFAULT_TOLERANCE, Separation, Similarity};
+    use attractor::retrieval::DEFAULT_TOLERANCE;
+    use attractor::{Separation, Similarity};
 
     use super::super::damage::Kind;
     use super::super::{CAP, digits, table};

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use attractor::files::NewTensor;
-use attractor::{FixedPoint, Memory, Retrieval, Status};
+use attractor::retrieval::{FixedPoint, Status};
+use attractor::{Memory, Retrieval};
 
 use super::args::RetrieveArgs;
 

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use attractor::files::Address;
-use attractor::{DEFAULT_TOLERANCE, MAX_TOP, RetrieveOptions, Rule, Separation, Similarity, Stop, WeightsOf};
+use attractor::retrieval::{DEFAULT_TOLERANCE, MAX_TOP, Stop, WeightsOf};
+use attractor::{RetrieveOptions, Rule, Separation, Similarity};
 use clap::ValueEnum;
 
 use crate::args::{TunedArgs, at_least_one, finite};

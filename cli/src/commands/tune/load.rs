@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use attractor::{Device, Explanation, Memory, RetrieveOptions, Rule, Separation, Similarity, wgpu};
+use attractor::explain::Explanation;
+use attractor::{Device, Memory, RetrieveOptions, Rule, Separation, Similarity, wgpu};
 use harness::Rng;
 use harness::workloads::LoadShape;
 

@@ -10,7 +10,8 @@ mod stopwatch;
 
 use std::path::PathBuf;
 
-use attractor::{Tuning, user_cache_folder};
+use attractor::device::user_cache_folder;
+use attractor::tuning::Tuning;
 use harness::workloads::TUNED_SHAPES;
 
 use crate::args::{DeviceArgs, at_least_one};

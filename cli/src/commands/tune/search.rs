@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use attractor::{Device, Tuning};
+use attractor::Device;
+use attractor::tuning::Tuning;
 use harness::stats::quartiles;
 use harness::workloads::LoadShape;
 use indicatif::ProgressBar;
@@ -367,7 +368,8 @@ fn moved(tuning: Tuning, name: &str, step: Move) -> Option<Tuning> {
 
 #[cfg(test)]
 mod tests {
-    use attractor::{AdapterChoice, DeviceOptions, wgpu};
+    use attractor::device::{AdapterChoice, DeviceOptions};
+    use attractor::wgpu;
 
     use super::*;
 

@@ -3,7 +3,8 @@
 use std::cell::Cell;
 use std::time::Instant;
 
-use attractor::{RecordTargets, RetrieveOptions, Rows, wgpu};
+use attractor::record::{RecordTargets, Rows};
+use attractor::{RetrieveOptions, wgpu};
 use harness::measure::timestamps::Timestamps;
 
 use super::load::Load;

@@ -26,7 +26,8 @@ pub mod headless;
 mod messages;
 mod render;
 
-use attractor::{FixedPoint, MemoryOptions, PatternId, RetrieveOptions, Rule, Stop};
+use attractor::retrieval::{FixedPoint, Stop};
+use attractor::{MemoryOptions, PatternId, RetrieveOptions, Rule};
 use bevy_app::{App, Plugin};
 use bevy_diagnostic::FrameCountPlugin;
 use bevy_ecs::change_detection::Tick;

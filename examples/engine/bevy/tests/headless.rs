@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use attractor::reference::{Problem, top};
+use attractor::retrieval::Stop;
 use attractor::wgpu::{BufferDescriptor, BufferUsages, PollType};
-use attractor::{MemoryOptions, PatternId, Precision, Rule, Separation, Similarity, Stop};
+use attractor::{MemoryOptions, PatternId, Precision, Rule, Separation, Similarity};
 use attractor_bevy::{AddPatterns, AttractorPlugin, Cue, PatternsAdded, Recall, RecallFailed, headless};
 use bevy_app::App;
 use bevy_diagnostic::FrameCount;

@@ -1,6 +1,6 @@
 //! What to look for when a device is opened.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Which software adapters (lavapipe, llvmpipe, SwiftShader, WARP) a search may return.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,5 +102,45 @@ impl DeviceOptions {
     pub fn pipeline_cache(mut self, folder: impl Into<PathBuf>) -> Self {
         self.pipeline_cache = Some(folder.into());
         self
+    }
+
+    /// What [`DeviceOptions::backends`] set.
+    pub fn get_backends(&self) -> Option<wgpu::Backends> {
+        self.backends
+    }
+
+    /// What [`DeviceOptions::adapter`] set.
+    pub fn get_adapter(&self) -> Option<&AdapterChoice> {
+        self.adapter.as_ref()
+    }
+
+    /// What [`DeviceOptions::software`] set.
+    pub fn get_software(&self) -> SoftwareAdapters {
+        self.software
+    }
+
+    /// Whether [`DeviceOptions::without_f16`] was called.
+    pub fn get_without_f16(&self) -> bool {
+        self.without_f16
+    }
+
+    /// Whether [`DeviceOptions::without_subgroups`] was called.
+    pub fn get_without_subgroups(&self) -> bool {
+        self.without_subgroups
+    }
+
+    /// Whether [`DeviceOptions::without_cooperative_matrices`] was called.
+    pub fn get_without_cooperative_matrices(&self) -> bool {
+        self.without_cooperative_matrices
+    }
+
+    /// Whether [`DeviceOptions::checked_shaders`] was called.
+    pub fn get_checked_shaders(&self) -> bool {
+        self.checked_shaders
+    }
+
+    /// What [`DeviceOptions::pipeline_cache`] set.
+    pub fn get_pipeline_cache(&self) -> Option<&Path> {
+        self.pipeline_cache.as_deref()
     }
 }

@@ -76,6 +76,46 @@ impl MemoryOptions {
         self.host_copy = true;
         self
     }
+
+    /// `d`, the dimensions of a key.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// The rule.
+    pub fn rule(&self) -> Rule {
+        self.rule
+    }
+
+    /// What [`MemoryOptions::value_dim`] set.
+    pub fn get_value_dim(&self) -> Option<usize> {
+        self.value_dim
+    }
+
+    /// What [`MemoryOptions::precision`] set.
+    pub fn get_precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Whether [`MemoryOptions::saturate`] was called.
+    pub fn get_saturate(&self) -> bool {
+        self.saturate
+    }
+
+    /// Whether [`MemoryOptions::bias`] was called.
+    pub fn get_bias(&self) -> bool {
+        self.bias
+    }
+
+    /// What [`MemoryOptions::window_bytes`] set.
+    pub fn get_window_bytes(&self) -> Option<u64> {
+        self.window_bytes
+    }
+
+    /// Whether [`MemoryOptions::host_copy`] was called.
+    pub fn get_host_copy(&self) -> bool {
+        self.host_copy
+    }
 }
 
 /// How a saved memory is laid out again.
@@ -106,5 +146,20 @@ impl LoadOptions {
     pub fn host_copy(mut self) -> Self {
         self.host_copy = true;
         self
+    }
+
+    /// What [`LoadOptions::rule`] set.
+    pub fn get_rule(&self) -> Option<Rule> {
+        self.rule
+    }
+
+    /// What [`LoadOptions::window_bytes`] set.
+    pub fn get_window_bytes(&self) -> Option<u64> {
+        self.window_bytes
+    }
+
+    /// Whether [`LoadOptions::host_copy`] was called.
+    pub fn get_host_copy(&self) -> bool {
+        self.host_copy
     }
 }

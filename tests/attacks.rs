@@ -170,11 +170,11 @@ impl Attack {
             let mut say = |what: String| wrong.push(format!("query {q}: {what}"));
             let allowed = |of: &[f64]| 2e-5 * of.iter().fold(1.0f64, |most, v| most.max(v.abs()));
 
-            let error = harness::worst(got.state(q), &expected.state);
+            let error = harness::worst(got.state_row(q), &expected.state);
             if error > allowed(&expected.state) {
                 say(format!("state off by {error:.2e}"));
             }
-            let error = harness::worst(got.output(q), &expected.output);
+            let error = harness::worst(got.output_row(q), &expected.output);
             if error > allowed(&expected.output) {
                 say(format!("output off by {error:.2e}"));
             }
@@ -556,7 +556,7 @@ fn a_bias_shifts_scores() {
 
 /// Bits of everything that a query is told.
 fn bits(got: &Retrieval, q: usize) -> Vec<u32> {
-    let mut bits: Vec<u32> = got.output(q).iter().chain(got.state(q)).map(|v| v.to_bits()).collect();
+    let mut bits: Vec<u32> = got.output_row(q).iter().chain(got.state_row(q)).map(|v| v.to_bits()).collect();
     let statistics = got.statistics.as_ref().unwrap()[q];
     bits.extend([got.steps[q], got.change[q].to_bits(), u32::from(got.converged[q])]);
     bits.extend([statistics.support, statistics.perplexity.to_bits(), statistics.largest.to_bits()]);
@@ -596,7 +596,7 @@ fn a_query_does_not_see_its_batch() {
                     }
                     let (last, problem) = (together.steps[q], Problem::new(rule, DIM, &keys));
                     let expected = problem.retrieve(&queries[q * DIM..(q + 1) * DIM], last);
-                    let error = harness::worst(together.state(q), &expected.state);
+                    let error = harness::worst(together.state_row(q), &expected.state);
                     assert!(error <= 2e-5, "{name} {rule:?} query {q}: {error:.2e} after {last} steps");
                     assert!(together.converged[q] || last == 40, "{name} {rule:?} query {q}: stopped at {last}");
                 }

@@ -114,7 +114,7 @@ fn masks_biases_and_rules() {
                 case.steps = 2;
                 check(name, device, &case, &cooperate());
                 let got = run(name, device, &case, &cooperate());
-                assert!(got.output(0).iter().all(|v| *v == 0.0), "{name}: the first query may use none");
+                assert!(got.output_row(0).iter().all(|v| *v == 0.0), "{name}: the first query may use none");
                 assert_eq!(got.status[0], Status::NothingLeft, "{name}");
             }
         }
@@ -141,8 +141,8 @@ fn a_query_alone_gives_the_bits_that_it_gives_in_a_batch() {
         for b in [0, 1, 35, 69] {
             let alone = Case { queries: case.query(b).to_vec(), ..case.clone() };
             let alone = alone.run(name, device, &options).unwrap();
-            assert_eq!(alone.output(0), together.output(b), "{name} query {b}");
-            assert_eq!(alone.state(0), together.state(b), "{name} query {b}");
+            assert_eq!(alone.output_row(0), together.output_row(b), "{name} query {b}");
+            assert_eq!(alone.state_row(0), together.state_row(b), "{name} query {b}");
         }
     }
 }
@@ -272,7 +272,7 @@ fn many_small_weights_are_not_lost() {
             // A weight is off by at most 2^-22 of itself and 2^-36 of the largest, beside what `f32` does.
             let light = (N - N / 64) as f64 / (N / 64) as f64;
             let bound = 16.0 * f64::from(f32::EPSILON) * expected[0].max(1e-9) + 2f64.powi(-36) * light;
-            let error = (f64::from(got.output(0)[0]) - expected[0]).abs();
+            let error = (f64::from(got.output_row(0)[0]) - expected[0]).abs();
             assert!(error <= bound, "{name}: 2^-{exponent}: off by {error:e} of {:e}, allowed {bound:e}", expected[0]);
         }
     }
@@ -295,7 +295,7 @@ fn rounding_is_asked_for() {
                 let scores = f64::from(beta) * sums.fold(0.0, f64::max) * 2f64.powi(-11);
                 let bound =
                     2f64.powi(-10) + 2.0 * scores + harness::bound(case.rule, 24, &case.keys, &[1.0], case.query(b), 1);
-                let error = harness::worst(got.output(b), &case.reference(b).output);
+                let error = harness::worst(got.output_row(b), &case.reference(b).output);
                 assert!(error <= bound, "{name} beta {beta}: off by {error:e}, allowed {bound:e}");
             }
             rounded = rounded.max(case.judge(&got, 0..40));

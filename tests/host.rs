@@ -125,7 +125,7 @@ fn the_default_limits_do_and_the_hosts_handlers_stay() {
                     let values = case.values.as_ref().unwrap();
                     let expected = case.problem(b).retrieve(case.query(b), 2);
                     let bound = harness::bound(rule, 20, &case.keys, values, case.query(b), 2);
-                    let error = harness::worst(answer.output(b), &expected.output);
+                    let error = harness::worst(answer.output_row(b), &expected.output);
                     assert!(error <= bound, "{name} {rule:?}: {error:e} of {bound:e}");
                 }
                 assert_eq!(await_in_frames(&host, &mut late), answer, "{name}");

@@ -52,7 +52,7 @@ fn what_is_removed_has_no_weight_and_what_is_updated_counts() {
         let only = memory.mask_where(|id| id == ids[30]);
         let got = memory.retrieve_blocking(&queries, &RetrieveOptions::default().mask(only)).unwrap();
         for b in 0..5 {
-            assert_eq!(got.output(b), row, "{name}: one pattern is all there is");
+            assert_eq!(got.output_row(b), row, "{name}: one pattern is all there is");
         }
     }
 }

@@ -54,7 +54,7 @@ fn cuts(patterns: usize, parts: usize, numbers: &mut Rng) -> Vec<std::ops::Range
 /// Whether `got` is query `b` of `whole`, which the CPU engine computed in one piece.
 fn is_the_whole(what: &str, got: &MergedRetrieval, whole: &Retrieval, b: usize) {
     let largest = whole.output.iter().chain(&whole.state).fold(1.0f32, |most, v| most.max(v.abs()));
-    for (got, expected) in [(&got.output[..], whole.output(b)), (&got.state, whole.state(b))] {
+    for (got, expected) in [(&got.output[..], whole.output_row(b)), (&got.state, whole.state_row(b))] {
         let expected: Vec<f64> = expected.iter().map(|v| f64::from(*v)).collect();
         let worst = harness::worst(got, &expected);
         assert!(worst <= 1e-5 * f64::from(largest), "{what}: off by {worst}");

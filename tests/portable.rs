@@ -24,7 +24,7 @@ fn check(rule: Rule, precision: Precision, batch: usize, patterns: usize) {
     let problem = Problem::new(rule, DIM, &stored);
     for (b, query) in queries.chunks(DIM).enumerate() {
         let expected = problem.retrieve(query, 2);
-        for (got, expected) in got.output(b).iter().zip(&expected.output) {
+        for (got, expected) in got.output_row(b).iter().zip(&expected.output) {
             let error = (f64::from(*got) - expected).abs();
             assert!(error < 1e-5, "{rule:?}, {precision:?}, query {b} of {batch}: {error:e} from the reference");
         }

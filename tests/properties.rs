@@ -201,7 +201,7 @@ proptest! {
             };
             for b in 0..case.batch() {
                 let alone = memory.retrieve_blocking(case.query(b), &options).unwrap();
-                assert_eq!((alone.state(0), alone.output(0)), (all.state(b), all.output(b)), "{name}");
+                assert_eq!((alone.state_row(0), alone.output_row(0)), (all.state_row(b), all.output_row(b)), "{name}");
                 assert_eq!((alone.steps[0], alone.change[0]), (all.steps[b], all.change[b]), "{name}");
             }
         }

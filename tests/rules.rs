@@ -26,8 +26,8 @@ fn judge(case: &Case, got: &Retrieval, what: &str) {
         let what = format!("{what} {:?} query {b}", case.rule);
         let expected = case.reference(b);
         assert_eq!(got.steps[b], expected.steps, "{what}");
-        close(got.output(b), &expected.output, 2e-5, &format!("{what} output"));
-        close(got.state(b), &expected.state, 2e-5, &format!("{what} state"));
+        close(got.output_row(b), &expected.output, 2e-5, &format!("{what} output"));
+        close(got.state_row(b), &expected.state, 2e-5, &format!("{what} state"));
         let weights = &got.weights.as_ref().unwrap()[b * n..(b + 1) * n];
         close(weights, &expected.weights, 2e-5, &format!("{what} weights"));
         let nothing = expected.scores.iter().all(|z| *z == f64::NEG_INFINITY);
@@ -119,8 +119,8 @@ fn each_query_stops_by_itself() {
             };
             for b in 0..case.batch() {
                 let alone = memory.retrieve_blocking(case.query(b), &options).unwrap();
-                assert_eq!(alone.state(0), together.state(b), "{name} {rule:?}");
-                assert_eq!(alone.output(0), together.output(b), "{name} {rule:?}");
+                assert_eq!(alone.state_row(0), together.state_row(b), "{name} {rule:?}");
+                assert_eq!(alone.output_row(0), together.output_row(b), "{name} {rule:?}");
                 assert_eq!(alone.steps[0], together.steps[b]);
                 // A query that stopped did as many fixed steps would.
                 let fixed = options.clone().stop(attractor::retrieval::Stop::Steps(alone.steps[0]));
@@ -129,7 +129,7 @@ fn each_query_stops_by_itself() {
                 let expected = case.reference(b);
                 // At the edge of the tolerance a rounding may cost a step.
                 assert!(together.steps[b].abs_diff(expected.steps) <= 1, "{name} {rule:?}");
-                let settled = harness::worst(together.state(b), &expected.state);
+                let settled = harness::worst(together.state_row(b), &expected.state);
                 assert!(settled < 2e-3, "{name} {rule:?} query {b}: {settled}");
             }
         }
@@ -149,7 +149,7 @@ fn lists_that_overflow_are_exact() {
                 let Some(got) = case.run(name, device, &options) else { continue };
                 let expected = case.reference(0);
                 let what = format!("{name} {rule:?}");
-                close(got.output(0), &expected.output, 2e-6, &what);
+                close(got.output_row(0), &expected.output, 2e-6, &what);
                 // The CPU engine scores candidates in f64. The shaders' scores are f32, and next to the threshold a
                 // weight of a large alpha has no bounded slope.
                 let within = if device.is_cpu() { 1e-8 } else { 2e-5 };
@@ -174,7 +174,7 @@ fn nothing_left_is_zero_and_said() {
             let options = RetrieveOptions::steps(2).mask(Mask::keep_per_query(&keep)).top(4).statistics();
             let Some(got) = case.run(name, device, &options.weights(WeightsOf::Queries(vec![2, 1]))) else { continue };
             assert_eq!(got.status, [Status::Answered, Status::NothingLeft, Status::Answered], "{name} {rule:?}");
-            assert_eq!((got.output(1), got.state(1)), (&[0.0; 2][..], &[0.0; 4][..]));
+            assert_eq!((got.output_row(1), got.state_row(1)), (&[0.0; 2][..], &[0.0; 4][..]));
             assert!(got.output.iter().chain(&got.state).all(|v| v.is_finite()));
             assert_eq!(got.top.unwrap().ids[4..8], [None; 4]);
             let weights = got.weights.unwrap();
@@ -194,7 +194,7 @@ fn extreme_betas_are_finite_and_choose_the_best() {
                     let Some(got) = case.run(name, device, &case.options().statistics()) else { continue };
                     for b in 0..3 {
                         let expected = case.reference(b);
-                        close(got.output(b), &expected.output, 2e-5, &format!("{name} {rule:?}"));
+                        close(got.output_row(b), &expected.output, 2e-5, &format!("{name} {rule:?}"));
                     }
                 }
             }
@@ -232,7 +232,7 @@ fn narrow_stores_are_as_good_as_they_say() {
             for (name, device) in harness::quick_devices() {
                 let Some(got) = case.run(name, device, &case.options()) else { continue };
                 for b in 0..9 {
-                    let error = harness::worst(got.output(b), &case.reference(b).output);
+                    let error = harness::worst(got.output_row(b), &case.reference(b).output);
                     assert!(error > 0.0 && error < 10.0 * allowed, "{name} {precision:?} {rule:?}: {error}");
                 }
             }

@@ -147,10 +147,10 @@ impl Errors {
         for ((q, expected), weights) in SAMPLED.into_iter().zip(expected).zip(weights) {
             let worst = harness::worst(weights, &expected.weights);
             let largest = expected.weights.iter().fold(0.0f64, |most, w| most.max(*w));
-            errors.output = errors.output.max(harness::worst(got.output(q), &expected.output));
+            errors.output = errors.output.max(harness::worst(got.output_row(q), &expected.output));
             errors.weights = errors.weights.max(worst);
             errors.share = errors.share.max(worst / largest);
-            assert!(got.output(q).iter().any(|y| y.abs() > 1e-4), "an output of nothing but zeros shows nothing");
+            assert!(got.output_row(q).iter().any(|y| y.abs() > 1e-4), "an output of nothing but zeros shows nothing");
             let support = expected.weights.iter().filter(|w| **w > 0.0).count();
             let matters = expected.weights.iter().zip(weights).filter(|(e, g)| (**e > 1e-6) != (**g > 1e-6));
             let told = got.statistics.as_ref().unwrap()[q].support;

@@ -203,8 +203,8 @@ fn a_query_alone_gives_the_bits_that_it_gives_in_a_batch() {
             for b in [0, 1, batch / 2, batch - 1] {
                 let alone = RetrieveOptions::steps(2).plan_for(plan_for);
                 let alone = memory.retrieve_blocking(case.query(b), &alone).unwrap();
-                assert_eq!(alone.output(0), together.output(b), "{name} B {batch} query {b}");
-                assert_eq!(alone.state(0), together.state(b), "{name} B {batch} query {b}");
+                assert_eq!(alone.output_row(0), together.output_row(b), "{name} B {batch} query {b}");
+                assert_eq!(alone.state_row(0), together.state_row(b), "{name} B {batch} query {b}");
             }
         }
     }
@@ -381,7 +381,7 @@ fn wide(name: &str, device: &Device, case: &Case) {
         assert!(off < 1e-4, "weights off by {off}: {describe}");
         let largest = expected.weights.iter().copied().fold(0.0, f64::max);
         assert!((f64::from(statistics[b].largest) - largest).abs() < 1e-4, "largest weight: {describe}");
-        let state: Vec<f64> = got.state(b).iter().map(|x| f64::from(*x)).collect();
+        let state: Vec<f64> = got.state_row(b).iter().map(|x| f64::from(*x)).collect();
         if let (Some(energy), Some(expected)) = (&got.energy, case.problem(b).energy(&state)) {
             // A difference of squares of norms.
             let largest = case.keys.chunks_exact(case.dim).map(|key| key.iter().map(|k| k * k).sum::<f32>());

@@ -89,7 +89,7 @@ fn bits_are_those_of_the_tuning() {
         assert_eq!(under(start).output, usual.output, "{name}");
         device.set_tuning(odd);
         let alone = memory.retrieve_blocking(case.query(4), &options).unwrap();
-        assert_eq!(alone.output(0), other.output(4), "{name}: a query does not see its batch");
+        assert_eq!(alone.output_row(0), other.output_row(4), "{name}: a query does not see its batch");
 
         let (mut job, pending) = memory.job(&case.queries, &options).unwrap();
         let (gpu, queue) = device.wgpu().unwrap();

@@ -145,7 +145,7 @@ impl Case {
         for b in sample {
             let expected = self.reference(b);
             let bound = bound(self.rule, self.dim, &self.keys, values, self.query(b), self.steps);
-            let error = worst(got.output(b), &expected.output).max(worst(got.state(b), &expected.state));
+            let error = worst(got.output_row(b), &expected.output).max(worst(got.state_row(b), &expected.state));
             let change = worst(&got.change[b..=b], &[expected.change]);
             if got.steps[b] != expected.steps {
                 return f64::INFINITY;

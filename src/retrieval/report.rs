@@ -141,7 +141,7 @@ impl Retrieval {
     ///
     /// # Panics
     /// If `b` is not below [`Retrieval::batch`].
-    pub fn output(&self, b: usize) -> &[f32] {
+    pub fn output_row(&self, b: usize) -> &[f32] {
         &self.output[b * self.value_dim..(b + 1) * self.value_dim]
     }
 
@@ -149,7 +149,7 @@ impl Retrieval {
     ///
     /// # Panics
     /// If `b` is not below [`Retrieval::batch`].
-    pub fn state(&self, b: usize) -> &[f32] {
+    pub fn state_row(&self, b: usize) -> &[f32] {
         &self.state[b * self.dim..(b + 1) * self.dim]
     }
 }

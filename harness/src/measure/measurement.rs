@@ -118,7 +118,7 @@ fn judge(workload: &Workload, keys: Vec<f32>, queries: &[f32], got: &Retrieval) 
     let mut error = 0.0f64;
     for q in [0, batch / 2, batch - 1] {
         let expected = problem.retrieve(&queries[q * dim..(q + 1) * dim], got.steps[q]);
-        let errors = got.output(q).iter().zip(&expected.output).map(|(y, e)| (f64::from(*y) - e).abs());
+        let errors = got.output_row(q).iter().zip(&expected.output).map(|(y, e)| (f64::from(*y) - e).abs());
         error = errors.fold(error, |most, error| if error.is_nan() { f64::INFINITY } else { most.max(error) });
     }
     if error > tolerance { Err(Wrong { error, tolerance }) } else { Ok(error) }

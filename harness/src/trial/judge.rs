@@ -159,7 +159,7 @@ impl Trial {
         for step in 1..=steps as usize {
             let before = row(&states[step - 1]);
             let update = Expected::new(self, store, b, &before, step > 1);
-            let after = if step == steps as usize { got.state(b).to_vec() } else { row(&states[step]) };
+            let after = if step == steps as usize { got.state_row(b).to_vec() } else { row(&states[step]) };
             update.state(&after).map_err(|wrong| format!("state of step {step}: {wrong}"))?;
             let change = if step == steps as usize { got.change[b] } else { changes[step - 1][b] };
             Expected::change(&before, &after, change).map_err(|wrong| format!("change of step {step}: {wrong}"))?;
@@ -170,7 +170,7 @@ impl Trial {
             return Err(format!("converged {} at a change of {:e}", got.converged[b], got.change[b]));
         }
         expected.status(got.status[b])?;
-        expected.output(got.output(b)).map_err(|wrong| format!("output: {wrong}"))?;
+        expected.output(got.output_row(b)).map_err(|wrong| format!("output: {wrong}"))?;
         if self.weights {
             let n = case.patterns();
             let weights = got.weights.as_ref().ok_or("no weights")?;
@@ -185,7 +185,7 @@ impl Trial {
             expected.statistics(&got.statistics.as_ref().ok_or("no statistics")?[b])?;
         }
         if self.energy {
-            expected.energy(got.state(b), got.energy.as_ref().ok_or("no energy")?[b])?;
+            expected.energy(got.state_row(b), got.energy.as_ref().ok_or("no energy")?[b])?;
         }
         Ok(())
     }

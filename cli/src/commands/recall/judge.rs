@@ -207,10 +207,10 @@ mod tests {
             let answers = memory.retrieve_blocking(&queries, &RetrieveOptions::default()).unwrap();
             let update = Update::new(rule, DIM, &keys);
             for (b, query) in queries.chunks_exact(DIM).enumerate() {
-                let verdict = update.judge(query, answers.output(b));
+                let verdict = update.judge(query, answers.output_row(b));
                 assert!(verdict.agrees(), "{rule:?}, query {b}: {verdict:?}");
                 assert!(verdict.bound < 1e-3, "{rule:?}: a bound of {}", verdict.bound);
-                let mut wrong = answers.output(b).to_vec();
+                let mut wrong = answers.output_row(b).to_vec();
                 wrong[DIM - 1] += 2.0 * verdict.bound as f32;
                 assert!(!update.judge(query, &wrong).agrees());
                 wrong[DIM - 1] = f32::NAN;

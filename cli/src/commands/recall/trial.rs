@@ -121,7 +121,7 @@ impl Trial {
             };
             let mut next = next.chunks_exact(dim);
             for walk in &mut walks {
-                let next = if is_last(walk) { Some(answers.state(walk.query)) } else { next.next() };
+                let next = if is_last(walk) { Some(answers.state_row(walk.query)) } else { next.next() };
                 walk.next = next.unwrap_or_default().to_vec();
             }
             let judged: Vec<Verdict> = walks

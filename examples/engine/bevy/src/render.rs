@@ -190,7 +190,7 @@ impl Asked {
                 .collect()
         });
         Recall {
-            output: retrieval.output(b).to_vec(),
+            output: retrieval.output_row(b).to_vec(),
             steps: retrieval.steps[b],
             converged: retrieval.converged[b],
             support: statistics.support,

@@ -120,7 +120,7 @@ enum attractor_error
    */
   ATTRACTOR_ERROR_LIMIT = 18,
   /**
-   * The device failed or was lost.
+   * The device was lost, and with it what is on it.
    */
   ATTRACTOR_ERROR_LOST = 19,
   /**
@@ -128,9 +128,9 @@ enum attractor_error
    */
   ATTRACTOR_ERROR_FILE = 20,
   /**
-   * A shader could not be built: a defect of this library or of a driver.
+   * A defect of this library or of a driver, to be reported.
    */
-  ATTRACTOR_ERROR_SHADER = 21,
+  ATTRACTOR_ERROR_INTERNAL = 21,
   /**
    * The work was cancelled before it was done.
    */
@@ -140,7 +140,7 @@ enum attractor_error
    */
   ATTRACTOR_ERROR_RANGE = 23,
   /**
-   * Host memory ran out.
+   * Memory ran out, of the host or of the device.
    */
   ATTRACTOR_ERROR_OUT_OF_MEMORY = 24,
   /**
@@ -694,9 +694,8 @@ attractor_error attractor_device_options_init(struct attractor_device_options *o
  * Opens a device that fits `options`. Waits for the driver. Falls back to the CPU engine only if `options` ask neither
  * for a backend, nor for an adapter, nor for software.
  *
- * Errors: `ATTRACTOR_ERROR_NO_ADAPTER`; `ATTRACTOR_ERROR_DEVICE` where the adapter does not open;
- * `ATTRACTOR_ERROR_PARAMETER`, `ATTRACTOR_ERROR_UTF8` and `ATTRACTOR_ERROR_NULL_POINTER` for the arguments. `*device`
- * is NULL then.
+ * Errors: `ATTRACTOR_ERROR_NO_ADAPTER`, also where the adapter does not open; `ATTRACTOR_ERROR_PARAMETER`,
+ * `ATTRACTOR_ERROR_UTF8` and `ATTRACTOR_ERROR_NULL_POINTER` for the arguments. `*device` is NULL then.
  */
 attractor_error attractor_device_open(const struct attractor_device_options *options, struct attractor_device **device);
 
@@ -867,8 +866,8 @@ attractor_error attractor_memory_clear(struct attractor_memory *memory);
 /**
  * Allocates room for `additional` patterns.
  *
- * Errors: `ATTRACTOR_ERROR_LIMIT` or `ATTRACTOR_ERROR_LOST` where there is none; the memory is unchanged then.
- * `ATTRACTOR_ERROR_NULL_POINTER`.
+ * Errors: `ATTRACTOR_ERROR_LIMIT` or `ATTRACTOR_ERROR_OUT_OF_MEMORY` where there is none; the memory is unchanged
+ * then. `ATTRACTOR_ERROR_NULL_POINTER`.
  */
 attractor_error attractor_memory_reserve(struct attractor_memory *memory, size_t additional);
 
@@ -908,9 +907,9 @@ attractor_error attractor_memory_save(const struct attractor_memory *memory, con
  * `attractor_memory_options`.
  *
  * Errors: `ATTRACTOR_ERROR_FILE` for a file that cannot be read, is damaged or is not a memory;
- * `ATTRACTOR_ERROR_LIMIT` or `ATTRACTOR_ERROR_LOST` where the device has no room; `ATTRACTOR_ERROR_UNSUPPORTED` where
- * this library was built without the feature `files`; `ATTRACTOR_ERROR_UTF8`, `ATTRACTOR_ERROR_NULL_POINTER`.
- * `*memory` is NULL then.
+ * `ATTRACTOR_ERROR_LIMIT` or `ATTRACTOR_ERROR_OUT_OF_MEMORY` where the device has no room;
+ * `ATTRACTOR_ERROR_UNSUPPORTED` where this library was built without the feature `files`; `ATTRACTOR_ERROR_UTF8`,
+ * `ATTRACTOR_ERROR_NULL_POINTER`. `*memory` is NULL then.
  */
 attractor_error attractor_memory_load(const struct attractor_device *device,
                                       const char *path,

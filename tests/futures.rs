@@ -260,7 +260,7 @@ fn in_a_buffer(host: &Host, queries: &[f32]) -> wgpu::Buffer {
 }
 
 #[test]
-fn recorded_answers_come_or_are_lost_with_their_encoder() {
+fn recorded_answers_come_or_are_cancelled_with_their_encoder() {
     for host in hosts().map(Host::listening) {
         let name = &host.name;
         let (case, memory, expected) = waited_for(name, &host.guest(), 85);
@@ -272,7 +272,7 @@ fn recorded_answers_come_or_are_lost_with_their_encoder() {
         let poll = || {
             host.device.poll(wgpu::PollType::Poll).unwrap();
         };
-        let lost = |answer: Result<Retrieval>, what: &str| match answer {
+        let cancelled = |answer: Result<Retrieval>, what: &str| match answer {
             Err(Error::Cancelled { .. }) => {}
             other => panic!("{name}, {what}: {other:?}"),
         };
@@ -293,13 +293,19 @@ fn recorded_answers_come_or_are_lost_with_their_encoder() {
         let mut commands = encoder();
         let (asked, awaited) = (record(&mut commands), record(&mut commands));
         drop(commands);
-        lost(within(20, "an answer whose encoder was dropped", move || asked_for(asked, nap)), "dropped, asked for");
-        lost(within(20, "an answer whose encoder was dropped", || pollster::block_on(awaited)), "dropped, awaited");
+        cancelled(
+            within(20, "an answer whose encoder was dropped", move || asked_for(asked, nap)),
+            "dropped, asked for",
+        );
+        cancelled(
+            within(20, "an answer whose encoder was dropped", || pollster::block_on(awaited)),
+            "dropped, awaited",
+        );
 
         let mut commands = encoder();
         let pending = record(&mut commands);
         drop(commands.finish());
-        lost(within(20, "an answer whose commands were dropped", || pending.wait()), "finished and dropped");
+        cancelled(within(20, "an answer whose commands were dropped", || pending.wait()), "finished and dropped");
 
         // Awaited already when the encoder goes.
         let mut commands = encoder();
@@ -307,7 +313,10 @@ fn recorded_answers_come_or_are_lost_with_their_encoder() {
         let waiter = std::thread::spawn(|| pollster::block_on(pending));
         nap();
         drop(commands);
-        lost(within(20, "an awaited answer whose encoder was dropped", || waiter.join().unwrap()), "awaited, dropped");
+        cancelled(
+            within(20, "an awaited answer whose encoder was dropped", || waiter.join().unwrap()),
+            "awaited, dropped",
+        );
 
         assert_eq!(pollster::block_on(memory.retrieve(&case.queries, &case.options()).unwrap()).unwrap(), expected);
         assert!(host.errors.lock().unwrap().is_empty(), "{name}: {:?}", host.errors);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Deref;
 
 use attractor::record::Rows;
-use attractor::{Device, Memory, MemoryOptions, PatternIds, Patterns, Pending, Retrieval, RetrieveOptions};
+use attractor::{Device, Memory, MemoryOptions, PatternIds, Pending, Retrieval, RetrieveOptions};
 use bevy_app::App;
 use bevy_diagnostic::FrameCount;
 use bevy_ecs::change_detection::Tick;

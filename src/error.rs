@@ -8,6 +8,7 @@ use crate::id::PatternId;
 pub enum Error {
     /// A slice or buffer has the wrong number of elements.
     #[error("{operation}: expected {expected}, got {got}")]
+    #[non_exhaustive]
     Shape {
         /// The call that was refused.
         operation: &'static str,
@@ -18,6 +19,7 @@ pub enum Error {
     },
     /// An input holds NaN or an infinity.
     #[error("{operation}: {what} row {row}, column {column} is {value}; every value must be finite")]
+    #[non_exhaustive]
     NotFinite {
         /// The call that was refused.
         operation: &'static str,
@@ -32,6 +34,7 @@ pub enum Error {
     },
     /// A finite row lies outside the range in which this library computes or stores right answers.
     #[error("{operation}: {what} row {row}: {got}, expected {expected}")]
+    #[non_exhaustive]
     Range {
         /// The call that was refused.
         operation: &'static str,
@@ -46,6 +49,7 @@ pub enum Error {
     },
     /// A parameter is outside its domain.
     #[error("{operation}: {parameter} must be {expected}, got {got}")]
+    #[non_exhaustive]
     Parameter {
         /// The call that was refused.
         operation: &'static str,
@@ -58,12 +62,14 @@ pub enum Error {
     },
     /// A retrieval was asked of a memory without patterns.
     #[error("{operation}: the memory is empty; add patterns first")]
+    #[non_exhaustive]
     Empty {
         /// The call that was refused.
         operation: &'static str,
     },
     /// What is asked for is not defined, or not there yet.
     #[error("{operation}: {what} is not supported")]
+    #[non_exhaustive]
     Unsupported {
         /// The call that was refused.
         operation: &'static str,
@@ -72,6 +78,7 @@ pub enum Error {
     },
     /// No pattern of this id is stored: it was removed, or never given.
     #[error("{operation}: no pattern with id {} is stored", id.0)]
+    #[non_exhaustive]
     UnknownId {
         /// The call that was refused.
         operation: &'static str,
@@ -80,6 +87,7 @@ pub enum Error {
     },
     /// No adapter fits what was asked, or the one that fits refuses to open.
     #[error("no adapter fits {asked}; found: {found}")]
+    #[non_exhaustive]
     NoAdapter {
         /// The call that was refused.
         operation: &'static str,
@@ -90,6 +98,7 @@ pub enum Error {
     },
     /// A buffer belongs to another device than the memory.
     #[error("{operation}: {what}: the buffer belongs to another device than the memory")]
+    #[non_exhaustive]
     OtherDevice {
         /// The call that was refused.
         operation: &'static str,
@@ -98,6 +107,7 @@ pub enum Error {
     },
     /// Something was made from another memory, or from a memory whose positions hold other patterns since.
     #[error("{operation}: the {what} is stale: {why}")]
+    #[non_exhaustive]
     Stale {
         /// The call that was refused.
         operation: &'static str,
@@ -108,6 +118,7 @@ pub enum Error {
     },
     /// The call needs a GPU, and the memory or device is the CPU engine.
     #[error("{operation}: {why}")]
+    #[non_exhaustive]
     NeedsGpu {
         /// The call that was refused.
         operation: &'static str,
@@ -116,6 +127,7 @@ pub enum Error {
     },
     /// The request does not fit the limits of the device, or of this library.
     #[error("{operation}: needs {need} of {limit}, at most {allowed} allowed")]
+    #[non_exhaustive]
     Limit {
         /// The call that was refused.
         operation: &'static str,
@@ -128,6 +140,7 @@ pub enum Error {
     },
     /// Memory ran out, of the host or of the device. Nothing has changed: free something, or ask for less.
     #[error("{operation}: {}", no_memory(what, *bytes))]
+    #[non_exhaustive]
     OutOfMemory {
         /// The call that failed.
         operation: &'static str,
@@ -139,6 +152,7 @@ pub enum Error {
     /// The device was lost, and with it what is on it: open another, and rebuild memories on it
     /// ([`Memory::rebuild`](crate::Memory::rebuild)).
     #[error("{operation}: the device was lost: {message}")]
+    #[non_exhaustive]
     DeviceLost {
         /// The call that failed.
         operation: &'static str,
@@ -148,6 +162,7 @@ pub enum Error {
     /// A mistake of this library or of a driver, to be reported: the device refused what it should accept, or its
     /// answer does not carry the completion stamp.
     #[error("{operation}: internal error: {message}")]
+    #[non_exhaustive]
     Internal {
         /// The call that failed.
         operation: &'static str,
@@ -157,12 +172,14 @@ pub enum Error {
     /// The process was forked after its first [`Device`](crate::Device) was made. Threads and drivers do not survive a
     /// fork: make the first device in the child, or start a new program there.
     #[error("{operation}: the process was forked after its first device was made; make the first device in the child")]
+    #[non_exhaustive]
     Forked {
         /// The call that was refused.
         operation: &'static str,
     },
     /// What was asked for was given up before it was done.
     #[error("{operation}: cancelled before it was done: {why}")]
+    #[non_exhaustive]
     Cancelled {
         /// The call that was given up.
         operation: &'static str,
@@ -171,6 +188,7 @@ pub enum Error {
     },
     /// A file is not what it should be, or the system refused it.
     #[error("{operation}: {why}")]
+    #[non_exhaustive]
     File {
         /// The call that was refused.
         operation: &'static str,

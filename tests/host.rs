@@ -237,7 +237,7 @@ fn preparing_leaves_the_first_retrieval_nothing_to_compile() {
         }
         assert!(matches!(
             Memory::new(&device, 3, Rule::softmax(1.0)).unwrap().warm_up(1, &RetrieveOptions::default()),
-            Err(Error::Empty { operation: "Memory::warm_up" })
+            Err(Error::Empty { operation: "Memory::warm_up", .. })
         ));
     }
 }

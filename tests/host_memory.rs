@@ -31,7 +31,7 @@ fn limited(case: &str, mebibytes: usize, work: impl FnOnce()) {
 #[track_caller]
 fn out_of_memory<T>(result: attractor::Result<T>, operation: &str, what: &str) {
     match result {
-        Err(Error::OutOfMemory { operation: named, what: asked, bytes: Some(bytes) }) => {
+        Err(Error::OutOfMemory { operation: named, what: asked, bytes: Some(bytes), .. }) => {
             assert_eq!((named, asked), (operation, what));
             assert!(bytes > 1 << 20, "{bytes} bytes");
         }

@@ -95,33 +95,43 @@ depends_on 'clap|image|indicatif|plotters|flate2|env_logger|attractor-harness'
 depends_on 'clap|image|indicatif|plotters|flate2|env_logger|safetensors|crc32fast|serde_json' --no-default-features
 RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --lib --package attractor --package attractor-harness --all-features
 
-# Runs the tests of one program, and prints all that they say when they are through.
+# Runs "LABEL|COMMAND", and prints all that it says when it is through.
 one() {
-    local begun=$SECONDS status=0 log
+    local label=${1%%|*} command=${1#*|} begun=$SECONDS status=0 log
     log=$(mktemp)
     # One test at a time: wgpu's GL backend gives up on its context after waiting six seconds for another thread's work.
-    "$1" --test-threads=1 >"$log" 2>&1 || status=$?
+    RUST_TEST_THREADS=1 bash -c "$command" >"$log" 2>&1 || status=$?
     {
-        echo "==== $(basename "${1%-*}"): status $status after $((SECONDS - begun)) s"
+        echo "==== $label: status $status after $((SECONDS - begun)) s"
         cat "$log"
     } >"$log.whole"
     cat "$log.whole"
     rm "$log" "$log.whole"
-    [ "$status" -eq 0 ] || echo "$(basename "${1%-*}")" >>"$failed"
+    [ "$status" -eq 0 ] || echo "$label" >>"$failed"
 }
 failed=$(mktemp)
 export -f one
 export failed
 
-cargo test --locked --workspace --all-features --no-run
-built=$(cargo test --locked --workspace --all-features --no-run 2>&1 | sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
-# Most of the time goes into compiling kernels, on one thread: two programs share a small machine well. Long ones come
-# first.
-long='/(attacks|shapes|cli|rules|files|bounds|programs)-[0-9a-f]+$'
-{ grep -E "$long" <<<"$built"; grep -vE "$long" <<<"$built"; } |
-    xargs -P "${ATTRACTOR_TEST_JOBS:-2}" -I '{}' bash -c 'one "$1"' one '{}'
+built=$(cargo test --locked --workspace --all-features --no-run 2>&1 | tee /dev/stderr |
+    sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
+program() { grep -E "[/\\]$1-[0-9a-f]+(\.exe)?\$" <<<"$built"; }
+# The suite once for each device, which then compiles each kernel once; what needs a process has one. Long ones come
+# first: two share a small machine well, as most of the time goes into compiling kernels, on one thread.
+runs=()
+for device in lavapipe llvmpipe swiftshader cpu hardware; do
+    runs+=("suite on $device|ATTRACTOR_TEST_DEVICES=$device '$(program suite)' --skip across_devices")
+done
+runs+=("suite across devices|'$(program suite)' across_devices")
+for module in $(sed -n 's/^mod \(.*\);$/\1/p' tests/process/main.rs); do
+    runs+=("process $module|'$(program process)' $module::")
+done
+while read -r other; do
+    runs+=("$(basename "${other%-*}")|'$other'")
+done < <(grep -vE '[/\\](suite|process)-[0-9a-f]+(\.exe)?$' <<<"$built")
+printf '%s\0' "${runs[@]}" | xargs -0 -P "${ATTRACTOR_TEST_JOBS:-2}" -I '{}' bash -c 'one "$1"' one '{}'
 if [ -s "$failed" ]; then
-    echo "test.sh: these failed: $(sort "$failed" | tr '\n' ' ')" >&2
+    echo "test.sh: these failed: $(sort "$failed" | paste -sd ';')" >&2
     exit 1
 fi
 cargo test --locked --workspace --all-features --doc

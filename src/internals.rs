@@ -10,7 +10,7 @@ pub use crate::gpu::pipelines::IndexCheck;
 pub use crate::gpu::plan::choice::Plan;
 pub use crate::gpu::plan::limits::ITERATION_LIMIT;
 pub use crate::gpu::plan::problem::Problem;
-pub use crate::gpu::shader::{Constant, FRAGMENTS, Fragment, link};
+pub use crate::gpu::shader::{Constant, FRAGMENTS, Fragment, Substitution, link};
 use crate::retrieval::options::RetrieveOptions;
 pub use crate::strategy::{Faults, Overrides, Strategy};
 #[cfg(feature = "files")]
@@ -35,6 +35,14 @@ pub fn compiled(device: &Device) -> usize {
     match &device.backend {
         Backend::Cpu => 0,
         Backend::Gpu(context) => context.pipelines.count(),
+    }
+}
+
+/// The kernels that were compiled for a device: each stem with its constants and its fragments.
+pub fn compiled_kernels(device: &Device) -> Vec<(&'static str, Vec<Constant>, Vec<Substitution>)> {
+    match &device.backend {
+        Backend::Cpu => Vec::new(),
+        Backend::Gpu(context) => context.pipelines.settings(),
     }
 }
 

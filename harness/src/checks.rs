@@ -210,6 +210,7 @@ pub fn checks() -> Vec<Check> {
         let flat = Case::random(51, 3, 20_011, 6, None, dot(*separation, 1e-3));
         checks.push(Check::new(format!("{name}, searched"), flat));
     }
+    checks.extend(settings());
     let base = || Case::random(60, 19, 300, 22, Some(35), softmax);
     checks.push(Check::new("values of their own", base()));
     let mut rng = Rng(61);
@@ -259,6 +260,48 @@ pub fn checks() -> Vec<Check> {
         checks.push(Check { what: what.to_owned(), far: true, ..small(rule, dim, keys, query) });
     }
     checks
+}
+
+/// What the settings of kernels depend on: widths of keys and values, queries of an invocation, stores, masks and
+/// terms.
+fn settings() -> Vec<Check> {
+    let (stream, register) = (Strategy::FusedStream, Strategy::FusedRegister);
+    let mut checks = Vec::new();
+    for (strategy, kernel, batch, dim, value_dim, similarity, precision, masked) in [
+        (register, "fused_register", 130, 29, Some(27), Similarity::Euclidean, Precision::I8, true),
+        (register, "fused_register", 40, 127, Some(3), Similarity::Euclidean, Precision::F16, false),
+        (register, "fused_register", 257, 13, Some(14), Similarity::Euclidean, Precision::I8, true),
+        (register, "fused_register", 70, 61, None, Similarity::Manhattan, Precision::F32, true),
+        (stream, "fused_stream", 1, 3, None, Similarity::Euclidean, Precision::F16, false),
+        (stream, "fused_stream", 2, 300, None, Similarity::Manhattan, Precision::I8, true),
+        (stream, "fused_stream", 9, 515, Some(190), Similarity::Dot, Precision::I8, false),
+        (stream, "fused_stream", 9, 701, Some(390), Similarity::Euclidean, Precision::I8, true),
+    ] {
+        let rule = Rule::new(similarity, Separation::Softmax, 0.3);
+        let mut case = stored_case(Case::random(52, batch, 203, dim, value_dim, rule), precision);
+        case.bias = Some(Rng(53).vector(203));
+        case.keep = masked.then(|| Rng(54).vector(batch * 203).iter().map(|x| *x > -0.4).collect());
+        let what = format!("{similarity}, {precision}{} by {kernel}", if masked { ", a mask," } else { "" });
+        checks.push(Check { forced: Some((strategy, kernel)), ..Check::new(what, case) });
+    }
+    for (precision, dim, value_dim) in
+        [(Precision::F16, 70, None), (Precision::I8, 70, None), (Precision::I8, 21, Some(300))]
+    {
+        let rule = Rule::new(Similarity::Dot, Separation::Sparsemax, 2.0);
+        let case = stored_case(Case::random(55, 33, 2_003, dim, value_dim, rule), precision);
+        checks.push(Check::new(format!("sparsemax, {precision}, listed"), case));
+    }
+    let rule = Rule::new(Similarity::Dot, Separation::TopK { k: 1100 }, 1.0);
+    checks.push(Check::new("top 1100, searched", Case::random(56, 2, 5_003, 5, None, rule)));
+    checks
+}
+
+/// A case whose keys and values are as a store has them.
+fn stored_case(mut case: Case, precision: Precision) -> Case {
+    case.precision = precision;
+    case.keys = stored(precision, &case.keys, case.dim);
+    case.values = case.values.zip(case.value_dim).map(|(values, columns)| stored(precision, &values, columns));
+    case
 }
 
 /// Keys as a store in fewer bits has them, so that the reference sees what the device does.

@@ -2,8 +2,11 @@
 //!
 //! `ATTRACTOR_REQUIRE_ADAPTERS` lists the adapters that must exist, with commas between their names (`lavapipe`,
 //! `llvmpipe`, `swiftshader`). A missing adapter is printed as a skip, and fails the test where it is on the list.
+//! `ATTRACTOR_TEST_DEVICES` lists the devices to test on, with commas between their names: `cpu`, the same names, and
+//! `hardware`. Without it all that exist are.
 
-use std::sync::{Once, OnceLock};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, OnceLock};
 
 use attractor::device::{AdapterChoice, DeviceOptions};
 use attractor::{Device, Error, Memory, Retrieval, RetrieveOptions, wgpu};
@@ -19,12 +22,22 @@ const SOFTWARE: &[(&str, wgpu::Backend, &str)] = &[
     ("swiftshader", wgpu::Backend::Vulkan, "swiftshader"),
 ];
 
+/// Whether the tests run on the device of this name: `ATTRACTOR_TEST_DEVICES` lists it, or nothing. A test of the CPU
+/// engine alone asks for `cpu`, so that it does not run once for each adapter.
+pub fn runs_on(name: &str) -> bool {
+    let list = std::env::var("ATTRACTOR_TEST_DEVICES").unwrap_or_default();
+    list.is_empty() || list.split(',').any(|asked| asked.trim() == name)
+}
+
 /// Every device to test on, by name. The CPU engine comes first.
 pub fn devices() -> &'static [(String, Device)] {
     static DEVICES: OnceLock<Vec<(String, Device)>> = OnceLock::new();
     DEVICES.get_or_init(|| {
         let required = std::env::var("ATTRACTOR_REQUIRE_ADAPTERS").unwrap_or_default();
-        let mut devices = vec![("cpu".to_owned(), Device::cpu())];
+        let mut devices = Vec::new();
+        if runs_on("cpu") {
+            devices.push(("cpu".to_owned(), Device::cpu()));
+        }
         let adapters = pollster::block_on(Device::adapters());
         let mut open = |name: &str, index: usize| {
             let options = DeviceOptions::default().adapter(AdapterChoice::Index(index));
@@ -33,7 +46,7 @@ pub fn devices() -> &'static [(String, Device)] {
                 Err(error) => panic!("{name} is there and does not open: {error}"),
             }
         };
-        for &(name, backend, says) in SOFTWARE {
+        for &(name, backend, says) in SOFTWARE.iter().filter(|(name, ..)| runs_on(name)) {
             let found = adapters.iter().position(|adapter| {
                 let info = adapter.get_info();
                 info.backend == backend && info.name.to_lowercase().contains(says)
@@ -49,7 +62,7 @@ pub fn devices() -> &'static [(String, Device)] {
         }
         for (index, adapter) in adapters.iter().enumerate() {
             let info = adapter.get_info();
-            if info.device_type != wgpu::DeviceType::Cpu {
+            if info.device_type != wgpu::DeviceType::Cpu && runs_on("hardware") {
                 open(&format!("{} ({:?})", info.name, info.backend), index);
             }
         }
@@ -57,19 +70,38 @@ pub fn devices() -> &'static [(String, Device)] {
     })
 }
 
-/// [`devices`] without those on which a minute's work takes an hour: SwiftShader runs each invocation between two
-/// barriers as a fibre. `ATTRACTOR_SLOW=swiftshader` leaves it in.
-pub fn quick_devices() -> impl Iterator<Item = &'static (String, Device)> {
-    static SAID: Once = Once::new();
-    let all = std::env::var("ATTRACTOR_SLOW").is_ok_and(|slow| slow.contains("swiftshader"));
+/// [`devices`] without those that `left_out` names, unless `ATTRACTOR_SLOW` does, too.
+fn without(left_out: &'static [&'static str]) -> impl Iterator<Item = &'static (String, Device)> {
+    static SAID: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+    let slow = std::env::var("ATTRACTOR_SLOW").unwrap_or_default();
     devices().iter().filter(move |(name, _)| {
-        let runs = all || name != "swiftshader";
-        if !runs {
-            SAID.call_once(|| eprintln!("SKIP swiftshader: it takes too long there; set ATTRACTOR_SLOW=swiftshader"));
+        let runs = !left_out.contains(&name.as_str()) || slow.contains(name.as_str());
+        if !runs && SAID.lock().is_ok_and(|mut said| said.insert(name)) {
+            eprintln!("SKIP {name}: some tests take too long there; set ATTRACTOR_SLOW={name}");
         }
         runs
     })
 }
+
+/// [`devices`] on which the mathematics is tested in full: the CPU engine, lavapipe and all hardware. Other software
+/// adapters run the conformance list, which compiles every kernel that these do, at fewer sizes.
+pub fn thorough_devices() -> impl Iterator<Item = &'static (String, Device)> {
+    without(&["llvmpipe", "swiftshader"])
+}
+
+/// [`devices`] without SwiftShader, which runs each invocation between two barriers as a fibre.
+pub fn quick_devices() -> impl Iterator<Item = &'static (String, Device)> {
+    without(SLOW)
+}
+
+/// Whether the device of this name is among [`quick_devices`]: elsewhere a test of a host's affairs takes fewer rules.
+pub fn is_quick(name: &str) -> bool {
+    let slow = std::env::var("ATTRACTOR_SLOW").unwrap_or_default();
+    !SLOW.contains(&name) || slow.contains(name)
+}
+
+/// Adapters on which a second's work takes a minute.
+const SLOW: &[&str] = &["swiftshader"];
 
 /// The devices that have an encoder to record into.
 pub fn gpus() -> impl Iterator<Item = &'static (String, Device)> {

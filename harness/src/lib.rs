@@ -42,5 +42,7 @@ pub mod workloads;
 pub use bound::{bound, worst};
 pub use case::{Case, patterns};
 #[cfg(not(target_arch = "wasm32"))]
-pub use devices::{adapters, devices, gpus, quick_devices, reopened, reopened_with, supported};
+pub use devices::{
+    adapters, devices, gpus, is_quick, quick_devices, reopened, reopened_with, runs_on, supported, thorough_devices,
+};
 pub use rng::Rng;

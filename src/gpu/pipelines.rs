@@ -127,6 +127,12 @@ impl Pipelines {
         lock(&self.compiled).len()
     }
 
+    /// The stem, the constants and the fragments of each.
+    pub fn settings(&self) -> Vec<(&'static str, Vec<Constant>, Vec<Substitution>)> {
+        let compiled = lock(&self.compiled);
+        compiled.keys().map(|(stem, constants, fragments, _)| (*stem, constants.clone(), fragments.clone())).collect()
+    }
+
     /// The pipeline of `kernel` in `setting`, if it has been compiled.
     pub fn find(&self, kernel: &'static Kernel, setting: &Setting, checked: bool) -> Option<Arc<Pipeline>> {
         let key = (kernel.stem, setting.constants.clone(), setting.fragments.clone(), checked);

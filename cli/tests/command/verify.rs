@@ -1,8 +1,6 @@
 //! `attractor verify` as a user meets it.
 
-mod common;
-
-use common::{attractor, text};
+use super::common::{attractor, text};
 use tempfile::TempDir;
 
 /// Verifies a device, expects that all is right, and returns what was printed.

@@ -233,7 +233,7 @@ fn alone() -> MutexGuard<'static, ()> {
 fn all_withstand(attacks: &[Attack]) {
     let mut failures = Vec::new();
     let _alone = alone();
-    for (name, device) in harness::quick_devices() {
+    for (name, device) in harness::thorough_devices() {
         for attack in attacks {
             let wrong = attack.judge(device);
             if let Some(first) = wrong.first() {
@@ -423,7 +423,7 @@ fn far_out() -> Vec<Attack> {
 fn numbers_that_leave_f32_are_answered_right_or_refused() {
     let mut failures = Vec::new();
     let _alone = alone();
-    for (name, device) in harness::quick_devices() {
+    for (name, device) in harness::thorough_devices() {
         let (mut answered, mut refused) = (0, 0);
         for attack in far_out() {
             let wrong = match attack.try_ask(device) {
@@ -579,7 +579,7 @@ fn a_query_does_not_see_its_batch() {
     for q in (0..BATCH).step_by(3) {
         queries[q * DIM..(q + 1) * DIM].copy_from_slice(&keys[q * DIM..(q + 1) * DIM]);
     }
-    for (name, device) in harness::quick_devices() {
+    for (name, device) in harness::thorough_devices() {
         for separation in separations() {
             for similarity in [Similarity::Dot, Similarity::Euclidean] {
                 let rule = Rule::new(similarity, separation, 8.0);

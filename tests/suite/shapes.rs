@@ -64,7 +64,7 @@ const SMALL: [usize; 12] = [1, 2, 3, 7, 15, 16, 17, 31, 33, 63, 64, 65];
 
 #[test]
 fn batches() {
-    for (name, device) in harness::devices() {
+    for (name, device) in harness::thorough_devices() {
         for batch in SMALL.into_iter().chain([127, 128, 129, 251]) {
             let case = Case::random(batch as u64, batch, 101, 19, None, Rule::softmax(0.7));
             for overrides in strategies() {
@@ -76,7 +76,7 @@ fn batches() {
 
 #[test]
 fn patterns() {
-    for (name, device) in harness::devices() {
+    for (name, device) in harness::thorough_devices() {
         for patterns in SMALL.into_iter().chain([127, 128, 129, 1021, 4096, 4097]) {
             let case = Case::random(patterns as u64, 5, patterns, 13, Some(6), Rule::softmax(-0.9));
             for overrides in strategies() {
@@ -88,7 +88,7 @@ fn patterns() {
 
 #[test]
 fn dimensions() {
-    for (name, device) in harness::devices() {
+    for (name, device) in harness::thorough_devices() {
         for dim in SMALL.into_iter().chain([127, 128, 129, 255, 257, 784, 1023, 1025, 1031]) {
             let case = Case::random(dim as u64, 3, 67, dim, None, Rule::softmax(0.3));
             for overrides in strategies() {
@@ -100,7 +100,7 @@ fn dimensions() {
 
 #[test]
 fn value_dimensions() {
-    for (name, device) in harness::devices() {
+    for (name, device) in harness::thorough_devices() {
         for value_dim in SMALL.into_iter().chain([127, 129, 1023, 1031]) {
             let case = Case::random(value_dim as u64, 6, 70, 11, Some(value_dim), Rule::softmax(1.1));
             for overrides in strategies() {
@@ -112,7 +112,7 @@ fn value_dimensions() {
 
 #[test]
 fn several_steps() {
-    for (name, device) in harness::devices() {
+    for (name, device) in harness::thorough_devices() {
         for steps in [2, 3, 10] {
             for value_dim in [None, Some(5)] {
                 let case = Case { steps, ..Case::random(3, 9, 200, 24, value_dim, Rule::softmax(0.5)) };
@@ -126,7 +126,7 @@ fn several_steps() {
 
 #[test]
 fn windows_and_splits_and_blocks() {
-    for (name, device) in harness::devices() {
+    for (name, device) in harness::thorough_devices() {
         let case = Case { steps: 2, ..Case::random(11, 37, 1000, 10, Some(9), Rule::softmax(0.8)) };
         // Rows of 12 floats: windows of 1, 7, 64, 333 rows and one for all.
         for window_bytes in [48, 7 * 48, 64 * 48, 333 * 48, 1 << 20] {
@@ -156,7 +156,7 @@ fn windows_and_splits_and_blocks() {
 
 #[test]
 fn extreme_betas_give_no_nan() {
-    for (name, device) in harness::devices() {
+    for (name, device) in harness::thorough_devices() {
         for beta in [0.0, 1e-30, -1e-30, 1e30, -1e30, 200.0, -200.0] {
             let case = Case::random(5, 4, 300, 12, None, Rule::softmax(beta));
             for overrides in strategies() {
@@ -173,7 +173,7 @@ fn extreme_betas_give_no_nan() {
 
 #[test]
 fn patterns_added_one_by_one_or_all_at_once() {
-    for (name, device) in harness::devices() {
+    for (name, device) in harness::thorough_devices() {
         let case = Case::random(21, 3, 200, 6, None, Rule::softmax(1.0));
         let mut memory = Memory::new(device, case.dim, case.rule).unwrap();
         for (i, key) in case.keys.chunks_exact(case.dim).enumerate() {
@@ -194,7 +194,7 @@ fn patterns_added_one_by_one_or_all_at_once() {
 
 #[test]
 fn a_query_alone_gives_the_bits_that_it_gives_in_a_batch() {
-    for (name, device) in harness::devices() {
+    for (name, device) in harness::thorough_devices() {
         for (batch, plan_for) in [(70, 70), (9, 9), (1100, 1100)] {
             let case = Case { steps: 2, ..Case::random(31, batch, 500, 18, Some(7), Rule::softmax(0.9)) };
             let memory = memory(device, &case, Some(16 << 10));
@@ -212,7 +212,7 @@ fn a_query_alone_gives_the_bits_that_it_gives_in_a_batch() {
 
 #[test]
 fn a_hundred_thousand_patterns() {
-    for (name, device) in harness::devices() {
+    for (name, device) in harness::thorough_devices() {
         for (batch, dim) in [(1, 16), (33, 16)] {
             let case = Case::random(41, batch, 100_003, dim, None, Rule::softmax(2.0));
             check(name, device, &case, None, &Overrides::default());
@@ -293,7 +293,7 @@ fn large_tiles() {
 /// cut by the query block, so the largest grid is that of splits and queries.
 #[test]
 fn more_workgroups_than_one_dimension_holds() {
-    for (name, device) in harness::devices() {
+    for (name, device) in harness::thorough_devices() {
         let case = Case::random(51, 70_000, 5, 3, None, Rule::softmax(1.0));
         check(name, device, &case, None, &Overrides::default());
         // 1,000 splits x 100 queries in one dispatch.
@@ -322,7 +322,7 @@ fn wide_rows() {
         Separation::Entmax { alpha: 1.5 },
         Separation::TopK { k: 2 },
     ];
-    for (name, device) in harness::devices() {
+    for (name, device) in harness::thorough_devices() {
         for (dim, value_dim) in [
             (4095, None),
             (4096, None),

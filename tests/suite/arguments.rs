@@ -202,7 +202,7 @@ fn shapes_whose_product_wraps() {
 /// 200,000 queries whose weights are asked for one by one take about as long as all of them.
 #[test]
 fn listing_queries_costs_as_much_as_all() {
-    for (name, device) in harness::devices() {
+    for (name, device) in harness::quick_devices() {
         let memory = memory(device, 4, 8);
         let batch = if device.is_cpu() { 200_000 } else { 4_000 };
         let queries = vec![0.25f32; 4 * batch];

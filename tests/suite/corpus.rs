@@ -63,6 +63,9 @@ fn mutated(numbers: &mut Rng, from: &[u8], other: &[u8]) -> Vec<u8> {
 
 /// Runs the corpus of `target`. A name that begins with `good` must be accepted, one with `bad` refused.
 fn run(target: &str, entry: fn(&[u8]) -> bool) {
+    if !harness::runs_on("cpu") {
+        return;
+    }
     let each = std::env::var("ATTRACTOR_MUTATIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(200);
     let files = files(target);
     let (mut accepted, mut mutations) = (0, 0);
@@ -111,6 +114,9 @@ fn idx() {
 
 #[test]
 fn seeds() {
+    if !harness::runs_on("cpu") {
+        return;
+    }
     if std::env::var_os("ATTRACTOR_WRITE_CORPUS").is_none() {
         return;
     }

@@ -19,7 +19,7 @@ fn count(device: &Device) -> usize {
 /// refused.
 fn all_hold(takes: impl Fn(usize) -> bool, refused: f64) {
     let mut failures = Vec::new();
-    for (name, device) in harness::quick_devices() {
+    for (name, device) in harness::thorough_devices() {
         let count = count(device);
         let tally = trial::run(device, SEED, (0..count).filter(|number| takes(*number)), 2, || ());
         eprintln!("{name}: {} right, {} refused, {} wrong", tally.right, tally.refused, tally.wrong.len());
@@ -124,6 +124,9 @@ const DAMAGES: [Damage; 9] = [
 /// of a memory in the support), so that most of it has to be found, not all.
 #[test]
 fn damage_is_found() {
+    if !harness::runs_on("cpu") {
+        return;
+    }
     let device = Device::cpu();
     for (what, there, damage) in DAMAGES {
         let (mut found, mut tried) = (0, 0);

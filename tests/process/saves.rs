@@ -55,7 +55,7 @@ fn others(path: &Path) -> Vec<String> {
 /// This program as a writer.
 fn writer(path: &Path, work: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "write", "--nocapture"]).env(WRITER, work).env(TARGET, path);
+    command.args(["--exact", "saves::write", "--nocapture"]).env(WRITER, work).env(TARGET, path);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command
 }
@@ -172,7 +172,7 @@ fn a_full_disk_leaves_the_old_memory() {
     memory(3).save(&path).unwrap();
     let mut limited = Command::new("sh");
     // Otherwise the signal ends the process, which is another test.
-    limited.args(["-c", "trap '' XFSZ; ulimit -f 100; exec \"$0\" --exact write --nocapture"]);
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 100; exec \"$0\" --exact saves::write --nocapture"]);
     limited.arg(std::env::current_exe().unwrap());
     limited.env(WRITER, "save 4 times 1").env(TARGET, &path).stdout(Stdio::null()).stderr(Stdio::piped());
     let (code, text) = said(limited.spawn().unwrap());

@@ -123,7 +123,7 @@ fn the_reference_has_the_right_weights() {
 /// One key of one coordinate for each score, to which `copies` of a key far below are added: they have no weight, or
 /// beyond the length of a list the threshold is searched for over all patterns.
 fn engines_have_the_right_weights(copies: usize) {
-    for (name, device) in harness::quick_devices() {
+    for (name, device) in harness::thorough_devices() {
         for (alpha, scores, weights) in VALUES {
             // The weight of a score that is so far below the others is nothing under any of these.
             if copies > 0 && *alpha < 1.1 {
@@ -175,7 +175,7 @@ fn engines_have_the_right_weights_beside_patterns_of_no_weight() {
 #[test]
 fn engines_have_the_right_weights_by_searching() {
     let n = 9000;
-    for (name, device) in harness::quick_devices() {
+    for (name, device) in harness::thorough_devices() {
         for alpha in [1.000_000_1f32, 1.01, 1.3, 1.75, 3.0, 10.0, 50.0, 1000.0, 1e6] {
             let below = -0.25 / (alpha - 1.0) * (n as f32).powf(1.0 - alpha).min(1.0);
             let mut scores = vec![0.0; n];
@@ -202,7 +202,7 @@ fn engines_have_the_right_weights_by_searching() {
 #[test]
 fn energies_hold_for_every_alpha() {
     let keys = [1.0f32, 0.75, -0.5, 0.25, 0.9, 0.9, -1.0, 0.1];
-    for (name, device) in harness::quick_devices() {
+    for (name, device) in harness::thorough_devices() {
         for alpha in [1.000_000_1f32, 1.0001, 1.01, 1.2, 1.5, 1.75, 2.0, 2.5, 4.0, 20.0, 1000.0, 1e6] {
             let rule = Rule::new(Similarity::Dot, Separation::Entmax { alpha }, 2.0);
             let mut memory = Memory::new(device, 2, rule).unwrap();

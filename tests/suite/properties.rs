@@ -51,7 +51,7 @@ fn config() -> ProptestConfig {
 
 /// Everything about the case on every device that supports it.
 fn each(case: &Case, mut judge: impl FnMut(&str, Retrieval)) {
-    for (name, device) in harness::devices() {
+    for (name, device) in harness::thorough_devices() {
         if let Some(got) = case.run(name, device, &case.options().weights(WeightsOf::All)) {
             judge(name, got);
         }
@@ -60,7 +60,7 @@ fn each(case: &Case, mut judge: impl FnMut(&str, Retrieval)) {
 
 /// Both cases on every device that supports them.
 fn both(a: &Case, b: &Case, mut judge: impl FnMut(&str, &[f32], &[f32])) {
-    for (name, device) in harness::devices() {
+    for (name, device) in harness::thorough_devices() {
         let run = |case: &Case| case.run(name, device, &case.options().weights(WeightsOf::All));
         if let (Some(a), Some(b)) = (run(a), run(b)) {
             judge(name, &a.weights.unwrap(), &b.weights.unwrap());
@@ -126,7 +126,7 @@ proptest! {
         if let (Some(values), Some(dv)) = (&mut appended.values, case.value_dim) {
             values.extend(vec![0.0; dv]);
         }
-        for (name, device) in harness::devices() {
+        for (name, device) in harness::thorough_devices() {
             let run = |case: &Case| case.run(name, device, &case.options());
             if let (Some(a), Some(b)) = (run(&one), run(&appended)) {
                 assert_close(name, &a.output, &b.output, 1e-5);
@@ -162,7 +162,7 @@ proptest! {
             case.clamp = Some((0..case.queries.len()).map(|i| i % 3 == 0).collect());
         }
         prop_assume!(case.problem(0).energy(&vec![0.0; case.dim]).is_some());
-        for (name, device) in harness::devices() {
+        for (name, device) in harness::thorough_devices() {
             let Some(got) = case.run(name, device, &case.options().energy().trace()) else { continue };
             for trace in got.energy_trace.unwrap() {
                 assert_eq!(trace.len(), 7);
@@ -184,7 +184,7 @@ proptest! {
         // Just beyond the margin m/beta.
         let beta = (1.001 / (f64::from(alpha) - 1.0) / gap) as f32;
         case.rule = Rule::new(Similarity::Dot, Separation::Entmax { alpha }, beta);
-        for (name, device) in harness::devices() {
+        for (name, device) in harness::thorough_devices() {
             let Some(got) = case.run(name, device, &RetrieveOptions::converge(9, 1e-6)) else { continue };
             assert_eq!((&got.state, got.steps[0], got.change[0]), (&case.queries, 1, 0.0), "{name}");
         }
@@ -193,7 +193,7 @@ proptest! {
     #[test]
     fn a_query_does_not_see_its_batch(case in case(), tolerance in 1e-4f32..1e-1) {
         let case = Case { steps: 12, tolerance: Some(tolerance), ..case };
-        for (name, device) in harness::devices() {
+        for (name, device) in harness::thorough_devices() {
             let Some(memory) = case.memory(name, device) else { continue };
             let options = case.options().plan_for(8);
             let Some(all) = harness::supported(name, memory.retrieve_blocking(&case.queries, &options)) else {

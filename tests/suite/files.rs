@@ -128,7 +128,7 @@ fn what_is_saved_is_loaded_to_the_bit() {
 }
 
 #[test]
-fn a_file_of_one_engine_is_read_by_every_other() {
+fn across_devices_a_file_of_one_engine_is_read_by_every_other() {
     let folder = TempDir::new().unwrap();
     for precision in Precision::ALL {
         let mut files = Vec::new();
@@ -230,6 +230,9 @@ fn extreme_numbers_survive() {
 
 #[test]
 fn a_failed_save_leaves_the_old_file_and_nothing_behind() {
+    if !harness::runs_on("cpu") {
+        return;
+    }
     let folder = TempDir::new().unwrap();
     let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(1.0)).unwrap();
     memory.add(&[1.0, 2.0]).unwrap();
@@ -304,6 +307,9 @@ fn add_one(memory: &mut Memory) -> attractor::Result<()> {
 
 #[test]
 fn a_file_cut_short_is_refused_at_every_length() {
+    if !harness::runs_on("cpu") {
+        return;
+    }
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("m.safetensors");
     let whole = small(&path);
@@ -319,6 +325,9 @@ fn a_file_cut_short_is_refused_at_every_length() {
 
 #[test]
 fn a_file_with_any_byte_changed_is_refused() {
+    if !harness::runs_on("cpu") {
+        return;
+    }
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("m.safetensors");
     let whole = small(&path);
@@ -345,6 +354,9 @@ fn a_file_with_any_byte_changed_is_refused() {
 /// Bits that flip and sectors that are lost, in a file of several pieces.
 #[test]
 fn damage_anywhere_is_found() {
+    if !harness::runs_on("cpu") {
+        return;
+    }
     const SECTOR: usize = 512;
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("m.safetensors");
@@ -576,6 +588,9 @@ fn forged_files_are_refused_with_what_is_wrong() {
 
 #[test]
 fn headers_that_claim_the_world_are_refused_at_once() {
+    if !harness::runs_on("cpu") {
+        return;
+    }
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("m.safetensors");
     let metadata = r#""__metadata__":{"format":"attractor.memory","version":"2","similarity":"dot","separation":"softmax",
@@ -704,7 +719,7 @@ fn chunks_join_and_an_error_in_a_later_one_changes_nothing() {
     write_tensors(&at("bad.safetensors"), &[NewTensor::f32("k", &shape, &keys)]).unwrap();
     let broken = PatternFiles::open(&Address::safetensors(at("bad.safetensors"), "k")).unwrap();
     keys[bad * DIM + 17] = 0.0;
-    for (name, device) in harness::devices() {
+    for (name, device) in harness::quick_devices() {
         let build = || {
             let mut memory = Memory::new(device, DIM, Rule::softmax(0.01)).unwrap();
             memory.add(&Rng(2).vector(3 * DIM)).unwrap();
@@ -837,6 +852,9 @@ fn rows_beyond_halves_are_refused_unless_the_memory_saturates() {
 
 #[test]
 fn doubles_and_bfloats_are_rounded() {
+    if !harness::runs_on("cpu") {
+        return;
+    }
     let folder = TempDir::new().unwrap();
     let at = |name: &str| folder.path().join(name);
     let doubles = [1.0f64, 1e-60, -0.1, 1.0 / 3.0, f64::from(f32::MAX), 3.402_823_5e38];
@@ -873,6 +891,9 @@ fn doubles_and_bfloats_are_rounded() {
 
 #[test]
 fn a_saved_memory_is_not_read_as_bare_patterns() {
+    if !harness::runs_on("cpu") {
+        return;
+    }
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("m.safetensors");
     for precision in Precision::ALL {
@@ -919,6 +940,9 @@ fn a_saved_memory_tells_what_it_is_and_takes_another_rule() {
 /// As many windows as a file may name: each costs the same.
 #[test]
 fn many_windows_are_loaded_in_time_that_grows_with_their_number() {
+    if !harness::runs_on("cpu") {
+        return;
+    }
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("m.safetensors");
     let load = |windows: usize| {
@@ -984,6 +1008,9 @@ impl Drop for Stop<'_> {
 /// nothing ends the process.
 #[test]
 fn files_that_change_while_they_are_read_do_no_harm() {
+    if !harness::runs_on("cpu") {
+        return;
+    }
     use std::sync::atomic::{AtomicBool, Ordering};
     let folder = TempDir::new().unwrap();
     let (keys, saved) = (folder.path().join("k.npy"), folder.path().join("m.safetensors"));

@@ -1,4 +1,4 @@
-//! The public interface is the one in `tests/public-api.txt`, so that a change of it is seen where it is reviewed.
+//! The public interface is the one in `tests/text/public-api.txt`, so that a change of it is seen where it is reviewed.
 //!
 //! The list is read from the texts of `src/`: every item that a program can name, by its public path, with its public
 //! fields, variants, functions and the traits that it implements. Bodies and documentation are left out, and what is
@@ -400,7 +400,7 @@ fn root() -> PathBuf {
 
 #[test]
 fn the_public_interface_is_the_one_that_was_agreed_on() {
-    let (path, found) = (root().join("tests/public-api.txt"), interface());
+    let (path, found) = (root().join("tests/text/public-api.txt"), interface());
     if std::env::var_os("ATTRACTOR_WRITE_API").is_some() {
         std::fs::write(&path, &found).expect("written");
     }
@@ -411,7 +411,7 @@ fn the_public_interface_is_the_one_that_was_agreed_on() {
     let new: Vec<String> = found.difference(&agreed).map(|line| format!("+ {line}\n")).collect();
     assert!(
         gone.is_empty() && new.is_empty(),
-        "the public interface has changed:\n{}{}ATTRACTOR_WRITE_API=1 cargo test --test public_api writes it anew",
+        "the public interface has changed:\n{}{}ATTRACTOR_WRITE_API=1 cargo test --test text public_api writes it anew",
         gone.concat(),
         new.concat(),
     );

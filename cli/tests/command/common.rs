@@ -1,5 +1,4 @@
 //! The command that the tests run.
-#![allow(dead_code, unused_imports, reason = "each test binary uses its own part")]
 
 use std::path::Path;
 use std::process::{Command, Output};

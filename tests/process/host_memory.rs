@@ -1,6 +1,5 @@
 //! What the host has no memory for is an error, and the memory answers on. Each case runs in a process of its own,
 //! whose address space is limited: the system would promise more than it has.
-#![cfg(target_os = "linux")]
 
 use std::process::Command;
 
@@ -17,7 +16,10 @@ fn limited(case: &str, mebibytes: usize, work: impl FnOnce()) {
     let binary = std::env::current_exe().unwrap();
     let output = Command::new("sh")
         .arg("-c")
-        .arg(format!("ulimit -v {}; exec \"$0\" --exact --nocapture --test-threads=1 {case}", mebibytes << 10))
+        .arg(format!(
+            "ulimit -v {}; exec \"$0\" --exact --nocapture --test-threads=1 host_memory::{case}",
+            mebibytes << 10
+        ))
         .arg(binary)
         .env(CASE, case)
         .env("RAYON_NUM_THREADS", "2")

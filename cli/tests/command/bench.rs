@@ -1,11 +1,9 @@
 //! `attractor bench` as a user meets it.
 
-mod common;
-
 use std::fs;
 use std::path::Path;
 
-use common::{attractor, text};
+use super::common::{attractor, text};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -1,10 +1,8 @@
 //! The command in a terminal: tables and help that fit it, colours, Ctrl-C, completions, and what scripts get of it.
 
-mod common;
-
 use std::path::Path;
 
-use common::{attractor, command, text};
+use super::common::{self, attractor, command, text};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -1,7 +1,7 @@
 //! A memory of many windows: right against the reference, in a workspace that does not grow with it.
 //!
 //! `two_million_patterns` takes minutes and runs where `ATTRACTOR_SLOW=1` is set:
-//! `ATTRACTOR_SLOW=1 cargo test --release --test scale -- --nocapture`.
+//! `ATTRACTOR_SLOW=1 cargo test --release --test process scale:: -- --nocapture`.
 #![allow(unsafe_code, reason = "an allocator that counts cannot be written without it")]
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -1,13 +1,11 @@
 //! `attractor tune` as a user meets it.
 
-mod common;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::common::{attractor, text};
 use attractor::tuning::Tuning;
 use attractor::wgpu;
-use common::{attractor, text};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -1,0 +1,9 @@
+//! The command as a user meets it: files, exit status, messages, reports, and what a terminal shows.
+
+mod bench;
+mod commands;
+mod common;
+mod memcheck;
+mod terminal;
+mod tune;
+mod verify;

@@ -1,0 +1,76 @@
+//! The list of `attractor verify` on every device, and that it leaves out no kernel: it is what software adapters run in
+//! place of the full tests of the mathematics.
+
+use std::collections::BTreeSet;
+
+use attractor::internals::{KERNELS, compiled_kernels};
+use attractor::{Device, Result, Retrieval, wgpu};
+use harness::checks::{Check, Outcome, checks};
+
+/// What the list asks, and what comes of it.
+fn run(check: &Check, device: &Device) -> Result<(Outcome, Option<Retrieval>)> {
+    let mut got = None;
+    let answered = check.ask(device).and_then(|asked| {
+        let answer = asked.memory.retrieve_blocking(&check.case.queries, &asked.options)?;
+        got = Some(answer.clone());
+        Ok((answer, asked.told))
+    });
+    Ok((check.judge(device, answered)?.0, got))
+}
+
+/// Every case is right, twice to the same bit.
+#[test]
+fn every_case_is_right() {
+    for (name, device) in harness::devices() {
+        let device = if device.is_cpu() { device.clone() } else { harness::reopened(device) };
+        let mut wrong = Vec::new();
+        for check in checks() {
+            let (outcome, first) = run(&check, &device).unwrap();
+            match outcome {
+                Outcome::Share(share) if share <= 1.0 => {}
+                Outcome::Share(share) => wrong.push(format!("{}: {share:.2} times the bound", check.what)),
+                Outcome::Refused => assert!(!device.is_cpu(), "{}: refused", check.what),
+                Outcome::Unsupported(why) => {
+                    assert!(!device.is_cpu(), "{}: {why}", check.what);
+                    eprintln!("SKIP {name}, {}: {why}", check.what);
+                }
+            }
+            assert_eq!(run(&check, &device).unwrap().1, first, "{name}, {}: two runs differ", check.what);
+        }
+        assert!(wrong.is_empty(), "{name}:\n{}", wrong.join("\n"));
+        let missing = missing(&device);
+        assert!(device.is_cpu() || missing.is_empty(), "{name}: the list compiles no {}", missing.join(", no "));
+    }
+}
+
+/// The settings of kernels that were not compiled for `device`, but those that it is never given.
+fn missing(device: &Device) -> Vec<String> {
+    let compiled = compiled_kernels(device);
+    let mut missing = BTreeSet::new();
+    let matrices = compiled.iter().any(|(stem, ..)| *stem == "fused_matrix");
+    let subgroups = device.tuning().is_some_and(|tuning| tuning.register_subgroups > 0)
+        && device.wgpu().is_some_and(|(device, _)| device.features().contains(wgpu::Features::SUBGROUP));
+    for kernel in KERNELS.iter().filter(|kernel| matrices || kernel.stem != "fused_matrix") {
+        let settings = || compiled.iter().filter(|(stem, ..)| *stem == kernel.stem);
+        if settings().next().is_none() {
+            missing.insert(kernel.stem.to_owned());
+            continue;
+        }
+        for variant in kernel.variants {
+            for constant in variant.constants {
+                if !settings().any(|(_, constants, _)| constants.contains(constant)) {
+                    missing.insert(format!("{} with {constant:?}", kernel.stem));
+                }
+            }
+            for fragment in variant.fragments {
+                if !subgroups && fragment.1 == "lib/spread_subgroup" {
+                    continue;
+                }
+                if !settings().any(|(.., fragments)| fragments.contains(fragment)) {
+                    missing.insert(format!("{} with {fragment:?}", kernel.stem));
+                }
+            }
+        }
+    }
+    missing.into_iter().collect()
+}

@@ -1,0 +1,30 @@
+//! What every device has to do, on the CPU engine and each adapter of this machine.
+//!
+//! One program, so that a device compiles each kernel once for all of its tests. `ATTRACTOR_TEST_DEVICES` chooses the
+//! devices: `./test.sh` runs this program once for each of them, and the tests that compare devices with each other,
+//! whose names begin with `across_devices`, once for all. `tests/README.md` says what each module proves.
+
+mod arguments;
+mod attacks;
+mod bounds;
+mod conformance;
+mod cooperate;
+mod corpus;
+mod differential;
+mod entmax;
+mod errors;
+mod explain;
+mod files;
+mod futures;
+mod golden;
+mod host;
+mod ids;
+mod job;
+mod limits;
+mod partial;
+mod properties;
+mod record;
+mod rules;
+mod shapes;
+mod threads;
+mod tune;

@@ -13,15 +13,14 @@ quick=(entmax golden properties)
 slow=(attacks differential rules)
 # The kernel's huge pages, which QEMU does not ask for.
 skip=(--skip many_are_in_huge_pages_where_the_system_has_them)
-export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+export ATTRACTOR_TEST_DEVICES=cpu CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 
 for_target "$triple" cargo build --locked --package attractor-cli || failed "attractor does not build for $triple"
-names=("${quick[@]}" "${slow[@]}")
-for_target "$triple" cargo test --locked --package attractor --no-run --lib "${names[@]/#/--test=}" 2>&1 | tee "$work/aarch64.txt" ||
+for_target "$triple" cargo test --locked --package attractor --no-run --lib --test suite 2>&1 | tee "$work/aarch64.txt" ||
     failed "the tests do not build for $triple"
 
 said=()
-# on PROCESSOR TEST...: `verify`, and the tests of the library and of these files.
+# on PROCESSOR MODULE...: `verify`, the tests of the library, and these modules of the suite.
 on() {
     local processor="$1" name program log passed ran=0
     shift
@@ -30,10 +29,12 @@ on() {
     "${emulate[@]}" "$target/$triple/debug/attractor" verify --device cpu >"$log" ||
         failed "$processor: verify: $(tail -n 1 "$log")"
     said+=("$processor: $(sed -n '$s/ are right.*/ right/p' "$log")")
-    for name in src/lib.rs "${@/%/.rs}"; do
-        program=$(sed -n "s|.*Executable .*$name (\(.*\))\$|\1|p" "$work/aarch64.txt")
-        log="$work/aarch64-$processor-$(basename "$name").txt"
-        "${emulate[@]}" "$program" "${skip[@]}" >"$log" 2>&1 ||
+    for name in lib "$@"; do
+        local file=src/lib.rs chosen=()
+        [ "$name" = lib ] || file=tests/suite/main.rs chosen=("$name::")
+        program=$(sed -n "s|.*Executable .*$file (\(.*\))\$|\1|p" "$work/aarch64.txt")
+        log="$work/aarch64-$processor-$name.txt"
+        "${emulate[@]}" "$program" "${skip[@]}" "${chosen[@]}" >"$log" 2>&1 ||
             failed "$processor: $name: $(grep '^test result' "$log" || tail -n 1 "$log")"
         passed=$(sed -n 's/^test result: ok\. \([0-9]*\) passed.*/\1/p' "$log")
         [ "${passed:-0}" -gt 0 ] || failed "$processor: $name: no test was run"
@@ -42,7 +43,7 @@ on() {
     done
     said[-1]+=", $ran tests passed"
 }
-on max "${names[@]}"
+on max "${quick[@]}" "${slow[@]}"
 on cortex-a53 "${quick[@]}"
 
 for_target "$triple" cargo rustc --locked --package attractor-capi --lib --crate-type staticlib ||

@@ -13,11 +13,11 @@ passed() { echo "$*"; exit 0; }
 failed() { echo "$*"; exit 1; }
 not_run() { echo "$*"; exit 77; }
 
-# test_program NAME: passes with what the tests of that name print of how many variants they read.
-test_program() {
+# test_module NAME: passes with what the tests of that module of tests/text print of how many variants they read.
+test_module() {
     local log="$work/$1.txt"
-    cargo test --locked --package attractor --all-features --test "$1" -- --nocapture --test-threads=1 | tee "$log" ||
-        failed "tests/$1 failed"
+    cargo test --locked --package attractor --all-features --test text -- --nocapture --test-threads=1 "$1::" | tee "$log" ||
+        failed "tests/text/$1 failed"
     passed "$(grep -om 1 '[0-9]* variants .*' "$log")"
 }
 

@@ -1,5 +1,5 @@
 //! What a block of statements does to the control flow after it, for the checks of uniform control flow:
-//! `tests/uniform.rs` walks naga's modules, and `tests/metal` the text that naga makes of them.
+//! `tests/text/uniform.rs` walks naga's modules, and `tests/text/metal` the text that naga makes of them.
 
 /// What a block does to the flow after it.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,4 +1,4 @@
-//! What is done with one input of each format, for the fuzz targets and `tests/corpus.rs`.
+//! What is done with one input of each format, for the fuzz targets and `tests/suite/corpus.rs`.
 //!
 //! Each function returns whether the input was accepted. An input may be refused with an error; it must not panic,
 //! abort, hang, or be accepted and then violate what the library promises of it.

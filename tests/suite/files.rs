@@ -354,10 +354,10 @@ fn a_file_with_any_byte_changed_is_refused() {
 /// Bits that flip and sectors that are lost, in a file of several pieces.
 #[test]
 fn damage_anywhere_is_found() {
+    const SECTOR: usize = 512;
     if !harness::runs_on("cpu") {
         return;
     }
-    const SECTOR: usize = 512;
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("m.safetensors");
     for precision in Precision::ALL {
@@ -1008,10 +1008,10 @@ impl Drop for Stop<'_> {
 /// nothing ends the process.
 #[test]
 fn files_that_change_while_they_are_read_do_no_harm() {
+    use std::sync::atomic::{AtomicBool, Ordering};
     if !harness::runs_on("cpu") {
         return;
     }
-    use std::sync::atomic::{AtomicBool, Ordering};
     let folder = TempDir::new().unwrap();
     let (keys, saved) = (folder.path().join("k.npy"), folder.path().join("m.safetensors"));
     let (rows, dim) = (3000, 64);

@@ -4,8 +4,24 @@
 # for it; on macOS and Windows the system's own adapter is used and nothing needs installing. C programs are tested
 # where there is a C compiler, and for leaks where there is valgrind; ATTRACTOR_REQUIRE_TOOLS=cc,c++,valgrind fails
 # where they are missing.
+#
+# --slow: long tests, too (tests/README.md), and every stage of platforms.sh and habits.sh, which takes hours.
 set -euo pipefail
 cd "$(dirname "$0")"
+
+stages=short
+case "${1-}" in
+'') ;;
+--slow)
+    export ATTRACTOR_SLOW="${ATTRACTOR_SLOW:-1}" ATTRACTOR_SOAK_MINUTES="${ATTRACTOR_SOAK_MINUTES:-10}"
+    export ATTRACTOR_MUTATIONS="${ATTRACTOR_MUTATIONS:-5000}"
+    stages=
+    ;;
+*)
+    echo "test.sh: unknown argument \"$1\": expected --slow or nothing" >&2
+    exit 2
+    ;;
+esac
 
 vulkan_driver() { compgen -G '/usr/share/vulkan/icd.d/lvp_icd*.json' >/dev/null; }
 gl_driver() { ldconfig -p | grep -q 'libEGL\.so\.1' && compgen -G '/usr/lib/*/dri/swrast_dri.so' >/dev/null; }
@@ -69,7 +85,7 @@ fi
 
 cargo fmt --all --check
 # Spelling, workflows and dependencies, as far as their tools are here: a stage without its tool says what it needs.
-./habits.sh short
+./habits.sh $stages
 # Files are shared by the package attractor-harness, never included by path.
 if git grep -n '^#\[path' -- '*.rs'; then
     echo "test.sh: the files above are included by path" >&2
@@ -144,5 +160,5 @@ if [ "$(uname -s)" = Linux ]; then
 fi
 # Compilers of other platforms, as far as they are here: a stage without its tools says what it needs. In CI all are.
 if [ "$(uname -s)" = Linux ]; then
-    ./platforms.sh short
+    ./platforms.sh $stages
 fi

@@ -70,12 +70,18 @@ pub fn devices() -> &'static [(String, Device)] {
     })
 }
 
-/// [`devices`] without those that `left_out` names, unless `ATTRACTOR_SLOW` does, too.
+/// Whether a device on which tests take long runs them all the same: `ATTRACTOR_SLOW` names it, or is set at all, which
+/// does for any but SwiftShader.
+fn is_patient(name: &str) -> bool {
+    let slow = std::env::var("ATTRACTOR_SLOW").unwrap_or_default();
+    slow.contains(name) || (!slow.is_empty() && !SLOW.contains(&name))
+}
+
+/// [`devices`] without those that `left_out` names, where there is no time for them.
 fn without(left_out: &'static [&'static str]) -> impl Iterator<Item = &'static (String, Device)> {
     static SAID: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
-    let slow = std::env::var("ATTRACTOR_SLOW").unwrap_or_default();
     devices().iter().filter(move |(name, _)| {
-        let runs = !left_out.contains(&name.as_str()) || slow.contains(name.as_str());
+        let runs = !left_out.contains(&name.as_str()) || is_patient(name);
         if !runs && SAID.lock().is_ok_and(|mut said| said.insert(name)) {
             eprintln!("SKIP {name}: some tests take too long there; set ATTRACTOR_SLOW={name}");
         }
@@ -96,8 +102,7 @@ pub fn quick_devices() -> impl Iterator<Item = &'static (String, Device)> {
 
 /// Whether the device of this name is among [`quick_devices`]: elsewhere a test of a host's affairs takes fewer rules.
 pub fn is_quick(name: &str) -> bool {
-    let slow = std::env::var("ATTRACTOR_SLOW").unwrap_or_default();
-    !SLOW.contains(&name) || slow.contains(name)
+    !SLOW.contains(&name) || is_patient(name)
 }
 
 /// Adapters on which a second's work takes a minute.

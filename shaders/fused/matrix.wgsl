@@ -55,7 +55,7 @@ const ONE: f32 = 2048.0;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> queries: array<u32>;
-@group(0) @binding(2) var<storage, read> cue: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> compared: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> keys: array<vec4<f16>>;
 @group(0) @binding(4) var<storage, read> values: array<vec4<f16>>;
 @group(0) @binding(5) var<storage, read> terms: array<vec4<f32>>;
@@ -196,7 +196,7 @@ fn take_fragments(c: u32, scale: f32) {
     workgroupBarrier();
     for (var v = lane; v < SPAN * VECTORS; v += LANES) {
         let column = c * VECTORS + v;
-        let x = cue[query * params.key_vectors + min(column, params.key_vectors - 1u)] * scale;
+        let x = compared[query * params.key_vectors + min(column, params.key_vectors - 1u)] * scale;
         put_parts(row * WEIGHT_STRIDE + v, select(vec4<f32>(), x, column < params.key_vectors));
     }
     workgroupBarrier();
@@ -219,7 +219,7 @@ fn take_fragments(c: u32, scale: f32) {
 fn scale_query() -> f32 {
     var largest = 0.0;
     for (var c = 0u; c < params.key_vectors; c += 1u) {
-        let x = abs(cue[query * params.key_vectors + c]);
+        let x = abs(compared[query * params.key_vectors + c]);
         largest = max(largest, max(max(x.x, x.y), max(x.z, x.w)));
     }
     let exponent = clamp(bitcast<u32>(largest) >> 23u, 15u, 254u);

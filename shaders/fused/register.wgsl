@@ -22,7 +22,7 @@ const KEEP: u32 = 0u;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> queries: array<u32>;
-@group(0) @binding(2) var<storage, read> cue: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> compared: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> keys: array<Stored>;
 @group(0) @binding(4) var<storage, read> values: array<Stored>;
 @group(0) @binding(5) var<storage, read> terms: array<vec4<f32>>;
@@ -70,7 +70,7 @@ fn payload_at(row: u32, column: u32, of_row: vec4<f32>) -> vec4<f32> {
 }
 
 fn take(q: u32, c: u32) {
-    let vector = cue[query[q] * params.key_vectors + min(c, params.key_vectors - 1u)];
+    let vector = compared[query[q] * params.key_vectors + min(c, params.key_vectors - 1u)];
     held[q * KEYS + c] = select(vec4<f32>(0.0), vector, c < params.key_vectors);
 }
 

@@ -21,7 +21,7 @@ const KEEP: u32 = 0u;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> queries: array<u32>;
-@group(0) @binding(2) var<storage, read> cue: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> compared: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> keys: array<Stored>;
 @group(0) @binding(4) var<storage, read> values: array<Stored>;
 @group(0) @binding(5) var<storage, read> terms: array<vec4<f32>>;
@@ -116,7 +116,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
                 for (var c = lane; c < params.key_vectors; c += LANES) {
                     let key = key_at(base + t, c);
                     for (var q = 0u; q < QUERIES; q += 1u) {
-                        part[q] += compare(cue[query[q] * params.key_vectors + c], key);
+                        part[q] += compare(compared[query[q] * params.key_vectors + c], key);
                     }
                 }
             }

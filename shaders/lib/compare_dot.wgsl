@@ -1,4 +1,4 @@
-// Dot similarity (and cosine, whose norms are factors of the patterns and of the cue): the sum of products.
+// Dot similarity (and cosine, whose norms are factors of the patterns and of the query): the sum of products.
 
 fn compare(x: vec4<f32>, k: vec4<f32>) -> f32 {
     return dot(x, k);

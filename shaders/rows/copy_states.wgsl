@@ -17,7 +17,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> queries: array<u32>;
 @group(0) @binding(2) var<storage, read> state: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> cue: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> compared: array<vec4<f32>>;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_index) local: u32) {
@@ -28,7 +28,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     let row = query_at(workgroup.x) * params.vectors;
     if (NORMALIZE == 0u) {
         for (var v = local; v < params.vectors; v += LANES) {
-            cue[row + v] = state[row + v];
+            compared[row + v] = state[row + v];
         }
         return;
     }
@@ -46,6 +46,6 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     }
     let norm = max(largest * sqrt(sum_of(local, square)), 1.0e-12);
     for (var v = local; v < params.vectors; v += LANES) {
-        cue[row + v] = state[row + v] / norm;
+        compared[row + v] = state[row + v] / norm;
     }
 }

@@ -5,12 +5,12 @@
 //! use lib/listed
 // Picks from a chunk of scores those that may enter each query's list of candidates: under entmax the scores within
 // `margin` of the largest that the list or this span has, under top-k those above the floor of the list, and of these
-// at most the k largest; ties keep the smaller index. One workgroup handles one span of EACH * LANES scores of one
+// at most the k largest; ties keep the smaller index. One workgroup handles one span of ENTRIES * LANES scores of one
 // query and writes what it picks, in order, to a segment of its own; what finds no room there is remembered by its
 // largest score.
 
 const LANES: u32 = 256u;
-const EACH: u32 = 8u;
+const ENTRIES: u32 = 8u;
 const TOP: u32 = 0u;
 
 struct Params {
@@ -72,8 +72,8 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         return;
     }
     let row = slot * params.score_stride;
-    let begin = workgroup.x * LANES * EACH;
-    let end = min(begin + LANES * EACH, params.rows);
+    let begin = workgroup.x * LANES * ENTRIES;
+    let end = min(begin + LANES * ENTRIES, params.rows);
     let span = slot * params.spans + workgroup.x;
     var head = Head(0u, 0u, 0u, NO_SCORE);
     if (params.first == 0u) {

@@ -2,13 +2,13 @@
 //! use lib/source
 //! use lib/listed
 // Stage 3: the weighted sums of one split's rows, as a register-tiled product of weights and rows. One workgroup
-// computes SIDE * EACH queries x SIDE * WIDE column vectors, one invocation EACH queries x WIDE vectors, over slabs of
-// SLAB vectors of weights (4 * SLAB rows) that the workgroup brings into shared memory while it works on the slab
-// before. Weights of a slab are padded by one vector against bank conflicts. Everything is unrolled by hand.
+// computes SIDE * QUERIES queries x SIDE * WIDE column vectors, one invocation QUERIES queries x WIDE vectors, over
+// slabs of SLAB vectors of weights (4 * SLAB rows) that the workgroup brings into shared memory while it works on the
+// slab before. Weights of a slab are padded by one vector against bank conflicts. Everything is unrolled by hand.
 
 const SIDE: u32 = 16u;
 // Queries of an invocation, 4 or 8, and column vectors, 1 or 2.
-const EACH: u32 = 8u;
+const QUERIES: u32 = 8u;
 const WIDE: u32 = 2u;
 const SLAB: u32 = 2u;
 const PITCH: u32 = 3u;
@@ -37,7 +37,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> terms: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> sums: array<vec4<f32>>;
 
-var<workgroup> weight_slab: array<vec4<f32>, SIDE * EACH * PITCH>;
+var<workgroup> weight_slab: array<vec4<f32>, SIDE * QUERIES * PITCH>;
 var<workgroup> row_slab: array<vec4<f32>, 4u * SLAB * SIDE * WIDE>;
 
 fn store(slot: u32, split: u32, column: u32, sum: vec4<f32>) {
@@ -75,7 +75,7 @@ fn main(
 ) {
     let workgroup = within + params.base.xyz;
     let first_column = workgroup.x * SIDE * WIDE;
-    let first_slot = workgroup.y * SIDE * EACH;
+    let first_slot = workgroup.y * SIDE * QUERIES;
     if (first_slot >= listed()) {
         return;
     }
@@ -83,7 +83,7 @@ fn main(
     let begin = split * params.rows_per_split;
     let end = min(begin + params.rows_per_split, params.rows);
     // What this invocation brings of a slab: weights of one query, and a vector of one row.
-    let load_slot = min(first_slot + index / SLAB % (SIDE * EACH), listed() - 1u) * params.weight_vectors;
+    let load_slot = min(first_slot + index / SLAB % (SIDE * QUERIES), listed() - 1u) * params.weight_vectors;
     let load_weight = 4u * (index % SLAB);
     let load_at = index / SLAB * PITCH + index % SLAB;
     let load_row = index / (SIDE * WIDE);
@@ -108,7 +108,7 @@ fn main(
     var far_6 = vec4<f32>(0.0);
     var far_7 = vec4<f32>(0.0);
     for (var base = begin; base < end; base += 4u * SLAB) {
-        if (index < SIDE * EACH * SLAB) {
+        if (index < SIDE * QUERIES * SLAB) {
             weight_slab[load_at] = next_weights;
         }
         if (index < 4u * SLAB * SIDE * WIDE) {
@@ -139,14 +139,14 @@ fn main(
                 far_2 = add_weighed(far_2, w_2, far);
                 far_3 = add_weighed(far_3, w_3, far);
             }
-            if (EACH == 8u) {
-                let w_4 = weight_slab[at + (EACH / 2u) * SIDE * PITCH];
+            if (QUERIES == 8u) {
+                let w_4 = weight_slab[at + (QUERIES / 2u) * SIDE * PITCH];
                 sum_4 = add_weighed(sum_4, w_4, rows);
-                let w_5 = weight_slab[at + (EACH / 2u + 1u) * SIDE * PITCH];
+                let w_5 = weight_slab[at + (QUERIES / 2u + 1u) * SIDE * PITCH];
                 sum_5 = add_weighed(sum_5, w_5, rows);
-                let w_6 = weight_slab[at + (EACH / 2u + 2u) * SIDE * PITCH];
+                let w_6 = weight_slab[at + (QUERIES / 2u + 2u) * SIDE * PITCH];
                 sum_6 = add_weighed(sum_6, w_6, rows);
-                let w_7 = weight_slab[at + (EACH / 2u + 3u) * SIDE * PITCH];
+                let w_7 = weight_slab[at + (QUERIES / 2u + 3u) * SIDE * PITCH];
                 sum_7 = add_weighed(sum_7, w_7, rows);
                 if (WIDE == 2u) {
                     far_4 = add_weighed(far_4, w_4, far);
@@ -164,7 +164,7 @@ fn main(
     store(slot + SIDE, split, column, sum_1);
     store(slot + 2u * SIDE, split, column, sum_2);
     store(slot + 3u * SIDE, split, column, sum_3);
-    if (EACH == 8u) {
+    if (QUERIES == 8u) {
         store(slot + 4u * SIDE, split, column, sum_4);
         store(slot + 5u * SIDE, split, column, sum_5);
         store(slot + 6u * SIDE, split, column, sum_6);
@@ -175,7 +175,7 @@ fn main(
         store(slot + SIDE, split, column + SIDE, far_1);
         store(slot + 2u * SIDE, split, column + SIDE, far_2);
         store(slot + 3u * SIDE, split, column + SIDE, far_3);
-        if (EACH == 8u) {
+        if (QUERIES == 8u) {
             store(slot + 4u * SIDE, split, column + SIDE, far_4);
             store(slot + 5u * SIDE, split, column + SIDE, far_5);
             store(slot + 6u * SIDE, split, column + SIDE, far_6);

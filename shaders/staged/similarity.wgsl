@@ -7,7 +7,7 @@
 //! use lib/stored_f32
 //! use lib/listed
 // Stage 1: the scores of a list of queries against a chunk of patterns, as a register-tiled product. One workgroup
-// computes SIDE * EACH x ROWS scores, one invocation EACH x 8 of them, over slabs of SLAB column vectors that the
+// computes SIDE * QUERIES x ROWS scores, one invocation QUERIES x 8 of them, over slabs of SLAB column vectors that the
 // workgroup brings into shared memory while it works on the slab before. Rows of a slab are padded by one vector
 // against bank conflicts. Everything is unrolled by hand.
 //
@@ -19,7 +19,7 @@
 
 const SIDE: u32 = 16u;
 // Queries of an invocation: 4, or 8.
-const EACH: u32 = 8u;
+const QUERIES: u32 = 8u;
 const ROWS: u32 = 128u;
 const SLAB: u32 = 2u;
 const PITCH: u32 = 3u;
@@ -48,7 +48,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> queries: array<u32>;
-@group(0) @binding(2) var<storage, read> cue: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> compared: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> keys: array<Stored>;
 @group(0) @binding(4) var<storage, read> terms: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read> keep: array<u32>;
@@ -56,7 +56,7 @@ struct Params {
 @group(0) @binding(7) var<storage, read> brackets: array<Bracket>;
 @group(0) @binding(8) var<storage, read_write> given: array<u32>;
 
-var<workgroup> query_slab: array<vec4<f32>, SIDE * EACH * PITCH>;
+var<workgroup> query_slab: array<vec4<f32>, SIDE * QUERIES * PITCH>;
 var<workgroup> key_slab: array<vec4<f32>, ROWS * PITCH>;
 
 // What the scores of four neighbouring patterns are made with.
@@ -117,7 +117,7 @@ fn score_tile(local: vec2<u32>, index: u32, first_slot: u32, first_row: u32, pla
     // patterns such that four neighbours are SIDE rows apart, for an invocation's scores are those of neighbours.
     let load_row = index / SLAB;
     let load_column = index % SLAB;
-    let load_slot = min(first_slot + load_row % (SIDE * EACH), listed() - 1u);
+    let load_slot = min(first_slot + load_row % (SIDE * QUERIES), listed() - 1u);
     let load_query = query_at(load_slot) * params.key_vectors;
     let neighbour = load_row / 64u * 64u + load_row % SIDE * 4u + load_row / SIDE % 4u;
     let load_key = params.first_row + min(first_row + neighbour, params.rows - 1u);
@@ -127,7 +127,7 @@ fn score_tile(local: vec2<u32>, index: u32, first_slot: u32, first_row: u32, pla
         key_scale = terms[load_key].z;
     }
     let last = params.key_vectors - 1u;
-    var next_query = cue[load_query + min(load_column, last)];
+    var next_query = compared[load_query + min(load_column, last)];
     var next_key = unpack_stored(keys[load_key * params.key_vectors + min(load_column, last)]);
 
     let query_place = local.y * PITCH;
@@ -151,13 +151,13 @@ fn score_tile(local: vec2<u32>, index: u32, first_slot: u32, first_row: u32, pla
     for (var base = 0u; base < params.key_vectors; base += SLAB) {
         // Beyond the last column both are zero.
         let inside = base + load_column <= last;
-        if (load_row < SIDE * EACH) {
+        if (load_row < SIDE * QUERIES) {
             query_slab[load_at] = select(vec4<f32>(0.0), next_query, inside);
         }
         key_slab[load_at] = select(vec4<f32>(0.0), key_scale * next_key, inside);
         workgroupBarrier();
         let c = min(base + SLAB + load_column, last);
-        next_query = cue[load_query + c];
+        next_query = compared[load_query + c];
         next_key = unpack_stored(keys[load_key * params.key_vectors + c]);
         for (var k = 0u; k < SLAB; k += 1u) {
             let near = four_keys(key_place + k);
@@ -174,17 +174,17 @@ fn score_tile(local: vec2<u32>, index: u32, first_slot: u32, first_row: u32, pla
             let q_3 = query_slab[query_place + 3u * SIDE * PITCH + k];
             sum_3 = add_compared(sum_3, q_3, near);
             far_3 = add_compared(far_3, q_3, far);
-            if (EACH == 8u) {
-                let q_4 = query_slab[query_place + (EACH / 2u) * SIDE * PITCH + k];
+            if (QUERIES == 8u) {
+                let q_4 = query_slab[query_place + (QUERIES / 2u) * SIDE * PITCH + k];
                 sum_4 = add_compared(sum_4, q_4, near);
                 far_4 = add_compared(far_4, q_4, far);
-                let q_5 = query_slab[query_place + (EACH / 2u + 1u) * SIDE * PITCH + k];
+                let q_5 = query_slab[query_place + (QUERIES / 2u + 1u) * SIDE * PITCH + k];
                 sum_5 = add_compared(sum_5, q_5, near);
                 far_5 = add_compared(far_5, q_5, far);
-                let q_6 = query_slab[query_place + (EACH / 2u + 2u) * SIDE * PITCH + k];
+                let q_6 = query_slab[query_place + (QUERIES / 2u + 2u) * SIDE * PITCH + k];
                 sum_6 = add_compared(sum_6, q_6, near);
                 far_6 = add_compared(far_6, q_6, far);
-                let q_7 = query_slab[query_place + (EACH / 2u + 3u) * SIDE * PITCH + k];
+                let q_7 = query_slab[query_place + (QUERIES / 2u + 3u) * SIDE * PITCH + k];
                 sum_7 = add_compared(sum_7, q_7, near);
                 far_7 = add_compared(far_7, q_7, far);
             }
@@ -203,7 +203,7 @@ fn score_tile(local: vec2<u32>, index: u32, first_slot: u32, first_row: u32, pla
     store(slot + 2u * SIDE, far, far_2);
     store(slot + 3u * SIDE, near, sum_3);
     store(slot + 3u * SIDE, far, far_3);
-    if (EACH == 8u) {
+    if (QUERIES == 8u) {
         store(slot + 4u * SIDE, near, sum_4);
         store(slot + 4u * SIDE, far, far_4);
         store(slot + 5u * SIDE, near, sum_5);
@@ -229,7 +229,7 @@ fn given_at(slot: u32, split: u32) -> u32 {
 }
 
 fn forget_trials(index: u32, first_slot: u32, split: u32) {
-    for (var base = 0u; base < SIDE * EACH * STEPS; base += SIDE * SIDE) {
+    for (var base = 0u; base < SIDE * QUERIES * STEPS; base += SIDE * SIDE) {
         let slot = first_slot + (base + index) / STEPS;
         let j = index % STEPS;
         if (slot < listed()) {
@@ -243,7 +243,7 @@ fn forget_trials(index: u32, first_slot: u32, split: u32) {
 
 // Adds what each trial gives of the `rows` scores from `place`. An invocation has trials of its own, always the same.
 fn try_tile(index: u32, first_slot: u32, split: u32, place: u32, rows: u32) {
-    for (var base = 0u; base < SIDE * EACH * STEPS; base += SIDE * SIDE) {
+    for (var base = 0u; base < SIDE * QUERIES * STEPS; base += SIDE * SIDE) {
         let slot = first_slot + (base + index) / STEPS;
         let j = index % STEPS;
         if (slot >= listed()) {
@@ -292,7 +292,7 @@ fn main(
     @builtin(local_invocation_index) index: u32,
 ) {
     let workgroup = within + params.base.xyz;
-    let first_slot = workgroup.y * SIDE * EACH;
+    let first_slot = workgroup.y * SIDE * QUERIES;
     if (first_slot >= listed()) {
         return;
     }

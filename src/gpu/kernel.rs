@@ -70,7 +70,7 @@ impl Variant {
         Self { constants: &[], fragments: &[("lib/stored_f32", "lib/stored_f16")] },
         Self { constants: &[], fragments: &[("lib/stored_f32", "lib/stored_i8")] },
     ];
-    /// Each way in which a cue is compared with a key, with terms, masks and storage in turn.
+    /// Each way in which a state is compared with a key, with terms, masks and storage in turn.
     pub const COMPARED: [Self; 5] = [
         Self::PLAIN,
         Self {

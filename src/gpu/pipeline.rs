@@ -284,7 +284,7 @@ impl<'a> Listing<'a> {
         if self.task.operands.rule.similarity != Similarity::Cosine {
             return state.clone();
         }
-        let copy = &self.task.operands.workspace.cue;
+        let copy = &self.task.operands.workspace.compared;
         self.one(copy_states::dispatch(&self.pass, queries, state, copy, true));
         copy.clone()
     }

@@ -17,7 +17,7 @@ pub(crate) struct Workspace {
     pub running_stats: Binding,
     pub running_sums: Binding,
     pub report: Binding,
-    pub cue: Binding,
+    pub compared: Binding,
     pub previous: Binding,
     /// All queries of the block.
     pub everyone: Binding,
@@ -60,7 +60,7 @@ pub struct Sizes {
     /// Reports.
     pub report: u64,
     /// Normalised copies of the states.
-    pub cue: u64,
+    pub compared: u64,
     /// States before the last step.
     pub previous: u64,
     /// Each of the lists of queries: all, those that go on, and those whose threshold is found in one way or the other.
@@ -96,7 +96,7 @@ impl Sizes {
             self.running_stats,
             self.running_sums,
             self.report,
-            self.cue,
+            self.compared,
             self.previous,
             self.queries,
             self.heads,
@@ -150,7 +150,7 @@ impl Workspace {
             running_stats: make("attractor.running_stats", sizes.running_stats)?,
             running_sums: make("attractor.running_sums", sizes.running_sums)?,
             report: make("attractor.report", sizes.report)?,
-            cue: make("attractor.cue", sizes.cue)?,
+            compared: make("attractor.compared", sizes.compared)?,
             previous: make("attractor.previous", sizes.previous)?,
             everyone: make("attractor.everyone", sizes.queries)?,
             active: make("attractor.active", sizes.queries)?,

@@ -77,7 +77,7 @@ fn a_damaged_kernel_of_a_sparse_rule_is_caught() {
     // So flat that no list holds what has weight.
     let searched = Case::random(64, 20, 5000, 70, None, rule(1e-3));
     let damages = [
-        (&listed, "filter_candidates", ("EACH", 4)),
+        (&listed, "filter_candidates", ("ENTRIES", 4)),
         (&listed, "merge_candidates", ("TOP", 1)),
         (&listed, "solve_threshold", ("SCORES", 1)),
         (&listed, "gather_support", ("COLUMNS", 4)),

@@ -30,7 +30,7 @@ impl Plan {
             running_stats: block * 16,
             running_sums: block * 16 * columns,
             report: block * 16,
-            cue: u64::from(problem.cue) * key_rows,
+            compared: u64::from(problem.compared) * key_rows,
             previous: u64::from(problem.previous) * key_rows,
             queries: 4 * (1 + block),
             heads: lists * 16,

@@ -27,7 +27,7 @@ pub struct Problem {
     /// Whether queries have lists of candidates: sparse rules, top-k, and reports.
     pub lists: bool,
     /// Whether the workspace holds normalised copies of the states.
-    pub cue: bool,
+    pub compared: bool,
     /// Whether the workspace holds the states before the last step.
     pub previous: bool,
     /// Whether outputs are apart from states.

@@ -34,7 +34,7 @@ fn shapes() -> impl Iterator<Item = Problem> {
                     parts: 2,
                     fused,
                     lists: all,
-                    cue: all,
+                    compared: all,
                     previous: all,
                     result: all || value_vectors > 0,
                     unbounded: false,

@@ -888,7 +888,7 @@ fn every_plan_fits() {
                                 parts,
                                 fused,
                                 lists,
-                                cue: true,
+                                compared: true,
                                 previous: true,
                                 result: true,
                                 unbounded: false,

@@ -31,8 +31,8 @@ pub const KERNEL: Kernel = Kernel {
         Variant::STORED[0],
         Variant::STORED[1],
         Variant::STORED[2],
-        Variant { constants: &[("EACH", 4), ("WIDE", 1), ("VALUES", 1)], ..Variant::STORED[2] },
-        Variant { constants: &[("EACH", 4)], ..Variant::PLAIN },
+        Variant { constants: &[("QUERIES", 4), ("WIDE", 1), ("VALUES", 1)], ..Variant::STORED[2] },
+        Variant { constants: &[("QUERIES", 4)], ..Variant::PLAIN },
         Variant { constants: &[("WIDE", 1)], ..Variant::PLAIN },
     ],
 };
@@ -84,7 +84,7 @@ pub fn dispatch(
             + u64::from(grid[1]) * rows * pass.stored_bytes(vectors)
             + count * u64::from(chunk.splits) * 16 * u64::from(vectors),
     };
-    let constants = vec![("EACH", each), ("WIDE", wide(vectors)), ("VALUES", values)];
+    let constants = vec![("QUERIES", each), ("WIDE", wide(vectors)), ("VALUES", values)];
     let setting = Setting { constants, fragments: pass.stored_fragments() };
     pass.dispatch(&KERNEL, setting, &params, &storage, grid, work)
 }

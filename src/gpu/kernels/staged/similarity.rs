@@ -50,7 +50,7 @@ pub const KERNEL: Kernel = Kernel {
         Variant::COMPARED[2],
         Variant::COMPARED[3],
         Variant::COMPARED[4],
-        Variant { constants: &[("EACH", 4)], ..Variant::PLAIN },
+        Variant { constants: &[("QUERIES", 4)], ..Variant::PLAIN },
         Variant { constants: &[("FORM", 2)], ..Variant::PLAIN },
         Variant { constants: &[("FORM", 3)], ..Variant::PLAIN },
         Variant { constants: &[("FORM", 4)], ..Variant::PLAIN },
@@ -172,7 +172,7 @@ fn compare(
             + more.bytes,
     };
     // One kernel for scores that are kept and those that are tried, or their bits might differ.
-    let mut constants = with_form(pass.operands.kernel_rule(), &[("EACH", each)]);
+    let mut constants = with_form(pass.operands.kernel_rule(), &[("QUERIES", each)]);
     constants.extend(pass.compared_constants(chunk));
     let setting = Setting { constants, fragments: pass.compared_fragments() };
     pass.dispatch(&KERNEL, setting, &params, &storage, grid, work)

@@ -135,7 +135,7 @@ program() { grep -E "[/\\]$1-[0-9a-f]+(\.exe)?\$" <<<"$built"; }
 # The suite once for each device, which then compiles each kernel once; what needs a process has one. Long ones come
 # first: two share a small machine well, as most of the time goes into compiling kernels, on one thread.
 runs=()
-for device in lavapipe llvmpipe swiftshader cpu hardware; do
+for device in lavapipe swiftshader llvmpipe cpu hardware; do
     runs+=("suite on $device|ATTRACTOR_TEST_DEVICES=$device '$(program suite)' --skip across_devices")
 done
 runs+=("suite across devices|'$(program suite)' across_devices")
@@ -143,7 +143,11 @@ for module in $(sed -n 's/^mod \(.*\);$/\1/p' tests/process/main.rs); do
     runs+=("process $module|'$(program process)' $module::")
 done
 while read -r other; do
-    runs+=("$(basename "${other%-*}")|'$other'")
+    run="$(basename "${other%-*}")|'$other'"
+    case "$run" in
+    command\|*) runs=("$run" "${runs[@]}") ;;
+    *) runs+=("$run") ;;
+    esac
 done < <(grep -vE '[/\\](suite|process)-[0-9a-f]+(\.exe)?$' <<<"$built")
 printf '%s\0' "${runs[@]}" | xargs -0 -P "${ATTRACTOR_TEST_JOBS:-2}" -I '{}' bash -c 'one "$1"' one '{}'
 if [ -s "$failed" ]; then

@@ -128,7 +128,8 @@ fn watch(
         seen.wrong += usize::from(!recalled(wanted, recall));
         *seen.latency.entry(frame.0.wrapping_sub(recall.frame)).or_default() += 1;
     }
-    for why in added.read().filter_map(|added| added.0.as_ref().err()).chain(failed.read().map(|failed| &failed.0)) {
+    let refused = added.read().filter_map(|added| added.0.as_ref().err()).map(ToString::to_string);
+    for why in refused.chain(failed.read().map(ToString::to_string)) {
         eprintln!("{why}");
         seen.failed += 1;
     }

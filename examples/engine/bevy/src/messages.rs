@@ -1,5 +1,7 @@
 //! What passes between the main world and the memory in the render world.
 
+use std::fmt;
+
 use attractor::{PatternIds, Patterns};
 use bevy_ecs::prelude::*;
 
@@ -38,4 +40,23 @@ pub struct PatternsAdded(pub attractor::Result<PatternIds>);
 
 /// Written by the plugin: there is no memory on this device, or the cues of a frame were not answered.
 #[derive(Debug, Message)]
-pub struct RecallFailed(pub attractor::Error);
+pub enum RecallFailed {
+    /// The library refused a call, or gave an error for an answer.
+    Library(attractor::Error),
+    /// The device was replaced before it answered the cues of this frame.
+    DeviceReplaced {
+        /// The frame, as Bevy counts them.
+        frame: u32,
+    },
+}
+
+impl fmt::Display for RecallFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Library(error) => error.fmt(f),
+            Self::DeviceReplaced { frame } => {
+                write!(f, "AttractorPlugin: the device was replaced before it answered the cues of frame {frame}")
+            }
+        }
+    }
+}

@@ -56,7 +56,7 @@ struct Arriving(Vec<AddPatterns>);
 #[derive(Default, Resource)]
 struct Outbox {
     added: Vec<attractor::Result<PatternIds>>,
-    failed: Vec<attractor::Error>,
+    failed: Vec<RecallFailed>,
 }
 
 /// An entity whose cue was taken.
@@ -129,16 +129,14 @@ fn create_memory(world: &mut World) {
     // Neither buffers of another device nor what it has not answered are of use.
     world.insert_resource(Cues::default());
     let unanswered = std::mem::take(&mut world.resource_mut::<InFlight>().0);
-    world.resource_mut::<Outbox>().failed.extend(unanswered.iter().map(|batch| attractor::Error::DeviceLost {
-        operation: "AttractorPlugin",
-        message: format!("the device was replaced before it answered the cues of frame {}", batch.frame),
-    }));
+    let replaced = unanswered.iter().map(|batch| RecallFailed::DeviceReplaced { frame: batch.frame });
+    world.resource_mut::<Outbox>().failed.extend(replaced);
     match memory {
         Ok(memory) => world.insert_resource(RecallMemory(memory)),
         Err(why) => {
             error!("no memory on this device: {why}");
             world.remove_resource::<RecallMemory>();
-            world.resource_mut::<Outbox>().failed.push(why);
+            world.resource_mut::<Outbox>().failed.push(RecallFailed::Library(why));
         }
     }
 }
@@ -156,12 +154,12 @@ fn deliver(
         match (answer, &memory) {
             (Ok(retrieval), Some(_)) => batch.deliver(&retrieval, &mut main),
             (Ok(_), None) => {}
-            (Err(why), _) => outbox.failed.push(why),
+            (Err(why), _) => outbox.failed.push(RecallFailed::Library(why)),
         }
         in_flight.0.pop_front();
     }
     main.write_message_batch(outbox.added.drain(..).map(PatternsAdded));
-    main.write_message_batch(outbox.failed.drain(..).map(RecallFailed));
+    main.write_message_batch(outbox.failed.drain(..));
 }
 
 impl Batch {
@@ -271,6 +269,6 @@ fn record(
     let encoder = context.command_encoder();
     match memory.record_readback(encoder, asked.len(), Rows::new(buffer), &settings.retrieval) {
         Ok(pending) => in_flight.0.push_back(Batch { pending: SyncCell::new(pending), asked, frame: cues.frame }),
-        Err(why) => outbox.failed.push(why),
+        Err(why) => outbox.failed.push(RecallFailed::Library(why)),
     }
 }

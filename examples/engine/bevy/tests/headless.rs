@@ -110,7 +110,7 @@ impl Host {
 
     fn failed(&mut self) -> Vec<String> {
         let messages = self.app.world().resource::<Messages<RecallFailed>>();
-        self.failed.read(messages).map(|failed| failed.0.to_string()).collect()
+        self.failed.read(messages).map(|failed| failed.to_string()).collect()
     }
 
     /// Judges the recall of `entity` by the reference over the first `patterns`, for the cue that was taken in its

@@ -16,7 +16,7 @@ not_run() { echo "$*"; exit 77; }
 # test_module NAME: passes with what the tests of that module of tests/text print of how many variants they read.
 test_module() {
     local log="$work/$1.txt"
-    cargo test --locked --package attractor --all-features --test text -- --nocapture --test-threads=1 "$1::" | tee "$log" ||
+    cargo test --locked --workspace --all-features --test text -- --nocapture --test-threads=1 "$1::" | tee "$log" ||
         failed "tests/text/$1 failed"
     passed "$(grep -om 1 '[0-9]* variants .*' "$log")"
 }
@@ -116,7 +116,7 @@ hlsl_ready() {
     need 'command -v x86_64-w64-mingw32-gcc' gcc-mingw-w64-x86-64-win32 binutils-mingw-w64-x86-64
     hlsl="$work/hlsl"
     rm -rf "$hlsl"
-    cargo build --locked --package attractor --all-features --example kernels
+    cargo build --locked --workspace --all-features --example kernels
     "$target/debug/examples/kernels" hlsl "$hlsl"
     cp "$node_modules"/webgpu/dist/win32-x64/{d3dcompiler_47,dxcompiler}.dll "$hlsl/"
     x86_64-w64-mingw32-gcc -O1 -Wall -Werror -o "$hlsl/hlsl.exe" platforms/hlsl.c

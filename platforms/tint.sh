@@ -6,7 +6,7 @@ set -euo pipefail
 
 dawn
 swiftshader
-cargo build --locked --package attractor --all-features --example kernels
+cargo build --locked --workspace --all-features --example kernels
 rm -rf "$work/wgsl"
 "$target/debug/examples/kernels" wgsl "$work/wgsl"
 status=0

@@ -155,13 +155,6 @@ if [ -s "$failed" ]; then
     exit 1
 fi
 cargo test --locked --workspace --all-features --doc
-if [ "$(uname -s)" = Linux ]; then
-    # The plugin for Bevy is a project of its own. Bevy's shader compiler declares a later Rust than it needs.
-    bevy=(--manifest-path examples/engine/bevy/Cargo.toml)
-    cargo fmt --check "${bevy[@]}"
-    WGPU_BACKEND=vulkan WGPU_ADAPTER_NAME=llvmpipe cargo test --locked --ignore-rust-version "${bevy[@]}" \
-        --target-dir "${CARGO_TARGET_DIR:-target}"
-fi
 # Compilers of other platforms, as far as they are here: a stage without its tools says what it needs. In CI all are.
 if [ "$(uname -s)" = Linux ]; then
     ./platforms.sh $stages

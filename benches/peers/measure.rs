@@ -15,7 +15,8 @@ use std::time::Instant;
 
 use attractor::device::{AdapterChoice, DeviceOptions, SoftwareAdapters};
 use attractor::retrieval::Stop;
-use attractor::{Device, Memory, Precision, RetrieveOptions, Rule, Separation, Similarity, wgpu};
+use attractor::{Device, Memory, Precision, RetrieveOptions, Rule, Separation, Similarity};
+use harness::backends;
 use harness::measure::gpu::Gpu;
 use harness::measure::measurement::Measurement;
 use harness::measure::{Result, cpu};
@@ -31,11 +32,10 @@ fn device_with(name: &str, software: bool, mut options: DeviceOptions) -> Result
     match name {
         "cpu" => return Ok(Device::cpu()),
         "auto" => {}
-        "vulkan" => options = options.backends(wgpu::Backends::VULKAN),
-        "gl" => options = options.backends(wgpu::Backends::GL),
-        "metal" => options = options.backends(wgpu::Backends::METAL),
-        "dx12" => options = options.backends(wgpu::Backends::DX12),
-        other => options = options.adapter(AdapterChoice::Name(other.to_owned())),
+        _ => match backends::named(name) {
+            Some(backends) => options = options.backends(backends),
+            None => options = options.adapter(AdapterChoice::Name(name.to_owned())),
+        },
     }
     if software {
         options = options.software(SoftwareAdapters::Require);

@@ -8,6 +8,7 @@ use attractor::Device;
 use attractor::device::{AdapterChoice, DeviceKind, DeviceOptions, SoftwareAdapters, user_cache_folder};
 use attractor::tuning::Tuning;
 use attractor::wgpu::Backends;
+use harness::backends;
 
 use crate::failure::Failure;
 
@@ -29,13 +30,12 @@ impl FromStr for Place {
         Ok(match text {
             "auto" => Self::Auto,
             "cpu" => Self::Cpu,
-            "vulkan" => Self::Backend(Backends::VULKAN),
-            "metal" => Self::Backend(Backends::METAL),
-            "dx12" => Self::Backend(Backends::DX12),
-            "gl" => Self::Backend(Backends::GL),
-            _ => Self::Index(text.parse().map_err(|_| {
-                "expected auto, cpu, vulkan, metal, dx12, gl, or an index that `attractor devices` lists".to_owned()
-            })?),
+            _ => match backends::named(text) {
+                Some(backends) => Self::Backend(backends),
+                None => Self::Index(text.parse().map_err(|_| {
+                    "expected auto, cpu, vulkan, metal, dx12, gl, or an index that `attractor devices` lists".to_owned()
+                })?),
+            },
         })
     }
 }

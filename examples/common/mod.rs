@@ -1,13 +1,13 @@
 //! What the examples share: the device that is asked for, and the images of MNIST.
 #![allow(dead_code, reason = "each example uses its own part")]
 
-use std::io::Read;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use attractor::Device;
 use attractor::device::{DeviceOptions, SoftwareAdapters};
-use attractor::{Device, wgpu};
-use flate2::read::MultiGzDecoder;
+use harness::{backends, idx};
 
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -39,12 +39,11 @@ impl Arguments {
                 "--device" => match value()?.as_str() {
                     "auto" => {}
                     "cpu" => cpu = true,
-                    "vulkan" => options = options.backends(wgpu::Backends::VULKAN),
-                    "gl" => options = options.backends(wgpu::Backends::GL),
-                    "metal" => options = options.backends(wgpu::Backends::METAL),
-                    "dx12" => options = options.backends(wgpu::Backends::DX12),
                     other => {
-                        return Err(format!("--device {other}: expected auto, cpu, vulkan, gl, metal or dx12").into());
+                        let backends = backends::named(other).ok_or_else(|| {
+                            format!("--device {other}: expected auto, cpu, vulkan, gl, metal or dx12")
+                        })?;
+                        options = options.backends(backends);
                     }
                 },
                 "--software" => options = options.software(SoftwareAdapters::Require),
@@ -78,7 +77,8 @@ pub fn shared(path: &str) -> PathBuf {
 
 /// Images of the MNIST test set.
 pub struct Digits {
-    bytes: Vec<u8>,
+    /// From 0 to 255.
+    pixels: Vec<f32>,
     /// Whether all 10,000 are there.
     pub complete: bool,
 }
@@ -92,39 +92,26 @@ impl Digits {
             Path::new(env!("CARGO_MANIFEST_DIR")).join("cli/assets/mnist/t10k-images-first1000-idx3-ubyte.gz");
         let found = beside.into_iter().find(|path| path.is_file());
         let path = asked.map(Path::to_path_buf).or(found).unwrap_or(carried);
-        let bytes = read_idx(&path).map_err(|why| format!("{}: {why}", path.display()))?;
-        let count = bytes.len() / PIXELS;
+        let named = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+        let file = File::open(&path).map_err(|why| named(&why))?;
+        let images = idx::read(file, None).map_err(|why| named(&why))?;
+        if (images.height, images.width) != (SIDE, SIDE) {
+            return Err(named(&"expected images of 28 x 28 pixels").into());
+        }
+        let count = images.count();
         println!("{count} images of the MNIST test set");
-        Ok(Self { bytes, complete: count >= 10_000 })
+        let pixels = images.pixels.iter().map(|pixel| ((pixel + 1.0) * 127.5).round()).collect();
+        Ok(Self { pixels, complete: count >= 10_000 })
     }
 
     pub fn len(&self) -> usize {
-        self.bytes.len() / PIXELS
+        self.pixels.len() / PIXELS
     }
 
     /// Images `first .. first + count`, each pixel as `scale` has it.
     pub fn rows(&self, first: usize, count: usize, scale: impl Fn(f32) -> f32) -> Vec<f32> {
-        self.bytes[first * PIXELS..(first + count) * PIXELS].iter().map(|byte| scale(f32::from(*byte))).collect()
+        self.pixels[first * PIXELS..(first + count) * PIXELS].iter().map(|pixel| scale(*pixel)).collect()
     }
-}
-
-/// The pixels of an IDX file of 28 x 28 images, plain or gzip'd.
-fn read_idx(path: &Path) -> Result<Vec<u8>> {
-    let mut bytes = std::fs::read(path)?;
-    if bytes.starts_with(&[0x1f, 0x8b]) {
-        let mut plain = Vec::new();
-        MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut plain)?;
-        bytes = plain;
-    }
-    let word = |i: usize| bytes.get(4 * i..4 * i + 4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) as usize);
-    let (Some(0x0803), Some(count), Some(SIDE), Some(SIDE)) = (word(0), word(1), word(2), word(3)) else {
-        return Err("expected an IDX file of 28 x 28 images".into());
-    };
-    if bytes.len() - 16 != count * PIXELS {
-        return Err(format!("its header claims {count} images, it holds {} bytes", bytes.len()).into());
-    }
-    bytes.drain(..16);
-    Ok(bytes)
 }
 
 /// The lower half of every image set to 0.

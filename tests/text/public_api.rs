@@ -199,7 +199,9 @@ impl<'m> Listing<'m> {
                         Fields::Unnamed(fields) => tidy(fields),
                         _ => String::new(),
                     };
-                    self.lines.insert(format!("{public}::{}{tuple}{value}", variant.ident));
+                    let grows = variant.attrs.iter().any(|attribute| attribute.path().is_ident("non_exhaustive"));
+                    let grows = if grows { " #[non_exhaustive]" } else { "" };
+                    self.lines.insert(format!("{public}::{}{tuple}{value}{grows}", variant.ident));
                     self.fields(&format!("{public}::{}", variant.ident), &variant.fields, false);
                 }
             }

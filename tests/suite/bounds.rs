@@ -140,7 +140,7 @@ fn every_index_is_within_and_checks_change_no_bit() {
     // A kernel need not call all of a fragment, but some kernel does.
     let reached = |what: &str| reached_by_some.iter().any(|((_, place), reached)| place == what && *reached);
     let missed: Vec<_> = reached_by_some.keys().filter(|(_, place)| !reached(place)).collect();
-    assert!(missed.is_empty(), "never came to {missed:?}");
+    assert!(missed.is_empty(), "never came to {missed:?}: `rare` needs a case that does");
     for kernel in KERNELS {
         if kernel.source.contains("enable wgpu_cooperative_matrix;")
             && reached_by_some.keys().all(|(stem, _)| *stem != kernel.stem)

@@ -2,7 +2,7 @@
 
 use crate::id::PatternId;
 
-/// What can go wrong. No input given by a caller panics; it ends up here.
+/// What can go wrong. No input given by a caller panics, but in [`reference`](crate::reference); it ends up here.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

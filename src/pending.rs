@@ -93,6 +93,9 @@ impl<T> Pending<T> {
 
     /// The answer, blocking this thread until it is ready. On a host's device it blocks outside of the device.
     ///
+    /// The answer of a recording or a job is ready only after the caller has submitted what was recorded: this thread
+    /// then has to be another one than that which submits, or the call does not return.
+    ///
     /// # Errors
     /// Those of what was asked, and [`Error::DeviceLost`](crate::Error::DeviceLost) where the device failed. In a
     /// browser [`Error::Unsupported`](crate::Error::Unsupported) where the answer is not ready yet.

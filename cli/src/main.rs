@@ -40,7 +40,7 @@ enum Command {
     /// Measure which settings suit an adapter, and keep them for it.
     #[command(after_help = tune::AFTER_HELP)]
     Tune(tune::TuneArgs),
-    /// Hold a device against the reference, case by case.
+    /// Compare a device with the reference, case by case.
     #[command(after_help = verify::AFTER_HELP)]
     Verify(verify::VerifyArgs),
     /// Print the completions of a shell: bash, elvish, fish, powershell or zsh.

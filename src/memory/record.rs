@@ -37,6 +37,7 @@ impl Memory {
     /// [`Memory::record`] of which the host wants the answers: `B = count` queries are read from a buffer of the
     /// caller, and everything that `options` ask for comes with the [`Pending`] once the caller has submitted
     /// `encoder`. Neither submits nor polls: the read-back is mapped by `wgpu::CommandEncoder::map_buffer_on_submit`.
+    /// [`Pending::wait`] before that does not return unless another thread submits.
     ///
     /// # Errors
     /// As [`Memory::record`]. Where the encoder is dropped instead of submitted, the [`Pending`] gives
@@ -58,6 +59,7 @@ impl Memory {
     /// A retrieval for each row of `queries` (`B x d`) that the host records slice by slice ([`Job`]), and its answer,
     /// which comes once all slices have been submitted and run. It sees the patterns that are stored now, whatever is
     /// added, updated or removed before it ends; meanwhile the room of removed patterns is not used again.
+    /// [`Pending::wait`] before the last slice does not return unless another thread advances the job.
     ///
     /// # Errors
     /// As [`Memory::retrieve`], and [`Error::NeedsGpu`](crate::Error::NeedsGpu) on the CPU engine.

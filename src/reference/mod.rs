@@ -1,5 +1,6 @@
 //! The oracle: plain `f64` loops over the formulas, too simple to be wrong, slow, and sharing no code with the engines
-//! that it judges.
+//! that it judges. It checks none of its inputs: sizes that do not fit, a dimension of zero, and parameters outside
+//! their domain panic or give no number.
 //!
 //! ```text
 //! z_i = beta * similarity(x, k_i) + b_i      similarity

@@ -1,5 +1,5 @@
-//! The list of `attractor verify` on every device, and that it leaves out no kernel: it is what software adapters run in
-//! place of the full tests of the mathematics.
+//! The list of `attractor verify` on every device, and that it leaves out no kernel: it is what software adapters run
+//! in place of the full tests of the mathematics.
 
 use std::collections::BTreeSet;
 

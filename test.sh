@@ -149,9 +149,9 @@ while read -r other; do
     *) runs+=("$run") ;;
     esac
 done < <(grep -vE '[/\\](suite|process)-[0-9a-f]+(\.exe)?$' <<<"$built")
-printf '%s\0' "${runs[@]}" | xargs -0 -P "${ATTRACTOR_TEST_JOBS:-2}" -I '{}' bash -c 'one "$1"' one '{}'
+printf '%s\0' "${runs[@]}" | xargs -0 -n 1 -P "${ATTRACTOR_TEST_JOBS:-2}" bash -c 'one "$1"' one
 if [ -s "$failed" ]; then
-    echo "test.sh: these failed: $(sort "$failed" | paste -sd ';')" >&2
+    echo "test.sh: these failed: $(sort "$failed" | paste -sd ';' -)" >&2
     exit 1
 fi
 cargo test --locked --workspace --all-features --doc

@@ -209,7 +209,7 @@ impl From<Status> for attractor_status {
             Status::NothingLeft => Self::ATTRACTOR_STATUS_NOTHING_LEFT,
             Status::NotFinite => Self::ATTRACTOR_STATUS_NOT_FINITE,
             Status::OutOfRange => Self::ATTRACTOR_STATUS_OUT_OF_RANGE,
-            other => unimplemented!("{other:?}"),
+            other => unreachable!("{other:?} is of another version"),
         }
     }
 }
@@ -232,7 +232,7 @@ impl From<FixedPoint> for attractor_fixed_point {
             FixedPoint::Single => Self::ATTRACTOR_FIXED_POINT_SINGLE,
             FixedPoint::Global => Self::ATTRACTOR_FIXED_POINT_GLOBAL,
             FixedPoint::Metastable => Self::ATTRACTOR_FIXED_POINT_METASTABLE,
-            other => unimplemented!("{other:?}"),
+            other => unreachable!("{other:?} is of another version"),
         }
     }
 }

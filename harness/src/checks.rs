@@ -318,7 +318,7 @@ fn stored(precision: Precision, keys: &[f32], dim: usize) -> Vec<f32> {
             };
             keys.chunks_exact(dim).flat_map(row).collect()
         }
-        other => unimplemented!("{other}"),
+        other => unreachable!("{other} is of another version"),
     }
 }
 

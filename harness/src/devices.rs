@@ -72,7 +72,7 @@ pub fn devices() -> &'static [(String, Device)] {
 
 /// Whether a device on which tests take long runs them all the same: `ATTRACTOR_SLOW` names it, or is set at all, which
 /// does for any but SwiftShader.
-fn is_patient(name: &str) -> bool {
+fn runs_long_tests(name: &str) -> bool {
     let slow = std::env::var("ATTRACTOR_SLOW").unwrap_or_default();
     slow.contains(name) || (!slow.is_empty() && !SLOW.contains(&name))
 }
@@ -81,7 +81,7 @@ fn is_patient(name: &str) -> bool {
 fn without(left_out: &'static [&'static str]) -> impl Iterator<Item = &'static (String, Device)> {
     static SAID: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
     devices().iter().filter(move |(name, _)| {
-        let runs = !left_out.contains(&name.as_str()) || is_patient(name);
+        let runs = !left_out.contains(&name.as_str()) || runs_long_tests(name);
         if !runs && SAID.lock().is_ok_and(|mut said| said.insert(name)) {
             eprintln!("SKIP {name}: some tests take too long there; set ATTRACTOR_SLOW={name}");
         }
@@ -102,7 +102,7 @@ pub fn quick_devices() -> impl Iterator<Item = &'static (String, Device)> {
 
 /// Whether the device of this name is among [`quick_devices`]: elsewhere a test of a host's affairs takes fewer rules.
 pub fn is_quick(name: &str) -> bool {
-    !SLOW.contains(&name) || is_patient(name)
+    !SLOW.contains(&name) || runs_long_tests(name)
 }
 
 /// Adapters on which a second's work takes a minute.

@@ -26,7 +26,7 @@ mod platform {
                     caught = Some(error);
                 }
             }
-            // What is made on a lost device is invalid, which the device reports as a mistake of whoever uses it.
+            // Objects made on a lost device are invalid; wgpu reports their use as a validation error.
             caught.map_or(Ok(()), |error| Err(super::reported(operation, &error, || super::is_lost(device))))
         }
 

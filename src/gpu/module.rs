@@ -25,7 +25,7 @@ pub(super) fn create(device: &wgpu::Device, label: &str, text: &str, checked: bo
     // - Every loop counts by a constant, up to a bound that it does not change and that is far from 2^32, or halves.
     // - Every divisor is a constant other than zero, and no signed number is divided.
     //
-    // tests/suite/bounds.rs runs every kernel with each index compared with what it indexes; tests/text/shaders.rs holds
-    // loops and divisors against the last two points. There are no ray queries, tasks or meshes.
+    // tests/suite/bounds.rs runs every kernel with each index compared with what it indexes; tests/text/shaders.rs
+    // holds loops and divisors against the last two points. There are no ray queries, tasks or meshes.
     unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
 }

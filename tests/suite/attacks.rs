@@ -114,7 +114,7 @@ impl Attack {
                 };
                 self.keys.chunks_exact(self.dim).flat_map(quantise).collect()
             }
-            other => unimplemented!("{other}"),
+            other => unreachable!("{other} is of another version"),
         }
     }
 

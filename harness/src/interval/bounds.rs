@@ -80,7 +80,7 @@ impl<'a> Expected<'a> {
                 (-s, pairs().map(|(x, k)| (x - k).abs() * x.abs() * U + (x * U) * (x * U)).sum::<f64>())
             }
             Similarity::Manhattan => (-s, pairs().map(|(x, _)| x.abs() * U).sum::<f64>()),
-            other => unimplemented!("{other}"),
+            other => unreachable!("{other} is of another version"),
         };
         let moved = if rounded { moved } else { 0.0 };
         let error = U * (x.len() as f64 + 16.0) * beta.abs() * terms
@@ -94,7 +94,7 @@ impl<'a> Expected<'a> {
             Similarity::Cosine => (d + sum(x) / norm(x) + sum(&key)) / norm(&key) + d / norm(x),
             Similarity::Euclidean => d + 2.0 * pairs().map(|(x, k)| (x - k).abs()).sum::<f64>(),
             Similarity::Manhattan => 2.0 * d,
-            other => unimplemented!("{other}"),
+            other => unreachable!("{other} is of another version"),
         };
         let flushed = if store.flushes { TINY * (1.0 + beta.abs() * flushed) } else { 0.0 };
         (beta * s + bias + 0.0, error + flushed)
@@ -124,7 +124,7 @@ impl<'a> Expected<'a> {
             }
             Separation::Sparsemax => self.bound_entmax(2.0),
             Separation::Entmax { alpha } => self.bound_entmax(f64::from(alpha)),
-            other => unimplemented!("{other}"),
+            other => unreachable!("{other} is of another version"),
         }
         let heaviest = largest(&self.most);
         for i in 0..count {

@@ -60,7 +60,7 @@ impl Store {
                         // Half a level, and the rounding of the scale, which may be flushed to zero.
                         Precision::I8 if largest < 127.5 * TINY => largest,
                         Precision::I8 => largest / 254.0 * 1.0001,
-                        other => unimplemented!("{other}"),
+                        other => unreachable!("{other} is of another version"),
                     };
                     let error = (f64::from(*stored) - given).abs();
                     if error > off || error.is_nan() {

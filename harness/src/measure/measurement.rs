@@ -112,7 +112,7 @@ fn judge(workload: &Workload, keys: Vec<f32>, queries: &[f32], got: &Retrieval) 
         Precision::F16 => (keys.into_iter().map(half).collect(), 2e-4),
         Precision::I8 => (keys, 2e-2),
         Precision::F32 => (keys, 2e-4),
-        other => unimplemented!("{other}"),
+        other => unreachable!("{other} is of another version"),
     };
     let problem = Problem::new(rule, dim, &stored);
     let mut error = 0.0f64;

@@ -31,7 +31,7 @@ pub fn heading(trial: &Trial) -> String {
         Stop::Converge { max_steps, tolerance } => {
             format!("until no pixel moves by more than {tolerance}, at most {max_steps} steps")
         }
-        other => unimplemented!("{other:?}"),
+        other => unreachable!("{other:?} is of another version"),
     };
     let beta = trial.rules.first().map_or(0.0, |rule| rule.beta);
     format!("{stored} images of {height} x {width}, damage {}, dot similarity, beta {beta}; {until}\n", trial.damage)

@@ -97,7 +97,7 @@ impl Trial {
         let (cap, tolerance) = match self.stop {
             Stop::Steps(steps) => (steps, None),
             Stop::Converge { max_steps, tolerance } => (max_steps, Some(f64::from(tolerance))),
-            other => unimplemented!("{other:?}"),
+            other => unreachable!("{other:?} is of another version"),
         };
         let mut verdicts: Vec<Verdict> = answers
             .steps

@@ -12,7 +12,7 @@ triple=aarch64-unknown-linux-gnu
 quick=(entmax golden properties)
 slow=(attacks differential rules)
 # The kernel's huge pages, which QEMU does not ask for.
-skip=(--skip many_are_in_huge_pages_where_the_system_has_them)
+skip=(--skip large_arrays_request_huge_pages)
 export ATTRACTOR_TEST_DEVICES=cpu CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 
 for_target "$triple" cargo build --locked --package attractor-cli || failed "attractor does not build for $triple"

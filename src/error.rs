@@ -126,7 +126,7 @@ pub enum Error {
         why: String,
     },
     /// The request does not fit the limits of the device, or of this library.
-    #[error("{operation}: needs {need} of {limit}, at most {allowed} allowed")]
+    #[error("{operation}: {limit}: needs {need}, at most {allowed} allowed")]
     #[non_exhaustive]
     Limit {
         /// The call that was refused.

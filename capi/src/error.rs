@@ -86,7 +86,7 @@ pub(crate) enum Failure {
     Parameter { parameter: &'static str, expected: &'static str, got: String },
     #[error("{what} is not supported")]
     Unsupported { what: &'static str },
-    #[error("needs {need} of {limit}, at most {allowed} allowed")]
+    #[error("{limit}: needs {need}, at most {allowed} allowed")]
     Limit { limit: &'static str, need: u64, allowed: u64 },
     #[error("no host memory for {bytes} bytes of {what}")]
     OutOfMemory { what: &'static str, bytes: u64 },

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use attractor::Device;
 use attractor::device::{AdapterChoice, DeviceKind, DeviceOptions, SoftwareAdapters, user_cache_folder};
 use attractor::tuning::Tuning;
-use attractor::wgpu::Backends;
+use attractor::wgpu::{Backends, DeviceType};
 use harness::backends;
 
 use crate::failure::Failure;
@@ -45,7 +45,7 @@ impl FromStr for Place {
 pub struct DeviceArgs {
     /// Where to compute: auto (the best GPU, else the CPU engine), cpu, vulkan, metal, dx12, gl, or an index that
     /// `attractor devices` lists.
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    #[arg(long, value_name = "DEVICE", default_value = "auto", allow_hyphen_values = true)]
     pub device: Place,
     /// Take a software adapter (lavapipe, llvmpipe, SwiftShader, WARP): for conformance, not for speed.
     #[arg(long)]
@@ -73,7 +73,7 @@ impl DeviceArgs {
             options = options.pipeline_cache(folder);
         }
         let device = pollster::block_on(Device::with_options(&options)).map_err(|error| match error {
-            attractor::Error::NoAdapter { .. } if !self.software => {
+            attractor::Error::NoAdapter { .. } if !self.software && self.has_software() => {
                 Failure::Work(format!("{error} (software adapters are taken with --software)"))
             }
             error => error.into(),
@@ -83,6 +83,19 @@ impl DeviceArgs {
             return Err(Failure::Work(format!("--software was asked for, but {} is not software", device.info())));
         }
         Ok(device)
+    }
+
+    /// Whether a software adapter is among those that `--device` allows. An index takes software without being told.
+    fn has_software(&self) -> bool {
+        let allowed = match self.device {
+            Place::Backend(backends) => backends,
+            Place::Index(_) => return false,
+            _ => Backends::all(),
+        };
+        pollster::block_on(Device::adapters()).iter().any(|adapter| {
+            let info = adapter.get_info();
+            info.device_type == DeviceType::Cpu && allowed.contains(Backends::from(info.backend))
+        })
     }
 }
 

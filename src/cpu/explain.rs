@@ -20,7 +20,7 @@ impl Engine {
             batch,
             patterns,
             tuning: String::new(),
-            strategy: "blocks of queries over splits of the patterns, both in parallel, tile by tile",
+            strategy: "scan: blocks of queries over splits of the patterns, both in parallel, tile by tile",
             query_block: plan.block,
             chunk: TILE,
             rows_per_split,

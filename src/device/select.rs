@@ -13,7 +13,7 @@ fn computes(adapter: &wgpu::Adapter) -> bool {
 }
 
 /// Smaller is better.
-fn rank(adapter: &wgpu::Adapter) -> (u32, u32) {
+fn rank(adapter: &wgpu::Adapter) -> (u32, bool, bool) {
     let info = adapter.get_info();
     let kind = match info.device_type {
         wgpu::DeviceType::DiscreteGpu => 0,
@@ -22,7 +22,8 @@ fn rank(adapter: &wgpu::Adapter) -> (u32, u32) {
         wgpu::DeviceType::Other => 3,
         wgpu::DeviceType::Cpu => 4,
     };
-    (kind, u32::from(info.backend == wgpu::Backend::Gl))
+    // SwiftShader compiles kernels many times more slowly than Mesa's drivers.
+    (kind, info.name.contains("SwiftShader"), info.backend == wgpu::Backend::Gl)
 }
 
 pub(super) fn choose<'a>(adapters: &'a [wgpu::Adapter], options: &DeviceOptions) -> Option<&'a wgpu::Adapter> {

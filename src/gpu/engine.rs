@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex};
 use super::buffer::{self, Binding};
 use super::context::Context;
 use super::patterns::StoredRows;
+use super::plan::limits::MAX_PATTERNS;
 use super::range::{Magnitudes, QueryRange, States, unshared};
 use super::workspace::Workspace;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::precision::Precision;
 use crate::retrieval::options::RetrieveOptions;
 use crate::rule::{Rule, Similarity};
@@ -92,6 +93,15 @@ impl Engine {
 
     /// Makes room for `additional` rows.
     pub fn reserve(&mut self, additional: usize, growth: Growth) -> Result<()> {
+        let need = (self.windows.len() as u64).saturating_add(additional as u64);
+        if need > MAX_PATTERNS {
+            return Err(Error::Limit {
+                operation: "Memory::reserve",
+                limit: "patterns of one memory on a GPU",
+                need,
+                allowed: MAX_PATTERNS,
+            });
+        }
         let (layout, terms) = (self.layout, self.has_terms());
         let context = self.context.clone();
         let usage = buffer::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;

@@ -823,12 +823,15 @@ fn bad_usage_is_status_2_and_one_line() {
     args[6] = "o.npy";
     refuses(dir.path(), &args, 2, &["o.npy", ".safetensors"]);
     refuses(dir.path(), &["forget"], 2, &["forget"]);
+    refuses(dir.path(), &["recall", "--device", "-1"], 2, &["-1", "--device", "attractor devices"]);
     refuses(
         dir.path(),
         &["retrieve", "--device", "99", "--keys", "k.npy", "--queries", "q.npy", "--out", "o.safetensors"],
         1,
         &["no adapter fits", "99"],
     );
+    let missing = attractor(dir.path(), &["recall", "--device", "99"]);
+    assert!(!text(&missing.stderr).contains("--software"), "an index takes software without being told");
 }
 
 #[test]
@@ -1011,6 +1014,8 @@ fn recall_refuses_bad_input_in_one_line() {
         (&["--images", "labels.idx"], 1, &["labels.idx", "0x00000801", "0x00000803"]),
         (&["--images", "absurd.idx"], 1, &["absurd.idx", "truncated"]),
         (&["--output", "nowhere/p.png"], 1, &["nowhere/p.png", "no directory"]),
+        (&["--output", "-"], 2, &["--output -", ".png"]),
+        (&["--output", "images.idx"], 2, &["images.idx", ".png"]),
         (&["--patterns", "1001"], 1, &["1000", "1001"]),
         (&["--patterns", "10", "--queries", "11"], 2, &["--queries 11", "--patterns 10"]),
         (&["--queries", "1001"], 2, &["--queries 1001", "1000"]),
@@ -1021,6 +1026,7 @@ fn recall_refuses_bad_input_in_one_line() {
         (&["--steps", "0"], 2, &["--steps"]),
         (&["--separation", "topk"], 2, &["topk", "sparsemax"]),
         (&["--beta", "nan"], 2, &["--beta", "finite"]),
+        (&["--beta", "-inf"], 2, &["--beta", "finite"]),
     ] {
         refuses(dir.path(), &[&["recall", "--device", "cpu"], args].concat(), code, words);
     }
@@ -1148,7 +1154,7 @@ fn halves_refuse_what_they_cannot_hold_unless_they_saturate() {
 #[cfg(unix)]
 const WRITERS: [&[&str]; 5] = [
     &["retrieve", "--device", "cpu", "--keys", "k.npy", "--queries", "q.npy", "--out", "TARGET.safetensors"],
-    &["recall", "--device", "cpu", "--patterns", "20", "--output", "TARGET"],
+    &["recall", "--device", "cpu", "--patterns", "20", "--output", "TARGET.png"],
     &[
         "bench",
         "--device",
@@ -1318,7 +1324,7 @@ fn no_input_is_overwritten() {
         out(&["--memory", "m.safetensors"], "m.safetensors"),
         out(&["--tuning", "t.safetensors"], "t.safetensors"),
         strings(&["recall", "--device", "cpu", "--images", "images.png", "--output", "images.png"]),
-        strings(&["recall", "--device", "cpu", "--tuning", "t.safetensors", "--output", "t.safetensors"]),
+        strings(&["recall", "--device", "cpu", "--tuning", "images.png", "--output", "images.png"]),
         strings(&["bench", "--device", "cpu", "--json", "same", "--svg", "same"]),
         strings(&["bench", "--device", "cpu", "--json", "same", "--svg", "./sub/../same"]),
         strings(&["bench", "--device", "cpu", "--tuning", "k.npy", "--json", "k.npy"]),

@@ -62,7 +62,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     divide: Option<usize>,
     /// How long to time each size.
-    #[arg(long, value_name = "S", default_value = "1", value_parser = positive, allow_negative_numbers = true)]
+    #[arg(long, value_name = "S", default_value = "1", value_parser = positive, allow_hyphen_values = true)]
     seconds: f32,
     /// Write the measurements as JSON to this file; `-` or no file is standard output, which then gets nothing else.
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_value = "bench.json", default_missing_value = "-")]
@@ -304,7 +304,7 @@ const COLUMNS: [Column; 11] = [
     Column::flexible("GB/s", 4, 5),
     Column::fixed("GFLOP/s", 7),
     Column::flexible("whole call", 7, 10),
-    Column::flexible("recording", 7, 9),
+    Column::flexible("record", 7, 9),
 ];
 
 /// What stands above the rows of a device.

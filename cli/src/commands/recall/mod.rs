@@ -87,7 +87,7 @@ pub struct RecallArgs {
     #[arg(long, value_enum, default_value = "lower-half")]
     damage: Kind,
     /// How much, 0 to 1, where the damage has a level.
-    #[arg(long, value_name = "LEVEL", value_parser = fraction, allow_negative_numbers = true)]
+    #[arg(long, value_name = "LEVEL", value_parser = fraction, allow_hyphen_values = true)]
     level: Option<f32>,
     /// The seed of random damage.
     #[arg(long, default_value_t = 1)]
@@ -103,7 +103,7 @@ pub struct RecallArgs {
     #[arg(long, value_enum, default_value = "all")]
     separation: SeparationArg,
     /// The inverse temperature. At 1 every rule recalls; at 0.1 softmax averages where the sparse rules still recall.
-    #[arg(long, default_value = "1", value_parser = finite, allow_negative_numbers = true)]
+    #[arg(long, default_value = "1", value_parser = finite, allow_hyphen_values = true)]
     beta: f32,
     /// The number of updates [default: until no pixel moves by more than 1e-4, at most 100].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -124,6 +124,10 @@ pub fn run(args: &RecallArgs) -> Result<(), Failure> {
         && queries > patterns
     {
         return Err(Failure::Usage(format!("--queries {queries} is more than --patterns {patterns}")));
+    }
+    if !args.output.extension().is_some_and(|e| e.eq_ignore_ascii_case("png")) {
+        let output = args.output.display();
+        return Err(Failure::Usage(format!("--output {output}: expected a name that ends in .png")));
     }
     let inputs: Vec<&Path> = args.images.as_deref().into_iter().chain(args.device.tuning.file()).collect();
     attractor::files::check_target(&args.output, &inputs)?;

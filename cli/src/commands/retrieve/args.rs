@@ -12,6 +12,9 @@ use crate::failure::Failure;
 
 /// Shown under the flags.
 pub const AFTER_HELP: &str = "\
+\x20   attractor retrieve --keys keys.npy --queries new.safetensors:q \\
+        --out answers.safetensors
+
 F is file.npy or file.safetensors:tensor, of f32, f16, bf16 or f64, rounded to f32 (a mask: u8 or bool). Keys are \
 N x d, values N x dv (the keys themselves unless given), queries B x d. One update of a state x:
 
@@ -111,13 +114,13 @@ pub struct RetrieveArgs {
     #[arg(long, value_enum)]
     pub separation: Option<SeparationArg>,
     /// The exponent of entmax, above 1 and at most 1e6 [default: 1.5, or that of --memory].
-    #[arg(long, value_name = "A", value_parser = finite, allow_negative_numbers = true)]
+    #[arg(long, value_name = "A", value_parser = finite, allow_hyphen_values = true)]
     pub alpha: Option<f32>,
     /// How many scores topk keeps; required by it, unless --memory has it.
     #[arg(long, value_name = "K", value_parser = at_least_one)]
     pub k: Option<usize>,
     /// The inverse temperature, of any sign [default: 1/sqrt(d), or that of --memory].
-    #[arg(long, value_name = "B", value_parser = finite, allow_negative_numbers = true)]
+    #[arg(long, value_name = "B", value_parser = finite, allow_hyphen_values = true)]
     pub beta: Option<f32>,
     /// The number of updates [default: 1].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "converge")]
@@ -126,7 +129,7 @@ pub struct RetrieveArgs {
     #[arg(long, value_name = "MAX", value_parser = clap::value_parser!(u32).range(1..))]
     pub converge: Option<u32>,
     /// The largest change of a coordinate that --converge takes for none [default: 1e-4].
-    #[arg(long, value_name = "T", value_parser = finite, allow_negative_numbers = true)]
+    #[arg(long, value_name = "T", value_parser = finite, allow_hyphen_values = true)]
     pub tolerance: Option<f32>,
     /// How patterns are stored.
     #[arg(long, value_enum, default_value = "f32")]

@@ -1,17 +1,13 @@
 //! Where answers are written: the arrays of a retrieval, allocated before the work begins and divided between threads.
 
-use std::sync::{Mutex, MutexGuard};
-
 use crate::cpu::parts::cut;
 use crate::cpu::report::Report;
 use crate::error::Result;
 use crate::exact::solved::Solved;
 use crate::id::PatternId;
 use crate::retrieval::report::{Retrieval, Statistics, Status};
-use crate::retrieval::weight_queries::WeightQueries;
 use crate::room::room;
 use crate::store::Names;
-use crate::sync::lock;
 
 /// The answer to one query, except its output and state.
 pub(super) struct Answer {
@@ -123,35 +119,11 @@ impl<'a> AnswerRows<'a> {
             one.status[0] = answer.status;
             one.energy.iter_mut().zip(answer.energy).for_each(|(to, energy)| *to = energy);
             one.statistics.iter_mut().zip(answer.report.statistics).for_each(|(to, statistics)| *to = statistics);
-            for ((id, weight), (position, of)) in one.ids.iter_mut().zip(&mut *one.weights).zip(answer.report.top) {
-                (*id, *weight) = (position.and_then(|position| names.id(position)), of);
+            let top = answer.report.top.unwrap_or_default();
+            for ((id, weight), (position, of)) in one.ids.iter_mut().zip(&mut *one.weights).zip(top) {
+                (*id, *weight) = (names.id(position), of);
             }
             one.traces.iter_mut().zip([answer.trace]).for_each(|(to, trace)| *to = trace);
         }
-    }
-}
-
-/// The rows of weights that are asked for, each written by the thread that answers its query.
-pub(super) struct WeightRows<'a> {
-    weighed: &'a WeightQueries,
-    rows: Vec<Mutex<&'a mut [f32]>>,
-}
-
-impl<'a> WeightRows<'a> {
-    /// Rows of `patterns` zeros side by side, in the order in which they were asked for.
-    pub fn new(
-        operation: &'static str,
-        weighed: &'a WeightQueries,
-        weights: &'a mut [f32],
-        patterns: usize,
-    ) -> Result<Self> {
-        let mut rows = room(operation, "rows of weights", weights.len() / patterns)?;
-        rows.extend(weights.chunks_exact_mut(patterns).map(Mutex::new));
-        Ok(Self { weighed, rows })
-    }
-
-    /// The row of `query`, if it is asked for; the first, if it is asked for more than once.
-    pub fn row(&self, query: usize) -> Option<MutexGuard<'_, &'a mut [f32]>> {
-        self.weighed.place(query).map(|place| lock(&self.rows[place]))
     }
 }

@@ -6,13 +6,32 @@ use crate::cpu::pack::Form;
 use crate::cpu::simd::vector::{MAX_LANES, Simd, Work};
 use crate::exact::entry::{Entry, preferred};
 
-/// The entries that a list must keep.
+/// The entries that a list must keep: those that either of its parts names.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Keep {
-    /// Those at maxima this far below the largest score.
-    Within(f64),
+pub(super) struct Keep {
+    /// Those at most this far below the largest score; none if negative.
+    pub width: f64,
+    /// Those that may be among so many most preferred.
+    pub largest: usize,
+    /// Twice the largest error of a score, for `largest`.
+    pub margin: f64,
+}
+
+impl Keep {
+    /// Those at most `width` below the largest score.
+    pub fn within(width: f64) -> Self {
+        Self { width, largest: 0, margin: 0.0 }
+    }
+
     /// Those that may be among the `k` most preferred if every score has an error of up to half of `margin`.
-    Largest { k: usize, margin: f64 },
+    pub fn largest(k: usize, margin: f64) -> Self {
+        Self { width: -1.0, largest: k, margin }
+    }
+
+    /// These, and those that may be among the `k` most preferred.
+    pub fn and_largest(self, k: usize, margin: f64) -> Self {
+        Self { largest: self.largest.max(k), margin, ..self }
+    }
 }
 
 /// The entries of some patterns that can have weight: a bounded list, or the fact that it would have been too long.
@@ -25,29 +44,35 @@ pub(super) struct Candidates {
     /// The length at which the list is pruned next.
     full: usize,
     max: f64,
+    /// Below the scores that may be among the `largest`; infinite if there are none of these.
+    floor_of_largest: f64,
     /// Lower scores are not kept.
     floor: f64,
 }
 
 impl Candidates {
     pub fn new(keep: Keep, limit: usize) -> Self {
-        let max = f64::NEG_INFINITY;
-        // Only what is dropped from a list of the largest raises its floor.
-        let full = match keep {
-            Keep::Within(_) => limit,
-            Keep::Largest { k, .. } => limit.min(4 * k + 64),
+        let (max, entries) = (f64::NEG_INFINITY, Vec::new());
+        // Only what is dropped from a list of the largest raises their floor.
+        let (full, floor_of_largest) = match keep.largest {
+            0 => (limit, f64::INFINITY),
+            k => (limit.min(4 * k + 64), max),
         };
-        Self { keep, entries: Vec::new(), overflow: false, limit, full, max, floor: max }
+        Self { keep, entries, overflow: false, limit, full, max, floor_of_largest, floor: max }
     }
 
     /// Raises the floor by a score that is or will be pushed.
     fn observe(&mut self, score: f64) {
         if score > self.max {
             self.max = score;
-            if let Keep::Within(width) = self.keep {
-                self.floor = self.max - width;
-            }
+            self.raise_floor();
         }
+    }
+
+    /// Sets the floor to what the maximum and the largest allow.
+    fn raise_floor(&mut self) {
+        let within = if self.keep.width < 0.0 { f64::INFINITY } else { self.max - self.keep.width };
+        self.floor = within.min(self.floor_of_largest);
     }
 
     /// Raises the floor by the largest score of a tile and returns the lowest score to push.
@@ -82,10 +107,11 @@ impl Candidates {
 
     /// Drops the entries that the others rule out.
     pub fn prune(&mut self) {
-        if let Keep::Largest { k, margin } = self.keep
-            && self.entries.len() > k
-        {
-            self.floor = self.entries.select_nth_unstable_by(k - 1, preferred).1.0 - margin;
+        let Keep { largest, margin, .. } = self.keep;
+        if largest > 0 && self.entries.len() > largest {
+            let last = self.entries.select_nth_unstable_by(largest - 1, preferred).1.0;
+            self.floor_of_largest = self.floor_of_largest.max(last - margin);
+            self.raise_floor();
         }
         let floor = self.floor;
         self.entries.retain(|entry| entry.0 >= floor);
@@ -99,13 +125,14 @@ impl Candidates {
             return;
         }
         self.max = self.max.max(other.max);
+        self.floor_of_largest = self.floor_of_largest.max(other.floor_of_largest);
         let (mine, theirs) = (self.floor, other.floor);
-        self.floor = mine.max(theirs);
+        self.raise_floor();
         let floor = self.floor;
-        if theirs > mine {
+        if floor > mine {
             self.entries.retain(|entry| entry.0 >= floor);
         }
-        if mine > theirs {
+        if floor > theirs {
             other.entries.retain(|entry| entry.0 >= floor);
         }
         self.entries.append(&mut other.entries);
@@ -199,7 +226,7 @@ mod tests {
 
     #[test]
     fn lists_keep_what_they_must_or_overflow() {
-        let mut within = Candidates::new(Keep::Within(1.0), 8);
+        let mut within = Candidates::new(Keep::within(1.0), 8);
         for i in 0..1000 {
             within.push((f64::from(i) / 2.0, i as usize));
         }
@@ -207,7 +234,7 @@ mod tests {
         let kept: Vec<usize> = within.entries.iter().map(|entry| entry.1).collect();
         assert_eq!(kept, [997, 998, 999]);
 
-        let mut largest = Candidates::new(Keep::Largest { k: 2, margin: 0.0 }, 8);
+        let mut largest = Candidates::new(Keep::largest(2, 0.0), 8);
         for i in 0..1000u32 {
             largest.push((f64::from(i * 7919 % 1009), i as usize));
         }
@@ -217,7 +244,16 @@ mod tests {
         all.sort_by(preferred);
         assert_eq!(largest.entries, all[..2]);
 
-        let mut equal = Candidates::new(Keep::Within(1.0), 8);
+        // Scores 0 to 1008 in some order: 1008 and 1007 are within 1.5, and the largest three have 1006, too.
+        let mut both = Candidates::new(Keep::within(1.5).and_largest(3, 0.0), 200);
+        for i in 0..1009u32 {
+            both.push((f64::from(i * 7919 % 1009), i as usize));
+        }
+        both.prune();
+        both.entries.sort_by(preferred);
+        assert_eq!(both.entries.iter().map(|entry| entry.0).collect::<Vec<_>>(), [1008.0, 1007.0, 1006.0]);
+
+        let mut equal = Candidates::new(Keep::within(1.0), 8);
         (0..8).for_each(|i| equal.push((0.0, i)));
         assert!(equal.overflow);
     }

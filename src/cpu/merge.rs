@@ -11,6 +11,8 @@ pub(super) struct Online {
     pub keys: Vec<f32>,
     /// Empty unless the scan sums values.
     pub values: Vec<f32>,
+    /// The entries of largest score, if they are reported.
+    pub list: Option<Candidates>,
 }
 
 /// The result of a scan for one query.
@@ -21,7 +23,10 @@ pub(super) enum Scan {
 }
 
 impl Online {
-    fn merge(&mut self, other: &Self) {
+    fn merge(&mut self, other: Self) {
+        if let (Some(list), Some(other)) = (&mut self.list, other.list) {
+            list.merge(other);
+        }
         if other.max == f64::NEG_INFINITY {
             return;
         }
@@ -41,7 +46,7 @@ impl Scan {
     /// Merges the result of later patterns for the same query.
     pub fn merge(&mut self, other: Self) {
         match (self, other) {
-            (Self::Online(mine), Self::Online(other)) => mine.merge(&other),
+            (Self::Online(mine), Self::Online(other)) => mine.merge(other),
             (Self::Candidates(mine), Self::Candidates(other)) => mine.merge(other),
             _ => unreachable!("a query has one method"),
         }

@@ -36,6 +36,8 @@ mod stages;
 mod tiles;
 mod transpose;
 mod uninit;
+mod weigh;
+mod weight_rows;
 
 /// For the project's benches.
 pub mod internals {

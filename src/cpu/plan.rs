@@ -1,12 +1,12 @@
 //! How a retrieval is computed: the form of its blocks, the splits of the patterns, the length of candidate lists, and
 //! the method for each query.
 
-use crate::cpu::answers::WeightRows;
 use crate::cpu::candidates::Keep;
 use crate::cpu::error_bound::{is_well_scaled, max_error};
 use crate::cpu::pack::{Form, Query};
 use crate::cpu::simd::level::Level;
 use crate::cpu::tiles::{NormBounds, PatternView, TASKS, TILE};
+use crate::cpu::weight_rows::WeightRows;
 use crate::exact::{entmax, softmax};
 use crate::rule::Separation;
 
@@ -50,6 +50,8 @@ pub(super) struct Plan<'a> {
     pub splits: usize,
     /// Entries of one query's list in one split, at most.
     pub list_entries: usize,
+    /// How many patterns of largest score are reported of each query.
+    pub top: usize,
     /// The rows for reports of weights in full.
     pub weights: Option<&'a WeightRows<'a>>,
 }
@@ -93,7 +95,7 @@ impl<'a> Plan<'a> {
             Some(alive) => view.norm_bounds_of(|index| alive[index]),
         };
         let list_entries = (TOTAL_LIST_ENTRIES / (batch.clamp(1, CONCURRENT_LISTS) * splits)).min(MAX_LIST_ENTRIES);
-        Self { view, separation, norm_bounds, level, form, block, splits, list_entries, weights: None }
+        Self { view, separation, norm_bounds, level, form, block, splits, list_entries, top: 0, weights: None }
     }
 
     /// Twice the largest error of the approximate scores of a query: scores whose approximations differ by more are in
@@ -122,13 +124,19 @@ impl<'a> Plan<'a> {
         matches!(self.method(query), Method::Online)
     }
 
-    /// The entries that may have weight if scores are out of order by up to `margin`.
+    /// Whether lists hold the patterns that are reported, too.
+    pub fn lists_top(&self) -> bool {
+        (1..=self.list_entries / 2).contains(&self.top)
+    }
+
+    /// The entries that may have weight or be reported if scores are out of order by up to `margin`.
     pub fn keep(&self, margin: f64) -> Keep {
-        match self.separation {
-            Separation::Softmax | Separation::Softmax1 => Keep::Within(softmax::window(self.view.range.len()) + margin),
-            Separation::Sparsemax => Keep::Within(1.0 + margin),
-            Separation::Entmax { alpha } => Keep::Within(entmax::support_width(f64::from(alpha)) + margin),
-            Separation::TopK { k } => Keep::Largest { k, margin },
-        }
+        let weighed = match self.separation {
+            Separation::Softmax | Separation::Softmax1 => Keep::within(softmax::window(self.view.range.len()) + margin),
+            Separation::Sparsemax => Keep::within(1.0 + margin),
+            Separation::Entmax { alpha } => Keep::within(entmax::support_width(f64::from(alpha)) + margin),
+            Separation::TopK { k } => Keep::largest(k, margin),
+        };
+        if self.lists_top() { weighed.and_largest(self.top, margin) } else { weighed }
     }
 }

@@ -3,15 +3,15 @@
 
 use rayon::prelude::*;
 
-use crate::cpu::answers::{Answer, AnswerRows, WeightRows, narrow};
+use crate::cpu::answers::{Answer, AnswerRows, narrow};
 use crate::cpu::engine::Engine;
 use crate::cpu::pack::Query;
 use crate::cpu::plan::{MIN_QUERIES_FOR_TASKS, PANELS, Plan, QUERIES_PER_WAVE, TASKS_PER_THREAD};
-use crate::cpu::report;
-use crate::cpu::separation::streaming;
+use crate::cpu::report::{Incomplete, Report, Request};
 use crate::cpu::simd::level::vectorized;
 use crate::cpu::solve::Solution;
 use crate::cpu::uninit::UninitRows;
+use crate::cpu::weight_rows::WeightRows;
 use crate::error::Result;
 use crate::exact::solved::Solved;
 use crate::retrieval::options::RetrieveOptions;
@@ -34,6 +34,8 @@ struct QueryState {
     steps: u32,
     change: f32,
     trace: Vec<f64>,
+    /// What the last step tells of its weights.
+    report: Report,
     done: bool,
 }
 
@@ -64,7 +66,8 @@ impl Engine {
             Some(weights) => Some(WeightRows::new(operation, &weighed, weights, patterns)?),
             None => None,
         };
-        let plan = Plan { weights: weight_rows.as_ref(), ..Plan::new(view, options.plan_for.unwrap_or(batch)) };
+        let plan = Plan::new(view, options.plan_for.unwrap_or(batch));
+        let plan = Plan { top: options.top.min(patterns), weights: weight_rows.as_ref(), ..plan };
         let stored = alive.map_or(patterns, Alive::count);
         let single_step = plan.fits_softmax_step(options);
         // Where no query stops early, a block needs no other: waves of one block, in little memory.
@@ -134,10 +137,12 @@ impl Plan<'_> {
                     steps: 0,
                     change: 0.0,
                     trace,
+                    report: Report::default(),
                     done: false,
                 }
             })
             .collect();
+        let request = Request { statistics: options.statistics, stored };
         for step in 1..=options.max_steps() {
             let mut active: Vec<&mut QueryState> = states.iter_mut().filter(|state| !state.done).collect();
             if active.is_empty() {
@@ -167,9 +172,17 @@ impl Plan<'_> {
                         state.trace.push(self.energy(&state.query, stored));
                     }
                     state.done = options.stops_early() && state.change <= options.tolerance();
+                    if state.done || step == options.max_steps() {
+                        state.report = self.report(state.query.position, &solution, request);
+                    }
                 },
             );
         }
+        let incomplete = states.iter_mut().filter_map(|state| {
+            let QueryState { before, solved, exact, report, .. } = state;
+            before.as_ref().map(|query| Incomplete { query, solved: *solved, online: !*exact, report })
+        });
+        self.complete(incomplete.collect(), request);
         // Queries that stopped before the cap get their outputs from their own last step, as if it had been the cap.
         let late: Vec<&mut QueryState> =
             states.iter_mut().filter(|state| has_values && state.value.is_none()).collect();
@@ -214,27 +227,13 @@ impl Plan<'_> {
             Some(energy) => *energy,
             None => self.energy(&state.query, stored),
         });
-        let mut row = self.weights.and_then(|rows| rows.row(state.query.position));
-        let request = report::Request {
-            statistics: options.statistics,
-            top: options.top.min(self.view.usable.patterns),
-            weights: row.as_mut().map(|row| &mut row[..]),
-        };
-        let report = match &state.before {
-            Some(before) if request.anything() => {
-                let solved =
-                    if state.exact { state.solved } else { streaming::solve(&self.view, before, self.separation) };
-                report::report(&self.view, before, solved, request, stored)
-            }
-            _ => report::Report::default(),
-        };
         Answer {
             steps: state.steps,
             change: state.change,
             status: if state.solved.is_nothing() { Status::NothingLeft } else { Status::Answered },
             trace: state.trace,
             energy,
-            report,
+            report: state.report,
         }
     }
 }
@@ -279,6 +278,7 @@ fn largest_move(a: &[f64], b: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::separation::streaming;
     use crate::cpu::simd::level::Level;
     use crate::precision::Precision;
     use crate::rule::{Rule, Separation, Similarity};

@@ -26,8 +26,8 @@ const L3_FLOATS: usize = 1 << 23;
 
 /// What a scan computes from its scores.
 pub(super) enum Into {
-    /// Softmax with the sums of keys, and of values if `values`.
-    Sums { values: bool },
+    /// Softmax with the sums of keys, and of values if `values`; and a list for each query, unless there are no lists.
+    Sums { values: bool, lists: Vec<Candidates> },
     /// A list for each query.
     Lists(Vec<Candidates>),
 }
@@ -42,7 +42,7 @@ pub(super) fn scan(
     into: Into,
 ) -> Vec<Scan> {
     match into {
-        Into::Sums { values } => sums(view, level, block, queries, range, values),
+        Into::Sums { values, lists } => sums(view, level, block, queries, range, (values, lists)),
         Into::Lists(mut lists) => {
             scores(view, level, block, queries, range, false, |tile, pitch, scores| {
                 let count = tile.bias.len();
@@ -91,7 +91,7 @@ fn prefetch_next(view: &PatternView<'_>, tile: &Tile<'_>, vectors: usize, panels
 }
 
 /// Calls `visit` with each tile, the pitch of its scores, and the scores, `-inf` where masked.
-fn scores(
+pub(super) fn scores(
     view: &PatternView<'_>,
     level: Level,
     block: &Packed,
@@ -153,14 +153,14 @@ fn apply_mask(
     }
 }
 
-/// The softmax of each query over the patterns of `range`, with its sums of rows.
+/// The softmax of each query over the patterns of `range`, with its sums of rows, and its list where there are lists.
 fn sums(
     view: &PatternView<'_>,
     level: Level,
     block: &Packed,
     queries: &[&Query],
     range: &Range<usize>,
-    values: bool,
+    (values, mut lists): (bool, Vec<Candidates>),
 ) -> Vec<Scan> {
     let layout = view.engine.layout;
     let form = block.form;
@@ -171,6 +171,10 @@ fn sums(
         strides.map(|stride| AlignedVec::zeros(lanes * if form == Form::Panel { stride } else { row_of_sums(stride) }));
     scores(view, level, block, queries, range, values, |tile, pitch, scores| {
         let count = tile.bias.len();
+        if !lists.is_empty() {
+            let scores = &mut *scores;
+            level.run(Filter { form, pitch, count, first: tile.first, scores, lists: &mut lists });
+        }
         if !level.run(Fold { form, pitch, count, scores, running: &mut running }) {
             return;
         }
@@ -186,9 +190,13 @@ fn sums(
         Form::Rows => sums[i].chunks(row_of_sums(strides[i]).max(1)).map(|row| row[..strides[i]].to_vec()).collect(),
     });
     let rows = keys.into_iter().zip(values.into_iter().chain(std::iter::repeat(Vec::new())));
+    let lists = lists.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
     rows.take(block.queries)
+        .zip(lists)
         .enumerate()
-        .map(|(q, (keys, values))| Scan::Online(Online { max: running.max(q), sum: running.sum(q), keys, values }))
+        .map(|(q, ((keys, values), list))| {
+            Scan::Online(Online { max: running.max(q), sum: running.sum(q), keys, values, list })
+        })
         .collect()
 }
 

@@ -12,7 +12,7 @@ use crate::cpu::scan::{self, Into};
 use crate::cpu::separation::streaming;
 use crate::cpu::simd::level::vectorized;
 use crate::cpu::tiles::split;
-use crate::exact::entry::Entry;
+use crate::exact::entry::{Entry, preferred};
 use crate::exact::solved::Solved;
 use crate::exact::{separation, softmax};
 use crate::finite::all_finite;
@@ -23,8 +23,26 @@ pub(super) struct Solution {
     pub solved: Solved,
     /// Every entry with weight, by rising index, where they are few enough to list.
     pub support: Option<Vec<Entry>>,
+    /// The patterns of largest score in order of preference, as many as are reported, where they were listed.
+    pub top: Option<Vec<Ranked>>,
     /// `sum_i p_i k_i` and `sum_i p_i v_i` in padded rows, where the scan computed them.
     pub sums: Option<(Vec<f64>, Vec<f64>)>,
+}
+
+/// A pattern that is reported.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ranked {
+    /// Its exact score, by which patterns are ordered, and its position.
+    pub entry: Entry,
+    /// The score that its weight follows from: the one that the solution was solved with.
+    pub weighed: f64,
+}
+
+/// The first `k` of patterns, by exact scores.
+fn best(mut ranked: Vec<Ranked>, k: usize) -> Vec<Ranked> {
+    ranked.sort_unstable_by(|a, b| preferred(&a.entry, &b.entry));
+    ranked.truncate(k);
+    ranked
 }
 
 impl Plan<'_> {
@@ -63,17 +81,16 @@ impl Plan<'_> {
     fn scan_block(&self, queries: &[&Query], values: bool) -> Vec<Option<Solution>> {
         let similarity = self.view.engine.rule.similarity;
         let block = Packed::new(self.form, similarity, self.level.lanes(), queries);
+        let lists = |keep: &dyn Fn(f64) -> Keep| -> Vec<Candidates> {
+            let margins = queries.iter().map(|query| self.margin(query).unwrap_or(f64::INFINITY));
+            margins.map(|margin| Candidates::new(keep(margin), self.list_entries)).collect()
+        };
         let into = || match self.method(queries[0]) {
-            Method::Online => Into::Sums { values },
-            _ => Into::Lists(
-                queries
-                    .iter()
-                    .map(|query| {
-                        let margin = self.margin(query).unwrap_or(f64::INFINITY);
-                        Candidates::new(self.keep(margin), self.list_entries)
-                    })
-                    .collect(),
-            ),
+            Method::Online if self.lists_top() => {
+                Into::Sums { values, lists: lists(&|margin| Keep::largest(self.top, margin)) }
+            }
+            Method::Online => Into::Sums { values, lists: Vec::new() },
+            _ => Into::Lists(lists(&|margin| self.keep(margin))),
         };
         let scan = |range| scan::scan(&self.view, self.level, &block, queries, &range, into());
         let ranges = split(&self.view.range, self.splits);
@@ -106,26 +123,39 @@ impl Plan<'_> {
                 // Zero has one sign, whichever patterns were skipped.
                 let mean =
                     |sums: Vec<f32>| vectorized(|| sums.iter().map(|sum| f64::from(*sum) * share + 0.0).collect());
-                Some(Solution { solved, support: None, sums: Some((mean(online.keys), mean(online.values))) })
+                let sums = Some((mean(online.keys), mean(online.values)));
+                let top = online.list.filter(|list| !list.overflow).map(|mut list| {
+                    list.prune();
+                    let mut exact = list.entries.clone();
+                    self.rescore(query, &mut exact);
+                    let ranked = exact.into_iter().zip(list.entries);
+                    best(ranked.map(|(entry, (weighed, _))| Ranked { entry, weighed }).collect(), self.top)
+                });
+                Some(Solution { solved, support: None, top, sums })
             }
             Scan::Candidates(list) if list.overflow => None,
             Scan::Candidates(mut list) => {
                 list.prune();
                 let mut entries = list.entries;
                 self.prune(&mut entries, self.margin(query).unwrap_or(f64::INFINITY));
-                entries.par_chunks_mut(1024).for_each(|entries| {
-                    let mut scratch = Vec::new();
-                    for entry in entries {
-                        entry.0 = self.view.score_of(query, entry.1, &mut scratch);
-                    }
-                });
+                self.rescore(query, &mut entries);
                 Some(self.solve_listed(entries))
             }
         }
     }
 
-    /// Drops entries of sparsemax and entmax that cannot have weight if approximate scores are out of order by up to
-    /// `margin`: a threshold moves by no more than the scores do.
+    /// Replaces the approximate scores of entries by the exact ones.
+    fn rescore(&self, query: &Query, entries: &mut [Entry]) {
+        entries.par_chunks_mut(1024).for_each(|entries| {
+            let mut scratch = Vec::new();
+            for entry in entries {
+                entry.0 = self.view.score_of(query, entry.1, &mut scratch);
+            }
+        });
+    }
+
+    /// Drops entries of sparsemax and entmax that neither can have weight if approximate scores are out of order by up
+    /// to `margin`, as a threshold moves by no more than the scores do, nor are reported.
     fn prune(&self, entries: &mut Vec<Entry>, margin: f64) {
         if separation::alpha(self.separation).is_none() {
             return;
@@ -133,23 +163,30 @@ impl Plan<'_> {
         if let Solved::Entmax { threshold, .. } = separation::solve(self.separation, entries) {
             // With room for the rounding of the threshold itself.
             let threshold_margin = (threshold.alpha() - 1.0) * margin + 1e-9;
-            entries.retain(|entry| threshold.gap(entry.0) > -threshold_margin);
+            let reported = match self.lists_top() {
+                true if entries.len() <= self.top => f64::NEG_INFINITY,
+                true => entries.select_nth_unstable_by(self.top - 1, preferred).1.0 - margin,
+                false => f64::INFINITY,
+            };
+            entries.retain(|entry| threshold.gap(entry.0) > -threshold_margin || entry.0 >= reported);
         }
     }
 
     /// Solves one query whose list holds the exact scores of every pattern that can have weight.
     fn solve_listed(&self, mut entries: Vec<Entry>) -> Solution {
         let solved = separation::solve(self.separation, &mut entries);
+        let ranked = || entries.iter().map(|entry| Ranked { entry: *entry, weighed: entry.0 }).collect();
+        let top = self.lists_top().then(|| best(ranked(), self.top));
         entries.retain(|entry| solved.weight(*entry) > 0.0);
         entries.sort_unstable_by_key(|entry| entry.1);
-        Solution { solved, support: Some(entries), sums: None }
+        Solution { solved, support: Some(entries), top, sums: None }
     }
 
     /// Solves one query from exact scores: from a list of up to [`MAX_EXACT_ENTRIES`] a split, or by further passes
     /// where that is too short.
     pub fn solve_exactly(&self, query: &Query) -> Solution {
         let keep = self.keep(0.0);
-        if !matches!(keep, Keep::Largest { k, .. } if k > MAX_EXACT_ENTRIES / 2) {
+        if keep.largest <= MAX_EXACT_ENTRIES / 2 {
             let make = |_| Candidates::new(keep, MAX_EXACT_ENTRIES);
             let mut lists =
                 self.view.pass(query, false, make, |list, one| list.push((one.score, one.index))).into_iter();
@@ -164,7 +201,7 @@ impl Plan<'_> {
             }
         }
         let solved = streaming::solve(&self.view, query, self.separation);
-        Solution { solved, support: None, sums: None }
+        Solution { solved, support: None, top: None, sums: None }
     }
 
     /// Solves one query without error from the rounding of approximate scores.

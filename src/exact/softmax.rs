@@ -3,6 +3,9 @@
 use crate::exact::entry::Entry;
 use crate::exact::solved::Solved;
 
+/// How far below the largest score a weight is zero in `f32`: `ln 2^-150`.
+pub(crate) const UNWEIGHED: f32 = -103.972_08;
+
 /// How far below the largest of `patterns` scores an exponential can still change an `f64` sum: all exponentials
 /// further below, together, are less than an eighth of its last place.
 pub(crate) fn window(patterns: usize) -> f64 {

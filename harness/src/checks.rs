@@ -293,6 +293,18 @@ fn settings() -> Vec<Check> {
         let case = stored_case(Case::random(55, 33, 2_003, dim, value_dim, rule), precision);
         checks.push(Check::new(format!("sparsemax, {precision}, listed"), case));
     }
+    for (batch, dim, similarity, precision, masked) in [
+        (1, 9, Similarity::Euclidean, Precision::F16, false),
+        (2, 70, Similarity::Manhattan, Precision::I8, true),
+        (6, 133, Similarity::Cosine, Precision::I8, true),
+    ] {
+        let rule = Rule::new(similarity, Separation::Entmax { alpha: 1.5 }, 0.6);
+        let mut case = stored_case(Case::random(57, batch, 2_003, dim, None, rule), precision);
+        case.keep = masked.then(|| Rng(58).vector(batch * 2_003).iter().map(|x| *x > -0.4).collect());
+        let what =
+            format!("{similarity}, entmax 1.5, {precision}{}, few queries", if masked { ", a mask" } else { "" });
+        checks.push(Check::new(what, case));
+    }
     let rule = Rule::new(Similarity::Dot, Separation::TopK { k: 1100 }, 1.0);
     checks.push(Check::new("top 1100, searched", Case::random(56, 2, 5_003, 5, None, rule)));
     checks

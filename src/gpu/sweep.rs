@@ -9,7 +9,7 @@ use super::kernels::fused::{matrix, register, stream};
 use super::kernels::rows::write_rows::{self, SourceRows};
 use super::kernels::sparse::{filter_candidates, merge_candidates};
 use super::kernels::staged::similarity::{Comparison, Trial};
-use super::kernels::staged::{merge, projection, separation, similarity, weights};
+use super::kernels::staged::{merge, projection, separation, similarity, stream_similarity, weights};
 use super::operands::{Chunk, KernelRule, QueryBlock, Sums};
 use super::plan::choice::Plan;
 use super::targets::OwnedRows;
@@ -65,7 +65,10 @@ impl Sweep {
         let each = task.staged.queries_per_invocation;
         let stride = task.staged.score_stride();
         let comparison = Comparison { compared, queries, queries_per_invocation: each };
-        let scores = || similarity::scores(&pass, comparison, stride, chunk);
+        let scores = || match task.streamed() {
+            Some(at_once) => stream_similarity::dispatch(&pass, (compared, queries), at_once, stride, chunk),
+            None => similarity::scores(&pass, comparison, stride, chunk),
+        };
         let projected = |sums: Sums| {
             summed_rows(chunk.rows, sums)
                 .map(move |side| projection::dispatch(&pass, queries, (stride, each), side, sums, chunk))

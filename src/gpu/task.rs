@@ -97,6 +97,18 @@ impl Task {
         self.windows.iter().map(|window| rows(window).div_ceil(plan.chunk() as usize) as u32).sum()
     }
 
+    /// How many queries at once are scored by `stream_similarity`, if it scores them: where there are few, and nothing
+    /// depends on whether a score is the same bits as one that a search tried. A threshold of top-k is one score of
+    /// many, and at the threshold of a steep rule a weight has no finite slope.
+    pub fn streamed(&self) -> Option<u32> {
+        let rule = self.kernel_rule();
+        let searches = match rule {
+            KernelRule::Top { .. } => !self.listable(rule),
+            _ => rule.is_steep(),
+        };
+        self.staged.streamed.filter(|_| !searches)
+    }
+
     /// Whether a list can hold what the rule selects: of top-k always, or never.
     pub fn listable(&self, rule: KernelRule) -> bool {
         match rule {

@@ -74,9 +74,11 @@ fn a_damaged_kernel_is_caught() {
 fn a_damaged_kernel_of_a_sparse_rule_is_caught() {
     let rule = |beta| Rule::new(Similarity::Dot, Separation::Sparsemax, beta);
     let listed = Case::random(63, 20, 5000, 70, None, rule(4.0));
+    let few = Case::random(65, 3, 5000, 70, None, rule(4.0));
     // So flat that no list holds what has weight.
     let searched = Case::random(64, 20, 5000, 70, None, rule(1e-3));
     let damages = [
+        (&few, "stream_similarity", ("ROWS", 16)),
         (&listed, "filter_candidates", ("ENTRIES", 4)),
         (&listed, "merge_candidates", ("TOP", 1)),
         (&listed, "solve_threshold", ("SCORES", 1)),
@@ -86,7 +88,7 @@ fn a_damaged_kernel_of_a_sparse_rule_is_caught() {
         (&searched, "weights", ("RULE", 0)),
     ];
     for (name, device) in harness::gpus() {
-        for case in [&listed, &searched] {
+        for case in [&few, &listed, &searched] {
             assert!(
                 share(device, case, Overrides::default(), Faults::NONE) <= 1.0,
                 "{name}: sound kernels answer rightly"

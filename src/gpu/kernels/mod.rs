@@ -27,6 +27,7 @@ pub mod staged {
     pub mod projection;
     pub mod separation;
     pub mod similarity;
+    pub mod stream_similarity;
     pub mod update_states;
     pub mod weights;
 }
@@ -49,6 +50,7 @@ pub const KERNELS: &[&Kernel] = &[
     &fused::register::KERNEL,
     &fused::matrix::KERNEL,
     &staged::similarity::KERNEL,
+    &staged::stream_similarity::KERNEL,
     &staged::separation::KERNEL,
     &sparse::filter_candidates::KERNEL,
     &sparse::merge_candidates::KERNEL,

@@ -3,7 +3,7 @@
 
 use super::limits::{ITERATION_LIMIT, ROWS, SCRATCH};
 use super::problem::Problem;
-use super::splits::{bounded, fused_splits, staged_splits, stream_splits};
+use super::splits::{bounded, fused_splits, queries_at_once, staged_splits, stream_splits};
 use crate::gpu::kernel::LoopSizes;
 use crate::gpu::kernels::KERNELS;
 use crate::gpu::kernels::common::{LIST_CAPACITY, LIST_TOP};
@@ -24,6 +24,8 @@ pub struct Plan {
     pub query_block: u32,
     /// Queries of one invocation of a tile.
     pub queries_per_invocation: u32,
+    /// How many queries `stream_similarity` scores at once, where there are few; `similarity` scores others.
+    pub streamed: Option<u32>,
     /// Patterns of one split.
     pub rows_per_split: u32,
     /// Splits of one dispatch.
@@ -66,6 +68,11 @@ impl Plan {
             Some(0..8) => 4,
             Some(_) => 8,
         };
+        let streamed = match overrides.strategy {
+            None if few <= tuning.stream_max_batch => true,
+            asked => asked == Some(Strategy::FusedStream),
+        };
+        let streamed = streamed.then(|| queries_at_once(query_block, tuning));
         let register = RegisterTile::new(tuning, problem, query_block);
         let (rows_per_split, splits, stream) = match strategy {
             Strategy::FusedStream => stream_splits(problem, tuning, overrides, query_block, columns),
@@ -79,6 +86,7 @@ impl Plan {
             strategy,
             query_block: query_block as u32,
             queries_per_invocation,
+            streamed,
             rows_per_split: rows_per_split as u32,
             splits: splits as u32,
             stream,

@@ -15,6 +15,11 @@ pub(super) fn bounded(rows: u64, cost: u64, work: u64, unit: u64) -> u64 {
     rows.min((work / cost / unit * unit).max(unit))
 }
 
+/// Queries of one workgroup that streams, where a pass over the memory has `block`: 1, 2 or 4.
+pub(super) fn queries_at_once(block: u64, tuning: &Tuning) -> u32 {
+    block.next_power_of_two().min(1 << tuning.stream_max_queries.ilog2()) as u32
+}
+
 pub(super) fn stream_splits(
     problem: &Problem,
     tuning: &Tuning,
@@ -22,7 +27,7 @@ pub(super) fn stream_splits(
     block: u64,
     columns: u32,
 ) -> (u64, u64, StreamTile) {
-    let mut queries = block.next_power_of_two().min(1 << tuning.stream_max_queries.ilog2()) as u32;
+    let mut queries = queries_at_once(block, tuning);
     // A long row may leave no room for several queries within the iteration limit.
     let fits = |queries: u32, rows: u64| {
         StreamTile::new(queries, columns).iterations(rows, problem.key_vectors.into()) <= ITERATION_LIMIT

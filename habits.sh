@@ -150,7 +150,10 @@ fuzz_stage() {
     cargo +nightly --version || not_run "needs rustup toolchain install nightly"
     local target
     for target in $(cargo +nightly fuzz list); do
-        cargo +nightly fuzz run "$target" -- -max_total_time="${ATTRACTOR_FUZZ_SECONDS:-20}" ||
+        # What it finds goes to the first folder: the corpus of the repository is an input.
+        mkdir -p "target/habits/corpus/$target"
+        cargo +nightly fuzz run "$target" "target/habits/corpus/$target" "fuzz/corpus/$target" -- \
+            -max_total_time="${ATTRACTOR_FUZZ_SECONDS:-20}" ||
             failed "$target: the input is in fuzz/artifacts/$target"
     done
     passed "$(cargo +nightly fuzz list | wc -l) targets, ${ATTRACTOR_FUZZ_SECONDS:-20} s each"

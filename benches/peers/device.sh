@@ -13,21 +13,16 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
+# Modules of tests/suite.
 tests=(shapes rules attacks partial properties cooperate)
 
 pack() {
-    local to=$1 built stem
+    local to=$1 suite
     mkdir -p "$to"
     cargo build --release --locked --package attractor-cli --package attractor --bin attractor --example measure
-    built=$(cargo test --release --locked --no-run --message-format=json "${tests[@]/#/--test=}" |
-        python3 -c 'import json, sys
-for line in sys.stdin:
-    told = json.loads(line)
-    if told.get("executable") and told["target"]["kind"] == ["test"]:
-        print(told["target"]["name"], told["executable"])')
-    while read -r stem path; do
-        cp "$path" "$to/$stem"
-    done <<<"$built"
+    suite=$(cargo test --release --locked --all-features --no-run --test suite 2>&1 | tee /dev/stderr |
+        sed -n 's/^ *Executable .*(\(.*\))$/\1/p')
+    cp "$suite" "$to/suite"
     cp target/release/examples/measure target/release/attractor "$to/"
     strip "$to"/*
     du -sh "$to"
@@ -52,8 +47,10 @@ verify() {
 }
 
 tests() {
+    export ATTRACTOR_TEST_DEVICES=${SOFTWARE:+lavapipe}
+    ATTRACTOR_TEST_DEVICES=${ATTRACTOR_TEST_DEVICES:-hardware}
     for stem in "${tests[@]}"; do
-        if timeout "${TEST_SECONDS:-40}" "$1/$stem" --test-threads=1 >"$2/$stem.log" 2>&1; then
+        if timeout "${TEST_SECONDS:-40}" "$1/suite" --test-threads=1 "$stem::" >"$2/$stem.log" 2>&1; then
             echo "$stem passed"
         else
             echo "$stem FAILED with status $?: $(grep -m 1 -A 2 'panicked at' "$2/$stem.log" | tr '\n' ' ')"

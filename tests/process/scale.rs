@@ -21,14 +21,13 @@ const FLAT: f32 = 0.02;
 const SAMPLED: [usize; 2] = [0, BATCH - 1];
 /// Patterns of the large memory, and of the one that it is compared with.
 const LARGE: usize = 2_000_000;
-const SMALL: usize = 200_000;
+const SMALL: usize = 600_000;
 /// Bytes of a window of the large memory.
 const WINDOW: u64 = 16 << 20;
 /// The most bytes of workspace.
 const WORKSPACE: usize = 64 << 20;
-/// Two workspaces are the same within this: a smaller memory has fewer splits, whose partial states are as many as
-/// their bound in a larger one (half of this), and drivers round. A byte for each further pattern would be nearly twice
-/// as much.
+/// Two workspaces are the same within this, as drivers round: both memories have as many splits as a retrieval may have.
+/// A byte for each further pattern would be more.
 const SAME: usize = 1 << 20;
 
 const SEPARATIONS: [Separation; 5] = [

@@ -204,8 +204,8 @@ impl Expected<'_> {
         }
         let rounding = EPSILON * (64.0 + self.usable.len() as f64);
         let value = f64::from(got.perplexity);
-        let nothing = self.usable.is_empty() && value == 0.0;
-        // A softmax1 may weigh nothing: then there is nothing to be perplexed about.
+        // A softmax1 may give no pattern a weight above zero in `f32`, even where patterns are usable.
+        let nothing = got.support == 0 && value == 0.0;
         let scale = 1.0 + rounding * (1.0 + high.abs());
         if !nothing && !(low.exp() / scale - rounding..=high.exp() * scale + rounding).contains(&value) {
             return Err(format!("a perplexity of {value}, not within {} and {}", low.exp(), high.exp()));

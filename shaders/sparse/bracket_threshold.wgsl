@@ -18,6 +18,7 @@ const OPEN: u32 = 0u;
 const NARROW: u32 = 1u;
 const CLOSE: u32 = 2u;
 const TURN: u32 = 3u;
+const SUM: u32 = 5u;
 
 struct Params {
     base: vec4<u32>,
@@ -149,7 +150,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     if (slot >= listed()) {
         return;
     }
-    if (RULE != SOFTMAX && params.stage != OPEN) {
+    if (RULE != SOFTMAX && params.stage != OPEN && params.stage != SUM) {
         add_up(local, slot);
     }
     if (local > 0u) {
@@ -165,6 +166,10 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
             sum = stats.y * shrink(stats.x, maximum) + shrink(0.0, maximum);
         }
         records[query] = Record(maximum, 0.0, sum, 0u, 0u, 0.0, 0u, 0u);
+        return;
+    }
+    if (params.stage == SUM) {
+        records[query].sum = running_stats[2u * slot + params.slot].y;
         return;
     }
     if (params.stage == OPEN) {

@@ -9,8 +9,8 @@
 // query and writes what it picks, in order, to a segment of its own; what finds no room there is remembered by its
 // largest score.
 
-const LANES: u32 = 256u;
-const ENTRIES: u32 = 8u;
+const LANES: u32 = 64u;
+const ENTRIES: u32 = 32u;
 const TOP: u32 = 0u;
 
 struct Params {
@@ -33,17 +33,23 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> segments: array<vec2<u32>>;
 
 var<workgroup> dropped: atomic<u32>;
+var<workgroup> bests: array<u32, LANES>;
+var<workgroup> kth: u32;
 
-// The k-th largest of the largest keys of the invocations, bit by bit: at least k of the span's scores reach it.
+// The k-th largest of the largest keys of the invocations, by its rank: at least k of the span's scores reach it. For k
+// up to LANES.
 fn kth_of_bests(local: u32, best: u32) -> u32 {
-    var found = 0u;
-    for (var bit = 0u; bit < 32u; bit += 1u) {
-        let tried = found | (0x80000000u >> bit);
-        if (count_of(local, select(0u, 1u, best >= tried)) >= params.k) {
-            found = tried;
-        }
+    bests[local] = best;
+    workgroupBarrier();
+    var rank = 0u;
+    for (var i = 0u; i < LANES; i += 1u) {
+        let other = bests[i];
+        rank += select(0u, 1u, other > best || (other == best && i < local));
     }
-    return found;
+    if (rank + 1u == params.k) {
+        kth = best;
+    }
+    return workgroupUniformLoad(&kth);
 }
 
 // The k-th largest key of the span's scores.

@@ -9,7 +9,7 @@
 // weight; the list is pruned when the maximum rises, and what finds no room is remembered by its largest score. Under
 // top-k they are the k largest so far; ties keep the smaller index. One workgroup handles one query.
 
-const LANES: u32 = 256u;
+const LANES: u32 = 128u;
 const TOP: u32 = 0u;
 
 struct Params {

@@ -17,7 +17,7 @@
 // nothing, sum to less than 1. top-k: the k-th largest score, bit by bit, then softmax over what is left; with SCORES
 // the k entries keep their scores.
 
-const LANES: u32 = 256u;
+const LANES: u32 = 128u;
 const TOP: u32 = 0u;
 const SCORES: u32 = 0u;
 const SEARCH: u32 = 8u;

@@ -35,7 +35,8 @@ pub(crate) struct Answers {
     output: u64,
     /// A section of its own only where states differ from outputs.
     state: Option<u64>,
-    weighed: Option<[u64; 2]>,
+    /// Records and, where they are needed, tallies of the last step's weights.
+    weighed: Option<(u64, Option<u64>)>,
     /// Whether statistics are reported.
     statistics: bool,
     energy: Option<[u64; 2]>,
@@ -67,7 +68,8 @@ impl Answers {
         let apart = layout.value_dim.is_some() || options.clamp.is_some();
         let state = apart.then(|| section(layout.dim as u64));
         let weighs = options.statistics || options.top > 0 || !weights.is_empty();
-        let weighed = weighs.then(|| [section(WORDS), section(WORDS)]);
+        let tallied = options.statistics || !weights.is_empty() || (weighs && (options.energy || options.trace));
+        let weighed = weighs.then(|| (section(WORDS), tallied.then(|| section(WORDS))));
         let energy = options.energy.then(|| [section(WORDS), section(WORDS)]);
         let states = if options.trace { options.max_steps() + 1 } else { 0 };
         let trace = (0..states).map(|_| [section(WORDS), section(WORDS), section(layout.dim as u64)]).collect();
@@ -103,18 +105,19 @@ impl Answers {
     /// The sections as rows of `buffer`, for kernels to write to.
     pub fn outputs(&self, buffer: &wgpu::Buffer, queries: OwnedRows) -> Outputs {
         let rows = |at: u64| OwnedRows::at(buffer, at);
-        let weighed = |[records, tallies]: [u64; 2]| WeightOutputs {
+        let outputs = |(records, tallies): (u64, Option<u64>)| WeightOutputs {
             records: rows(records),
-            tallies: rows(tallies),
+            tallies: tallies.map(rows),
             state: None,
         };
+        let weighed = |[records, tallies]: [u64; 2]| outputs((records, Some(tallies)));
         Outputs {
             count: self.count,
             queries,
             output: rows(self.output),
             state: self.state.map(rows),
             report: Some(rows(self.report)),
-            weighed: self.weighed.map(weighed),
+            weighed: self.weighed.map(outputs),
             energy: self.energy.map(weighed),
             trace: self
                 .trace
@@ -153,6 +156,16 @@ impl Answers {
         Ok(Report { steps: report[1], change: f32::from_bits(report[2]), status })
     }
 
+    /// What the record of a query, and its tally if there is one, say of the last step's weights.
+    fn weighed(&self, words: &[u32], query: usize) -> Option<Weights> {
+        let (records, tallies) = self.weighed?;
+        let row = |at: u64| &words[at as usize / 4 + query * WORDS as usize..][..WORDS as usize];
+        Some(match tallies {
+            Some(tallies) => Weights::new(&self.facts, row(records), row(tallies)),
+            None => Weights::of_record(&self.facts, row(records)),
+        })
+    }
+
     /// The answers in `bytes` as partial softmax states over `patterns[b]` patterns of query `b`, to be merged.
     pub fn means(&self, bytes: &[u8], stamp: u32, patterns: &[u64]) -> Result<Vec<Mean>> {
         let words = numbers::<u32>("retrieve", "answers", bytes)?;
@@ -171,9 +184,7 @@ impl Answers {
             if status == Status::NothingLeft {
                 return Ok(Mean { log_sum: f64::NEG_INFINITY, score: 0.0, largest: f64::NEG_INFINITY, rows });
             }
-            let [records, tallies] = self.weighed.expect("partial states are weighed");
-            let width = WORDS as usize;
-            let weights = Weights::new(&self.facts, row(records, query, width), row(tallies, query, width));
+            let weights = self.weighed(&words, query).expect("partial states are weighed");
             // The largest weight is 1, so that the sum is within these bounds but for rounding.
             let total = weights.total.clamp(1.0, *patterns as f64);
             Ok(Mean {
@@ -218,8 +229,7 @@ impl Answers {
                 });
                 to.energy_trace.get_or_insert_default().push(energies.collect());
             }
-            if let Some(at) = self.weighed {
-                let weights = weights_at(at);
+            if let Some(weights) = self.weighed(&words, query) {
                 if self.statistics {
                     to.statistics.get_or_insert_default().push(weights.statistics(self.facts.stored));
                 }
@@ -236,9 +246,7 @@ impl Answers {
         for &(first, length, at) in &self.weights {
             for (i, place) in (0..length).zip(&mut places) {
                 let query = (first + i) as usize;
-                let [records, tallies] = self.weighed.expect("weights are weighed");
-                let weights =
-                    Weights::new(&self.facts, row(records, query, WORDS as usize), row(tallies, query, WORDS as usize));
+                let weights = self.weighed(&words, query).expect("weights are weighed");
                 let raw = row(at, i as usize, self.facts.patterns);
                 let scale = if weights.total > 0.0 { 1.0 / weights.total } else { 0.0 };
                 let full = raw.iter().map(|&word| (f64::from(f32::from_bits(word)) * scale) as f32);
@@ -293,6 +301,12 @@ impl Weights {
             entropy_sum: float(tally[4]),
             largest: float(tally[6]),
         }
+    }
+
+    /// Without a tally: what weights follow from, but no statistics.
+    fn of_record(facts: &MemoryFacts, record: &[u32]) -> Self {
+        let total = f64::from(f32::from_bits(record[2]));
+        Self { total, ..Self::new(facts, record, &[0; WORDS as usize]) }
     }
 
     /// The weight of a score of rank `rank` from the largest.

@@ -22,6 +22,7 @@ use super::operands::{KernelRule, QueryBlock, Sums};
 use super::sweep::{Over, Sweep};
 use super::targets::OwnedRows;
 use super::task::{Goal, Outputs, Task, WeightOutputs};
+use super::workspace::CandidateLists;
 use crate::rule::Similarity;
 use crate::strategy::Strategy;
 
@@ -151,8 +152,16 @@ impl<'a> Listing<'a> {
 
     fn sweep(&mut self, compared: &Binding, queries: &Binding, over: Over) {
         let Pass { block, data_dependent, .. } = self.pass;
-        let (compared, queries) = (compared.clone(), queries.clone());
-        self.items.push_back(Item::Sweep(Sweep { block, data_dependent, compared, queries, over }));
+        let (compared, queries, top) = (compared.clone(), queries.clone(), None);
+        self.items.push_back(Item::Sweep(Sweep { block, data_dependent, compared, queries, over, top }));
+    }
+
+    /// A sweep of a step, which lists the `top` largest scores, too.
+    fn sweep_with_top(&mut self, compared: &Binding, queries: &Binding, over: Over, top: Option<u32>) {
+        self.sweep(compared, queries, over);
+        if let Some(Item::Sweep(sweep)) = self.items.back_mut() {
+            sweep.top = top;
+        }
     }
 
     fn write(&mut self, source: SourceRows<'_>, target: &OwnedRows) {
@@ -200,20 +209,31 @@ impl<'a> Listing<'a> {
         };
         let compared = self.compared(active, &workspace.state);
         let rule = task.kernel_rule();
+        let top = outputs.top.as_ref().map(|(_, _, k)| *k);
+        let reports = outputs.weighed.is_some();
         if let KernelRule::Softmax { .. } = rule {
             let slot = match task.plan.strategy {
-                Strategy::Staged => self.staged(&compared, active, sums),
+                Strategy::Staged => self.staged(&compared, active, sums, top),
                 Strategy::FusedStream | Strategy::FusedRegister | Strategy::FusedMatrix => {
                     self.sweep(&compared, active, Over::Fused(sums));
+                    if top.is_some() {
+                        self.sweep_with_top(&compared, active, Over::Top, top);
+                    }
                     merge::slot(task.chunks(&task.plan))
                 }
             };
+            if reports {
+                self.bracket(active, rule, bracket_threshold::CLOSE, slot);
+            }
             return self.update(active, sums, step, slot);
         }
         let mut searched = active;
+        if !task.listable(rule) && top.is_some() {
+            self.sweep_with_top(&compared, active, Over::Top, top);
+        }
         if task.listable(rule) {
-            self.sweep(&compared, active, Over::List(rule));
-            self.one(solve_threshold::dispatch(&self.pass, active, rule, false));
+            self.sweep_with_top(&compared, active, Over::List(rule), top);
+            self.one(solve_threshold::dispatch(&self.pass, active, &workspace.candidates, rule, false));
             self.pass.data_dependent = true;
             let unlisted = (update_states::SEARCH, &workspace.listed, &workspace.searched);
             self.one(compact_queries::dispatch(&self.pass, Some(active), unlisted.0, unlisted.1, unlisted.2));
@@ -226,7 +246,11 @@ impl<'a> Listing<'a> {
         }
         self.search(&compared, searched, rule);
         self.sweep(&compared, searched, Over::Project(rule, sums));
-        self.update(searched, sums, step, merge::slot(task.chunks(&task.staged)));
+        let slot = merge::slot(task.chunks(&task.staged));
+        if reports {
+            self.bracket(searched, rule, bracket_threshold::SUM, slot);
+        }
+        self.update(searched, sums, step, slot);
     }
 
     /// What is wanted of the block, after its last step.
@@ -247,20 +271,21 @@ impl<'a> Listing<'a> {
         if let Some(weighed) = &outputs.energy {
             self.energy(weighed);
         }
-        if outputs.weighed.is_some() || !outputs.weights.is_empty() {
-            let compared = self.compared(everyone, &workspace.previous);
-            self.resolve(&compared);
-            self.sweep(&compared, everyone, Over::WriteWeights(task.kernel_rule()));
-            if let Some(weighed) = &outputs.weighed {
-                self.write_weighed(weighed);
+        if let Some(weighed) = &outputs.weighed {
+            if !Task::keeps_records(outputs) {
+                let compared = self.compared(everyone, &workspace.previous);
+                self.resolve(&compared);
             }
+            if weighed.tallies.is_some() {
+                let compared = self.compared(everyone, &workspace.previous);
+                self.sweep(&compared, everyone, Over::WriteWeights(task.kernel_rule()));
+            }
+            self.write_weighed(weighed);
         }
         if let Some((heads, entries, k)) = &outputs.top {
             let rule = KernelRule::Top { k: *k };
-            let compared = self.compared(everyone, &workspace.previous);
-            self.sweep(&compared, everyone, Over::List(rule));
-            self.one(solve_threshold::dispatch(&self.pass, everyone, rule, true));
-            self.write_lists(2 * k, heads, entries);
+            self.one(solve_threshold::dispatch(&self.pass, everyone, &workspace.top, rule, true));
+            self.write_lists(&workspace.top, 2 * k, heads, entries);
         }
     }
 
@@ -269,7 +294,7 @@ impl<'a> Listing<'a> {
         let workspace = &self.task.operands.workspace;
         let compared = self.compared(&workspace.everyone, &workspace.state);
         self.sweep(&compared, &workspace.everyone, Over::List(rule));
-        self.write_lists(2 * LIST_CAPACITY, heads, entries);
+        self.write_lists(&workspace.candidates, 2 * LIST_CAPACITY, heads, entries);
     }
 
     /// The scores of the queries as they are.
@@ -290,8 +315,8 @@ impl<'a> Listing<'a> {
     }
 
     /// Softmax stage by stage; returns the slot of its statistics.
-    fn staged(&mut self, compared: &Binding, queries: &Binding, sums: Sums) -> u32 {
-        self.sweep(compared, queries, Over::Staged(sums));
+    fn staged(&mut self, compared: &Binding, queries: &Binding, sums: Sums, top: Option<u32>) -> u32 {
+        self.sweep_with_top(compared, queries, Over::Staged(sums), top);
         merge::slot(self.task.chunks(&self.task.staged))
     }
 
@@ -350,13 +375,13 @@ impl<'a> Listing<'a> {
         let (task, workspace) = (self.task, &self.task.operands.workspace);
         let (everyone, rule) = (&workspace.everyone, task.kernel_rule());
         if let KernelRule::Softmax { .. } = rule {
-            let slot = self.staged(compared, everyone, Sums::NONE);
+            let slot = self.staged(compared, everyone, Sums::NONE, None);
             return self.bracket(everyone, rule, bracket_threshold::CLOSE, slot);
         }
         let mut searched = everyone;
         if task.listable(rule) {
             self.sweep(compared, everyone, Over::List(rule));
-            self.one(solve_threshold::dispatch(&self.pass, everyone, rule, false));
+            self.one(solve_threshold::dispatch(&self.pass, everyone, &workspace.candidates, rule, false));
             if let KernelRule::Top { .. } = rule {
                 return;
             }
@@ -380,17 +405,18 @@ impl<'a> Listing<'a> {
     fn write_weighed(&mut self, weighed: &WeightOutputs) {
         let (workspace, dim) = (&self.task.operands.workspace, self.task.operands.layout.dim);
         self.write(SourceRows::padded(&workspace.records, 8), &weighed.records);
-        self.write(SourceRows::padded(&workspace.tallies, 8), &weighed.tallies);
+        if let Some(tallies) = &weighed.tallies {
+            self.write(SourceRows::padded(&workspace.tallies, 8), tallies);
+        }
         if let Some(state) = &weighed.state {
             self.write(SourceRows::padded(&workspace.state, dim as u32), state);
         }
     }
 
     /// Writes the heads of the lists and the first `words` words of their entries.
-    fn write_lists(&mut self, words: u32, heads: &OwnedRows, entries: &OwnedRows) {
-        let workspace = &self.task.operands.workspace;
-        self.write(SourceRows::padded(&workspace.heads, 4), heads);
-        let source = SourceRows { buffer: &workspace.list, columns: words, first: 0, stride: 2 * LIST_CAPACITY };
+    fn write_lists(&mut self, lists: &CandidateLists, words: u32, heads: &OwnedRows, entries: &OwnedRows) {
+        self.write(SourceRows::padded(&lists.heads, 4), heads);
+        let source = SourceRows { buffer: &lists.list, columns: words, first: 0, stride: 2 * LIST_CAPACITY };
         self.write(source, entries);
     }
 }

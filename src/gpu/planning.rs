@@ -54,6 +54,7 @@ impl Engine {
             parts: if options.round_to_half { 1 } else { 2 },
             fused: softmax,
             lists: !softmax || weighs || options.energy || options.trace,
+            top: options.top > 0,
             compared: rule.similarity == Similarity::Cosine,
             previous: weighs,
             result: self.layout.value_dim.is_some() || options.clamp.is_some(),

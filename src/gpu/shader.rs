@@ -32,7 +32,7 @@ pub const FRAGMENTS: &[Fragment] = &[
     fragment!("lib/entries_vector", 0),
     fragment!("lib/fused_params", 0),
     fragment!("lib/grid", 0),
-    fragment!("lib/list", 3),
+    fragment!("lib/list", 4),
     fragment!("lib/listed", 0),
     fragment!("lib/mask", 0),
     fragment!("lib/matrix_16", 0),

@@ -25,6 +25,8 @@ pub(crate) struct Sweep {
     pub compared: Binding,
     pub queries: Binding,
     pub over: Over,
+    /// How many of the largest scores go into lists besides, where scores are computed.
+    pub top: Option<u32>,
 }
 
 /// What is done with each chunk.
@@ -36,6 +38,8 @@ pub(crate) enum Over {
     Staged(Sums),
     /// Candidates of a rule, into lists.
     List(KernelRule),
+    /// Nothing but the lists of largest scores.
+    Top,
     /// Trial thresholds.
     Try(KernelRule, Trial),
     /// Weights by the records, summed into the running state.
@@ -60,7 +64,7 @@ impl Sweep {
 
     /// Lists the dispatches of one chunk.
     pub fn list(&self, task: &Task, chunk: &Chunk<'_>, list: &mut VecDeque<Dispatch>) {
-        let Self { block, data_dependent, compared, queries, over } = self;
+        let Self { block, data_dependent, compared, queries, over, top } = self;
         let pass = Pass { operands: &task.operands, block: *block, data_dependent: *data_dependent };
         let each = task.staged.queries_per_invocation;
         let stride = task.staged.score_stride();
@@ -68,6 +72,17 @@ impl Sweep {
         let scores = || match task.streamed() {
             Some(at_once) => stream_similarity::dispatch(&pass, (compared, queries), at_once, stride, chunk),
             None => similarity::scores(&pass, comparison, stride, chunk),
+        };
+        let listed = |rule, lists, list: &mut VecDeque<Dispatch>| {
+            let room = task.staged.room();
+            let segments = filter_candidates::Segments { score_stride: stride, room };
+            list.push_back(filter_candidates::dispatch(&pass, queries, lists, rule, segments, chunk));
+            list.push_back(merge_candidates::dispatch(&pass, queries, lists, rule, room, chunk));
+        };
+        let largest = |list: &mut VecDeque<Dispatch>| {
+            if let Some(k) = *top {
+                listed(KernelRule::Top { k }, &task.operands.workspace.top, list);
+            }
         };
         let projected = |sums: Sums| {
             summed_rows(chunk.rows, sums)
@@ -85,16 +100,19 @@ impl Sweep {
             }
             Over::Staged(sums) => {
                 list.push_back(scores());
+                largest(list);
                 list.push_back(separation::dispatch(&pass, queries, stride, chunk));
                 list.extend(projected(sums));
                 list.push_back(merge::dispatch(&pass, queries, sums, chunk));
             }
             Over::List(rule) => {
-                let room = task.staged.room();
-                let segments = filter_candidates::Segments { score_stride: stride, room };
                 list.push_back(scores());
-                list.push_back(filter_candidates::dispatch(&pass, queries, rule, segments, chunk));
-                list.push_back(merge_candidates::dispatch(&pass, queries, rule, room, chunk));
+                listed(rule, &task.operands.workspace.candidates, list);
+                largest(list);
+            }
+            Over::Top => {
+                list.push_back(scores());
+                largest(list);
             }
             Over::Try(rule, trial) => {
                 let splits = task.searching.splits;

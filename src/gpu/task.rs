@@ -61,7 +61,8 @@ pub(crate) struct Outputs {
 #[derive(Debug)]
 pub(crate) struct WeightOutputs {
     pub records: OwnedRows,
-    pub tallies: OwnedRows,
+    /// Absent where only the largest weights are reported, for which a record suffices.
+    pub tallies: Option<OwnedRows>,
     pub state: Option<OwnedRows>,
 }
 
@@ -107,6 +108,11 @@ impl Task {
             _ => rule.is_steep(),
         };
         self.staged.streamed.filter(|_| !searches)
+    }
+
+    /// Whether the records that the last step left are those of the reports: energies overwrite them.
+    pub fn keeps_records(outputs: &Outputs) -> bool {
+        outputs.energy.is_none() && outputs.trace.is_empty()
     }
 
     /// Whether a list can hold what the rule selects: of top-k always, or never.

@@ -26,8 +26,10 @@ pub(crate) struct Workspace {
     /// Of these, those whose threshold comes from a list, and those whose it is searched for.
     pub listed: Binding,
     pub searched: Binding,
-    pub heads: Binding,
-    pub list: Binding,
+    /// Candidates of the rule.
+    pub candidates: CandidateLists,
+    /// Patterns of largest score, which are reported.
+    pub top: CandidateLists,
     /// What was picked from each span of a chunk, and the heads that say how much.
     pub segments: Binding,
     pub picked: Binding,
@@ -36,6 +38,13 @@ pub(crate) struct Workspace {
     pub given: Binding,
     pub records: Binding,
     pub tallies: Binding,
+}
+
+/// Lists of candidates, and their heads.
+#[derive(Debug)]
+pub(crate) struct CandidateLists {
+    pub heads: Binding,
+    pub list: Binding,
 }
 
 /// The workspace buffers, in bytes.
@@ -69,6 +78,10 @@ pub struct Sizes {
     pub heads: u64,
     /// Lists of candidates.
     pub list: u64,
+    /// Heads of the lists of largest scores.
+    pub top_heads: u64,
+    /// Lists of largest scores.
+    pub top_list: u64,
     /// Segments of what was picked from each span of a chunk.
     pub segments: u64,
     /// Their heads.
@@ -85,7 +98,7 @@ pub struct Sizes {
 
 impl Sizes {
     /// Each of them.
-    pub fn all(&self) -> [u64; 20] {
+    pub fn all(&self) -> [u64; 22] {
         [
             self.state,
             self.result,
@@ -101,6 +114,8 @@ impl Sizes {
             self.queries,
             self.heads,
             self.list,
+            self.top_heads,
+            self.top_list,
             self.segments,
             self.picked,
             self.brackets,
@@ -156,8 +171,14 @@ impl Workspace {
             active: make("attractor.active", sizes.queries)?,
             listed: make("attractor.listed", sizes.queries)?,
             searched: make("attractor.searched", sizes.queries)?,
-            heads: make("attractor.heads", sizes.heads)?,
-            list: make("attractor.list", sizes.list)?,
+            candidates: CandidateLists {
+                heads: make("attractor.heads", sizes.heads)?,
+                list: make("attractor.list", sizes.list)?,
+            },
+            top: CandidateLists {
+                heads: make("attractor.top_heads", sizes.top_heads)?,
+                list: make("attractor.top_list", sizes.top_list)?,
+            },
             segments: make("attractor.segments", sizes.segments)?,
             picked: make("attractor.picked", sizes.picked)?,
             brackets: make("attractor.brackets", sizes.brackets)?,

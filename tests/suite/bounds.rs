@@ -93,6 +93,7 @@ fn rare() -> Vec<(Case, RetrieveOptions)> {
         listed(Separation::Sparsemax, 1e-3, 5000),
         listed(Separation::Entmax { alpha: 3.0 }, 1e-3, 5000),
         listed(Separation::TopK { k: 1100 }, 1.0, 5000),
+        listed(Separation::TopK { k: 20 }, 1.0, 5000),
         listed(Separation::TopK { k: 1000 }, 0.0, 5000),
         held(plain),
         held(masked),

@@ -19,6 +19,7 @@ impl Plan {
         let staged_stride = if problem.lists { staged.score_stride() } else { 0 };
         let partials = block * u64::from(self.splits.max(staged_splits));
         let lists = u64::from(problem.lists) * block;
+        let top = u64::from(problem.top) * block;
         let spans = u64::from(staged.chunk().div_ceil(filter_candidates::SPAN));
         Sizes {
             state: key_rows,
@@ -35,6 +36,8 @@ impl Plan {
             queries: 4 * (1 + block),
             heads: lists * 16,
             list: lists * 8 * u64::from(LIST_CAPACITY),
+            top_heads: top * 16,
+            top_list: top * 8 * u64::from(LIST_CAPACITY),
             segments: lists * spans * 8 * u64::from(staged.room()),
             picked: lists * spans * 16,
             brackets: lists * 16,

@@ -26,6 +26,8 @@ pub struct Problem {
     pub fused: bool,
     /// Whether queries have lists of candidates: sparse rules, top-k, and reports.
     pub lists: bool,
+    /// Whether queries have lists of their largest scores besides.
+    pub top: bool,
     /// Whether the workspace holds normalised copies of the states.
     pub compared: bool,
     /// Whether the workspace holds the states before the last step.

@@ -95,7 +95,8 @@ pub(super) fn staged_splits(
     let lists = u64::from(problem.lists);
     // A pattern has a score of each query, and beside lists half of what `filter_candidates` may pick, and what trials
     // give.
-    let others = SCRATCH + block * (problem.row_bytes() + lists * 8 * u64::from(LIST_CAPACITY));
+    let listed = (lists + u64::from(problem.top)) * 8 * u64::from(LIST_CAPACITY);
+    let others = SCRATCH + block * (problem.row_bytes() + listed);
     let spare = WORKSPACE.saturating_sub(others) / (block * (4 + 5 * lists));
     let chunk = (tuning.max_score_bytes / (4 * block)).min(tuning.max_chunk_rows).min(spare);
     let chunk = ((chunk / tile).max(1) * tile).min(problem.patterns.max(1).next_multiple_of(tile));

@@ -34,6 +34,7 @@ fn shapes() -> impl Iterator<Item = Problem> {
                     parts: 2,
                     fused,
                     lists: all,
+                    top: all,
                     compared: all,
                     previous: all,
                     result: all || value_vectors > 0,

@@ -888,6 +888,7 @@ fn every_plan_fits() {
                                 parts,
                                 fused,
                                 lists,
+                                top: lists,
                                 compared: true,
                                 previous: true,
                                 result: true,

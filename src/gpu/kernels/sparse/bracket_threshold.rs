@@ -39,6 +39,8 @@ pub const CLOSE: u32 = 2;
 pub const TURN: u32 = 3;
 /// Narrows the brackets of pivots by one pass.
 pub const APPROACH: u32 = 4;
+/// Adds the sum of the weights, from the running statistics, to the record.
+pub const SUM: u32 = 5;
 
 /// Loop iterations of one invocation over the trials of `splits`.
 fn iterations(splits: u64) -> u64 {
@@ -64,7 +66,7 @@ pub fn dispatch(pass: &Pass<'_>, queries: &Binding, rule: KernelRule, stage: u32
     let storage = [
         queries,
         &workspace.running_stats,
-        &workspace.heads,
+        &workspace.candidates.heads,
         &workspace.given,
         &workspace.brackets,
         &workspace.records,

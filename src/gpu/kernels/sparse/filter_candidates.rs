@@ -6,6 +6,7 @@ use crate::gpu::dispatch::{Dispatch, Setting};
 use crate::gpu::kernel::{Access, Kernel, Variant, params};
 use crate::gpu::kernels::common::{Pass, entmax_numbers, top_of};
 use crate::gpu::operands::{Chunk, KernelRule};
+use crate::gpu::workspace::CandidateLists;
 
 params! {
     first: u32,
@@ -31,12 +32,14 @@ pub const KERNEL: Kernel = Kernel {
 
 /// Scores of one workgroup.
 pub const SPAN: u32 = 2048;
+/// Its invocations: few, as most of the time goes into barriers.
+const LANES: u32 = 64;
 
 /// Loop iterations of one invocation.
 fn iterations() -> u64 {
-    let each = u64::from(SPAN / 256);
-    let select = 32 + 2 * each + 32 * (1 + each) + each;
-    2 * each + 8 + select + each * (1 + 16)
+    let each = u64::from(SPAN / LANES);
+    let select = u64::from(LANES) + 2 * each + 32 * (1 + each) + each;
+    2 * each + 6 + select + each * (1 + 2 * u64::from(LANES / 32))
 }
 
 /// How the candidates of a chunk of scores are laid out.
@@ -52,6 +55,7 @@ pub(crate) struct Segments {
 pub fn dispatch(
     pass: &Pass<'_>,
     queries: &Binding,
+    lists: &CandidateLists,
     rule: KernelRule,
     segments: Segments,
     chunk: &Chunk<'_>,
@@ -70,7 +74,7 @@ pub fn dispatch(
         margin,
     };
     let workspace = &pass.operands.workspace;
-    let storage = [queries, &workspace.scores, &workspace.heads, &workspace.picked, &workspace.segments];
+    let storage = [queries, &workspace.scores, &lists.heads, &workspace.picked, &workspace.segments];
     let setting = Setting::constants([("TOP", top)]);
     pass.dispatch(&KERNEL, setting, &params, &storage, [spans, pass.block.count, 1], pass.scanned(chunk, 2, 4))
 }

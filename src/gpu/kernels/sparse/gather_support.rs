@@ -79,9 +79,9 @@ pub fn dispatch(
     let workspace = &pass.operands.workspace;
     let storage = [
         queries,
-        &workspace.heads,
+        &workspace.candidates.heads,
         &workspace.records,
-        &workspace.list,
+        &workspace.candidates.list,
         stored,
         terms,
         &workspace.running_stats,

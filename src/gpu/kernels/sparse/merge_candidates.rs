@@ -7,6 +7,7 @@ use crate::gpu::dispatch::{Dispatch, Setting, Work};
 use crate::gpu::kernel::{Access, Kernel, Variant, params};
 use crate::gpu::kernels::common::{LIST_CAPACITY, LIST_TOP, Pass, entmax_numbers, top_of};
 use crate::gpu::operands::{Chunk, KernelRule};
+use crate::gpu::workspace::CandidateLists;
 
 params! {
     first: u32,
@@ -29,26 +30,39 @@ pub const KERNEL: Kernel = Kernel {
     variants: &[Variant::PLAIN, Variant { constants: &[("TOP", 1)], ..Variant::PLAIN }],
 };
 
+/// Invocations of a workgroup: few, as most of the time goes into barriers.
+const LANES: u64 = 128;
+
 /// Loop iterations of one invocation over `rows` patterns with lists of `capacity`, `k` of which are kept at a
 /// selection.
 fn iterations(rows: u64, capacity: u64, k: u64) -> u64 {
-    let list = capacity.div_ceil(256);
-    let prune = list * (1 + 8);
-    let select = 32 * (1 + list) + list + list * (1 + 16);
-    let selections = rows / capacity.saturating_sub(k).max(1) + 2;
+    let (list, place) = (capacity.div_ceil(LANES), LANES / 32);
+    let prune = list * (1 + place);
+    let select = (32 * (1 + list)).max(LANES) + list + list * (1 + 2 * place);
     let spans = rows.div_ceil(filter_candidates::SPAN.into());
-    2 * spans.div_ceil(256) + 8 + prune.max(selections * select) + spans * (1 + 8 * (1 + 8))
+    // A segment has room for half of its span, unless a list holds all there is.
+    let picked = rows.min((rows / 2).max(capacity));
+    let selections = picked / capacity.saturating_sub(k).max(1) + 2;
+    let span = u64::from(filter_candidates::SPAN).div_ceil(LANES) * (1 + place);
+    2 * spans.div_ceil(LANES) + 7 + prune.max(selections * select) + spans * (1 + span)
 }
 
 /// The segments of a chunk, of `room` entries each, into the lists.
-pub fn dispatch(pass: &Pass<'_>, queries: &Binding, rule: KernelRule, room: u32, chunk: &Chunk<'_>) -> Dispatch {
+pub fn dispatch(
+    pass: &Pass<'_>,
+    queries: &Binding,
+    lists: &CandidateLists,
+    rule: KernelRule,
+    room: u32,
+    chunk: &Chunk<'_>,
+) -> Dispatch {
     let (_, margin, _) = entmax_numbers(rule);
     let (top, k) = top_of(rule);
     let spans = chunk.count.div_ceil(filter_candidates::SPAN);
     let params =
         Params { first: chunk.is_first().into(), spans, room, capacity: LIST_CAPACITY, k, margin, padding: [0; 2] };
     let workspace = &pass.operands.workspace;
-    let storage = [queries, &workspace.picked, &workspace.segments, &workspace.heads, &workspace.list];
+    let storage = [queries, &workspace.picked, &workspace.segments, &lists.heads, &lists.list];
     let heads = u64::from(pass.block.count) * u64::from(spans);
     let work = Work { flops: heads, bytes: 16 * heads };
     pass.dispatch(&KERNEL, Setting::constants([("TOP", top)]), &params, &storage, [pass.block.count, 1, 1], work)

@@ -5,6 +5,7 @@ use crate::gpu::dispatch::{Dispatch, Setting, Work};
 use crate::gpu::kernel::{Access, Kernel, Variant, params};
 use crate::gpu::kernels::common::{ESTIMATED_SUPPORT, LIST_CAPACITY, Pass, entmax_numbers, top_of, with_form};
 use crate::gpu::operands::KernelRule;
+use crate::gpu::workspace::CandidateLists;
 
 params! {
     capacity: u32,
@@ -35,17 +36,23 @@ pub const KERNEL: Kernel = Kernel {
 
 /// Loop iterations of one invocation over a list of `capacity`: 32 trials of a pivot, 34 halvings, a slope and a sum.
 fn iterations(capacity: u64) -> u64 {
-    let list = capacity.div_ceil(256);
-    (32 + 36) * (1 + list + 8) + list * (1 + 16) + 8
+    let list = capacity.div_ceil(128);
+    (32 + 36) * (1 + list + 7) + list * (1 + 8) + 128
 }
 
 /// Lists to supports; with `scores`, lists of top-k keep their scores.
-pub fn dispatch(pass: &Pass<'_>, queries: &Binding, rule: KernelRule, scores: bool) -> Dispatch {
+pub fn dispatch(
+    pass: &Pass<'_>,
+    queries: &Binding,
+    lists: &CandidateLists,
+    rule: KernelRule,
+    scores: bool,
+) -> Dispatch {
     let (gain, margin, exponent) = entmax_numbers(rule);
     let (top, k) = top_of(rule);
     let params = Params { capacity: LIST_CAPACITY, k, margin, gain, exponent, padding: [0; 3] };
     let workspace = &pass.operands.workspace;
-    let storage = [queries, &workspace.flags, &workspace.heads, &workspace.list, &workspace.records];
+    let storage = [queries, &workspace.flags, &lists.heads, &lists.list, &workspace.records];
     let setting = Setting::constants(with_form(rule, &[("TOP", top), ("SCORES", scores.into())]));
     let entries = u64::from(pass.block.count) * u64::from(ESTIMATED_SUPPORT);
     let work = Work { flops: 34 * 4 * entries, bytes: 16 * entries };

@@ -1,8 +1,8 @@
-//! What reports cost beside the same retrieval without them, in turns:
+//! Measures retrievals with reports, alternating with the same retrievals without:
 //!
-//! `cargo bench --locked --bench reports [-- cpu|vulkan [NAME]]`, NAME being part of a row's name.
+//! `cargo bench --locked --bench reports [-- cpu|vulkan [NAME]]`. NAME selects the rows whose names contain it.
 //!
-//! On the CPU engine of 100,000 patterns, on a software adapter of 16,384, of 384 dimensions, by cosine.
+//! The memory has patterns of 384 dimensions, compared by cosine: 100,000 on the CPU engine, 16,384 on an adapter.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -40,7 +40,7 @@ fn main() {
     }
 }
 
-/// Measures each report in turns with no report.
+/// Prints, for each report, the median times of retrievals with it and without it, which alternate.
 fn measure(memory: &Memory, name: &str, batch: usize, only: &str) {
     let queries = Rng(7).vector(batch * DIM);
     let plain = RetrieveOptions::default();

@@ -47,8 +47,9 @@ verify() {
 }
 
 tests() {
-    export ATTRACTOR_TEST_DEVICES=${SOFTWARE:+lavapipe}
-    ATTRACTOR_TEST_DEVICES=${ATTRACTOR_TEST_DEVICES:-hardware}
+    local devices=hardware
+    [ -z "${SOFTWARE:-}" ] || devices=lavapipe
+    export ATTRACTOR_TEST_DEVICES=$devices
     for stem in "${tests[@]}"; do
         if timeout "${TEST_SECONDS:-40}" "$1/suite" --test-threads=1 "$stem::" >"$2/$stem.log" 2>&1; then
             echo "$stem passed"

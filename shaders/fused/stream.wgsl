@@ -3,6 +3,7 @@
 //! use lib/score
 //! use lib/compare_dot
 //! use lib/stored_f32
+//! use lib/stream_keys
 //! use lib/listed
 // Few queries: every stage fused over one split of the patterns, so that each pattern is fetched once for its score
 // and, still in cache, once for the sums. One workgroup handles one split for QUERIES queries: LANES invocations share
@@ -34,14 +35,6 @@ var<workgroup> scores: array<f32, QUERIES * TILE>;
 var<workgroup> maxima: array<f32, QUERIES * PIECES>;
 var<workgroup> gathered: array<vec4<f32>, WORKGROUP>;
 
-fn key_at(row: u32, vector: u32) -> vec4<f32> {
-    let key = unpack_stored(keys[row * params.key_vectors + vector]);
-    if (QUANTIZED) {
-        return key * terms[row].z;
-    }
-    return key;
-}
-
 fn value_at(row: u32, vector: u32) -> vec4<f32> {
     let value = unpack_stored(values[row * params.value_vectors + vector]);
     if (QUANTIZED) {
@@ -56,21 +49,6 @@ fn payload(row: u32, column: u32) -> vec4<f32> {
         return key_at(row, column);
     }
     return value_at(row, column - params.key_columns);
-}
-
-fn score(query: u32, row: u32, total: f32) -> f32 {
-    var similarity = similarity_of(total);
-    var bias = 0.0;
-    if (TERMS == 1u) {
-        similarity *= terms[row].x;
-        bias = terms[row].y;
-    }
-    let z = bounded_score(params.beta * similarity + bias);
-    if (KEEP == 1u) {
-        let begin = params.keep_first + query * params.keep_stride;
-        return select(NO_SCORE, z, kept(begin, params.window_first + row));
-    }
-    return z;
 }
 
 @compute @workgroup_size(WORKGROUP)

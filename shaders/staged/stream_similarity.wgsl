@@ -2,6 +2,7 @@
 //! use lib/score
 //! use lib/compare_dot
 //! use lib/stored_f32
+//! use lib/stream_keys
 //! use lib/listed
 // Stage 1 for few queries: the scores of a list of queries against a chunk of patterns, each pattern fetched once for
 // QUERIES queries. One workgroup handles ROWS patterns: LANES invocations share the product of a pattern.
@@ -34,30 +35,6 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> scores: array<f32>;
 
 var<workgroup> parts: array<f32, QUERIES * ROWS * LANES>;
-
-fn key_at(row: u32, vector: u32) -> vec4<f32> {
-    let key = unpack_stored(keys[row * params.key_vectors + vector]);
-    if (QUANTIZED) {
-        return key * terms[row].z;
-    }
-    return key;
-}
-
-// The score of a row of the window for a query, of which the products sum to `total`.
-fn score(query: u32, row: u32, total: f32) -> f32 {
-    var similarity = similarity_of(total);
-    var bias = 0.0;
-    if (TERMS == 1u) {
-        similarity *= terms[row].x;
-        bias = terms[row].y;
-    }
-    let z = bounded_score(params.beta * similarity + bias);
-    if (KEEP == 1u) {
-        let begin = params.keep_first + query * params.keep_stride;
-        return select(NO_SCORE, z, kept(begin, params.window_first + row));
-    }
-    return z;
-}
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_index) local: u32) {

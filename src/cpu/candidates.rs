@@ -9,8 +9,8 @@ use crate::exact::entry::{Entry, preferred};
 /// The entries that a list must keep: those that either of its parts names.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Keep {
-    /// Those at most this far below the largest score; none if negative.
-    pub width: f64,
+    /// Those at most this far below the largest score.
+    pub width: Option<f64>,
     /// Those that may be among so many most preferred.
     pub largest: usize,
     /// Twice the largest error of a score, for `largest`.
@@ -20,12 +20,12 @@ pub(super) struct Keep {
 impl Keep {
     /// Those at most `width` below the largest score.
     pub fn within(width: f64) -> Self {
-        Self { width, largest: 0, margin: 0.0 }
+        Self { width: Some(width), largest: 0, margin: 0.0 }
     }
 
     /// Those that may be among the `k` most preferred if every score has an error of up to half of `margin`.
     pub fn largest(k: usize, margin: f64) -> Self {
-        Self { width: -1.0, largest: k, margin }
+        Self { width: None, largest: k, margin }
     }
 
     /// These, and those that may be among the `k` most preferred.
@@ -71,7 +71,7 @@ impl Candidates {
 
     /// Sets the floor to what the maximum and the largest allow.
     fn raise_floor(&mut self) {
-        let within = if self.keep.width < 0.0 { f64::INFINITY } else { self.max - self.keep.width };
+        let within = self.keep.width.map_or(f64::INFINITY, |width| self.max - width);
         self.floor = within.min(self.floor_of_largest);
     }
 

@@ -1,5 +1,5 @@
-//! Reports on the weights of the last step: from the lists that its scan left where these hold what is asked for, by
-//! one more scan of approximate scores for softmax, and by an exact pass where no list was long enough.
+//! Reports on the weights of the last step. They come from the lists of its scan. Statistics and weights of softmax,
+//! which no list holds, take one more scan of approximate scores. Where a list overflowed, an exact pass replaces it.
 
 use rayon::prelude::*;
 

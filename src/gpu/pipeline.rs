@@ -152,16 +152,8 @@ impl<'a> Listing<'a> {
 
     fn sweep(&mut self, compared: &Binding, queries: &Binding, over: Over) {
         let Pass { block, data_dependent, .. } = self.pass;
-        let (compared, queries, top) = (compared.clone(), queries.clone(), None);
-        self.items.push_back(Item::Sweep(Sweep { block, data_dependent, compared, queries, over, top }));
-    }
-
-    /// A sweep of a step, which lists the `top` largest scores, too.
-    fn sweep_with_top(&mut self, compared: &Binding, queries: &Binding, over: Over, top: Option<u32>) {
-        self.sweep(compared, queries, over);
-        if let Some(Item::Sweep(sweep)) = self.items.back_mut() {
-            sweep.top = top;
-        }
+        let (compared, queries) = (compared.clone(), queries.clone());
+        self.items.push_back(Item::Sweep(Sweep { block, data_dependent, compared, queries, over }));
     }
 
     fn write(&mut self, source: SourceRows<'_>, target: &OwnedRows) {
@@ -216,8 +208,9 @@ impl<'a> Listing<'a> {
                 Strategy::Staged => self.staged(&compared, active, sums, top),
                 Strategy::FusedStream | Strategy::FusedRegister | Strategy::FusedMatrix => {
                     self.sweep(&compared, active, Over::Fused(sums));
-                    if top.is_some() {
-                        self.sweep_with_top(&compared, active, Over::Top, top);
+                    // Fused kernels keep no scores.
+                    if let Some(k) = top {
+                        self.sweep(&compared, active, Over::Top(k));
                     }
                     merge::slot(task.chunks(&task.plan))
                 }
@@ -228,11 +221,8 @@ impl<'a> Listing<'a> {
             return self.update(active, sums, step, slot);
         }
         let mut searched = active;
-        if !task.listable(rule) && top.is_some() {
-            self.sweep_with_top(&compared, active, Over::Top, top);
-        }
         if task.listable(rule) {
-            self.sweep_with_top(&compared, active, Over::List(rule), top);
+            self.sweep(&compared, active, Over::List(rule, top));
             self.one(solve_threshold::dispatch(&self.pass, active, &workspace.candidates, rule, false));
             self.pass.data_dependent = true;
             let unlisted = (update_states::SEARCH, &workspace.listed, &workspace.searched);
@@ -243,6 +233,8 @@ impl<'a> Listing<'a> {
                 return;
             }
             searched = &workspace.searched;
+        } else if let Some(k) = top {
+            self.sweep(&compared, active, Over::Top(k));
         }
         self.search(&compared, searched, rule);
         self.sweep(&compared, searched, Over::Project(rule, sums));
@@ -272,12 +264,11 @@ impl<'a> Listing<'a> {
             self.energy(weighed);
         }
         if let Some(weighed) = &outputs.weighed {
-            if !Task::keeps_records(outputs) {
-                let compared = self.compared(everyone, &workspace.previous);
-                self.resolve(&compared);
-            }
             if weighed.tallies.is_some() {
                 let compared = self.compared(everyone, &workspace.previous);
+                if outputs.overwrites_records() {
+                    self.resolve(&compared);
+                }
                 self.sweep(&compared, everyone, Over::WriteWeights(task.kernel_rule()));
             }
             self.write_weighed(weighed);
@@ -293,7 +284,7 @@ impl<'a> Listing<'a> {
     fn candidates(&mut self, rule: KernelRule, heads: &OwnedRows, entries: &OwnedRows) {
         let workspace = &self.task.operands.workspace;
         let compared = self.compared(&workspace.everyone, &workspace.state);
-        self.sweep(&compared, &workspace.everyone, Over::List(rule));
+        self.sweep(&compared, &workspace.everyone, Over::List(rule, None));
         self.write_lists(&workspace.candidates, 2 * LIST_CAPACITY, heads, entries);
     }
 
@@ -316,7 +307,7 @@ impl<'a> Listing<'a> {
 
     /// Softmax stage by stage; returns the slot of its statistics.
     fn staged(&mut self, compared: &Binding, queries: &Binding, sums: Sums, top: Option<u32>) -> u32 {
-        self.sweep_with_top(compared, queries, Over::Staged(sums), top);
+        self.sweep(compared, queries, Over::Staged(sums, top));
         merge::slot(self.task.chunks(&self.task.staged))
     }
 
@@ -380,7 +371,7 @@ impl<'a> Listing<'a> {
         }
         let mut searched = everyone;
         if task.listable(rule) {
-            self.sweep(compared, everyone, Over::List(rule));
+            self.sweep(compared, everyone, Over::List(rule, None));
             self.one(solve_threshold::dispatch(&self.pass, everyone, &workspace.candidates, rule, false));
             if let KernelRule::Top { .. } = rule {
                 return;

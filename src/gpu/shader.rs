@@ -46,6 +46,7 @@ pub const FRAGMENTS: &[Fragment] = &[
     fragment!("lib/stored_f16", 0),
     fragment!("lib/stored_f32", 0),
     fragment!("lib/stored_i8", 0),
+    fragment!("lib/stream_keys", 0),
     fragment!("lib/trial", 0),
     fragment!("lib/workgroup", 3),
 ];

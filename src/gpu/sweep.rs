@@ -25,8 +25,6 @@ pub(crate) struct Sweep {
     pub compared: Binding,
     pub queries: Binding,
     pub over: Over,
-    /// How many of the largest scores go into lists besides, where scores are computed.
-    pub top: Option<u32>,
 }
 
 /// What is done with each chunk.
@@ -34,12 +32,12 @@ pub(crate) struct Sweep {
 pub(crate) enum Over {
     /// Softmax with every stage fused, into the running state.
     Fused(Sums),
-    /// Softmax stage by stage, into the running state.
-    Staged(Sums),
-    /// Candidates of a rule, into lists.
-    List(KernelRule),
-    /// Nothing but the lists of largest scores.
-    Top,
+    /// Softmax stage by stage, into the running state; and so many of the largest scores into their lists.
+    Staged(Sums, Option<u32>),
+    /// Candidates of a rule, into lists; and so many of the largest scores into theirs.
+    List(KernelRule, Option<u32>),
+    /// So many of the largest scores, into lists.
+    Top(u32),
     /// Trial thresholds.
     Try(KernelRule, Trial),
     /// Weights by the records, summed into the running state.
@@ -64,7 +62,7 @@ impl Sweep {
 
     /// Lists the dispatches of one chunk.
     pub fn list(&self, task: &Task, chunk: &Chunk<'_>, list: &mut VecDeque<Dispatch>) {
-        let Self { block, data_dependent, compared, queries, over, top } = self;
+        let Self { block, data_dependent, compared, queries, over } = self;
         let pass = Pass { operands: &task.operands, block: *block, data_dependent: *data_dependent };
         let each = task.staged.queries_per_invocation;
         let stride = task.staged.score_stride();
@@ -79,8 +77,8 @@ impl Sweep {
             list.push_back(filter_candidates::dispatch(&pass, queries, lists, rule, segments, chunk));
             list.push_back(merge_candidates::dispatch(&pass, queries, lists, rule, room, chunk));
         };
-        let largest = |list: &mut VecDeque<Dispatch>| {
-            if let Some(k) = *top {
+        let largest = |top: Option<u32>, list: &mut VecDeque<Dispatch>| {
+            if let Some(k) = top {
                 listed(KernelRule::Top { k }, &task.operands.workspace.top, list);
             }
         };
@@ -98,21 +96,21 @@ impl Sweep {
                 });
                 list.push_back(merge::dispatch(&pass, queries, sums, chunk));
             }
-            Over::Staged(sums) => {
+            Over::Staged(sums, top) => {
                 list.push_back(scores());
-                largest(list);
+                largest(top, list);
                 list.push_back(separation::dispatch(&pass, queries, stride, chunk));
                 list.extend(projected(sums));
                 list.push_back(merge::dispatch(&pass, queries, sums, chunk));
             }
-            Over::List(rule) => {
+            Over::List(rule, top) => {
                 list.push_back(scores());
                 listed(rule, &task.operands.workspace.candidates, list);
-                largest(list);
+                largest(top, list);
             }
-            Over::Top => {
+            Over::Top(k) => {
                 list.push_back(scores());
-                largest(list);
+                largest(Some(k), list);
             }
             Over::Try(rule, trial) => {
                 let splits = task.searching.splits;

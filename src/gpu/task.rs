@@ -45,7 +45,8 @@ pub(crate) struct Outputs {
     pub output: OwnedRows,
     pub state: Option<OwnedRows>,
     pub report: Option<OwnedRows>,
-    /// Record and tally of the last step's weights.
+    /// Record of the last step's weights; and tally, unless all that is reported are the largest weights and the record
+    /// of the step remains.
     pub weighed: Option<WeightOutputs>,
     /// Record and tally at the last state.
     pub energy: Option<WeightOutputs>,
@@ -61,9 +62,15 @@ pub(crate) struct Outputs {
 #[derive(Debug)]
 pub(crate) struct WeightOutputs {
     pub records: OwnedRows,
-    /// Absent where only the largest weights are reported, for which a record suffices.
     pub tallies: Option<OwnedRows>,
     pub state: Option<OwnedRows>,
+}
+
+impl Outputs {
+    /// Whether energies overwrite the records that the last step leaves. They are solved again then, and tallied.
+    pub fn overwrites_records(&self) -> bool {
+        self.energy.is_some() || !self.trace.is_empty()
+    }
 }
 
 impl Task {
@@ -108,11 +115,6 @@ impl Task {
             _ => rule.is_steep(),
         };
         self.staged.streamed.filter(|_| !searches)
-    }
-
-    /// Whether the records that the last step left are those of the reports: energies overwrite them.
-    pub fn keeps_records(outputs: &Outputs) -> bool {
-        outputs.energy.is_none() && outputs.trace.is_empty()
     }
 
     /// Whether a list can hold what the rule selects: of top-k always, or never.

@@ -26,8 +26,8 @@ const SMALL: usize = 600_000;
 const WINDOW: u64 = 16 << 20;
 /// The most bytes of workspace.
 const WORKSPACE: usize = 64 << 20;
-/// Two workspaces are the same within this, as drivers round: both memories have as many splits as a retrieval may have.
-/// A byte for each further pattern would be more.
+/// Two workspaces are the same within this, as drivers round: both memories have as many splits as a retrieval may
+/// have. A byte for each further pattern would be more.
 const SAME: usize = 1 << 20;
 
 const SEPARATIONS: [Separation; 5] = [

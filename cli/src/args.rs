@@ -172,6 +172,14 @@ impl TunedArgs {
     }
 }
 
+/// Refuses a file to write whose name does not end as its format is called.
+pub fn check_extension(flag: &str, file: &Path, extension: &str) -> Result<(), Failure> {
+    if file.extension().is_some_and(|given| given.eq_ignore_ascii_case(extension)) {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!("{flag} {}: expected a name that ends in .{extension}", file.display())))
+}
+
 /// A number that is neither NaN nor infinite.
 pub fn finite(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {

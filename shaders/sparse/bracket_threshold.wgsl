@@ -4,10 +4,10 @@
 //! use lib/records
 //! use lib/listed
 // Opens each query's bracket, narrows it by what the trials gave (`similarity`), and ends by writing the record of how
-// its scores become weights. Steep entmax (alpha > 2) searches for the pivot of `shaders/threshold.wgsl` first, then
-// for its weight. Under softmax there is nothing to search for: the record comes from the running statistics. One
-// workgroup handles one query: each invocation adds up one trial over a part of the splits, the first one does the
-// rest.
+// its scores become weights, to which the sum of the weights is added once it is known, where weights are reported.
+// Steep entmax (alpha > 2) searches for the pivot of `solve_threshold` first, then for its weight. Under softmax there
+// is nothing to search for: the record comes from the running statistics. One workgroup handles one query: each
+// invocation adds up one trial over a part of the splits, the first one does the rest.
 
 const WORKGROUP: u32 = 64u;
 const RULE: u32 = 1u;

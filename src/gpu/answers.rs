@@ -267,7 +267,7 @@ struct Report {
     status: Status,
 }
 
-/// One query's record and tally, as `shaders/lib/records.wgsl` and `shaders/weigh.wgsl` have them.
+/// One query's record and tally, as `shaders/lib/records.wgsl` and `shaders/staged/weights.wgsl` have them.
 struct Weights {
     kind: KernelRule,
     maximum: f64,

@@ -13,7 +13,7 @@ use attractor::retrieval::{DEFAULT_TOLERANCE, Stop};
 use attractor::{Device, Rule, Separation, Similarity};
 use clap::ValueEnum;
 
-use crate::args::{Place, TunedArgs, at_least_one, finite, fraction};
+use crate::args::{Place, TunedArgs, at_least_one, check_extension, finite, fraction};
 use crate::failure::Failure;
 use crate::ui::picture;
 use crate::ui::report::JsonArgs;
@@ -125,10 +125,7 @@ pub fn run(args: &RecallArgs) -> Result<(), Failure> {
     {
         return Err(Failure::Usage(format!("--queries {queries} is more than --patterns {patterns}")));
     }
-    if !args.output.extension().is_some_and(|e| e.eq_ignore_ascii_case("png")) {
-        let output = args.output.display();
-        return Err(Failure::Usage(format!("--output {output}: expected a name that ends in .png")));
-    }
+    check_extension("--output", &args.output, "png")?;
     let inputs: Vec<&Path> = args.images.as_deref().into_iter().chain(args.device.tuning.file()).collect();
     attractor::files::check_target(&args.output, &inputs)?;
     let written: Vec<&Path> = inputs.into_iter().chain([args.output.as_path()]).collect();

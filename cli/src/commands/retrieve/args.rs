@@ -7,7 +7,7 @@ use attractor::retrieval::{DEFAULT_TOLERANCE, MAX_TOP, Stop, WeightsOf};
 use attractor::{RetrieveOptions, Rule, Separation, Similarity};
 use clap::ValueEnum;
 
-use crate::args::{TunedArgs, at_least_one, finite};
+use crate::args::{TunedArgs, at_least_one, check_extension, finite};
 use crate::failure::Failure;
 
 /// Shown under the flags.
@@ -184,11 +184,7 @@ impl RetrieveArgs {
         {
             return usage(&format!("--top {top} is more than the {MAX_TOP} that can be reported"));
         }
-        if !self.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors")) {
-            let out = self.out.display();
-            return usage(&format!("--out {out}: expected a name that ends in .safetensors"));
-        }
-        Ok(())
+        check_extension("--out", &self.out, "safetensors")
     }
 
     /// The separation of the flags, over that of a saved memory.

@@ -14,6 +14,7 @@ use crate::pending::Pending;
 use crate::retrieval::options::RetrieveOptions;
 use crate::retrieval::report::Retrieval;
 use crate::rule::Rule;
+use crate::search::{Hits, SearchOptions};
 use crate::store::{Alive, EncodedRows, Growth, Layout, NewRows, Pattern, Snapshot, View};
 use crate::wait;
 
@@ -233,6 +234,37 @@ impl Engine {
             Kind::Gpu(engine) => {
                 wait::check(operation)?;
                 Pending::new(engine.retrieve(operation, queries, options, view, gpu::Wait::Allowed)?).wait()
+            }
+        }
+    }
+
+    /// Begins a search for checked queries, without waiting for the device.
+    pub fn begin_search(
+        &self,
+        operation: &'static str,
+        queries: &[f32],
+        options: SearchOptions,
+        view: View,
+    ) -> Result<Answer<Hits>> {
+        match &self.kind {
+            Kind::Cpu(engine) => engine.begin_search(operation, queries, options, view),
+            Kind::Gpu(engine) => engine.search(operation, queries, &options, &view, gpu::Wait::Forbidden),
+        }
+    }
+
+    /// Searches for checked queries on this thread.
+    pub fn search(
+        &self,
+        operation: &'static str,
+        queries: &[f32],
+        options: &SearchOptions,
+        view: &View,
+    ) -> Result<Hits> {
+        match &self.kind {
+            Kind::Cpu(engine) => engine.search(operation, queries, options, view),
+            Kind::Gpu(engine) => {
+                wait::check(operation)?;
+                Pending::new(engine.search(operation, queries, options, view, gpu::Wait::Allowed)?).wait()
             }
         }
     }

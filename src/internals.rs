@@ -12,12 +12,19 @@ pub use crate::gpu::plan::limits::ITERATION_LIMIT;
 pub use crate::gpu::plan::problem::Problem;
 pub use crate::gpu::shader::{Constant, FRAGMENTS, Fragment, Substitution, link};
 use crate::retrieval::options::RetrieveOptions;
+use crate::search::options::SearchOptions;
 pub use crate::strategy::{Faults, Overrides, Strategy};
 #[cfg(feature = "files")]
 pub use crate::tuning::file::from_json as parse_tuning;
 
 /// `options` under a plan with `overrides`, and with `faults` injected.
 pub fn forced(mut options: RetrieveOptions, overrides: Overrides, faults: Faults) -> RetrieveOptions {
+    (options.overrides, options.faults) = (overrides, faults);
+    options
+}
+
+/// [`forced`] for a search.
+pub fn forced_search(mut options: SearchOptions, overrides: Overrides, faults: Faults) -> SearchOptions {
     (options.overrides, options.faults) = (overrides, faults);
     options
 }

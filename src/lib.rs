@@ -135,6 +135,7 @@ mod regular_file;
 pub mod retrieval;
 mod room;
 mod rule;
+mod search;
 mod store;
 mod strategy;
 mod sync;
@@ -143,7 +144,7 @@ mod wait;
 
 /// Retrievals that a host records into its own command encoders: the buffers that they read and write.
 pub mod record {
-    pub use crate::gpu::{RecordTargets, Rows};
+    pub use crate::gpu::{RecordTargets, Rows, SearchTargets, TopRows};
 }
 
 pub use device::Device;
@@ -158,6 +159,7 @@ pub use pending::Pending;
 pub use precision::Precision;
 pub use retrieval::{Retrieval, RetrieveOptions};
 pub use rule::{Rule, Separation, Similarity};
+pub use search::{Hits, SearchOptions};
 pub use store::Pattern;
 #[cfg(feature = "files")]
 pub use store::files;

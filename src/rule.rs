@@ -49,6 +49,26 @@ pub enum Separation {
 }
 
 impl Similarity {
+    /// Whether it is reported as a distance, which rises where the similarity falls.
+    pub(crate) fn is_distance(self) -> bool {
+        matches!(self, Self::Euclidean | Self::Manhattan)
+    }
+
+    /// What a similarity is multiplied by to be reported: `-1/2 |x - k|^2` as the squared distance, `-|x - k|_1` as the
+    /// distance.
+    pub(crate) fn measure_factor(self) -> f32 {
+        match self {
+            Self::Dot | Self::Cosine => 1.0,
+            Self::Euclidean => -2.0,
+            Self::Manhattan => -1.0,
+        }
+    }
+
+    /// A similarity as it is reported: in `f32`, whose range a product may be beyond.
+    pub(crate) fn measure(self, similarity: f64) -> f32 {
+        self.measure_factor() * narrow_similarity(similarity) + 0.0
+    }
+
     /// Every similarity.
     pub const ALL: [Self; 4] = [Self::Dot, Self::Cosine, Self::Euclidean, Self::Manhattan];
 
@@ -124,6 +144,12 @@ impl FromStr for Separation {
 
 fn no_such(operation: &'static str, parameter: &'static str, expected: &'static str, text: &str) -> Error {
     Error::Parameter { operation, parameter, expected, got: format!("{text:?}") }
+}
+
+/// A similarity in `f32`; twice it is finite.
+pub(crate) fn narrow_similarity(similarity: f64) -> f32 {
+    const MAX: f64 = f32::MAX as f64 / 2.0;
+    similarity.clamp(-MAX, MAX) as f32
 }
 
 /// One update: `z_i = beta * similarity(x, k_i)`, `p = separation(z)`, `x' = sum_i p_i k_i`.

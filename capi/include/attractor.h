@@ -440,6 +440,12 @@ typedef struct attractor_adapters attractor_adapters;
 typedef struct attractor_device attractor_device;
 
 /**
+ * What a search found: the nearest patterns of B queries, nearest first. It never changes, so any number of threads
+ * may read it at once. The arrays that its functions return live until it is freed.
+ */
+typedef struct attractor_hits attractor_hits;
+
+/**
  * Patterns on a device, and the rule that recalls them. Any number of threads may use it at once: retrievals and other
  * calls that read it run concurrently; a call that changes it waits for running calls, and later calls wait for it.
  * A retrieval that was begun does not count as a running call: it sees the memory as it was then. No thread may be in
@@ -651,6 +657,46 @@ typedef struct attractor_statistics {
    */
   attractor_fixed_point kind;
 } attractor_statistics;
+
+/**
+ * Options of one search of B queries; `attractor_search_options_init` fills them.
+ */
+typedef struct attractor_search_options {
+  /**
+   * `sizeof(attractor_search_options)`.
+   */
+  size_t size;
+  /**
+   * Find at most this many patterns for each query, at least 1 and at most 1,024.
+   */
+  size_t top;
+  /**
+   * Choose kernels as for a batch of this many queries, so that a query gives the same bits alone as in any batch; 0
+   * chooses for the batch of this call.
+   */
+  size_t plan_for;
+  /**
+   * `mask_length` bytes as `mask_layout` says, where N is `attractor_memory_positions`; NULL without a mask.
+   */
+  const uint8_t *mask;
+  /**
+   * N, or B x N.
+   */
+  size_t mask_length;
+  /**
+   * With `has_threshold`: the least similarity of a hit; under euclidean and manhattan similarity the largest
+   * distance (euclidean: its square). Rounded to f32.
+   */
+  double threshold;
+  /**
+   * Not 0: find only patterns that meet `threshold`, and count all of them.
+   */
+  uint32_t has_threshold;
+  /**
+   * One of `attractor_mask`.
+   */
+  uint32_t mask_layout;
+} attractor_search_options;
 
 #ifdef __cplusplus
 extern "C" {
@@ -1049,6 +1095,12 @@ attractor_error attractor_retrieval_id_at(const struct attractor_retrieval *retr
 const float *attractor_retrieval_top_weight(const struct attractor_retrieval *retrieval, size_t *length);
 
 /**
+ * The similarities of the same patterns with the state that the last step started from, if `top` was asked for: dot
+ * products or cosines, or distances, squared under euclidean similarity.
+ */
+const float *attractor_retrieval_top_similarity(const struct attractor_retrieval *retrieval, size_t *length);
+
+/**
  * Statistics of the weights of the last step, B of them, if `statistics` was asked for.
  */
 const struct attractor_statistics *attractor_retrieval_statistics(const struct attractor_retrieval *retrieval,
@@ -1058,6 +1110,71 @@ const struct attractor_statistics *attractor_retrieval_statistics(const struct a
  * The weights of the last step, B x N, row-major, if `weights` was asked for.
  */
 const float *attractor_retrieval_weights(const struct attractor_retrieval *retrieval, size_t *length);
+
+/**
+ * Fills `*options`, of `size` = `sizeof(attractor_search_options)` bytes: 1,024 patterns, without mask and threshold.
+ *
+ * Errors: `ATTRACTOR_ERROR_NULL_POINTER`, `ATTRACTOR_ERROR_PARAMETER` for a size that no version of the struct has.
+ */
+attractor_error attractor_search_options_init(struct attractor_search_options *options, size_t size);
+
+/**
+ * Finds the nearest patterns of `count` queries, of `queries_length` = count x d floats together, with `options`, or
+ * 1,024 patterns where they are NULL, and waits for them on this thread. Patterns are ranked by the similarity of the
+ * memory; neither the separation nor beta nor a bias plays a part. `*hits` gets what was found; free it with
+ * `attractor_hits_free`.
+ *
+ * Errors: `ATTRACTOR_ERROR_EMPTY`; `ATTRACTOR_ERROR_SHAPE` for queries or a mask of a wrong length;
+ * `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_PARAMETER` for the options; `ATTRACTOR_ERROR_OUT_OF_MEMORY` where
+ * there is no room for the hits; `ATTRACTOR_ERROR_LOST`; `ATTRACTOR_ERROR_NULL_POINTER`. `*hits` is NULL then.
+ */
+attractor_error attractor_memory_search(const struct attractor_memory *memory,
+                                        const float *queries,
+                                        size_t queries_length,
+                                        size_t count,
+                                        const struct attractor_search_options *options,
+                                        struct attractor_hits **hits);
+
+/**
+ * Frees the handle; NULL is ignored.
+ */
+void attractor_hits_free(struct attractor_hits *hits);
+
+/**
+ * B, the number of queries; 0 where `hits` is NULL.
+ */
+size_t attractor_hits_count(const struct attractor_hits *hits);
+
+/**
+ * Places per query: `top`, or N where there are fewer patterns; 0 where `hits` is NULL.
+ */
+size_t attractor_hits_places(const struct attractor_hits *hits);
+
+/**
+ * The ids of the patterns that were found, nearest first, B x `attractor_hits_places`, as the search saw the memory;
+ * `ATTRACTOR_NO_PATTERN` where there are fewer hits.
+ *
+ * For this array and every array below: its length is written to `length` unless that is NULL, and it lives until the
+ * hits are freed. NULL, and a length of 0, where `hits` is NULL or there is no such array. An array of length 0 is not
+ * NULL, and must not be read.
+ */
+const uint64_t *attractor_hits_ids(const struct attractor_hits *hits, size_t *length);
+
+/**
+ * Their similarities: dot products or cosines, or distances, squared under euclidean similarity; 0 where there is no
+ * hit.
+ */
+const float *attractor_hits_similarity(const struct attractor_hits *hits, size_t *length);
+
+/**
+ * How many patterns meet the threshold, listed or not, B of them; if there was a threshold.
+ */
+const uint64_t *attractor_hits_found(const struct attractor_hits *hits, size_t *length);
+
+/**
+ * Whether there is an answer, B of them: a query may be left no pattern by the mask.
+ */
+const attractor_status *attractor_hits_status(const struct attractor_hits *hits, size_t *length);
 
 /**
  * Whether `attractor_pending_take` would return the answer or an error. Never waits.

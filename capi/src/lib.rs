@@ -34,6 +34,7 @@ mod pending;
 mod pointer;
 mod retrieval;
 mod retrieve;
+mod search;
 mod version;
 mod versioned;
 
@@ -49,6 +50,7 @@ pub use patterns::*;
 pub use pending::*;
 pub use retrieval::*;
 pub use retrieve::*;
+pub use search::*;
 pub use version::*;
 
 /// The header allows any number of threads to use any handle at once.
@@ -59,4 +61,5 @@ const _: () = {
     any_thread::<attractor_memory>();
     any_thread::<attractor_pending>();
     any_thread::<attractor_retrieval>();
+    any_thread::<attractor_hits>();
 };

@@ -37,7 +37,7 @@ pub struct attractor_statistics {
 }
 
 /// What `of` makes of each.
-fn each<T, U>(all: &[T], of: impl Fn(&T) -> U) -> Outcome<Vec<U>> {
+pub(crate) fn each<T, U>(all: &[T], of: impl Fn(&T) -> U) -> Outcome<Vec<U>> {
     let mut made = Vec::new();
     let bytes = (all.len() as u64).saturating_mul(size_of::<U>() as u64);
     made.try_reserve_exact(all.len()).map_err(|_| Failure::OutOfMemory { what: "answers", bytes })?;
@@ -244,6 +244,18 @@ pub unsafe extern "C" fn attractor_retrieval_top_weight(
     const OPERATION: &str = "attractor_retrieval_top_weight";
     // SAFETY: the crate's contract.
     unsafe { array(OPERATION, retrieval, length, |all| Some(&all.retrieval.top.as_ref()?.weight)) }
+}
+
+/// The similarities of the same patterns with the state that the last step started from, if `top` was asked for: dot
+/// products or cosines, or distances, squared under euclidean similarity.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attractor_retrieval_top_similarity(
+    retrieval: *const attractor_retrieval,
+    length: *mut usize,
+) -> *const f32 {
+    const OPERATION: &str = "attractor_retrieval_top_similarity";
+    // SAFETY: the crate's contract.
+    unsafe { array(OPERATION, retrieval, length, |all| Some(&all.retrieval.top.as_ref()?.similarity)) }
 }
 
 /// Statistics of the weights of the last step, B of them, if `statistics` was asked for.

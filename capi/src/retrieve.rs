@@ -98,7 +98,7 @@ impl attractor_retrieve_options {
             options = options.plan_for(self.plan_for);
         }
         // SAFETY: by this function's own contract.
-        if let Some(mask) = unsafe { self.mask() }? {
+        if let Some(mask) = unsafe { mask_of((self.mask, self.mask_length), self.mask_layout) }? {
             options = options.mask(mask);
         }
         // SAFETY: by this function's own contract.
@@ -107,21 +107,21 @@ impl attractor_retrieve_options {
         }
         Ok(options)
     }
+}
 
-    /// # Safety
-    /// The crate's contract: the mask has its length.
-    unsafe fn mask(&self) -> Outcome<Option<Mask>> {
-        let layout: Option<Layout> = decode::<attractor_mask>("mask_layout", self.mask_layout)?.into();
-        match layout {
-            // SAFETY: by this function's own contract.
-            Some(mask) => {
-                Ok(Some(mask(&flags(unsafe { rows("mask", (self.mask, self.mask_length), self.mask_length, 1) }?))))
-            }
-            None if self.mask.is_null() && self.mask_length == 0 => Ok(None),
-            None => {
-                let (parameter, expected) = ("mask_layout", "that of the mask that is given");
-                Err(Failure::Parameter { parameter, expected, got: "ATTRACTOR_MASK_NONE".into() })
-            }
+/// The mask of options, in one of the layouts of `attractor_mask`; `None` without a mask.
+///
+/// # Safety
+/// The crate's contract: the mask has its length.
+pub(crate) unsafe fn mask_of((mask, length): Array<u8>, layout: u32) -> Outcome<Option<Mask>> {
+    let layout: Option<Layout> = decode::<attractor_mask>("mask_layout", layout)?.into();
+    match layout {
+        // SAFETY: by this function's own contract.
+        Some(made) => Ok(Some(made(&flags(unsafe { rows("mask", (mask, length), length, 1) }?)))),
+        None if mask.is_null() && length == 0 => Ok(None),
+        None => {
+            let (parameter, expected) = ("mask_layout", "that of the mask that is given");
+            Err(Failure::Parameter { parameter, expected, got: "ATTRACTOR_MASK_NONE".into() })
         }
     }
 }

@@ -3,8 +3,19 @@
 use std::path::Path;
 
 /// In the order in which a reader of the header meets them.
-const FILES: [&str; 10] =
-    ["error", "version", "codes", "device", "memory", "patterns", "files", "retrieve", "retrieval", "pending"];
+const FILES: [&str; 11] = [
+    "error",
+    "version",
+    "codes",
+    "device",
+    "memory",
+    "patterns",
+    "files",
+    "retrieve",
+    "retrieval",
+    "search",
+    "pending",
+];
 
 /// What the header says of its own version.
 fn version_macros() -> String {

@@ -8,6 +8,8 @@ use attractor::Device;
 use attractor::device::{AdapterChoice, DeviceKind, DeviceOptions, SoftwareAdapters, user_cache_folder};
 use attractor::tuning::Tuning;
 use attractor::wgpu::{Backends, DeviceType};
+use attractor::{Precision, Similarity};
+use clap::ValueEnum;
 use harness::backends;
 
 use crate::failure::Failure;
@@ -203,5 +205,50 @@ pub fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(0) => Err("must be at least 1".into()),
         Ok(count) => Ok(count),
         Err(_) => Err("not a whole number".into()),
+    }
+}
+
+/// How a state is compared with a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SimilarityArg {
+    /// <x, k>
+    Dot,
+    /// <x, k> / (|x| |k|)
+    Cosine,
+    /// -1/2 |x - k|^2
+    Euclidean,
+    /// -|x - k|_1
+    Manhattan,
+}
+
+impl From<SimilarityArg> for Similarity {
+    fn from(arg: SimilarityArg) -> Self {
+        match arg {
+            SimilarityArg::Dot => Self::Dot,
+            SimilarityArg::Cosine => Self::Cosine,
+            SimilarityArg::Euclidean => Self::Euclidean,
+            SimilarityArg::Manhattan => Self::Manhattan,
+        }
+    }
+}
+
+/// How patterns are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PrecisionArg {
+    /// As they are
+    F32,
+    /// As halves
+    F16,
+    /// As bytes, with a scale per row
+    I8,
+}
+
+impl From<PrecisionArg> for Precision {
+    fn from(arg: PrecisionArg) -> Self {
+        match arg {
+            PrecisionArg::F32 => Self::F32,
+            PrecisionArg::F16 => Self::F16,
+            PrecisionArg::I8 => Self::I8,
+        }
     }
 }

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
-use commands::{bench, completions, devices, recall, retrieve, tune, verify};
+use commands::{bench, completions, devices, recall, retrieve, search, tune, verify};
 use failure::{Failure, one_line};
 
 /// Associative memory on any GPU: store patterns once, give noisy or partial queries, get back what they recall.
@@ -34,6 +34,9 @@ enum Command {
     /// Retrieve from keys, values and queries in files.
     #[command(after_help = retrieve::AFTER_HELP)]
     Retrieve(Box<retrieve::RetrieveArgs>),
+    /// Find the nearest patterns of a saved memory or of a file of keys.
+    #[command(after_help = search::AFTER_HELP)]
+    Search(search::SearchArgs),
     /// Measure how fast this machine retrieves, and how far that is from what it could.
     #[command(after_help = bench::AFTER_HELP)]
     Bench(bench::BenchArgs),
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Command::Devices(args) => devices::run(args),
         Command::Recall(args) => recall::run(args),
         Command::Retrieve(args) => retrieve::run(args),
+        Command::Search(args) => search::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Tune(args) => tune::run(args),
         Command::Verify(args) => verify::run(args),

@@ -3,8 +3,10 @@
 
 use attractor::explain::Explanation;
 use attractor::internals::{Faults, Overrides, Strategy, forced};
+use attractor::reference::similarity;
 use attractor::retrieval::{Statistics, WeightsOf};
-use attractor::{Device, Error, Memory, Precision, Retrieval, RetrieveOptions, Rule, Separation, Similarity};
+use attractor::{Device, Error, Hits, Memory, Precision, Retrieval, RetrieveOptions, Rule, SearchOptions};
+use attractor::{Separation, Similarity};
 
 use crate::bound::worst;
 use crate::case::Case;
@@ -18,6 +20,8 @@ pub struct Check {
     pub case: Case,
     /// Whether weights, statistics and the nearest patterns are asked for, and judged.
     reports: bool,
+    /// What is searched for besides, and judged.
+    nearest: Option<SearchOptions>,
     /// Whether numbers leave `f32`, so that a GPU may refuse them.
     far: bool,
     /// A strategy that the plan has to take, and its kernel.
@@ -30,8 +34,29 @@ pub struct Asked {
     pub memory: Memory,
     /// What is asked of it.
     pub options: RetrieveOptions,
+    /// What is searched for besides.
+    pub nearest: Option<SearchOptions>,
     /// How it will be answered.
     pub told: Explanation,
+}
+
+/// The answers to a check.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answered {
+    /// What was retrieved.
+    pub got: Retrieval,
+    /// What was found, if anything is searched for.
+    pub hits: Option<Hits>,
+}
+
+impl Asked {
+    /// The answers, for which this thread waits.
+    pub fn answer(&self, check: &Check) -> attractor::Result<Answered> {
+        let queries = &check.case.queries;
+        let got = self.memory.retrieve_blocking(queries, &self.options)?;
+        let hits = self.nearest.as_ref().map(|options| self.memory.search_blocking(queries, options)).transpose()?;
+        Ok(Answered { got, hits })
+    }
 }
 
 /// How a check came out.
@@ -51,7 +76,7 @@ const WEIGHT_BOUND: f64 = 2e-5;
 
 impl Check {
     fn new(what: impl Into<String>, case: Case) -> Self {
-        Self { what: what.into(), case, reports: false, far: false, forced: None }
+        Self { what: what.into(), case, reports: false, nearest: None, far: false, forced: None }
     }
 
     /// What is to be retrieved on `device`: the case's queries, from this memory, with these options.
@@ -64,17 +89,17 @@ impl Check {
         let options = forced(options, overrides, Faults::NONE);
         let memory = self.case.build(device)?;
         let told = memory.explain(self.case.batch(), &options)?;
-        Ok(Asked { memory, options, told })
+        Ok(Asked { memory, options, nearest: self.nearest.clone(), told })
     }
 
     /// What came of it on `device`, and by which kernels.
     pub fn judge(
         &self,
         device: &Device,
-        answered: attractor::Result<(Retrieval, Explanation)>,
+        answered: attractor::Result<(Answered, Explanation)>,
     ) -> attractor::Result<(Outcome, String)> {
         let case = &self.case;
-        let (got, told) = match answered {
+        let (Answered { got, hits }, told) = match answered {
             Ok(answered) => answered,
             Err(error @ Error::Unsupported { .. }) => {
                 return Ok((Outcome::Unsupported(error.to_string()), String::new()));
@@ -105,12 +130,15 @@ impl Check {
         if self.reports {
             share = sample().map(|b| reported(case, &got, b)).fold(share, f64::max);
         }
+        if let Some(hits) = &hits {
+            share = sample().map(|b| found(case, hits, b)).fold(share, f64::max);
+        }
         Ok((Outcome::Share(share), kernels))
     }
 }
 
 /// A hash of every bit of an answer, so that two versions can be compared: FNV-1a of 64 bits.
-pub fn bits_of(got: &Retrieval) -> u64 {
+pub fn bits_of(Answered { got, hits }: &Answered) -> u64 {
     fn add(hash: &mut u64, bytes: &[u8]) {
         for byte in bytes {
             *hash = (*hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
@@ -131,6 +159,11 @@ pub fn bits_of(got: &Retrieval) -> u64 {
     if let Some(top) = &got.top {
         top.ids.iter().for_each(|id| add(&mut hash, &id.map_or(u64::MAX, |id| id.0).to_le_bytes()));
         floats(&mut hash, &top.weight);
+    }
+    if let Some(hits) = hits {
+        hits.ids.iter().for_each(|id| add(&mut hash, &id.map_or(u64::MAX, |id| id.0).to_le_bytes()));
+        floats(&mut hash, &hits.similarity);
+        hits.found.iter().flatten().for_each(|found| add(&mut hash, &found.to_le_bytes()));
     }
     hash
 }
@@ -156,6 +189,46 @@ fn reported(case: &Case, got: &Retrieval, b: usize) -> f64 {
     }
     error / WEIGHT_BOUND
 }
+
+/// What was found of query `b`, as a share of what it may be off: each similarity beside the one that belongs at its
+/// rank and beside that of its own pattern, and the count beside those that rounding leaves open.
+fn found(case: &Case, hits: &Hits, b: usize) -> f64 {
+    let wide = |row: &[f32]| -> Vec<f64> { row.iter().map(|x| f64::from(*x)).collect() };
+    let query = wide(case.query(b));
+    let similarities = case.keys.chunks_exact(case.dim).map(|key| similarity(case.rule.similarity, &query, &wide(key)));
+    let similarities: Vec<f64> = similarities.collect();
+    let keeps = |i: &usize| case.keep.as_ref().is_none_or(|keep| keep[b * case.patterns() + i]);
+    let mut falling: Vec<f64> = (0..similarities.len()).filter(keeps).map(|i| similarities[i]).collect();
+    falling.sort_unstable_by(|a, b| b.total_cmp(a));
+    let factor = match case.rule.similarity {
+        Similarity::Euclidean => -2.0,
+        Similarity::Manhattan => -1.0,
+        _ => 1.0,
+    };
+    let within = SIMILARITY_BOUND * falling.iter().fold(1.0f64, |most, s| most.max(s.abs()));
+    let mut error = 0.0f64;
+    let mut count = 0;
+    for ((id, measured), expected) in hits.of(b).zip(&falling) {
+        let own = similarities.get(id.0 as usize).copied().unwrap_or(f64::NAN);
+        let got = f64::from(measured) / factor;
+        error = [got - expected, got - own].map(|off| off.abs() / within).into_iter().fold(error, f64::max);
+        error = if own.is_nan() { f64::INFINITY } else { error };
+        count += 1;
+    }
+    let Some(all) = hits.found.as_ref().map(|found| found[b]) else {
+        return if count == falling.len().min(hits.k) { error } else { f64::INFINITY };
+    };
+    let (sure, open) = (THRESHOLD + within, THRESHOLD - within);
+    let least = falling.iter().filter(|s| **s > sure).count() as u64;
+    let most = falling.iter().filter(|s| **s >= open).count() as u64;
+    let counted = (least..=most).contains(&all) && count as u64 == all.min(hits.k as u64);
+    if counted { error } else { f64::INFINITY }
+}
+
+/// How far a similarity may be off, over the largest.
+const SIMILARITY_BOUND: f64 = 1e-5;
+/// The least similarity of the searches that have a threshold.
+const THRESHOLD: f64 = -8.0;
 
 const SEPARATIONS: [(&str, Separation); 6] = [
     ("softmax", Separation::Softmax),
@@ -308,6 +381,22 @@ fn settings() -> Vec<Check> {
             format!("{similarity}, entmax 1.5, {precision}{}, few queries", if masked { ", a mask" } else { "" });
         checks.push(Check::new(what, case));
     }
+    for (batch, similarity, precision) in [
+        (3, Similarity::Euclidean, Precision::F32),
+        (2, Similarity::Manhattan, Precision::I8),
+        (40, Similarity::Euclidean, Precision::F16),
+        (33, Similarity::Cosine, Precision::F32),
+    ] {
+        let rule = Rule::new(similarity, Separation::Softmax, 0.6);
+        let mut case = stored_case(Case::random(59, batch, 3_003, 25, None, rule), precision);
+        case.bias = Some(Rng(58).vector(3_003));
+        let nearest = match similarity {
+            Similarity::Euclidean => SearchOptions::from(20).at_most(-2.0 * THRESHOLD as f32),
+            _ => SearchOptions::from(20),
+        };
+        let what = format!("{similarity}, {precision}, a bias, the nearest");
+        checks.push(Check { nearest: Some(nearest), ..Check::new(what, case) });
+    }
     let rule = Rule::new(Similarity::Dot, Separation::TopK { k: 1100 }, 1.0);
     checks.push(Check::new("top 1100, searched", Case::random(56, 2, 5_003, 5, None, rule)));
     checks
@@ -346,7 +435,8 @@ mod tests {
     /// The hash of nothing is that of the definition, and every bit counts.
     #[test]
     fn every_bit_is_hashed() {
-        assert_eq!(bits_of(&Retrieval::default()), 0xcbf2_9ce4_8422_2325);
+        let answered = |got: &Retrieval| Answered { got: got.clone(), hits: None };
+        assert_eq!(bits_of(&answered(&Retrieval::default())), 0xcbf2_9ce4_8422_2325);
         let mut one = Retrieval::default();
         (one.output, one.steps) = (vec![1.0], vec![3]);
         let changes: [fn(&mut Retrieval); 5] = [
@@ -359,7 +449,7 @@ mod tests {
         for change in changes {
             let mut other = one.clone();
             change(&mut other);
-            assert_ne!(bits_of(&other), bits_of(&one));
+            assert_ne!(bits_of(&answered(&other)), bits_of(&answered(&one)));
         }
     }
     use crate::bound::bound;

@@ -1,6 +1,9 @@
 // The keys of a window and their scores, one pattern at a time. For kernels that bind `keys`, `terms` and `keep`, set
 // TERMS and KEEP, and have `params.key_vectors`, `keep_first`, `keep_stride`, `window_first` and `beta`.
 
+// Whether biases count.
+const BIAS: u32 = 1u;
+
 // Vector `vector` of the key in row `row` of the window, scaled where it is quantized.
 fn key_at(row: u32, vector: u32) -> vec4<f32> {
     let key = unpack_stored(keys[row * params.key_vectors + vector]);
@@ -16,7 +19,7 @@ fn score(query: u32, row: u32, total: f32) -> f32 {
     var bias = 0.0;
     if (TERMS == 1u) {
         similarity *= terms[row].x;
-        bias = terms[row].y;
+        bias = select(0.0, terms[row].y, BIAS == 1u);
     }
     let z = bounded_score(params.beta * similarity + bias);
     if (KEEP == 1u) {

@@ -25,6 +25,8 @@ const SLAB: u32 = 2u;
 const PITCH: u32 = 3u;
 const TERMS: u32 = 0u;
 const KEEP: u32 = 0u;
+// Whether biases count.
+const BIAS: u32 = 1u;
 
 struct Params {
     base: vec4<u32>,
@@ -78,7 +80,9 @@ fn four_at(row: u32, at: u32) -> Four {
         let t_2 = terms[params.first_row + min(row + 2u, last)];
         let t_3 = terms[params.first_row + min(row + 3u, last)];
         four.factors = vec4<f32>(t_0.x, t_1.x, t_2.x, t_3.x);
-        four.biases = vec4<f32>(t_0.y, t_1.y, t_2.y, t_3.y);
+        if (BIAS == 1u) {
+            four.biases = vec4<f32>(t_0.y, t_1.y, t_2.y, t_3.y);
+        }
     }
     return four;
 }

@@ -44,6 +44,7 @@ pub(super) struct AnswerRows<'a> {
     statistics: &'a mut [Statistics],
     ids: &'a mut [Option<PatternId>],
     weights: &'a mut [f32],
+    similarities: &'a mut [f32],
     /// Patterns of a top list.
     k: usize,
 }
@@ -66,6 +67,7 @@ impl<'a> AnswerRows<'a> {
             statistics: &mut [],
             ids: &mut [],
             weights: &mut [],
+            similarities: &mut [],
             k: 0,
         };
         if let Some(energy) = &mut retrieval.energy {
@@ -83,7 +85,9 @@ impl<'a> AnswerRows<'a> {
         if let Some(top) = &mut retrieval.top {
             top.ids.resize(batch * top.k, None);
             top.weight.resize(batch * top.k, 0.0);
-            (all.ids, all.weights, all.k) = (&mut top.ids, &mut top.weight, top.k);
+            top.similarity.resize(batch * top.k, 0.0);
+            (all.ids, all.weights, all.similarities) = (&mut top.ids, &mut top.weight, &mut top.similarity);
+            all.k = top.k;
         }
         let mut parts = room(operation, "parts of a batch", batch.div_ceil(wave))?;
         while !all.steps.is_empty() {
@@ -105,6 +109,7 @@ impl<'a> AnswerRows<'a> {
             statistics: cut(&mut self.statistics, queries),
             ids: cut(&mut self.ids, queries.saturating_mul(k)),
             weights: cut(&mut self.weights, queries.saturating_mul(k)),
+            similarities: cut(&mut self.similarities, queries.saturating_mul(k)),
             k,
         }
     }
@@ -123,6 +128,8 @@ impl<'a> AnswerRows<'a> {
             for ((id, weight), (position, of)) in one.ids.iter_mut().zip(&mut *one.weights).zip(top) {
                 (*id, *weight) = (names.id(position), of);
             }
+            let similarities = one.similarities.iter_mut().zip(answer.report.similarities);
+            similarities.for_each(|(to, similarity)| *to = similarity);
             one.traces.iter_mut().zip([answer.trace]).for_each(|(to, trace)| *to = trace);
         }
     }

@@ -12,6 +12,7 @@ use crate::partial::state::Partial;
 use crate::retrieval::options::RetrieveOptions;
 use crate::retrieval::report::Retrieval;
 use crate::room::copy;
+use crate::search::{Hits, SearchOptions};
 use crate::store::View;
 
 impl Engine {
@@ -29,6 +30,17 @@ impl Engine {
     }
 
     /// [`Engine::partials`] in the background.
+    pub fn begin_search(
+        &self,
+        operation: &'static str,
+        queries: &[f32],
+        options: SearchOptions,
+        view: View,
+    ) -> Result<Answer<Hits>> {
+        let compute = move |engine: &Self, queries: &[f32]| engine.search(operation, queries, &options, &view);
+        self.in_background(operation, queries, compute)
+    }
+
     pub fn begin_partials(
         &self,
         operation: &'static str,

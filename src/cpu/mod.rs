@@ -27,6 +27,7 @@ mod retrieve;
 mod row_block;
 mod rows;
 mod scan;
+mod search;
 mod separation;
 mod simd;
 mod similarity;

@@ -58,7 +58,7 @@ impl Engine {
     /// The partial states of checked queries over the patterns that `options` name.
     pub fn partials(&self, queries: &[f32], options: &PartialOptions, alive: Option<&Alive>) -> Vec<Partial> {
         let usable = Usable { alive, mask: options.mask.as_ref(), patterns: self.windows.len() };
-        let view = PatternView { engine: self, usable, range: options.range(usable.patterns) };
+        let view = PatternView { engine: self, usable, range: options.range(usable.patterns), biased: true };
         let usable_by = |query: usize| view.range.clone().filter(|index| usable.keeps(query, *index)).count() as u64;
         // A mask of one row is the same for every query.
         let same = options.mask.as_ref().is_none_or(|mask| !mask.is_per_query());

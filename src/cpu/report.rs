@@ -28,6 +28,8 @@ pub(super) struct Report {
     pub statistics: Option<Statistics>,
     /// Positions and weights, in order; fewer than were asked for where fewer patterns are usable.
     pub top: Option<Vec<(usize, f32)>>,
+    /// Their similarities, as they are reported.
+    pub similarities: Vec<f32>,
     /// Whether its row of weights is written, if it has one.
     weighed: bool,
 }

@@ -222,11 +222,16 @@ impl Plan<'_> {
     }
 
     /// The answer to a query whose iteration has ended.
-    fn answer(&self, state: QueryState, options: &RetrieveOptions, stored: usize) -> Answer {
+    fn answer(&self, mut state: QueryState, options: &RetrieveOptions, stored: usize) -> Answer {
         let energy = options.energy.then(|| match state.trace.last() {
             Some(energy) => *energy,
             None => self.energy(&state.query, stored),
         });
+        if let (Some(query), Some(top)) = (&state.before, &state.report.top) {
+            let (kind, mut scratch) = (self.view.engine.rule.similarity, Vec::new());
+            let similarities = top.iter().map(|(index, _)| self.view.similarity_of(query, *index, &mut scratch));
+            state.report.similarities = similarities.map(|similarity| kind.measure(similarity)).collect();
+        }
         Answer {
             steps: state.steps,
             change: state.change,

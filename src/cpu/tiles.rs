@@ -15,6 +15,8 @@ use crate::store::Alive;
 
 /// Patterns of one tile, at most.
 pub(super) const TILE: usize = 128;
+/// The biases of a tile where they do not count.
+static NO_BIAS: [f32; TILE] = [0.0; TILE];
 /// Splits of an exact pass: a constant, so that results do not depend on the number of cores.
 pub(super) const TASKS: usize = 64;
 
@@ -60,6 +62,8 @@ pub(super) struct PatternView<'a> {
     pub usable: Usable<'a>,
     /// The positions to visit; patterns outside do not exist for the retrieval.
     pub range: Range<usize>,
+    /// Whether biases count.
+    pub biased: bool,
 }
 
 impl Engine {
@@ -67,7 +71,7 @@ impl Engine {
     pub(super) fn view<'a>(&'a self, options: &'a RetrieveOptions, alive: Option<&'a Alive>) -> PatternView<'a> {
         let patterns = self.windows.len();
         let usable = Usable { alive, mask: options.mask.as_ref(), patterns };
-        PatternView { engine: self, usable, range: 0..patterns }
+        PatternView { engine: self, usable, range: 0..patterns, biased: true }
     }
 }
 
@@ -96,7 +100,7 @@ impl PatternView<'_> {
                         Some(rows) if values => Some(rows.load(start, count, value_stride, &mut value_scratch)),
                         _ => None,
                     },
-                    bias: &block.bias[start..start + count],
+                    bias: if self.biased { &block.bias[start..start + count] } else { &NO_BIAS[..count] },
                     norms: &block.norms[start..start + count],
                 });
             }
@@ -141,10 +145,17 @@ impl PatternView<'_> {
     /// The exact score of one pattern.
     pub fn score_of(&self, query: &Query, index: usize, scratch: &mut Vec<f32>) -> f64 {
         let (block, at) = self.engine.windows.row(index);
+        let similarity = self.similarity_of(query, index, scratch);
+        score(&self.engine.rule, similarity, if self.biased { block.bias[at] } else { 0.0 })
+    }
+
+    /// The exact similarity of one pattern.
+    pub fn similarity_of(&self, query: &Query, index: usize, scratch: &mut Vec<f32>) -> f64 {
+        let (block, at) = self.engine.windows.row(index);
         let keys = block.keys.load(at, 1, self.engine.layout.key_stride(), scratch);
         let (similarity, norms, mut scores) = (self.engine.rule.similarity, &block.norms[at..=at], [0.0]);
         Level::best().run(Exact { similarity, query, keys, norms, scores: &mut scores });
-        score(&self.engine.rule, scores[0], block.bias[at])
+        scores[0]
     }
 
     /// The largest norm and bias of the patterns that `keeps` accepts.
@@ -153,7 +164,7 @@ impl PatternView<'_> {
         for window in self.engine.windows.filled() {
             let block = &window.storage;
             for (row, (norm, bias)) in block.norms[..window.rows].iter().zip(&block.bias).enumerate() {
-                let bias = f64::from(bias.abs());
+                let bias = if self.biased { f64::from(bias.abs()) } else { 0.0 };
                 let index = window.first + row;
                 if (*norm > bounds.norm || bias > bounds.bias) && self.range.contains(&index) && keeps(index) {
                     bounds.norm = bounds.norm.max(*norm);
@@ -179,7 +190,7 @@ impl PatternView<'_> {
             };
             let chunk = |(norms, bias): (&[f64], &[f32])| NormBounds {
                 norm: largest_of(norms, |norm| norm),
-                bias: f64::from(largest_of(bias, f32::abs)),
+                bias: if self.biased { f64::from(largest_of(bias, f32::abs)) } else { 0.0 },
             };
             let (norms, bias) = (&block.norms[from..to], &block.bias[from..to]);
             let chunks = norms.par_chunks(CHUNK).zip(bias.par_chunks(CHUNK));

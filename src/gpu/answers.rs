@@ -1,9 +1,11 @@
 //! The layout of an answer buffer, and how its contents become a [`Retrieval`].
 
+use std::cmp::Ordering;
+
 use super::kernels::staged::update_states;
 use super::operands::KernelRule;
 use super::targets::OwnedRows;
-use super::task::{Outputs, WeightOutputs};
+use super::task::{ListOutputs, Outputs, WeightOutputs};
 use crate::error::{Error, Result};
 use crate::exact::energy::constant;
 use crate::exact::threshold::Threshold;
@@ -41,7 +43,8 @@ pub(crate) struct Answers {
     statistics: bool,
     energy: Option<[u64; 2]>,
     trace: Vec<[u64; 3]>,
-    top: Option<[u64; 2]>,
+    /// Heads, entries and similarities of lists of largest scores.
+    top: Option<[u64; 3]>,
     /// The number of patterns of a top list.
     k: u32,
     /// Runs of queries whose weights are reported: the first query, how many, and the byte where their weights start.
@@ -74,7 +77,7 @@ impl Answers {
         let states = if options.trace { options.max_steps() + 1 } else { 0 };
         let trace = (0..states).map(|_| [section(WORDS), section(WORDS), section(layout.dim as u64)]).collect();
         let k = options.top.min(facts.patterns) as u32;
-        let top = (k > 0).then(|| [section(4), section(2 * u64::from(k))]);
+        let top = (k > 0).then(|| [section(4), section(2 * u64::from(k)), section(k.into())]);
         let mut runs: Vec<(u32, u32, u64)> = Vec::new();
         for &query in weights {
             match runs.last_mut() {
@@ -127,7 +130,13 @@ impl Answers {
                     ..weighed([records, tallies])
                 })
                 .collect(),
-            top: self.top.map(|[heads, entries]| (rows(heads), rows(entries), self.k)),
+            top: self.top.map(|[heads, entries, similarities]| ListOutputs {
+                k: self.k,
+                heads: rows(heads),
+                entries: rows(entries),
+                similarities: rows(similarities),
+            }),
+            ranked: None,
             weights: self.weights.iter().map(|&(first, count, at)| (first, count, rows(at))).collect(),
         }
     }
@@ -233,10 +242,17 @@ impl Answers {
                 if self.statistics {
                     to.statistics.get_or_insert_default().push(weights.statistics(self.facts.stored));
                 }
-                if let Some([heads, entries]) = self.top {
-                    let count = row(heads, query, 4)[0];
-                    let entries = &row(entries, query, 2 * self.k as usize)[..2 * count.min(self.k) as usize];
-                    weights.rank(entries, self.k, to.top.get_or_insert_default(), &to.names);
+                if let Some([heads, entries, similarities]) = self.top {
+                    let count = row(heads, query, 4)[0].min(self.k) as usize;
+                    let entries = row(entries, query, 2 * self.k as usize).as_chunks::<2>().0;
+                    let similarities = row(similarities, query, self.k as usize);
+                    let listed = entries.iter().zip(similarities).take(count).map(|(entry, similarity)| Listed {
+                        position: entry[0],
+                        score: f32::from_bits(entry[1]),
+                        similarity: f32::from_bits(*similarity),
+                    });
+                    let kind = self.facts.rule.similarity;
+                    weights.rank(listed.collect(), kind, self.k, to.top.get_or_insert_default(), &to.names);
                 }
             }
             to.output.extend(output);
@@ -265,6 +281,13 @@ struct Report {
     steps: u32,
     change: f32,
     status: Status,
+}
+
+/// An entry of a list, and the similarity of its pattern.
+struct Listed {
+    position: u32,
+    score: f32,
+    similarity: f32,
 }
 
 /// One query's record and tally, as `shaders/lib/records.wgsl` and `shaders/staged/weights.wgsl` have them.
@@ -332,17 +355,21 @@ impl Weights {
     }
 
     /// Sorts the entries of a list, largest score first, and appends them as a row of `top`.
-    fn rank(&self, entries: &[u32], k: u32, top: &mut Top, names: &Names) {
-        let mut entries: Vec<(u32, f32)> =
-            entries.as_chunks::<2>().0.iter().map(|entry| (entry[0], f32::from_bits(entry[1]))).collect();
-        entries.sort_by(|a, b| b.1.partial_cmp(&a.1).unwrap_or(std::cmp::Ordering::Equal).then(a.0.cmp(&b.0)));
+    fn rank(&self, mut entries: Vec<Listed>, kind: Similarity, k: u32, top: &mut Top, names: &Names) {
+        let order = |a: &Listed, b: &Listed| b.score.partial_cmp(&a.score).unwrap_or(Ordering::Equal);
+        entries.sort_by(|a, b| order(a, b).then(a.position.cmp(&b.position)));
         for rank in 0..k as usize {
-            let (id, weight) = match entries.get(rank) {
-                Some(&(position, score)) => (names.id(position as usize), self.of(f64::from(score), rank) as f32),
-                None => (None, 0.0),
+            let (id, weight, similarity) = match entries.get(rank) {
+                Some(Listed { position, score, similarity }) => (
+                    names.id(*position as usize),
+                    self.of(f64::from(*score), rank) as f32,
+                    kind.measure(f64::from(*similarity)),
+                ),
+                None => (None, 0.0, 0.0),
             };
             top.ids.push(id);
             top.weight.push(weight);
+            top.similarity.push(similarity);
         }
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct Engine {
     pub context: Arc<Context>,
     pub layout: Layout,
     pub rule: Rule,
+    /// Whether biases count.
+    pub biased: bool,
     pub windows: Windows<StoredRows>,
     /// Shared with engines that [`Engine::frozen`] made.
     pub magnitudes: Arc<Magnitudes>,
@@ -42,6 +44,7 @@ impl Engine {
             context,
             layout,
             rule,
+            biased: true,
             windows,
             magnitudes: Arc::default(),
             recording_workspace: Mutex::default(),
@@ -57,6 +60,7 @@ impl Engine {
             context: self.context.clone(),
             layout: self.layout,
             rule: self.rule,
+            biased: self.biased,
             windows: self.windows.clone(),
             magnitudes: self.magnitudes.clone(),
             recording_workspace: Mutex::default(),

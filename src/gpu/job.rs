@@ -261,6 +261,7 @@ impl Engine {
             return Ok(self.empty_job());
         }
         let outputs = self.outputs(operation, recording)?;
+        let options = &recording.options(operation, options)?;
         Self::check_steps(operation, options)?;
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(count), options), options);
         self.check_spans(operation, &outputs, &sizing)?;

@@ -17,6 +17,8 @@ use crate::store::Layout;
 pub(crate) struct Operands {
     pub layout: Layout,
     pub rule: Rule,
+    /// Whether biases count.
+    pub biased: bool,
     pub problem: Problem,
     pub workspace: Arc<Workspace>,
     /// Which patterns may be used, as bits.

@@ -8,11 +8,13 @@
 //! Nothing here depends on what the device computes: which queries go on and which thresholds need a search is decided
 //! inside kernels, by lists of queries. So a retrieval is the same dispatches whether it is run, recorded or counted.
 
+mod lists;
+
 use std::collections::VecDeque;
 
 use super::buffer::Binding;
 use super::dispatch::Dispatch;
-use super::kernels::common::{LIST_CAPACITY, Pass, summed_rows};
+use super::kernels::common::{Pass, summed_rows};
 use super::kernels::rows::write_rows::SourceRows;
 use super::kernels::rows::{compact_queries, copy_states, load_queries, write_rows};
 use super::kernels::sparse::{bracket_threshold, gather_support, solve_threshold};
@@ -22,7 +24,6 @@ use super::operands::{KernelRule, QueryBlock, Sums};
 use super::sweep::{Over, Sweep};
 use super::targets::OwnedRows;
 use super::task::{Goal, Outputs, Task, WeightOutputs};
-use super::workspace::CandidateLists;
 use crate::rule::Similarity;
 use crate::strategy::Strategy;
 
@@ -117,6 +118,7 @@ fn phases(task: &Task) -> impl Iterator<Item = (QueryBlock, Phase)> + use<> {
     let (count, steps) = match &task.goal {
         Goal::Answers(outputs) => (outputs.count, task.max_steps),
         Goal::Candidates { count, .. } | Goal::Scores { count, .. } => (*count, 0),
+        Goal::Hits(outputs) => (outputs.count, 0),
     };
     let (count, most) = (count as u32, task.plan.query_block);
     (0..count).step_by(most as usize).flat_map(move |first| {
@@ -136,13 +138,15 @@ impl<'a> Listing<'a> {
             (Goal::Candidates { queries, .. } | Goal::Scores { queries, .. }, Phase::Load) => {
                 listing.load(queries, false);
             }
+            (Goal::Hits(outputs), Phase::Load) => listing.load(&outputs.queries, false),
+            (Goal::Hits(outputs), Phase::Answer) => listing.hits(outputs),
             (Goal::Answers(outputs), Phase::Step(step)) => listing.step(outputs, step),
             (Goal::Answers(outputs), Phase::Answer) => listing.answers(outputs),
             (Goal::Candidates { rule, heads, entries, .. }, Phase::Answer) => {
                 listing.candidates(*rule, heads, entries);
             }
             (Goal::Scores { .. }, Phase::Answer) => listing.scores(),
-            (Goal::Candidates { .. } | Goal::Scores { .. }, Phase::Step(_)) => {}
+            (Goal::Candidates { .. } | Goal::Hits(_) | Goal::Scores { .. }, Phase::Step(_)) => {}
         }
     }
 
@@ -183,7 +187,7 @@ impl<'a> Listing<'a> {
             let stopped = update_states::STOPPED;
             self.one(compact_queries::dispatch(&self.pass, None, stopped, active, &workspace.searched));
         }
-        if outputs.weighed.is_some() || outputs.top.is_some() || !outputs.weights.is_empty() {
+        if outputs.weighed.is_some() || outputs.top_count().is_some() || !outputs.weights.is_empty() {
             // Reports are of the last step, which started from these.
             self.one(copy_states::dispatch(&self.pass, active, &workspace.state, &workspace.previous, false));
         }
@@ -201,8 +205,8 @@ impl<'a> Listing<'a> {
         };
         let compared = self.compared(active, &workspace.state);
         let rule = task.kernel_rule();
-        let top = outputs.top.as_ref().map(|(_, _, k)| *k);
-        let reports = outputs.weighed.is_some();
+        let top = outputs.top_count();
+        let reports = outputs.weighed.is_some() || outputs.ranked.is_some();
         if let KernelRule::Softmax { .. } = rule {
             let slot = match task.plan.strategy {
                 Strategy::Staged => self.staged(&compared, active, sums, top),
@@ -223,7 +227,14 @@ impl<'a> Listing<'a> {
         let mut searched = active;
         if task.listable(rule) {
             self.sweep(&compared, active, Over::List(rule, top));
-            self.one(solve_threshold::dispatch(&self.pass, active, &workspace.candidates, rule, false));
+            self.one(solve_threshold::dispatch(
+                &self.pass,
+                active,
+                &workspace.candidates,
+                &workspace.records,
+                rule,
+                false,
+            ));
             self.pass.data_dependent = true;
             let unlisted = (update_states::SEARCH, &workspace.listed, &workspace.searched);
             self.one(compact_queries::dispatch(&self.pass, Some(active), unlisted.0, unlisted.1, unlisted.2));
@@ -273,26 +284,9 @@ impl<'a> Listing<'a> {
             }
             self.write_weighed(weighed);
         }
-        if let Some((heads, entries, k)) = &outputs.top {
-            let rule = KernelRule::Top { k: *k };
-            self.one(solve_threshold::dispatch(&self.pass, everyone, &workspace.top, rule, true));
-            self.write_lists(&workspace.top, 2 * k, heads, entries);
+        if let Some(k) = outputs.top_count() {
+            self.top(outputs, k);
         }
-    }
-
-    /// Lists of candidates of the queries as they are.
-    fn candidates(&mut self, rule: KernelRule, heads: &OwnedRows, entries: &OwnedRows) {
-        let workspace = &self.task.operands.workspace;
-        let compared = self.compared(&workspace.everyone, &workspace.state);
-        self.sweep(&compared, &workspace.everyone, Over::List(rule, None));
-        self.write_lists(&workspace.candidates, 2 * LIST_CAPACITY, heads, entries);
-    }
-
-    /// The scores of the queries as they are.
-    fn scores(&mut self) {
-        let workspace = &self.task.operands.workspace;
-        let compared = self.compared(&workspace.everyone, &workspace.state);
-        self.sweep(&compared, &workspace.everyone, Over::Scores);
     }
 
     /// What is compared with the keys, for `state`: itself, or a normalised copy.
@@ -372,7 +366,14 @@ impl<'a> Listing<'a> {
         let mut searched = everyone;
         if task.listable(rule) {
             self.sweep(compared, everyone, Over::List(rule, None));
-            self.one(solve_threshold::dispatch(&self.pass, everyone, &workspace.candidates, rule, false));
+            self.one(solve_threshold::dispatch(
+                &self.pass,
+                everyone,
+                &workspace.candidates,
+                &workspace.records,
+                rule,
+                false,
+            ));
             if let KernelRule::Top { .. } = rule {
                 return;
             }
@@ -402,12 +403,5 @@ impl<'a> Listing<'a> {
         if let Some(state) = &weighed.state {
             self.write(SourceRows::padded(&workspace.state, dim as u32), state);
         }
-    }
-
-    /// Writes the heads of the lists and the first `words` words of their entries.
-    fn write_lists(&mut self, lists: &CandidateLists, words: u32, heads: &OwnedRows, entries: &OwnedRows) {
-        self.write(SourceRows::padded(&lists.heads, 4), heads);
-        let source = SourceRows { buffer: &lists.list, columns: words, first: 0, stride: 2 * LIST_CAPACITY };
-        self.write(source, entries);
     }
 }

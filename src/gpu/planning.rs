@@ -122,6 +122,7 @@ impl Engine {
         let operands = Operands {
             layout: self.layout,
             rule: self.rule,
+            biased: self.biased,
             problem: sizing.shape,
             workspace,
             mask: self.mask_rows(options.mask.as_ref(), alive, part.clone())?,

@@ -11,15 +11,16 @@ use super::kernels::staged::update_states;
 use super::planning::Sizing;
 use super::readback::{Readback, Submitted};
 use super::schedule::Schedule;
-use super::targets::{OwnedRows, RecordTargets, Rows};
-use super::task::{Goal, Outputs};
+use super::targets::{OwnedRows, RecordTargets, Rows, TopOutputs};
+use super::task::{Goal, Outputs, Task};
 use super::workspace::Workspace;
 use crate::answer::Answer;
 use crate::error::{Error, Result};
-use crate::retrieval::options::RetrieveOptions;
+use crate::retrieval::options::{MAX_TOP, RetrieveOptions};
 use crate::retrieval::report::Retrieval;
 use crate::retrieval::weight_queries::WeightQueries;
 use crate::store::{Snapshot, View};
+use crate::strategy::Faults;
 use crate::sync::lock;
 
 /// The most dispatches that one call records into a caller's encoder.
@@ -41,32 +42,30 @@ impl Engine {
             return Ok(());
         }
         let outputs = self.outputs(operation, targets)?;
+        let options = &targets.options(operation, options)?;
         self.record_outputs(operation, encoder, outputs, options, targets.timestamps.clone(), view, snapshot)
             .map(|_| ())
     }
 
     /// The caller's buffers as outputs, once their usage, size and device have been checked.
     pub fn outputs(&self, operation: &'static str, recording: &RecordTargets<'_>) -> Result<Outputs> {
-        let RecordTargets { count, queries, output, state, report, timestamps: _ } = recording;
+        let RecordTargets { count, queries, output, state, report, top, timestamps: _ } = recording;
         let (dim, output_dim) = (self.layout.dim, self.layout.output_dim());
+        let k = top.map_or(0, |top| top.k);
+        if top.is_some() && !(1..=MAX_TOP).contains(&k) {
+            let (expected, got) = ("at least 1 and at most 1024", k.to_string());
+            return Err(Error::Parameter { operation, parameter: "top", expected, got });
+        }
         let all = [
-            ("queries", Some(queries), dim),
-            ("output", Some(output), output_dim),
-            ("state", state.as_ref(), dim),
-            ("report", report.as_ref(), update_states::REPORT_WORDS as usize),
+            ("queries", Some(*queries), dim),
+            ("output", Some(*output), output_dim),
+            ("state", *state, dim),
+            ("report", *report, update_states::REPORT_WORDS as usize),
+            ("top positions", top.map(|top| top.positions), k),
+            ("top weights", top.and_then(|top| top.weights), k),
+            ("top similarity", top.and_then(|top| top.similarity), k),
         ];
-        for (what, rows, columns) in all {
-            if let Some(rows) = rows {
-                rows.check(operation, what, *count, columns)?;
-            }
-        }
-        for (i, (what, rows, _)) in all.iter().enumerate() {
-            let Some(rows) = rows else { continue };
-            let seen = |(_, other, _): &(_, Option<&Rows<'_>>, _)| other.is_some_and(|o| o.buffer == rows.buffer);
-            if !all[..i].iter().any(seen) {
-                buffer::check_owner(&self.context, operation, what, rows.buffer)?;
-            }
-        }
+        self.check_rows(operation, *count, &all)?;
         Ok(Outputs {
             count: *count,
             queries: (*queries).into(),
@@ -77,25 +76,70 @@ impl Engine {
             energy: None,
             trace: Vec::new(),
             top: None,
+            ranked: top.map(|top| TopOutputs {
+                k: top.k.min(self.windows.len()) as u32,
+                places: top.k as u32,
+                positions: Some(top.positions.into()),
+                weights: top.weights.map(OwnedRows::from),
+                similarity: top.similarity.map(OwnedRows::from),
+            }),
             weights: Vec::new(),
         })
     }
 
-    /// Refuses rows so far apart that no binding spans those of a query block.
+    /// Refuses buffers of the caller, each with a name and the columns of its rows, that do not serve.
+    pub fn check_rows(
+        &self,
+        operation: &'static str,
+        count: usize,
+        all: &[(&'static str, Option<Rows<'_>>, usize)],
+    ) -> Result<()> {
+        for (what, rows, columns) in all {
+            if let Some(rows) = rows {
+                rows.check(operation, what, count, *columns)?;
+            }
+        }
+        for (i, (what, rows, _)) in all.iter().enumerate() {
+            let Some(rows) = rows else { continue };
+            let seen = |(_, other, _): &(_, Option<Rows<'_>>, _)| other.is_some_and(|o| o.buffer == rows.buffer);
+            if !all[..i].iter().any(seen) {
+                buffer::check_owner(&self.context, operation, what, rows.buffer)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses rows of `outputs` so far apart that no binding spans those of a query block.
     pub fn check_spans(&self, operation: &'static str, outputs: &Outputs, sizing: &Sizing) -> Result<()> {
         let (dim, output_dim) = (self.layout.dim, self.layout.output_dim());
-        let limits = &self.context.limits;
-        let allowed = limits.max_storage_buffer_binding_size;
-        let between = (outputs.count.min(sizing.plan.query_block as usize) as u64).saturating_sub(1);
+        let ranked = outputs.ranked.as_ref();
+        let k = ranked.map_or(0, |ranked| ranked.places as usize);
         let all = [
             (Some(&outputs.queries), dim),
             (Some(&outputs.output), output_dim),
             (outputs.state.as_ref(), dim),
             (outputs.report.as_ref(), update_states::REPORT_WORDS as usize),
+            (ranked.and_then(|ranked| ranked.positions.as_ref()), k),
+            (ranked.and_then(|ranked| ranked.weights.as_ref()), k),
+            (ranked.and_then(|ranked| ranked.similarity.as_ref()), k),
         ];
+        self.check_row_spans(operation, outputs.count, &all, sizing)
+    }
+
+    /// [`Engine::check_spans`] of rows with their columns.
+    pub fn check_row_spans(
+        &self,
+        operation: &'static str,
+        count: usize,
+        all: &[(Option<&OwnedRows>, usize)],
+        sizing: &Sizing,
+    ) -> Result<()> {
+        let limits = &self.context.limits;
+        let allowed = limits.max_storage_buffer_binding_size;
+        let between = (count.min(sizing.plan.query_block as usize) as u64).saturating_sub(1);
         for (place, columns) in all {
             let Some(place) = place else { continue };
-            let words = between.saturating_mul(place.stride(columns)).saturating_add(columns as u64);
+            let words = between.saturating_mul(place.stride(*columns)).saturating_add(*columns as u64);
             // A binding may have to start before its first row, at a multiple of the device's alignment.
             let need = words.saturating_mul(4).saturating_add(limits.min_storage_buffer_offset_alignment.into());
             if need > allowed {
@@ -162,20 +206,37 @@ impl Engine {
         let (count, stamp) = (outputs.count, self.context.next_stamp());
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(count), options), options);
         self.check_spans(operation, &outputs, &sizing)?;
-        let workspace = {
-            let mut recorded = lock(&self.recording_workspace);
-            match &*recorded {
-                Some(workspace) if workspace.sizes.hold(&sizing.sizes) && !options.faults.poison => workspace.clone(),
-                _ => {
-                    let workspace = Workspace::new(&self.context, sizing.sizes, options.faults.poison)?;
-                    recorded.insert(Arc::new(workspace)).clone()
-                }
-            }
-        };
+        let workspace = self.recording_workspace(&sizing, options.faults.poison)?;
         let goal = Goal::Answers(Box::new(outputs));
         let task = self.task(&sizing, workspace, options, view.alive(), 0..count, stamp, goal)?;
+        self.record_task(operation, encoder, task, &options.faults, timestamps, snapshot)?;
+        Ok(stamp)
+    }
+
+    /// The workspace that recordings share, made anew where it is too small.
+    pub fn recording_workspace(&self, sizing: &Sizing, poison: bool) -> Result<Arc<Workspace>> {
+        let mut recorded = lock(&self.recording_workspace);
+        Ok(match &*recorded {
+            Some(workspace) if workspace.sizes.hold(&sizing.sizes) && !poison => workspace.clone(),
+            _ => {
+                let workspace = Workspace::new(&self.context, sizing.sizes, poison)?;
+                recorded.insert(Arc::new(workspace)).clone()
+            }
+        })
+    }
+
+    /// Records a task. On an error the encoder is unchanged.
+    pub fn record_task(
+        &self,
+        operation: &'static str,
+        encoder: &mut wgpu::CommandEncoder,
+        task: Task,
+        faults: &Faults,
+        timestamps: Option<wgpu::ComputePassTimestampWrites<'_>>,
+        snapshot: Snapshot,
+    ) -> Result<()> {
         // All dispatches are compiled before the first is recorded: an error leaves the encoder unchanged.
-        let mut program = Schedule::new(&self.context, options.faults.constant, [task]);
+        let mut program = Schedule::new(&self.context, faults.constant, [task]);
         let mut calls = Vec::new();
         while !program.is_done() {
             calls.append(&mut program.next(f64::INFINITY)?);
@@ -185,9 +246,9 @@ impl Engine {
             }
         }
         let encode = || encode(&self.context, encoder, &calls, timestamps);
-        buffer::scoped(&self.context, "record", encode)??;
+        buffer::scoped(&self.context, operation, encode)??;
         // The rows that the commands read must not be overwritten before they have run.
         encoder.on_submitted_work_done(move || drop(snapshot));
-        Ok(stamp)
+        Ok(())
     }
 }

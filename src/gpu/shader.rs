@@ -38,6 +38,7 @@ pub const FRAGMENTS: &[Fragment] = &[
     fragment!("lib/matrix_16", 0),
     fragment!("lib/matrix_8", 0),
     fragment!("lib/order", 0),
+    fragment!("lib/rank", 1),
     fragment!("lib/records", 0),
     fragment!("lib/score", 0),
     fragment!("lib/source", 0),

@@ -7,7 +7,7 @@ use super::dispatch::Dispatch;
 use super::kernels::common::{Pass, summed_rows};
 use super::kernels::fused::{matrix, register, stream};
 use super::kernels::rows::write_rows::{self, SourceRows};
-use super::kernels::sparse::{filter_candidates, merge_candidates};
+use super::kernels::sparse::{count_scores, filter_candidates, merge_candidates};
 use super::kernels::staged::similarity::{Comparison, Trial};
 use super::kernels::staged::{merge, projection, separation, similarity, stream_similarity, weights};
 use super::operands::{Chunk, KernelRule, QueryBlock, Sums};
@@ -38,6 +38,8 @@ pub(crate) enum Over {
     List(KernelRule, Option<u32>),
     /// So many of the largest scores, into lists.
     Top(u32),
+    /// So many of the largest scores, into the lists of candidates; and how many are at least a threshold.
+    Nearest(u32, Option<f32>),
     /// Trial thresholds.
     Try(KernelRule, Trial),
     /// Weights by the records, summed into the running state.
@@ -111,6 +113,13 @@ impl Sweep {
             Over::Top(k) => {
                 list.push_back(scores());
                 largest(Some(k), list);
+            }
+            Over::Nearest(k, least) => {
+                list.push_back(scores());
+                listed(KernelRule::Top { k }, &task.operands.workspace.candidates, list);
+                if let Some(least) = least {
+                    list.push_back(count_scores::dispatch(&pass, queries, least, stride, chunk));
+                }
             }
             Over::Try(rule, trial) => {
                 let splits = task.searching.splits;

@@ -6,7 +6,7 @@ use super::kernels::common::{LIST_CAPACITY, LIST_TOP};
 use super::operands::{Chunk, KernelRule, Operands};
 use super::patterns::StoredRows;
 use super::plan::choice::Plan;
-use super::targets::OwnedRows;
+use super::targets::{OwnedRows, SearchOutputs, TopOutputs};
 use crate::store::Window;
 
 /// A retrieval: what it works on, its plans, and what it is for.
@@ -33,6 +33,8 @@ pub(crate) enum Goal {
     Answers(Box<Outputs>),
     /// Lists of candidates of `count` queries: their heads, and their entries.
     Candidates { queries: OwnedRows, count: usize, rule: KernelRule, heads: OwnedRows, entries: OwnedRows },
+    /// The nearest patterns of queries.
+    Hits(Box<SearchOutputs>),
     /// The scores of `count` queries, for each a row as wide as the range.
     Scores { queries: OwnedRows, count: usize, target: OwnedRows },
 }
@@ -52,10 +54,21 @@ pub(crate) struct Outputs {
     pub energy: Option<WeightOutputs>,
     /// The same at the query and after every step, with the states: one set of rows for each.
     pub trace: Vec<WeightOutputs>,
-    /// Heads and entries of lists of the `k` largest scores of the last step.
-    pub top: Option<(OwnedRows, OwnedRows, u32)>,
+    /// Lists of the largest scores of the last step.
+    pub top: Option<ListOutputs>,
+    /// The patterns of the largest scores of the last step, in order.
+    pub ranked: Option<TopOutputs>,
     /// Unnormalised weights in full, for runs of queries: the first query, how many, and where theirs go.
     pub weights: Vec<(u32, u32, OwnedRows)>,
+}
+
+/// Where lists of the `k` largest scores go, with the similarities of what they list.
+#[derive(Debug)]
+pub(crate) struct ListOutputs {
+    pub k: u32,
+    pub heads: OwnedRows,
+    pub entries: OwnedRows,
+    pub similarities: OwnedRows,
 }
 
 /// Where records and tallies go, 8 words each, and states where they are wanted too.
@@ -67,6 +80,11 @@ pub(crate) struct WeightOutputs {
 }
 
 impl Outputs {
+    /// How many of the largest scores are reported, if any.
+    pub fn top_count(&self) -> Option<u32> {
+        self.top.as_ref().map(|top| top.k).or_else(|| self.ranked.as_ref().map(|ranked| ranked.k))
+    }
+
     /// Whether energies overwrite the records that the last step leaves. They are solved again then, and tallied.
     pub fn overwrites_records(&self) -> bool {
         self.energy.is_some() || !self.trace.is_empty()

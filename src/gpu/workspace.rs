@@ -38,6 +38,8 @@ pub(crate) struct Workspace {
     pub given: Binding,
     pub records: Binding,
     pub tallies: Binding,
+    /// Similarities of the patterns on the lists of largest scores.
+    pub similarities: Binding,
 }
 
 /// Lists of candidates, and their heads.
@@ -94,11 +96,13 @@ pub struct Sizes {
     pub records: u64,
     /// Sums that are reported of the weights.
     pub tallies: u64,
+    /// Similarities of listed patterns.
+    pub similarities: u64,
 }
 
 impl Sizes {
     /// Each of them.
-    pub fn all(&self) -> [u64; 22] {
+    pub fn all(&self) -> [u64; 23] {
         [
             self.state,
             self.result,
@@ -122,6 +126,7 @@ impl Sizes {
             self.given,
             self.records,
             self.tallies,
+            self.similarities,
         ]
     }
 
@@ -185,6 +190,7 @@ impl Workspace {
             given: make("attractor.given", sizes.given)?,
             records: make("attractor.records", sizes.records)?,
             tallies: make("attractor.tallies", sizes.tallies)?,
+            similarities: make("attractor.similarities", sizes.similarities)?,
         })
     }
 }

@@ -10,6 +10,7 @@ mod rebuild;
 mod record;
 mod request;
 mod retrieve;
+mod search;
 
 pub use handle::Memory;
 #[cfg(feature = "files")]

@@ -32,6 +32,7 @@ impl Retrieval {
                 k,
                 ids: room(operation, "top patterns", elements(batch, k))?,
                 weight: room(operation, "top patterns", elements(batch, k))?,
+                similarity: room(operation, "top patterns", elements(batch, k))?,
             }),
         };
         Ok(Self {

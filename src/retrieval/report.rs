@@ -85,6 +85,9 @@ pub struct Top {
     pub ids: Vec<Option<PatternId>>,
     /// `B x k` weights.
     pub weight: Vec<f32>,
+    /// `B x k` similarities with the state that the last step started from, as those of [`Hits`](crate::Hits): dot
+    /// products or cosines, or distances, squared under euclidean similarity. 0 where there is no pattern.
+    pub similarity: Vec<f32>,
 }
 
 /// The answers to one batch of `B` queries against `N` patterns of `d` dimensions (values: `dv`).

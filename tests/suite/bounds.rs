@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use attractor::device::DeviceOptions;
-use attractor::internals::{Faults, KERNELS, Overrides, Strategy, forced, link};
-use attractor::record::{RecordTargets, Rows};
+use attractor::internals::{Faults, KERNELS, Overrides, Strategy, forced, forced_search, link};
+use attractor::record::{RecordTargets, Rows, SearchTargets, TopRows};
 use attractor::retrieval::WeightsOf;
-use attractor::{Device, Mask, Precision, RetrieveOptions, Rule, Separation, Similarity, wgpu};
+use attractor::{Device, Mask, Precision, RetrieveOptions, Rule, SearchOptions, Separation, Similarity, wgpu};
 use harness::index_check::{Seen, WATCHED, rewrite};
 use harness::{Case, Rng};
 use wgpu::util::DeviceExt;
@@ -130,6 +130,40 @@ fn every_index_is_within_and_checks_change_no_bit() {
             assert_eq!(run(&watched).as_ref(), Some(&plain), "watched: {}", describe());
             let strayed = seen.strayed(&watched);
             assert!(strayed.is_empty(), "{strayed:?}: {}", describe());
+        }
+        for separation in [Separation::Sparsemax, Separation::Entmax { alpha: 1.25 }, Separation::Entmax { alpha: 3.0 }]
+        {
+            let case = Case::random(14, 2, 3000, 5, None, Rule::new(Similarity::Dot, separation, 0.5));
+            let Some(memory) = case.memory(name, &watched) else { continue };
+            let (gpu, queue) = watched.wgpu().unwrap();
+            let contents = bytemuck::cast_slice(&case.queries);
+            let usage = wgpu::BufferUsages::STORAGE;
+            let rows = gpu.create_buffer_init(&wgpu::util::BufferInitDescriptor { label: None, contents, usage });
+            let size = 16384;
+            let descriptor = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false };
+            let target = gpu.create_buffer(&descriptor);
+            let top = TopRows::new(200, Rows::at(&target, 1024)).weights(Rows::at(&target, 4096));
+            let targets = RecordTargets::new(2, Rows::new(&rows), Rows::new(&target))
+                .top(top.similarity(Rows::at(&target, 8192)));
+            let mut encoder = gpu.create_command_encoder(&Default::default());
+            memory.record(&mut encoder, &targets, &RetrieveOptions::default()).unwrap();
+            queue.submit([encoder.finish()]);
+            let strayed = seen.strayed(&watched);
+            assert!(strayed.is_empty(), "{strayed:?}: largest weights of {separation:?}");
+        }
+        for (top, least) in [(3, 0.5), (1000, -100.0)] {
+            let case = Case::random(13, 3, 5000, 5, None, Rule::softmax(0.5));
+            let search = |device: &Device| {
+                let memory = case.memory(name, device)?;
+                let options = SearchOptions::from(top).at_least(least);
+                let options = forced_search(options, Overrides::default(), Faults::POISON);
+                Some(memory.search_blocking(&case.queries, options).unwrap())
+            };
+            let Some(plain) = search(&trusted) else { continue };
+            assert_eq!(search(&checked).as_ref(), Some(&plain), "with checks: {name} search of {top}");
+            assert_eq!(search(&watched).as_ref(), Some(&plain), "watched: {name} search of {top}");
+            let strayed = seen.strayed(&watched);
+            assert!(strayed.is_empty(), "{strayed:?}: search of {top}");
         }
         for (stem, place, reached, _) in seen.places(&watched) {
             *reached_by_some.entry((stem, place)).or_insert(false) |= reached;
@@ -308,6 +342,17 @@ fn queries_of_any_bits_stay_within() {
                 memory.record(&mut encoder, &recording, &options).unwrap();
                 queue.submit([encoder.finish()]);
             }
+            let descriptor = wgpu::BufferDescriptor { label: None, size: 4096, usage, mapped_at_creation: false };
+            let nearest = gpu.create_buffer(&descriptor);
+            let top = TopRows::new(3, Rows::new(&nearest))
+                .weights(Rows::at(&nearest, 256))
+                .similarity(Rows::at(&nearest, 512));
+            let recording = RecordTargets::new(20, Rows::new(&queries), Rows::new(&output)).top(top);
+            let search = SearchTargets::new(20, Rows::new(&queries), Rows::new(&nearest));
+            let mut encoder = gpu.create_command_encoder(&Default::default());
+            memory.record(&mut encoder, &recording, &RetrieveOptions::default()).unwrap();
+            memory.record_search(&mut encoder, &search, 9).unwrap();
+            queue.submit([encoder.finish()]);
         }
         let strayed = seen.strayed(&device);
         assert!(strayed.is_empty(), "{name}: {strayed:?}");

@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 
 use attractor::device::DeviceKind;
 use attractor::internals::{KERNELS, compiled_kernels};
-use attractor::{Device, Result, Retrieval, wgpu};
-use harness::checks::{Check, Outcome, checks};
+use attractor::record::{RecordTargets, Rows, TopRows};
+use attractor::{Device, Memory, Result, RetrieveOptions, Rule, Separation, Similarity, wgpu};
+use harness::checks::{Answered, Check, Outcome, checks};
 
 /// What the list asks, and what comes of it.
-fn run(check: &Check, device: &Device) -> Result<(Outcome, Option<Retrieval>)> {
+fn run(check: &Check, device: &Device) -> Result<(Outcome, Option<Answered>)> {
     let mut got = None;
     let answered = check.ask(device).and_then(|asked| {
-        let answer = asked.memory.retrieve_blocking(&check.case.queries, &asked.options)?;
+        let answer = asked.answer(check)?;
         got = Some(answer.clone());
         Ok((answer, asked.told))
     });
@@ -39,6 +40,7 @@ fn every_case_is_right() {
             assert_eq!(run(&check, &device).unwrap().1, first, "{name}, {}: two runs differ", check.what);
         }
         assert!(wrong.is_empty(), "{name}:\n{}", wrong.join("\n"));
+        record_largest(&device);
         let missing = missing(&device).join(", no ");
         if device.is_cpu() || missing.is_empty() {
             continue;
@@ -47,6 +49,24 @@ fn every_case_is_right() {
         // Thresholds of plans lie elsewhere on hardware, whose sizes the list is not made for.
         assert!(device.info().kind != DeviceKind::Software, "{missing}");
         println!("{missing}");
+    }
+}
+
+/// Records the largest weights of every rule, which no answer that is read back needs.
+fn record_largest(device: &Device) {
+    let Some((gpu, queue)) = device.wgpu() else { return };
+    let entmax = [1.25, 1.5, 2.0, 3.0].map(|alpha| Separation::Entmax { alpha });
+    for separation in [Separation::Softmax, Separation::TopK { k: 3 }].into_iter().chain(entmax) {
+        let mut memory = Memory::new(device, 2, Rule::new(Similarity::Dot, separation, 1.0)).unwrap();
+        memory.add(&[0.0, 1.0, 1.0, 0.0].repeat(4)).unwrap();
+        let usage = wgpu::BufferUsages::STORAGE;
+        let descriptor = wgpu::BufferDescriptor { label: None, size: 256, usage, mapped_at_creation: false };
+        let buffer = gpu.create_buffer(&descriptor);
+        let at = |byte| Rows::at(&buffer, byte);
+        let targets = RecordTargets::new(1, at(0), at(64)).top(TopRows::new(2, at(128)));
+        let mut encoder = gpu.create_command_encoder(&Default::default());
+        memory.record(&mut encoder, &targets, &RetrieveOptions::default()).unwrap();
+        queue.submit([encoder.finish()]);
     }
 }
 

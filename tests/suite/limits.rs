@@ -1,9 +1,9 @@
 //! What must not go unnoticed: loops longer than software drivers run, and kernels that are wrong.
 
-use attractor::internals::{Faults, Overrides, Plan, Problem, Strategy, forced};
+use attractor::internals::{Faults, Overrides, Plan, Problem, Strategy, forced, forced_search};
 use attractor::tuning::Tuning;
-use attractor::{Memory, RetrieveOptions, Rule, Separation, Similarity};
-use harness::Case;
+use attractor::{Memory, MemoryOptions, Patterns, RetrieveOptions, Rule, SearchOptions, Separation, Similarity};
+use harness::{Case, Rng};
 
 /// The share of its bound by which the answers are off; above 1 is wrong.
 fn share(device: &attractor::Device, case: &Case, overrides: Overrides, faults: Faults) -> f64 {
@@ -98,6 +98,30 @@ fn a_damaged_kernel_of_a_sparse_rule_is_caught() {
             let faults = Faults { constant: Some((stem, damage)), ..Faults::NONE };
             let share = share(device, case, Overrides::default(), faults);
             assert!(share > 1.0, "{name}: {stem} {damage:?} gives {share:.2} times the bound");
+        }
+    }
+}
+
+/// Searches by damaged kernels give other hits.
+#[test]
+fn a_damaged_kernel_of_a_search_is_caught() {
+    let dim = 9;
+    let mut rng = Rng(66);
+    let (keys, bias, queries) = (rng.vector(5000 * dim), rng.vector(5000), rng.vector(20 * dim));
+    let damages = [("rank_hits", ("SIMILARITY", 1)), ("similarity", ("BIAS", 1)), ("solve_threshold", ("SCORES", 0))];
+    for (name, device) in harness::gpus() {
+        let rule = Rule::new(Similarity::Dot, Separation::Softmax, 1.0);
+        let mut memory = MemoryOptions::new(dim, rule).bias().build(device).unwrap();
+        memory.add(Patterns::new(&keys).bias(&bias)).unwrap();
+        let search = |constant| {
+            let options = SearchOptions::from(50).at_least(1.0);
+            let options = forced_search(options, Overrides::default(), Faults { constant, ..Faults::NONE });
+            memory.search_blocking(&queries, options).unwrap()
+        };
+        let sound = search(None);
+        assert!(search(Some(("rank_hits", ("NOT_FINITE", 1)))) == sound, "{name}: the control");
+        for damage in damages {
+            assert!(search(Some(damage)) != sound, "{name}: {damage:?} changes no hit");
         }
     }
 }

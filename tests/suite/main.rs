@@ -25,6 +25,7 @@ mod partial;
 mod properties;
 mod record;
 mod rules;
+mod search;
 mod shapes;
 mod threads;
 mod tune;

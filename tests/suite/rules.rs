@@ -19,6 +19,21 @@ fn close(got: &[f32], expected: &[f64], within: f64, what: &str) {
     assert!(error <= within * largest, "{what}: off by {error}");
 }
 
+/// Judges the similarity of a pattern with the state before the last, as it is reported.
+fn similar(case: &Case, expected: &reference::Answer, index: usize, got: f32, what: &str) {
+    let kind = case.rule.similarity;
+    let before = &expected.states[expected.states.len() - 2];
+    let key: Vec<f64> = case.keys[index * case.dim..][..case.dim].iter().map(|k| f64::from(*k)).collect();
+    let similarity = reference::similarity(kind, before, &key);
+    let measured = match kind {
+        Similarity::Euclidean => -2.0 * similarity,
+        Similarity::Manhattan => -similarity,
+        _ => similarity,
+    };
+    let near = (f64::from(got) - measured).abs() <= 1e-4 * (1.0 + measured.abs());
+    assert!(near, "{what}: similarity {got} of pattern {index} for {measured}");
+}
+
 /// Judges everything that a retrieval reports.
 fn judge(case: &Case, got: &Retrieval, what: &str) {
     let n = case.patterns();
@@ -45,13 +60,14 @@ fn judge(case: &Case, got: &Retrieval, what: &str) {
         for place in 0..top.k {
             let (id, weight) = (top.ids[b * top.k + place], top.weight[b * top.k + place]);
             match expected_top.get(place) {
-                None => assert_eq!((id, weight), (None, 0.0), "{what}"),
+                None => assert_eq!((id, weight, top.similarity[b * top.k + place]), (None, 0.0, 0.0), "{what}"),
                 Some(i) => {
                     let index = id.expect("a pattern").0 as usize;
                     assert!((f64::from(weight) - expected.weights[*i]).abs() <= 2e-5, "{what} place {place}");
                     // After several steps states differ by a rounding, and so may the order of almost equal scores.
                     let gap = (expected.scores[index] - expected.scores[*i]).abs();
                     assert!(gap <= 1e-4 * (1.0 + expected.scores[*i].abs()), "{what} place {place}: {index} for {i}");
+                    similar(case, &expected, index, top.similarity[b * top.k + place], &what);
                 }
             }
         }

@@ -64,6 +64,8 @@ fn everything_comes_through() {
         assert_eq!(status[2], attractor_status::ATTRACTOR_STATUS_NOTHING_LEFT);
         let top = std::slice::from_raw_parts(attractor_retrieval_top_ids(retrieval, null_mut()), 6);
         assert_eq!(&top[..2], [3, ATTRACTOR_NO_PATTERN]);
+        let similarity = std::slice::from_raw_parts(attractor_retrieval_top_similarity(retrieval, &raw mut length), 6);
+        assert_eq!((length, similarity[1]), (6, 0.0));
         for (position, expected) in [(0, ATTRACTOR_NO_PATTERN), (3, 3)] {
             succeeds(attractor_retrieval_id_at(retrieval, position, &raw mut id));
             assert_eq!(id, expected);
@@ -107,5 +109,58 @@ fn everything_comes_through() {
         succeeds(attractor_memory_clear(memory.0));
         let code = ask(memory.0, queries.as_ptr(), 1, null(), value.as_mut_ptr(), 3, null_mut());
         refused(code, ATTRACTOR_ERROR_EMPTY, &["empty"]);
+    }
+}
+
+/// What a search finds, with and without a threshold, and what it refuses.
+#[test]
+fn searches_come_through() {
+    let mut options = memory_options(2);
+    options.similarity = attractor_similarity::ATTRACTOR_SIMILARITY_EUCLIDEAN as u32;
+    let memory = Owned::new(&options);
+    let keys = [0.0f32, 0.0, 1.0, 0.0, 3.0, 0.0];
+    let queries = [0.0f32, 0.0, 2.5, 0.0];
+    // SAFETY: arrays have their lengths, and handles were just given.
+    unsafe {
+        succeeds(add(memory.0, keys.as_ptr(), null(), null(), 3, null_mut()));
+        let search = |options: *const attractor_search_options, hits| {
+            attractor_memory_search(memory.0, queries.as_ptr(), queries.len(), 2, options, hits)
+        };
+        let hits = given(|hits| search(null(), hits));
+        assert_eq!((attractor_hits_count(hits), attractor_hits_places(hits)), (2, 3));
+        let mut length = 0;
+        let ids = std::slice::from_raw_parts(attractor_hits_ids(hits, &raw mut length), 6);
+        assert_eq!((ids, length), (&[0, 1, 2, 2, 1, 0][..], 6));
+        let distances = std::slice::from_raw_parts(attractor_hits_similarity(hits, null_mut()), 6);
+        assert_eq!(distances, [0.0, 1.0, 9.0, 0.25, 2.25, 6.25]);
+        assert!(attractor_hits_found(hits, &raw mut length).is_null());
+        assert!(length == 0 && message().contains("without a threshold"), "{}", message());
+        attractor_hits_free(hits);
+
+        let mut asked = std::mem::MaybeUninit::<attractor_search_options>::uninit();
+        succeeds(attractor_search_options_init(asked.as_mut_ptr(), size_of::<attractor_search_options>()));
+        let mut asked = asked.assume_init();
+        let keep = [1u8, 1, 1, 0, 0, 0];
+        (asked.top, asked.threshold, asked.has_threshold) = (1, 1.0, 1);
+        (asked.mask, asked.mask_length) = (keep.as_ptr(), keep.len());
+        asked.mask_layout = attractor_mask::ATTRACTOR_MASK_KEEP_PER_QUERY as u32;
+        let hits = given(|hits| search(&raw const asked, hits));
+        let ids = std::slice::from_raw_parts(attractor_hits_ids(hits, null_mut()), 2);
+        let found = std::slice::from_raw_parts(attractor_hits_found(hits, null_mut()), 2);
+        assert_eq!((ids, found), (&[0, ATTRACTOR_NO_PATTERN][..], &[2, 0][..]));
+        let status = std::slice::from_raw_parts(attractor_hits_status(hits, null_mut()), 2);
+        assert_eq!(status[1], attractor_status::ATTRACTOR_STATUS_NOTHING_LEFT);
+        attractor_hits_free(hits);
+
+        let mut none = null_mut();
+        asked.threshold = f64::NAN;
+        refused(search(&raw const asked, &raw mut none), ATTRACTOR_ERROR_PARAMETER, &["at_most", "finite"]);
+        asked.has_threshold = 0;
+        asked.top = 0;
+        refused(search(&raw const asked, &raw mut none), ATTRACTOR_ERROR_PARAMETER, &["top"]);
+        let code = attractor_memory_search(memory.0, queries.as_ptr(), 3, 2, null(), &raw mut none);
+        refused(code, ATTRACTOR_ERROR_SHAPE, &["queries"]);
+        refused(search(null(), null_mut()), ATTRACTOR_ERROR_NULL_POINTER, &["hits"]);
+        assert!(none.is_null());
     }
 }

@@ -5,5 +5,7 @@ pub mod completions;
 pub mod devices;
 pub mod recall;
 pub mod retrieve;
+pub mod search;
+mod stored;
 pub mod tune;
 pub mod verify;

@@ -82,9 +82,7 @@ fn listed(device: &Device, report: Report) -> Result<(), Failure> {
     let bar = progress::bar(checks.len(), "verifying");
     let (mut wrong, mut unsupported, mut refused) = (Vec::new(), 0, 0);
     for check in &checks {
-        let answered = check
-            .ask(device)
-            .and_then(|asked| Ok((asked.memory.retrieve_blocking(&check.case.queries, &asked.options)?, asked.told)));
+        let answered = check.ask(device).and_then(|asked| Ok((asked.answer(check)?, asked.told)));
         let bits = answered.as_ref().ok().map(|(got, _)| format!("{:016x}", bits_of(got)));
         let (outcome, kernels) = check.judge(device, answered)?;
         let (verdict, share, said) = match outcome {

@@ -290,6 +290,7 @@ fn golden_case(dir: &Path, place: &Place, case: &Case) {
     let (support, perplexity) = (read("support", &[batch]), read("perplexity", &[batch]));
     let largest = read("largest", &[batch]);
     let (index, weight) = (read("top_index", &[batch, k]), read("top_weight", &[batch, k]));
+    read("top_similarity", &[batch, k]);
     for (b, row) in weights.chunks_exact(patterns).enumerate() {
         // What an f32 rounds to nothing may count or not.
         let counts = |least: f64| row.iter().filter(|p| **p > least).count() as f64;
@@ -840,7 +841,9 @@ fn help_and_version_are_there() {
     assert!(succeeds(dir.path(), &["--version"]).contains(env!("CARGO_PKG_VERSION")));
     let help = succeeds(dir.path(), &["--help"]);
     assert!(
-        ["devices", "recall", "retrieve", "bench", "tune", "verify"].iter().all(|command| help.contains(command)),
+        ["devices", "recall", "retrieve", "search", "bench", "tune", "verify"]
+            .iter()
+            .all(|command| help.contains(command)),
         "{help}"
     );
     let help = succeeds(dir.path(), &["retrieve", "--help"]);
@@ -1380,4 +1383,74 @@ fn nothing_waits_for_a_fifo() {
         refuses(dir.path(), args, 1, &["not a regular file", "a FIFO"]);
     }
     assert!(start.elapsed().as_secs() < 60);
+}
+
+/// Lines of JSON, or tensors, with what a search finds; ids are those of the memory.
+#[test]
+fn searches_print_lines_or_write_tensors() {
+    use attractor::{Device, Memory, MemoryOptions, Rule, Separation, Similarity};
+    let dir = plain_inputs();
+    let lines = |place: &Place, more: &[&str]| -> Vec<serde_json::Value> {
+        let said = place.succeeds(dir.path(), &[&["search", "--queries", "q.npy"], more].concat());
+        said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    for place in quick_places() {
+        let got = lines(&place, &["--keys", "k.npy", "--similarity", "dot", "--top", "2"]);
+        let hit = |id: u64, similarity: f64| serde_json::json!({ "id": id, "similarity": similarity });
+        assert_eq!(got[0], serde_json::json!({ "query": 0, "hits": [hit(0, 2.0), hit(1, 1.0)] }), "{}", place.name);
+        assert_eq!(got[1]["hits"][0], hit(2, 1.0), "{}", place.name);
+        let got = lines(&place, &["--keys", "k.npy", "--similarity", "dot", "--top", "1", "--threshold", "1"]);
+        assert_eq!((&got[0]["found"], &got[1]["found"]), (&2.into(), &1.into()), "{}", place.name);
+        let got = lines(&place, &["--keys", "k.npy", "--similarity", "euclidean", "--top", "1"]);
+        assert_eq!(got[1]["hits"], serde_json::json!([{ "id": 2, "distance": 0.0 }]), "{}", place.name);
+    }
+    // By default by cosine.
+    let cosine =
+        lines(&CPU, &["--keys", "k.npy", "--top", "1", "--precision", "i8"])[0]["hits"][0]["similarity"].clone();
+    assert!((cosine.as_f64().unwrap() - 2.0 / 5f64.sqrt()).abs() < 1e-6, "{cosine}");
+
+    let rule = Rule::new(Similarity::Manhattan, Separation::Sparsemax, 3.0);
+    let mut memory: Memory = MemoryOptions::new(4, rule).build(&Device::cpu()).unwrap();
+    let ids: Vec<_> = memory.add(&[0.0; 12]).unwrap().iter().collect();
+    memory.remove(ids[0]).unwrap();
+    memory.save(dir.path().join("m.safetensors")).unwrap();
+    let args = ["search", "--memory", "m.safetensors", "--queries", "q.npy"];
+    let said = CPU
+        .succeeds(dir.path(), &[&args[..], &["--top", "3", "--threshold", "2", "--out", "hits.safetensors"]].concat());
+    assert!(said.contains("ids 2 x 3, similarity 2 x 3, found (2,)"), "{said}");
+    let bytes = fs::read(dir.path().join("hits.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let whole = |name: &str| -> Vec<u64> {
+        let bytes = file.tensor(name).unwrap().data();
+        bytes.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect()
+    };
+    let none = u64::MAX;
+    assert_eq!(whole("ids"), [none, none, none, ids[1].0, ids[2].0, none]);
+    assert_eq!(whole("found"), [0, 2]);
+    assert_eq!(tensor(&file, "similarity"), (vec![2, 3], vec![0.0, 0.0, 0.0, 1.0, 1.0, 0.0]));
+}
+
+#[test]
+fn searches_refuse_what_makes_no_sense() {
+    let dir = plain_inputs();
+    let args = ["search", "--device", "cpu", "--keys", "k.npy", "--queries", "q.npy"];
+    for (more, status, words) in [
+        (&["--top", "0"][..], 2, &["--top", "at least 1"][..]),
+        (&["--top", "1025"], 2, &["--top 1025", "1024"]),
+        (&["--threshold", "nan"], 2, &["--threshold", "finite"]),
+        (&["--memory", "k.npy"], 2, &["--memory", "--keys"]),
+        (&["--out", "hits.npy"], 2, &["--out", ".safetensors"]),
+        (&["--out", "nowhere/hits.safetensors"], 1, &["nowhere"]),
+    ] {
+        refuses(dir.path(), &[&args[..], more].concat(), status, words);
+    }
+    refuses(dir.path(), &["search", "--queries", "q.npy"], 2, &["--memory"]);
+    refuses(dir.path(), &["search", "--device", "cpu", "--memory", "q.npy", "--queries", "q.npy"], 1, &["q.npy"]);
+    write_npy(&dir.path().join("wide.npy"), "<f4", "(1, 5)", &[0; 20]);
+    refuses(
+        dir.path(),
+        &["search", "--device", "cpu", "--keys", "k.npy", "--queries", "wide.npy"],
+        1,
+        &["queries", "5", "4"],
+    );
 }

@@ -6,7 +6,7 @@ mod behaviour;
 use attractor::device::{DeviceOptions, SoftwareAdapters};
 use attractor::internals::KERNELS;
 use attractor::{Device, wgpu};
-use harness::checks::{Check, Outcome, checks};
+use harness::checks::{Answered, Check, Outcome, checks};
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -77,8 +77,16 @@ async fn result(check: &Check, device: &Device) -> Value {
         Ok(asked) => {
             reached = asked.told.kernels.iter().map(|work| (work.kernel, work.setting.clone())).collect();
             strategy = asked.told.strategy;
-            let answered = async { asked.memory.retrieve(&check.case.queries, &asked.options)?.await }.await;
-            answered.map(|got| (got, asked.told))
+            let (memory, queries) = (&asked.memory, &check.case.queries);
+            let answered = async {
+                let got = memory.retrieve(queries, &asked.options)?.await?;
+                let hits = match &asked.nearest {
+                    Some(options) => Some(memory.search(queries, options)?.await?),
+                    None => None,
+                };
+                Ok(Answered { got, hits })
+            };
+            answered.await.map(|answered| (answered, asked.told))
         }
         Err(error) => Err(error),
     };

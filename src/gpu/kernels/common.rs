@@ -89,6 +89,12 @@ impl<'a> Pass<'a> {
         [("TERMS", chunk.rows.terms.is_some().into()), ("KEEP", self.operands.mask.is_some().into())]
     }
 
+    /// [`Pass::compared_constants`] of scores that may leave biases out.
+    pub fn scored_constants(&self, chunk: &Chunk<'_>) -> impl Iterator<Item = Constant> {
+        let unbiased = self.operands.layout.bias && !self.operands.biased;
+        self.compared_constants(chunk).into_iter().chain(unbiased.then_some(("BIAS", 0)))
+    }
+
     /// See [`Pass::compared_constants`].
     pub fn compared_fragments(&self) -> Vec<Substitution> {
         let mut fragments = self.stored_fragments();

@@ -35,9 +35,13 @@ pub mod staged {
 /// Candidates and thresholds of sparse rules and top-k.
 pub mod sparse {
     pub mod bracket_threshold;
+    pub mod compare_listed;
+    pub mod count_scores;
     pub mod filter_candidates;
     pub mod gather_support;
     pub mod merge_candidates;
+    pub mod rank_hits;
+    pub mod rank_top;
     pub mod solve_threshold;
 }
 
@@ -54,8 +58,12 @@ pub const KERNELS: &[&Kernel] = &[
     &staged::separation::KERNEL,
     &sparse::filter_candidates::KERNEL,
     &sparse::merge_candidates::KERNEL,
+    &sparse::count_scores::KERNEL,
     &sparse::solve_threshold::KERNEL,
+    &sparse::rank_hits::KERNEL,
     &sparse::bracket_threshold::KERNEL,
+    &sparse::compare_listed::KERNEL,
+    &sparse::rank_top::KERNEL,
     &staged::weights::KERNEL,
     &sparse::gather_support::KERNEL,
     &staged::projection::KERNEL,

@@ -3,7 +3,7 @@
 use super::choice::Plan;
 use super::problem::Problem;
 use crate::gpu::kernels::common::LIST_CAPACITY;
-use crate::gpu::kernels::sparse::filter_candidates;
+use crate::gpu::kernels::sparse::{compare_listed, filter_candidates};
 use crate::gpu::kernels::staged::similarity;
 use crate::gpu::workspace::Sizes;
 use crate::strategy::Overrides;
@@ -44,6 +44,7 @@ impl Plan {
             given: lists * staged.searched_splits() * 4 * u64::from(similarity::TRIAL_WORDS),
             records: lists * 32,
             tallies: lists * 32,
+            similarities: top * 4 * u64::from(compare_listed::STRIDE),
         }
     }
 

@@ -6,6 +6,7 @@ use crate::gpu::kernels::common::LIST_CAPACITY;
 use crate::gpu::kernels::fused::matrix::{self, MatrixTile};
 use crate::gpu::kernels::fused::register::{self, RegisterTile};
 use crate::gpu::kernels::fused::stream::{self, StreamTile};
+use crate::gpu::kernels::sparse::compare_listed;
 use crate::gpu::kernels::staged::{projection, similarity};
 use crate::strategy::Overrides;
 use crate::tuning::Tuning;
@@ -95,7 +96,8 @@ pub(super) fn staged_splits(
     let lists = u64::from(problem.lists);
     // A pattern has a score of each query, and beside lists half of what `filter_candidates` may pick, and what trials
     // give.
-    let listed = (lists + u64::from(problem.top)) * 8 * u64::from(LIST_CAPACITY);
+    let top = u64::from(problem.top) * (8 * u64::from(LIST_CAPACITY) + 4 * u64::from(compare_listed::STRIDE));
+    let listed = lists * 8 * u64::from(LIST_CAPACITY) + top;
     let others = SCRATCH + block * (problem.row_bytes() + listed);
     let spare = WORKSPACE.saturating_sub(others) / (block * (4 + 5 * lists));
     let chunk = (tuning.max_score_bytes / (4 * block)).min(tuning.max_chunk_rows).min(spare);

@@ -36,6 +36,12 @@ impl<'a> NewTensor<'a> {
         Self { name, dtype: Dtype::U32, shape: shape.into(), bytes }
     }
 
+    /// A tensor of u64.
+    pub fn u64(name: &'a str, shape: &[usize], values: impl Into<Cow<'a, [u64]>>) -> Self {
+        let bytes = little_endian(values.into(), |v| v.to_le_bytes());
+        Self { name, dtype: Dtype::U64, shape: shape.into(), bytes }
+    }
+
     /// A tensor of u8, 1 where true.
     pub fn bool(name: &'a str, shape: &[usize], values: &[bool]) -> Self {
         let bytes = values.iter().map(|&v| u8::from(v)).collect();
@@ -50,7 +56,10 @@ impl fmt::Display for NewTensor<'_> {
     }
 }
 
-fn little_endian<T: bytemuck::NoUninit>(values: Cow<'_, [T]>, bytes: impl Fn(&T) -> [u8; 4]) -> Cow<'_, [u8]> {
+fn little_endian<T: bytemuck::NoUninit, const N: usize>(
+    values: Cow<'_, [T]>,
+    bytes: impl Fn(&T) -> [u8; N],
+) -> Cow<'_, [u8]> {
     match values {
         Cow::Borrowed(values) if cfg!(target_endian = "little") => bytemuck::cast_slice(values).into(),
         values => values.iter().flat_map(bytes).collect(),

@@ -170,6 +170,7 @@ const CHECKS: &[Check] = &[
 const OWN_ELEMENTS: &[(&str, &str, &str)] = &[
     ("solve_threshold", "flags", "the first thread alone"),
     ("weights", "tallies", "the first thread alone"),
+    ("count_scores", "found", "the first thread alone"),
     ("separation", "scores", "each thread turns its own scores into weights"),
     ("weights", "scores", "each thread turns its own scores into weights"),
     ("similarity", "given", "a trial is added up by one thread, always the same"),
@@ -185,6 +186,7 @@ const OWN_ELEMENTS: &[(&str, &str, &str)] = &[
 const BITS: &[(&str, &str, &str)] = &[
     ("", "key_of", "of a score; both zeros give one key"),
     ("", "score_of", "of a key that was made of a score, or lies between two such"),
+    ("", "listed_score", "a score of a list, as it was stored"),
     ("", "score_at", "a score or a weight of a list, as it was stored"),
     ("merge_candidates", "prune", "a score of the list, or zero"),
     ("merge_candidates", "select_top", "a score of the list, or zero"),

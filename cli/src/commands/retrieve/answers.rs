@@ -30,6 +30,7 @@ pub fn append(to: &mut Retrieval, more: Retrieval) {
         top.k = more.k;
         top.ids.extend(more.ids);
         top.weight.extend(more.weight);
+        top.similarity.extend(more.similarity);
     }
 }
 
@@ -60,6 +61,7 @@ pub fn tensors(answers: &Retrieval) -> Vec<NewTensor<'_>> {
             top.ids.iter().map(|id| id.and_then(|id| u32::try_from(id.0).ok()).unwrap_or(u32::MAX)).collect();
         tensors.push(NewTensor::u32("top_index", &[batch, top.k], rows));
         tensors.push(NewTensor::f32("top_weight", &[batch, top.k], &top.weight));
+        tensors.push(NewTensor::f32("top_similarity", &[batch, top.k], &top.similarity));
     }
     if let Some(weights) = &answers.weights {
         tensors.push(NewTensor::f32("weights", &[batch, answers.patterns], weights));

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use attractor::files::Address;
 use attractor::retrieval::{DEFAULT_TOLERANCE, MAX_TOP, Stop, WeightsOf};
-use attractor::{RetrieveOptions, Rule, Separation, Similarity};
+use attractor::{RetrieveOptions, Rule, Separation};
 use clap::ValueEnum;
 
-use crate::args::{TunedArgs, at_least_one, check_extension, finite};
+use crate::args::{PrecisionArg, SimilarityArg, TunedArgs, at_least_one, check_extension, finite};
+use crate::commands::stored::StoreOptions;
 use crate::failure::Failure;
 
 /// Shown under the flags.
@@ -37,24 +38,12 @@ update changed no coordinate by more than 1e-4), and when asked
     --top K       top_index (B x K', u32), top_weight (B x K', f32) in falling
                   order, K' = min(K, N); a smaller index first where equal;
                   index 4294967295 with weight 0 where a mask leaves fewer
-                  than K'
+                  than K'; top_similarity (B x K', f32): dot product or
+                  cosine, or the distance (euclidean: its square)
     --weights     weights (B x N, f32)
 
 A query whose mask leaves no pattern gets zeros; their number is printed. Exit status: 0, 2 for bad usage, 1 for \
 a failure.";
-
-/// How a state is compared with a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SimilarityArg {
-    /// <x, k>
-    Dot,
-    /// <x, k> / (|x| |k|)
-    Cosine,
-    /// -1/2 |x - k|^2
-    Euclidean,
-    /// -|x - k|_1
-    Manhattan,
-}
 
 /// How scores become weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -69,17 +58,6 @@ pub enum SeparationArg {
     Entmax,
     /// Softmax over the --k largest scores
     Topk,
-}
-
-/// How patterns are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum PrecisionArg {
-    /// As they are
-    F32,
-    /// As halves
-    F16,
-    /// As bytes, with a scale per row
-    I8,
 }
 
 /// The flags of `attractor retrieve`.
@@ -220,13 +198,7 @@ impl RetrieveArgs {
     /// The rule of the flags, over that of a saved memory.
     pub fn rule(&self, dim: usize, saved: Option<Rule>) -> Result<Rule, Failure> {
         let default = saved.unwrap_or(Rule::attention(dim));
-        let similarity = match self.similarity {
-            None => default.similarity,
-            Some(SimilarityArg::Dot) => Similarity::Dot,
-            Some(SimilarityArg::Cosine) => Similarity::Cosine,
-            Some(SimilarityArg::Euclidean) => Similarity::Euclidean,
-            Some(SimilarityArg::Manhattan) => Similarity::Manhattan,
-        };
+        let similarity = self.similarity.map_or(default.similarity, SimilarityArg::into);
         let separation = self.separation(saved.map(|rule| rule.separation))?;
         Ok(Rule::new(similarity, separation, self.beta.unwrap_or(default.beta)))
     }
@@ -237,6 +209,12 @@ impl RetrieveArgs {
             [self.keys.as_ref(), Some(&self.queries), self.values.as_ref(), self.bias.as_ref(), self.mask.as_ref()];
         let named = self.memory.as_deref().into_iter().chain(self.device.tuning.file());
         tensors.into_iter().flatten().map(Address::path).chain(named).collect()
+    }
+
+    /// How patterns are stored.
+    pub fn store(&self) -> StoreOptions {
+        let Self { precision, saturate, window_bytes, .. } = *self;
+        StoreOptions { precision: precision.into(), saturate, window_bytes }
     }
 
     pub fn options(&self) -> RetrieveOptions {

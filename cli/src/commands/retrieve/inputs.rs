@@ -3,86 +3,14 @@
 use std::ops::Range;
 
 use attractor::files::{PatternFiles, Role, SavedMemory, Tensor};
-use attractor::{Device, LoadOptions, Mask, Memory, Precision, Rule};
+use attractor::{Mask, Rule};
 
-use super::args::{PrecisionArg, RetrieveArgs};
+use super::args::RetrieveArgs;
+use crate::commands::stored::Stored;
 use crate::failure::Failure;
-use crate::ui::progress;
 
 /// The most weights, or flags of a mask, that are in flight at a time: they are as many a query as there are patterns.
 pub const WIDE_CHUNK: usize = 1 << 26;
-
-/// Where the patterns come from.
-pub enum Stored {
-    Tensors(Box<PatternFiles>),
-    Memory(SavedMemory),
-}
-
-impl Stored {
-    pub fn dim(&self) -> usize {
-        match self {
-            Self::Tensors(patterns) => patterns.dim(),
-            Self::Memory(saved) => saved.dim(),
-        }
-    }
-
-    /// `N`.
-    pub fn positions(&self) -> usize {
-        match self {
-            Self::Tensors(patterns) => patterns.len(),
-            Self::Memory(saved) => saved.position_count(),
-        }
-    }
-
-    /// The patterns in a memory on `device`.
-    pub fn build(&self, args: &RetrieveArgs, rule: Rule, device: &Device) -> Result<Memory, Failure> {
-        match self {
-            Self::Tensors(patterns) => {
-                let mut options = patterns.options(rule).precision(match args.precision {
-                    PrecisionArg::F32 => Precision::F32,
-                    PrecisionArg::F16 => Precision::F16,
-                    PrecisionArg::I8 => Precision::I8,
-                });
-                if let Some(bytes) = args.window_bytes {
-                    options = options.window_bytes(bytes);
-                }
-                if args.saturate {
-                    options = options.saturate();
-                }
-                let mut memory = options.build(device)?;
-                let bar = progress::bar(patterns.len(), "storing");
-                let stored = memory.import_with(patterns, |read| bar.set_position(read as u64));
-                bar.finish_and_clear();
-                stored.map_err(|error| match error {
-                    range @ attractor::Error::Range { .. } => {
-                        Failure::Work(format!("{range}; --saturate stores the largest half instead"))
-                    }
-                    error => error.into(),
-                })?;
-                Ok(memory)
-            }
-            Self::Memory(saved) => {
-                let mut options = LoadOptions::default().rule(rule);
-                if let Some(bytes) = args.window_bytes {
-                    options = options.window_bytes(bytes);
-                }
-                Ok(saved.load(device, &options)?)
-            }
-        }
-    }
-}
-
-/// Name and shape of the keys, as messages have them.
-impl std::fmt::Display for Stored {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Tensors(patterns) => patterns.keys().fmt(f),
-            Self::Memory(saved) => {
-                write!(f, "keys of {} are {} x {}", saved.path().display(), saved.position_count(), saved.dim())
-            }
-        }
-    }
-}
 
 /// What the flags name, opened and found to fit together.
 pub struct Inputs {

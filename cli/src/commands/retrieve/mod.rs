@@ -31,7 +31,7 @@ pub fn run(args: &RetrieveArgs) -> Result<(), Failure> {
     }
 
     let device = args.device.open()?;
-    let memory = inputs.stored.build(args, inputs.rule, &device)?;
+    let memory = inputs.stored.build(args.store(), inputs.rule, &device)?;
 
     let chunk = (CHUNK / memory.dim().max(memory.value_dim())).max(1);
     let wide = args.weights || inputs.mask_per_query();

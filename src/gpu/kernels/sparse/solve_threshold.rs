@@ -40,11 +40,12 @@ fn iterations(capacity: u64) -> u64 {
     (32 + 36) * (1 + list + 7) + list * (1 + 8) + 128
 }
 
-/// Lists to supports; with `scores`, lists of top-k keep their scores.
+/// Lists to supports, and `records` of their weights; with `scores`, lists of top-k keep their scores.
 pub fn dispatch(
     pass: &Pass<'_>,
     queries: &Binding,
     lists: &CandidateLists,
+    records: &Binding,
     rule: KernelRule,
     scores: bool,
 ) -> Dispatch {
@@ -52,7 +53,7 @@ pub fn dispatch(
     let (top, k) = top_of(rule);
     let params = Params { capacity: LIST_CAPACITY, k, margin, gain, exponent, padding: [0; 3] };
     let workspace = &pass.operands.workspace;
-    let storage = [queries, &workspace.flags, &lists.heads, &lists.list, &workspace.records];
+    let storage = [queries, &workspace.flags, &lists.heads, &lists.list, records];
     let setting = Setting::constants(with_form(rule, &[("TOP", top), ("SCORES", scores.into())]));
     let entries = u64::from(pass.block.count) * u64::from(ESTIMATED_SUPPORT);
     let work = Work { flops: 34 * 4 * entries, bytes: 16 * entries };

@@ -173,7 +173,7 @@ fn compare(
     };
     // One kernel for scores that are kept and those that are tried, or their bits might differ.
     let mut constants = with_form(pass.operands.kernel_rule(), &[("QUERIES", each)]);
-    constants.extend(pass.compared_constants(chunk));
+    constants.extend(pass.scored_constants(chunk));
     let setting = Setting { constants, fragments: pass.compared_fragments() };
     pass.dispatch(&KERNEL, setting, &params, &storage, grid, work)
 }

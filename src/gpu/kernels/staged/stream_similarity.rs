@@ -73,7 +73,7 @@ pub fn dispatch(
         bytes: u64::from(grid[1]) * rows * (pass.stored_bytes(vectors) + term_bytes(chunk)) + 4 * count * rows,
     };
     let mut constants = vec![("QUERIES", each)];
-    constants.extend(pass.compared_constants(chunk));
+    constants.extend(pass.scored_constants(chunk));
     let setting = Setting { constants, fragments: pass.compared_fragments() };
     pass.dispatch(&KERNEL, setting, &params, &storage, grid, work)
 }

@@ -1,0 +1,83 @@
+//! Patterns in files, from which commands answer.
+
+use attractor::files::{PatternFiles, SavedMemory};
+use attractor::{Device, LoadOptions, Memory, Precision, Rule};
+
+use crate::failure::Failure;
+use crate::ui::progress;
+
+/// How patterns are stored. Those of a saved memory have the precision that it was saved with.
+#[derive(Clone, Copy, Default)]
+pub struct StoreOptions {
+    pub precision: Precision,
+    pub saturate: bool,
+    pub window_bytes: Option<u64>,
+}
+
+/// Where the patterns come from.
+pub enum Stored {
+    Tensors(Box<PatternFiles>),
+    Memory(SavedMemory),
+}
+
+impl Stored {
+    pub fn dim(&self) -> usize {
+        match self {
+            Self::Tensors(patterns) => patterns.dim(),
+            Self::Memory(saved) => saved.dim(),
+        }
+    }
+
+    /// `N`.
+    pub fn positions(&self) -> usize {
+        match self {
+            Self::Tensors(patterns) => patterns.len(),
+            Self::Memory(saved) => saved.position_count(),
+        }
+    }
+
+    /// The patterns in a memory on `device`.
+    pub fn build(&self, asked: StoreOptions, rule: Rule, device: &Device) -> Result<Memory, Failure> {
+        match self {
+            Self::Tensors(patterns) => {
+                let mut options = patterns.options(rule).precision(asked.precision);
+                if let Some(bytes) = asked.window_bytes {
+                    options = options.window_bytes(bytes);
+                }
+                if asked.saturate {
+                    options = options.saturate();
+                }
+                let mut memory = options.build(device)?;
+                let bar = progress::bar(patterns.len(), "storing");
+                let stored = memory.import_with(patterns, |read| bar.set_position(read as u64));
+                bar.finish_and_clear();
+                stored.map_err(|error| match error {
+                    range @ attractor::Error::Range { .. } => {
+                        Failure::Work(format!("{range}; --saturate stores the largest half instead"))
+                    }
+                    error => error.into(),
+                })?;
+                Ok(memory)
+            }
+            Self::Memory(saved) => {
+                let mut options = LoadOptions::default().rule(rule);
+                if let Some(bytes) = asked.window_bytes {
+                    options = options.window_bytes(bytes);
+                }
+                Ok(saved.load(device, &options)?)
+            }
+        }
+    }
+}
+
+/// Name and shape of the keys, as messages have them.
+impl std::fmt::Display for Stored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tensors(patterns) => patterns.keys().fmt(f),
+            Self::Memory(saved) => {
+                write!(f, "keys of {} are {} x {}", saved.path().display(), saved.position_count(), saved.dim())
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Searches: the lists of a scan, scored again, and how many patterns meet a threshold.
+
+use rayon::prelude::*;
+
+use crate::cpu::engine::Engine;
+use crate::cpu::pack::{Form, Packed, Query};
+use crate::cpu::plan::{Plan, QUERIES_PER_WAVE};
+use crate::cpu::scan;
+use crate::cpu::tiles::{PatternView, Usable, split};
+use crate::error::Result;
+use crate::exact::entry::{Entry, keep_best};
+use crate::retrieval::report::Status;
+use crate::rule::narrow_similarity;
+use crate::search::options::search_rule;
+use crate::search::{Hits, SearchOptions};
+use crate::store::{View, stride};
+
+impl Engine {
+    /// Searches for checked queries (`batch x dim`, tight) among the patterns of `snapshot`, at least one.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), before any work is done.
+    pub fn search(
+        &self,
+        operation: &'static str,
+        queries: &[f32],
+        options: &SearchOptions,
+        snapshot: &View,
+    ) -> Result<Hits> {
+        let (dim, patterns) = (self.layout.dim, self.windows.len());
+        let (batch, k) = (queries.len() / dim, options.top.min(patterns));
+        let mut hits = Hits::with_room(operation, batch, k, options.bound.is_some())?;
+        let rule = search_rule(self.rule, k);
+        let engine = Self { rule, ..self.clone() };
+        let usable = Usable { alive: snapshot.alive(), mask: options.mask.as_ref(), patterns };
+        let view = PatternView { engine: &engine, usable, range: 0..patterns, biased: false };
+        let plan = Plan::new(view, options.plan_for.unwrap_or(batch));
+        // A list of every pattern is one of the largest, too.
+        let plan = Plan { top: k, separation: rule.separation, ..plan };
+        let least = options.least_score(rule.similarity);
+        for (number, rows) in queries.chunks(QUERIES_PER_WAVE * dim).enumerate() {
+            let queries: Vec<Query> = rows
+                .par_chunks_exact(dim)
+                .enumerate()
+                .map(|(q, row)| {
+                    let mut exact: Vec<f64> = row.iter().map(|x| f64::from(*x)).collect();
+                    exact.resize(stride(dim), 0.0);
+                    Query::new(number * QUERIES_PER_WAVE + q, exact)
+                })
+                .collect();
+            let queries: Vec<&Query> = queries.iter().collect();
+            let nearest = plan.nearest(&queries);
+            let found = least.map(|least| plan.found(&queries, &nearest, least));
+            for (q, nearest) in nearest.into_iter().enumerate() {
+                let found = found.as_ref().map_or(nearest.len() as u64, |found| found[q]);
+                let status = if nearest.is_empty() { Status::NothingLeft } else { Status::Answered };
+                let hit = |entry: &Entry| least.is_none_or(|least| meets(entry.0, least));
+                let measured = nearest.into_iter().take_while(hit);
+                let measured = measured.map(|(score, position)| (position, rule.similarity.measure(score)));
+                hits.push(measured, found, status, &snapshot.names);
+            }
+        }
+        Ok(hits)
+    }
+}
+
+/// Whether a similarity as it is reported meets a threshold.
+fn meets(score: f64, least: f32) -> bool {
+    narrow_similarity(score) >= least
+}
+
+impl Plan<'_> {
+    /// The patterns of largest exact score of each query, in order of preference, as many as the plan reports.
+    fn nearest(&self, queries: &[&Query]) -> Vec<Vec<Entry>> {
+        let solutions = self.scan(queries, false);
+        let entries = |(query, solution): (&&Query, crate::cpu::solve::Solution)| match solution.top {
+            Some(top) => top.into_iter().map(|ranked| ranked.entry).collect(),
+            None => self.nearest_by_pass(query),
+        };
+        queries.par_iter().zip(solutions).map(entries).collect()
+    }
+
+    /// The same by one exact pass, for lists that no scan has room for.
+    fn nearest_by_pass(&self, query: &Query) -> Vec<Entry> {
+        let parts = self.view.pass(
+            query,
+            false,
+            |_| Vec::new(),
+            |entries: &mut Vec<Entry>, pattern| {
+                entries.push((pattern.score, pattern.index));
+                if entries.len() >= 4 * self.top + 64 {
+                    keep_best(entries, self.top);
+                }
+            },
+        );
+        let mut entries = parts.concat();
+        keep_best(&mut entries, self.top);
+        entries
+    }
+
+    /// How many patterns have a score of at least `least`, for each query. Where not all that are listed have, all
+    /// others have less.
+    fn found(&self, queries: &[&Query], nearest: &[Vec<Entry>], least: f32) -> Vec<u64> {
+        let mut found: Vec<u64> =
+            nearest.iter().map(|entries| entries.partition_point(|entry| meets(entry.0, least)) as u64).collect();
+        let open = |place: &usize| found[*place] == self.top as u64 && self.top < self.view.range.len();
+        let open: Vec<usize> = (0..queries.len()).filter(open).collect();
+        let counts: Vec<Vec<u64>> = open
+            .par_chunks(self.block)
+            .map(|places| {
+                let queries: Vec<&Query> = places.iter().map(|place| queries[*place]).collect();
+                self.count(&queries, least)
+            })
+            .collect();
+        for (place, count) in open.into_iter().zip(counts.into_iter().flatten()) {
+            found[place] = count;
+        }
+        found
+    }
+
+    /// How many patterns have a score of at least `least`, for each query of a block: those whose approximate score is
+    /// too close to tell are scored exactly.
+    fn count(&self, queries: &[&Query], least: f32) -> Vec<u64> {
+        let margins: Option<Vec<f64>> = queries.iter().map(|query| self.margin(query)).collect();
+        let Some(margins) = margins else {
+            let by_pass = |query: &&Query| -> u64 {
+                let count = |count: &mut u64, score: f64| *count += u64::from(meets(score, least));
+                self.view.pass(query, false, |_| 0, |sum, pattern| count(sum, pattern.score)).into_iter().sum()
+            };
+            return queries.iter().map(by_pass).collect();
+        };
+        // Scores above `sure` are in, those below `open` are out.
+        let (close, least_score) = (f64::from(least.abs()) * f64::from(f32::EPSILON), f64::from(least));
+        let bounds: Vec<(f64, f64)> =
+            margins.iter().map(|margin| margin / 2.0 + close).map(|m| (least_score - m, least_score + m)).collect();
+        let packed = Packed::new(self.form, self.view.engine.rule.similarity, self.level.lanes(), queries);
+        let parts: Vec<Vec<u64>> = split(&self.view.range, self.splits)
+            .par_iter()
+            .map(|range| {
+                let (mut counts, mut scratch) = (vec![0; queries.len()], Vec::new());
+                scan::scores(&self.view, self.level, &packed, queries, range, false, |tile, pitch, scores| {
+                    for (q, ((query, count), (open, sure))) in queries.iter().zip(&mut counts).zip(&bounds).enumerate()
+                    {
+                        for t in 0..tile.bias.len() {
+                            let at = if packed.form == Form::Panel { t * pitch + q } else { q * pitch + t };
+                            let score = f64::from(scores[at]);
+                            let counts = score > *sure
+                                || (score >= *open
+                                    && meets(self.view.score_of(query, tile.first + t, &mut scratch), least));
+                            *count += u64::from(counts);
+                        }
+                    }
+                });
+                counts
+            })
+            .collect();
+        (0..queries.len()).map(|q| parts.iter().map(|part| part[q]).sum()).collect()
+    }
+}

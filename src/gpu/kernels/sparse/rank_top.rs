@@ -1,0 +1,110 @@
+//! Host side of `shaders/sparse/rank_top.wgsl`: the patterns of largest weight, in order, into the caller's rows.
+
+use super::compare_listed::STRIDE;
+use crate::gpu::buffer::Binding;
+use crate::gpu::dispatch::{Dispatch, Setting, Work};
+use crate::gpu::kernel::{Access, Kernel, Variant, params};
+use crate::gpu::kernels::common::{LIST_CAPACITY, LIST_TOP, Pass, entmax_numbers, rule_number, top_of, with_form};
+use crate::gpu::targets::{OwnedRows, TopOutputs};
+
+params! {
+    capacity: u32,
+    stride: u32,
+    k: u32,
+    weighed: u32,
+    margin: f32,
+    gain: f32,
+    exponent: f32,
+    factor: f32,
+    positions_first: u32,
+    positions_stride: u32,
+    weights_first: u32,
+    weights_stride: u32,
+    similarity_first: u32,
+    similarity_stride: u32,
+    wanted: u32,
+    padding: u32,
+}
+
+pub const KERNEL: Kernel = Kernel {
+    stem: "rank_top",
+    source: include_str!("../../../../shaders/sparse/rank_top.wgsl"),
+    storage: &[
+        Access::Read,
+        Access::Read,
+        Access::Read,
+        Access::Read,
+        Access::Read,
+        Access::Write,
+        Access::Write,
+        Access::Write,
+    ],
+    params: Params::SIZE,
+    fields: Params::FIELDS,
+    loops: 2,
+    iterations: |_| iterations(LIST_TOP.into()),
+    variants: &[
+        Variant::RULES[0],
+        Variant::RULES[1],
+        Variant { constants: &[("RULE", 1), ("FORM", 2)], fragments: &[] },
+        Variant { constants: &[("RULE", 1), ("FORM", 3)], fragments: &[] },
+        Variant { constants: &[("RULE", 1), ("FORM", 4)], fragments: &[] },
+        Variant::RULES[2],
+    ],
+};
+
+/// Loop iterations of one invocation over `k` entries.
+fn iterations(k: u64) -> u64 {
+    k.div_ceil(128) * (1 + k) + k.div_ceil(128)
+}
+
+/// The lists of the largest scores of `queries` to the rows of `outputs`.
+pub fn dispatch(pass: &Pass<'_>, queries: &Binding, outputs: &TopOutputs) -> Dispatch {
+    let workspace = &pass.operands.workspace;
+    let rule = pass.operands.kernel_rule();
+    let (gain, margin, exponent) = entmax_numbers(rule);
+    let TopOutputs { places, positions, weights, similarity, .. } = outputs;
+    // What is not wanted is bound to a buffer that nothing is written to.
+    let place = |rows: &Option<OwnedRows>| match rows {
+        Some(rows) => pass.bind(rows, *places),
+        None => (workspace.segments.clone(), 0, 0),
+    };
+    let wanted = [positions, weights, similarity];
+    let wanted = wanted.iter().enumerate().map(|(bit, rows)| u32::from(rows.is_some()) << bit).sum();
+    let (positions, positions_first, positions_stride) = place(positions);
+    let (weights, weights_first, weights_stride) = place(weights);
+    let (similarity, similarity_first, similarity_stride) = place(similarity);
+    let params = Params {
+        capacity: LIST_CAPACITY,
+        stride: STRIDE,
+        k: *places,
+        weighed: top_of(rule).1,
+        margin,
+        gain,
+        exponent,
+        factor: pass.operands.rule.similarity.measure_factor(),
+        positions_first,
+        positions_stride,
+        weights_first,
+        weights_stride,
+        similarity_first,
+        similarity_stride,
+        wanted,
+        padding: 0,
+    };
+    let lists = &workspace.top;
+    let storage = [
+        queries,
+        &lists.heads,
+        &lists.list,
+        &workspace.similarities,
+        &workspace.records,
+        &positions,
+        &weights,
+        &similarity,
+    ];
+    let entries = u64::from(pass.block.count) * u64::from(outputs.k);
+    let work = Work { flops: entries * u64::from(outputs.k), bytes: 24 * entries };
+    let setting = Setting::constants(with_form(rule, &[("RULE", rule_number(rule))]));
+    pass.dispatch(&KERNEL, setting, &params, &storage, [pass.block.count, 1, 1], work)
+}

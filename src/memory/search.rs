@@ -1,0 +1,94 @@
+//! Searches for the nearest patterns.
+
+use super::handle::Memory;
+use super::request::MemoryFacts;
+use crate::error::{Error, Result};
+use crate::finite::check_finite;
+use crate::fork;
+use crate::gpu::SearchTargets;
+use crate::patterns::rows;
+use crate::pending::Pending;
+use crate::search::{Hits, SearchOptions};
+use crate::store::View;
+
+impl Memory {
+    /// Finds the patterns nearest to each row of `queries` (`B x d`) by the similarity of the memory's rule: their ids
+    /// and similarities. Neither the separation nor beta nor a bias plays a part, and no state is updated, which makes
+    /// a search faster than a retrieval that reports its [top](crate::RetrieveOptions::top). The answer comes as that
+    /// of [`Memory::retrieve`] does, and this memory may change meanwhile.
+    ///
+    /// The CPU engine ranks by exact `f64` similarities of the stored rows. A GPU ranks by its `f32` sums.
+    ///
+    /// ```
+    /// use attractor::{Device, Memory, PatternId, Rule, SearchOptions, Separation, Similarity};
+    /// let rule = Rule::new(Similarity::Cosine, Separation::Softmax, 8.0);
+    /// let mut memory = Memory::new(&Device::cpu(), 2, rule)?;
+    /// memory.add(&[1.0, 0.0, 0.0, 1.0, 0.6, 0.8])?;
+    /// let nearest = memory.search(&[0.0, 2.0], 1)?.wait()?;
+    /// assert_eq!(nearest.ids, [Some(PatternId(1))]);
+    /// let close = memory.search(&[0.0, 2.0], SearchOptions::default().top(1).at_least(0.7))?.wait()?;
+    /// assert_eq!((close.ids, close.found), (nearest.ids, Some(vec![2])));
+    /// # Ok::<(), attractor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] and [`Error::NotFinite`] for the queries; [`Error::Range`] for queries beyond the
+    /// [range](Memory#range) of a GPU, at a beta of 1; [`Error::Empty`]; [`Error::Parameter`] for the options,
+    /// [`Error::Stale`] for a mask that this memory has outlived. With the answer come the errors of
+    /// [`Memory::retrieve`].
+    pub fn search(&self, queries: &[f32], options: impl Into<SearchOptions>) -> Result<Pending<Hits>> {
+        const OPERATION: &str = "Memory::search";
+        let options = options.into();
+        let view = self.check_search(OPERATION, queries, &options)?;
+        self.engine.begin_search(OPERATION, queries, options, view).map(Pending::new)
+    }
+
+    /// [`Memory::search`] on this thread, until the answer is computed.
+    ///
+    /// # Errors
+    /// As [`Memory::search`] and its answer, and [`Error::Unsupported`] on a GPU in a browser, where nothing can wait.
+    pub fn search_blocking(&self, queries: &[f32], options: impl Into<SearchOptions>) -> Result<Hits> {
+        const OPERATION: &str = "Memory::search_blocking";
+        let options = options.into();
+        let view = self.check_search(OPERATION, queries, &options)?;
+        self.engine.search(OPERATION, queries, &options, &view)
+    }
+
+    /// Records a search into `encoder`: reads queries from, and writes hits to, buffers of the caller, as
+    /// [`Memory::record`] does. A later pass of the same encoder finds the nearest patterns there, and no host waits.
+    ///
+    /// # Errors
+    /// [`Error::NeedsGpu`] on the CPU engine, [`Error::Empty`], [`Error::Parameter`] and [`Error::Stale`] for the
+    /// options, [`Error::Shape`] where a buffer is too small or lacks `STORAGE` usage, [`Error::OtherDevice`] where it
+    /// is of another device, [`Error::Limit`] for more dispatches than one encoder takes. Nothing has been recorded
+    /// then.
+    pub fn record_search(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        targets: &SearchTargets<'_>,
+        options: impl Into<SearchOptions>,
+    ) -> Result<()> {
+        const OPERATION: &str = "Memory::record_search";
+        let options = options.into();
+        let MemoryFacts { rule, extent, view, is_empty, engine, .. } = self.facts();
+        fork::check(OPERATION)?;
+        options.validate(OPERATION, targets.count, rule.similarity, &extent)?;
+        if is_empty {
+            return Err(Error::Empty { operation: OPERATION });
+        }
+        let snapshot = self.snapshots.take();
+        engine.recorder(OPERATION)?.record_search(OPERATION, encoder, targets, &options, &view, snapshot)
+    }
+
+    fn check_search(&self, operation: &'static str, queries: &[f32], options: &SearchOptions) -> Result<View> {
+        let MemoryFacts { layout, rule, extent, view, is_empty, .. } = self.facts();
+        fork::check(operation)?;
+        let batch = rows(operation, "queries", queries, layout.dim)?;
+        options.validate(operation, batch, rule.similarity, &extent)?;
+        if is_empty {
+            return Err(Error::Empty { operation });
+        }
+        check_finite(operation, "queries", queries, layout.dim)?;
+        Ok(view)
+    }
+}

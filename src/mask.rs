@@ -61,6 +61,12 @@ impl Mask {
         self.keep[if self.per_query { b * patterns + i } else { i }]
     }
 
+    /// Which of `patterns` patterns query `b` may use.
+    pub(crate) fn row(&self, b: usize, patterns: usize) -> &[bool] {
+        let first = if self.per_query { b * patterns } else { 0 };
+        &self.keep[first..first + patterns]
+    }
+
     pub(crate) fn check(&self, operation: &'static str, batch: usize, memory: &MemoryExtent) -> Result<()> {
         let patterns = memory.patterns;
         if let Some(generation) = self.generation {

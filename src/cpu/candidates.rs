@@ -148,6 +148,8 @@ pub(super) struct Filter<'a> {
     pub count: usize,
     /// The position of the tile's first pattern.
     pub first: usize,
+    /// The places in the tile of the patterns that have scores, if not all have.
+    pub scored: Option<&'a [u8]>,
     pub scores: &'a mut [f32],
     pub lists: &'a mut [Candidates],
 }
@@ -177,7 +179,8 @@ impl Filter<'_> {
                     simd.write(&mut values, row);
                     while bits != 0 {
                         let lane = bits.trailing_zeros() as usize;
-                        lists[lane].push((f64::from(values[lane]), self.first + t));
+                        let place = self.scored.map_or(t, |scored| usize::from(scored[t]));
+                        lists[lane].push((f64::from(values[lane]), self.first + place));
                         bits &= bits - 1;
                     }
                 }
@@ -200,7 +203,9 @@ impl Filter<'_> {
                 let mut bits = simd.ge_mask(simd.read(part), floor);
                 while bits != 0 {
                     let lane = bits.trailing_zeros() as usize;
-                    list.push((f64::from(part[lane]), self.first + p * S::LANES + lane));
+                    let t = p * S::LANES + lane;
+                    let place = self.scored.map_or(t, |scored| usize::from(scored[t]));
+                    list.push((f64::from(part[lane]), self.first + place));
                     bits &= bits - 1;
                 }
             }

@@ -37,6 +37,7 @@ mod stages;
 mod tiles;
 mod transpose;
 mod uninit;
+mod usable;
 mod weigh;
 mod weight_rows;
 

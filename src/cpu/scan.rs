@@ -14,7 +14,6 @@ use crate::cpu::simd::level::Level;
 use crate::cpu::simd::vector::MAX_LANES;
 use crate::cpu::similarity::Scores;
 use crate::cpu::tiles::{PatternView, TILE, Tile};
-use crate::mask::Mask;
 use crate::precision::Precision;
 
 /// Floats of a tile in [`Form::Rows`]: 16 KiB, which the first-level cache holds between the two products that read it.
@@ -45,15 +44,35 @@ pub(super) fn scan(
         Into::Sums { values, lists } => sums(view, level, block, queries, range, (values, lists)),
         Into::Lists(mut lists) => {
             scores(view, level, block, queries, range, false, |tile, pitch, scores| {
-                let count = tile.bias.len();
-                level.run(Filter { form: block.form, pitch, count, first: tile.first, scores, lists: &mut lists });
+                level.run(filter(block.form, tile, pitch, scores, &mut lists));
             });
             lists.into_iter().map(Scan::Candidates).collect()
         }
     }
 }
 
-/// Computes the scores of one tile.
+/// What lists the candidates of one tile.
+fn filter<'a>(
+    form: Form,
+    tile: &'a Tile<'_>,
+    pitch: usize,
+    scores: &'a mut [f32],
+    lists: &'a mut [Candidates],
+) -> Filter<'a> {
+    let (count, scored) = (scored(form, tile), if form == Form::Panel { tile.read } else { None });
+    Filter { form, pitch, count, first: tile.first, scored, scores, lists }
+}
+
+/// How many scores of a tile there are for each query: those of the rows that are read in a panel, whose lanes are
+/// queries; those of all patterns in rows, where a sum has the order of their places.
+pub(super) fn scored(form: Form, tile: &Tile<'_>) -> usize {
+    match form {
+        Form::Panel => tile.bias.len(),
+        Form::Rows => tile.span,
+    }
+}
+
+/// Computes the scores of the rows of one tile that are read, side by side.
 #[inline]
 fn score_tile(
     view: &PatternView<'_>,
@@ -86,11 +105,15 @@ fn prefetch_next(view: &PatternView<'_>, tile: &Tile<'_>, vectors: usize, panels
     if view.range.len() * stride <= L2_FLOATS {
         return Prefetch::none();
     }
-    let count = tile.bias.len();
-    Prefetch::after(tile.keys, panels * products * Prefetch::turns(count, stride, vectors))
+    if tile.read.is_some() {
+        // What follows in memory is not what comes next.
+        return Prefetch::none();
+    }
+    Prefetch::after(tile.keys, panels * products * Prefetch::turns(tile.span, stride, vectors))
 }
 
-/// Calls `visit` with each tile, the pitch of its scores, and the scores, `-inf` where masked.
+/// Calls `visit` with each tile of which a query may use some pattern, the pitch of its scores, and the scores, `-inf`
+/// where masked: [`scored`] says of which patterns.
 pub(super) fn scores(
     view: &PatternView<'_>,
     level: Level,
@@ -111,45 +134,52 @@ pub(super) fn scores(
     let mut scores = AlignedVec::zeros(pitch * rows);
     // Half-precision and 8-bit rows are widened first, tile by tile, and are in cache then.
     let in_order = layout.precision == Precision::F32 && view.range.len() * layout.key_stride() > L3_FLOATS;
-    view.tiles(range, tile_rows, values, |tile| {
+    view.tiles(queries, range, tile_rows, values, |tile| {
         let mut prefetch = match block.form {
             Form::Panel => prefetch_next(view, tile, block.width / level.lanes(), 1, 1),
             Form::Rows => Prefetch::none(),
         };
         score_tile(view, level, block, tile, (pitch, &mut scores), in_order, &mut prefetch);
-        apply_mask(view, block.form, queries, tile, pitch, &mut scores);
+        match block.form {
+            Form::Panel => mask_panel(tile, block.queries, pitch, &mut scores),
+            Form::Rows => scores.chunks_exact_mut(pitch).enumerate().for_each(|(q, scores)| mask_row(tile, q, scores)),
+        }
         visit(tile, pitch, &mut scores);
     });
 }
 
-/// Sets the scores of patterns that may not be used to `-inf`.
-fn apply_mask(
-    view: &PatternView<'_>,
-    form: Form,
-    queries: &[&Query],
-    tile: &Tile<'_>,
-    pitch: usize,
-    scores: &mut [f32],
-) {
-    let usable = view.usable;
-    if usable.alive.is_none() && usable.mask.is_none() {
-        return;
-    }
-    let place = |q: usize, t: usize| match form {
-        Form::Panel => t * pitch + q,
-        Form::Rows => q * pitch + t,
-    };
-    let shared = !usable.mask.is_some_and(Mask::is_per_query);
-    for t in 0..tile.bias.len() {
-        let keeps = |q: usize| usable.keeps(queries[q].position, tile.first + t);
-        if shared && keeps(0) {
-            continue;
-        }
-        for q in 0..queries.len() {
-            if shared || !keeps(q) {
-                scores[place(q, t)] = f32::NEG_INFINITY;
+/// Sets the scores of patterns that may not be used to `-inf`, in rows of `pitch` of the first `queries` lanes.
+fn mask_panel(tile: &Tile<'_>, queries: usize, pitch: usize, scores: &mut [f32]) {
+    let rows = scores.chunks_exact_mut(pitch).take(tile.bias.len()).enumerate();
+    match tile.flags {
+        [] => {}
+        // All that is read may be used.
+        [_] if tile.read.is_some() => {}
+        [all] => rows.filter(|(t, _)| all >> t & 1 == 0).for_each(|(_, row)| row.fill(f32::NEG_INFINITY)),
+        each => rows.for_each(|(t, row)| {
+            let place = tile.place(t);
+            for (score, flags) in row[..queries].iter_mut().zip(each) {
+                *score = if flags >> place & 1 == 0 { f32::NEG_INFINITY } else { *score };
             }
-        }
+        }),
+    }
+}
+
+/// Brings the scores of query `q` to the places of their patterns, `-inf` where that may not be used.
+fn mask_row(tile: &Tile<'_>, q: usize, scores: &mut [f32]) {
+    let Some(flags) = tile.flags.get(q).or(tile.flags.first()) else { return };
+    // From the last on: no score has a place before the one that it was computed at.
+    let mut rows = tile.bias.len();
+    for place in (0..tile.span).rev() {
+        let score = match tile.read {
+            None => scores[place],
+            Some(read) if rows > 0 && usize::from(read[rows - 1]) == place => {
+                rows -= 1;
+                scores[rows]
+            }
+            Some(_) => f32::NEG_INFINITY,
+        };
+        scores[place] = if flags >> place & 1 == 0 { f32::NEG_INFINITY } else { score };
     }
 }
 
@@ -169,19 +199,30 @@ fn sums(
     let mut running = Running::new(lanes);
     let mut sums =
         strides.map(|stride| AlignedVec::zeros(lanes * if form == Form::Panel { stride } else { row_of_sums(stride) }));
+    // The weights of the rows that are read, where others have scores, too.
+    let mut of_rows = Vec::new();
     scores(view, level, block, queries, range, values, |tile, pitch, scores| {
-        let count = tile.bias.len();
+        let count = scored(form, tile);
         if !lists.is_empty() {
-            let scores = &mut *scores;
-            level.run(Filter { form, pitch, count, first: tile.first, scores, lists: &mut lists });
+            level.run(filter(form, tile, pitch, scores, &mut lists));
         }
         if !level.run(Fold { form, pitch, count, scores, running: &mut running }) {
             return;
         }
+        let weights = match (form, tile.read) {
+            (Form::Rows, Some(read)) => {
+                of_rows.resize(scores.len(), 0.0);
+                for (to, from) in of_rows.chunks_exact_mut(pitch).zip(scores.chunks_exact(pitch)) {
+                    to.iter_mut().zip(read).for_each(|(to, place)| *to = from[usize::from(*place)]);
+                }
+                &of_rows[..]
+            }
+            _ => &*scores,
+        };
         for ((rows, stride), sums) in [Some(tile.keys), tile.values].into_iter().zip(strides).zip(&mut sums) {
             if let Some(rows) = rows {
                 let (shrink, prefetch) = (&running.shrink[..], &mut Prefetch::none());
-                level.run(Project { form, pitch, weights: scores, shrink, rows, stride, sums, prefetch });
+                level.run(Project { form, pitch, weights, shrink, rows, stride, sums, prefetch });
             }
         }
     });
@@ -210,10 +251,10 @@ pub(super) fn panels(view: &PatternView<'_>, level: Level, blocks: &[Packed]) ->
     let mut scores = AlignedVec::zeros(TILE * width);
     let mut all: Vec<_> =
         blocks.iter().map(|block| (Running::new(block.width), AlignedVec::zeros(block.width * stride))).collect();
-    view.tiles(&view.range, TILE, false, |tile| {
+    view.tiles(&[], &view.range, TILE, false, |tile| {
         let mut prefetch = prefetch_next(view, tile, vectors, blocks.len(), 2);
         for (block, (running, sums)) in blocks.iter().zip(&mut all) {
-            let (pitch, count) = (block.width, tile.bias.len());
+            let (pitch, count) = (block.width, tile.span);
             score_tile(view, level, block, tile, (pitch, &mut scores), false, &mut prefetch);
             if level.run(Fold { form, pitch, count, scores: &mut scores, running: &mut *running }) {
                 let (weights, shrink) = (&scores[..], &running.shrink[..]);

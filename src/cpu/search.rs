@@ -6,7 +6,8 @@ use crate::cpu::engine::Engine;
 use crate::cpu::pack::{Form, Packed, Query};
 use crate::cpu::plan::{Plan, QUERIES_PER_WAVE};
 use crate::cpu::scan;
-use crate::cpu::tiles::{PatternView, Usable, split};
+use crate::cpu::tiles::{PatternView, split};
+use crate::cpu::usable::Usable;
 use crate::error::Result;
 use crate::exact::entry::{Entry, keep_best};
 use crate::retrieval::report::Status;
@@ -141,12 +142,15 @@ impl Plan<'_> {
                 scan::scores(&self.view, self.level, &packed, queries, range, false, |tile, pitch, scores| {
                     for (q, ((query, count), (open, sure))) in queries.iter().zip(&mut counts).zip(&bounds).enumerate()
                     {
-                        for t in 0..tile.bias.len() {
-                            let at = if packed.form == Form::Panel { t * pitch + q } else { q * pitch + t };
+                        for t in 0..scan::scored(packed.form, tile) {
+                            let (at, place) = match packed.form {
+                                Form::Panel => (t * pitch + q, tile.place(t)),
+                                Form::Rows => (q * pitch + t, t),
+                            };
                             let score = f64::from(scores[at]);
                             let counts = score > *sure
                                 || (score >= *open
-                                    && meets(self.view.score_of(query, tile.first + t, &mut scratch), least));
+                                    && meets(self.view.score_of(query, tile.first + place, &mut scratch), least));
                             *count += u64::from(counts);
                         }
                     }

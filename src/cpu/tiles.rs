@@ -6,45 +6,45 @@ use rayon::prelude::*;
 
 use crate::cpu::engine::Engine;
 use crate::cpu::pack::Query;
+use crate::cpu::rows::Rows;
 use crate::cpu::simd::level::Level;
 use crate::cpu::similarity::Exact;
+use crate::cpu::usable::{Flags, Usable, places};
 use crate::exact::scores::score;
-use crate::mask::Mask;
 use crate::retrieval::options::RetrieveOptions;
 use crate::store::Alive;
 
-/// Patterns of one tile, at most.
+/// Patterns of one tile, at most; one bit of [`Flags`] each.
 pub(super) const TILE: usize = 128;
 /// The biases of a tile where they do not count.
 static NO_BIAS: [f32; TILE] = [0.0; TILE];
+/// Of a tile, all rows are read, in place, if more than one in so many can be used; else these alone.
+const MIN_SHARE_READ: usize = 2;
 /// Splits of an exact pass: a constant, so that results do not depend on the number of cores.
 pub(super) const TASKS: usize = 64;
 
-/// Which patterns each query may use.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Usable<'a> {
-    pub alive: Option<&'a Alive>,
-    pub mask: Option<&'a Mask>,
-    /// Positions in use, of which some may have been freed.
-    pub patterns: usize,
-}
-
-impl Usable<'_> {
-    /// Whether the query at position `query` of the batch may use `pattern`.
-    pub fn keeps(&self, query: usize, pattern: usize) -> bool {
-        self.alive.is_none_or(|alive| alive[pattern])
-            && self.mask.is_none_or(|mask| mask.keeps(query, pattern, self.patterns))
-    }
-}
-
-/// Consecutive patterns of one window, with rows as `f32`.
+/// Consecutive patterns of one window of which a query may use some, with the rows that are read as `f32`: all, or those
+/// that a query may use where these are few.
 pub(super) struct Tile<'a> {
     /// The position of its first pattern.
     pub first: usize,
+    /// How many patterns it has.
+    pub span: usize,
+    /// The places in the tile of the rows that are read, rising, if not all are.
+    pub read: Option<&'a [u8]>,
+    /// Which of its patterns queries may use: see [`Usable::flags`].
+    pub flags: &'a [Flags],
     pub keys: &'a [f32],
     pub values: Option<&'a [f32]>,
     pub bias: &'a [f32],
     pub norms: &'a [f64],
+}
+
+impl Tile<'_> {
+    /// The place of row `row` among the patterns of the tile.
+    pub fn place(&self, row: usize) -> usize {
+        self.read.map_or(row, |read| usize::from(read[row]))
+    }
 }
 
 /// One usable pattern with its score.
@@ -75,6 +75,36 @@ impl Engine {
     }
 }
 
+/// Room for the rows of one tile.
+#[derive(Default)]
+struct RowBuffers {
+    decoded: Vec<f32>,
+    gathered: Vec<f32>,
+}
+
+impl RowBuffers {
+    /// Of the `span` rows from row `start` on those at the places `read`, or all.
+    fn load<'a>(
+        &'a mut self,
+        rows: &'a Rows,
+        start: usize,
+        (span, read): (usize, Option<&[u8]>),
+        stride: usize,
+    ) -> &'a [f32] {
+        let Some(read) = read else { return rows.load(start, span, stride, &mut self.decoded) };
+        let consecutive = |run: &[u8]| usize::from(run[run.len() - 1] - run[0]) + 1 == run.len();
+        if consecutive(read) {
+            return rows.load(start + usize::from(read[0]), read.len(), stride, &mut self.decoded);
+        }
+        self.gathered.clear();
+        for run in read.chunk_by(|a, b| a + 1 == *b) {
+            let loaded = rows.load(start + usize::from(run[0]), run.len(), stride, &mut self.decoded);
+            self.gathered.extend_from_slice(loaded);
+        }
+        &self.gathered
+    }
+}
+
 /// Divides `range` into at most `splits` parts of whole tiles.
 pub(super) fn split(range: &Range<usize>, splits: usize) -> Vec<Range<usize>> {
     let step = range.len().div_ceil(splits).next_multiple_of(TILE);
@@ -82,26 +112,57 @@ pub(super) fn split(range: &Range<usize>, splits: usize) -> Vec<Range<usize>> {
 }
 
 impl PatternView<'_> {
-    /// Visits the tiles of `range`, of up to `rows` patterns, in order.
-    pub fn tiles(&self, range: &Range<usize>, rows: usize, values: bool, mut visit: impl FnMut(&Tile<'_>)) {
+    /// Visits the tiles of `range`, of up to `rows` patterns, in order, except those that none of `queries` may use.
+    pub fn tiles(
+        &self,
+        queries: &[&Query],
+        range: &Range<usize>,
+        rows: usize,
+        values: bool,
+        mut visit: impl FnMut(&Tile<'_>),
+    ) {
         let layout = self.engine.layout;
         let (key_stride, value_stride) = (layout.key_stride(), layout.value_stride());
-        let (mut key_scratch, mut value_scratch) = (Vec::new(), Vec::new());
+        let (mut keys, mut of_values) = (RowBuffers::default(), RowBuffers::default());
+        let (mut flags, mut read) = (Vec::new(), Vec::new());
+        let (mut bias, mut norms) = (Vec::new(), Vec::new());
         for window in self.engine.windows.filled() {
             let from = range.start.max(window.first) - window.first;
             let to = range.end.min(window.first + window.rows).saturating_sub(window.first);
+            let block = &window.storage;
             for start in (from..to).step_by(rows) {
-                let count = rows.min(to - start);
-                let block = &window.storage;
+                let span = rows.min(to - start);
+                let first = window.first + start;
+                let usable = self.usable.flags(queries, first, span, &mut flags);
+                if usable == 0 {
+                    continue;
+                }
+                let few = MIN_SHARE_READ * usable.count_ones() as usize <= span;
+                read.clear();
+                if few {
+                    read.extend(places(usable).map(|place| place as u8));
+                    bias.clear();
+                    bias.extend(places(usable).map(|place| block.bias[start + place]));
+                    norms.clear();
+                    norms.extend(places(usable).map(|place| block.norms[start + place]));
+                }
+                let read = few.then_some(&read[..]);
                 visit(&Tile {
-                    first: window.first + start,
-                    keys: block.keys.load(start, count, key_stride, &mut key_scratch),
+                    first,
+                    span,
+                    read,
+                    flags: &flags,
+                    keys: keys.load(&block.keys, start, (span, read), key_stride),
                     values: match &block.values {
-                        Some(rows) if values => Some(rows.load(start, count, value_stride, &mut value_scratch)),
+                        Some(rows) if values => Some(of_values.load(rows, start, (span, read), value_stride)),
                         _ => None,
                     },
-                    bias: if self.biased { &block.bias[start..start + count] } else { &NO_BIAS[..count] },
-                    norms: &block.norms[start..start + count],
+                    bias: match few {
+                        _ if !self.biased => &NO_BIAS[..read.map_or(span, <[u8]>::len)],
+                        true => &bias,
+                        false => &block.bias[start..start + span],
+                    },
+                    norms: if few { &norms } else { &block.norms[start..start + span] },
                 });
             }
         }
@@ -124,12 +185,12 @@ impl PatternView<'_> {
             .map(|(number, range)| {
                 let mut folded = make(number);
                 let mut scores = [0.0; TILE];
-                self.tiles(&range, TILE, values, |tile| {
+                self.tiles(&[query], &range, TILE, values, |tile| {
                     let Tile { keys, norms, .. } = *tile;
                     Level::best().run(Exact { similarity, query, keys, norms, scores: &mut scores });
                     for (t, key) in keys.chunks_exact(layout.key_stride()).enumerate() {
-                        let index = tile.first + t;
-                        if self.usable.keeps(query.position, index) {
+                        let index = tile.first + tile.place(t);
+                        if tile.flags.first().is_none_or(|flags| flags >> tile.place(t) & 1 != 0) {
                             let score = score(&self.engine.rule, scores[t], tile.bias[t]);
                             let stride = layout.value_stride();
                             let value = tile.values.map(|values| &values[t * stride..(t + 1) * stride]);

@@ -78,16 +78,16 @@ impl Plan<'_> {
                 let mut rows: Vec<_> = rows.iter().map(|row| taken(row, number)).collect();
                 let mut tallies = vec![Tally::default(); lanes];
                 scan::scores(&self.view, self.level, &packed, &queries, range, false, |tile, pitch, scores| {
-                    let (form, count) = (packed.form, tile.bias.len());
+                    let (form, count) = (packed.form, scan::scored(packed.form, tile));
                     let tallies = &mut tallies;
                     self.level.run(Weigh { form, pitch, count, scores: &mut *scores, maxima: &maxima, tallies });
                     for (q, (row, share)) in rows.iter_mut().zip(&shares).enumerate() {
                         let Some(row) = row else { continue };
-                        let row = &mut row[tile.first - range.start..][..count];
+                        let row = &mut row[tile.first - range.start..][..tile.span];
                         match form {
                             Form::Panel => {
-                                let column = scores[q..].iter().step_by(pitch);
-                                row.iter_mut().zip(column).for_each(|(to, weight)| *to = weight * share);
+                                let column = scores[q..].iter().step_by(pitch).take(count).enumerate();
+                                column.for_each(|(t, weight)| row[tile.place(t)] = weight * share);
                             }
                             Form::Rows => {
                                 let weights = &scores[q * pitch..][..count];

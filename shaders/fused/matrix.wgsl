@@ -1,5 +1,6 @@
 //! use lib/fused_params
 //! use lib/mask
+//! use lib/vote
 //! use lib/listed
 //! use lib/score
 //! use lib/matrix_16
@@ -41,6 +42,8 @@ const KEEP: u32 = 0u;
 
 const GROUP: u32 = SUBGROUPS * ROWS * SIDE;
 const PATTERNS: u32 = SPAN * SIDE;
+// Patterns that are skipped at once where no query may use any: a multiple of PATTERNS.
+const SKIPPED: u32 = 128u;
 const LANES: u32 = WORKGROUP / GROUP;
 // Vectors of four across a fragment, and from row to row of what is shared.
 const VECTORS: u32 = SIDE / 4u;
@@ -493,6 +496,21 @@ fn write_columns(c: u32, partial: u32, first_column: u32, counts: bool) {
     }
 }
 
+// The end of the patterns from `first` to `end`, or `first` where no query of the workgroup may use any of them. All
+// invocations must call it together.
+fn skip_unused(local: u32, first: u32, end: u32) -> u32 {
+    if (KEEP == 0u) {
+        return end;
+    }
+    var used = false;
+    // Where all queries share a row of the mask, the first looks for all.
+    if (local == 0u || params.keep_stride > 0u) {
+        let begin = params.keep_first + query * params.keep_stride;
+        used = kept_any(begin, params.window_first + first, params.window_first + end - 1u);
+    }
+    return select(first, end, any_says(local, used));
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) within: vec3<u32>,
@@ -517,27 +535,30 @@ fn main(
     reference = NO_SCORE;
     weight_sum = 0.0;
     take_queries();
-    for (var first = begin; first < end; first += PATTERNS) {
-        workgroupBarrier();
-        bring_keys(local, first, end);
-        if (local == 0u) {
-            atomicStore(&risen, 0u);
+    for (var tile = begin; tile < end; tile += SKIPPED) {
+        let stop = skip_unused(local, tile, min(tile + SKIPPED, end));
+        for (var first = tile; first < stop; first += PATTERNS) {
+            workgroupBarrier();
+            bring_keys(local, first, end);
+            if (local == 0u) {
+                atomicStore(&risen, 0u);
+            }
+            workgroupBarrier();
+            compare_tile();
+            workgroupBarrier();
+            if (SAME == 0u) {
+                bring_payload(local, first, end, first_column);
+            }
+            weigh_tile(first, end);
+            if (tile_most > reference + CEILING) {
+                atomicStore(&risen, 1u);
+            }
+            if (workgroupUniformLoad(&risen) == 1u) {
+                raise(local, first, end);
+            }
+            weight_sum += tile_sum;
+            add_tile();
         }
-        workgroupBarrier();
-        compare_tile();
-        workgroupBarrier();
-        if (SAME == 0u) {
-            bring_payload(local, first, end, first_column);
-        }
-        weigh_tile(first, end);
-        if (tile_most > reference + CEILING) {
-            atomicStore(&risen, 1u);
-        }
-        if (workgroupUniformLoad(&risen) == 1u) {
-            raise(local, first, end);
-        }
-        weight_sum += tile_sum;
-        add_tile();
     }
     let partial = slot * params.splits + split;
     let counts = slot < listed();

@@ -1,5 +1,6 @@
 //! use lib/fused_params
 //! use lib/mask
+//! use lib/vote
 //! use lib/score
 //! use lib/compare_dot
 //! use lib/stored_f32
@@ -19,6 +20,8 @@ const OUT: u32 = 16u;
 const SAME: u32 = 1u;
 const TERMS: u32 = 0u;
 const KEEP: u32 = 0u;
+// Patterns that are skipped at once where no query may use any: a multiple of SPAN.
+const SKIPPED: u32 = 128u;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> queries: array<u32>;
@@ -285,6 +288,30 @@ fn end_query(q: u32, first_slot: u32, split: u32, first_column: u32) {
     write_columns(q, partial, first_column, 0u);
 }
 
+fn uses(q: u32, first: u32, last: u32) -> bool {
+    return kept_any(params.keep_first + query[q] * params.keep_stride, params.window_first + first, params.window_first + last);
+}
+
+// The end of the patterns from `first` to `end`, or `first` where no query of the workgroup may use any of them. All
+// invocations must call it together.
+fn skip_unused(local: u32, first: u32, end: u32) -> u32 {
+    if (KEEP == 0u) {
+        return end;
+    }
+    var used = false;
+    // Where all queries share a row of the mask, the first looks for all.
+    if (local == 0u || params.keep_stride > 0u) {
+        used = uses(0u, first, end - 1u);
+        if (QUERIES > 1u) {
+            used = uses(1u, first, end - 1u) || used;
+        }
+        if (QUERIES > 2u) {
+            used = uses(2u, first, end - 1u) || uses(3u, first, end - 1u) || used;
+        }
+    }
+    return select(first, end, any_says(local, used));
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) within: vec3<u32>,
@@ -308,11 +335,14 @@ fn main(
         begin_query(2u, first_slot);
         begin_query(3u, first_slot);
     }
-    for (var first = begin; first < end; first += SPAN) {
-        bring_span(local, first, end, first_column);
-        for (var t = 0u; t < min(SPAN, end - first); t += 4u) {
-            bring_four(first, t, end, first_column);
-            four_patterns(first + t, end);
+    for (var tile = begin; tile < end; tile += SKIPPED) {
+        let stop = skip_unused(local, tile, min(tile + SKIPPED, end));
+        for (var first = tile; first < stop; first += SPAN) {
+            bring_span(local, first, end, first_column);
+            for (var t = 0u; t < min(SPAN, end - first); t += 4u) {
+                bring_four(first, t, end, first_column);
+                four_patterns(first + t, end);
+            }
         }
     }
     end_query(0u, first_slot, split, first_column);

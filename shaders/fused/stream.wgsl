@@ -13,6 +13,8 @@
 const WORKGROUP: u32 = 64u;
 const QUERIES: u32 = 4u;
 const TILE: u32 = 32u;
+// Patterns that are skipped at once where no query may use any.
+const SPAN: u32 = 8u * TILE;
 const LANES: u32 = 8u;
 const COLUMNS: u32 = 16u;
 const OUT: u32 = 1u;
@@ -82,85 +84,90 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         }
     }
 
-    for (var base = begin; base < end; base += TILE) {
-        let rows = min(TILE, end - base);
+    for (var first = begin; first < end; first += SPAN) {
+        let reach = min(first + SPAN, end);
+        let stop = select(first, reach, any_kept(first_slot, first, reach - 1u));
+        for (var base = first; base < stop; base += TILE) {
+            // None where no query may use any of them.
+            let rows = select(0u, min(TILE, stop - base), any_kept(first_slot, base, min(base + TILE, stop) - 1u));
 
-        for (var t = pattern_group; t < TILE; t += WORKGROUP / LANES) {
-            var part: array<f32, QUERIES>;
-            for (var q = 0u; q < QUERIES; q += 1u) {
-                part[q] = 0.0;
-            }
-            if (t < rows) {
-                for (var c = lane; c < params.key_vectors; c += LANES) {
-                    let key = key_at(base + t, c);
-                    for (var q = 0u; q < QUERIES; q += 1u) {
-                        part[q] += compare(compared[query[q] * params.key_vectors + c], key);
+            for (var t = pattern_group; t < TILE; t += WORKGROUP / LANES) {
+                var part: array<f32, QUERIES>;
+                for (var q = 0u; q < QUERIES; q += 1u) {
+                    part[q] = 0.0;
+                }
+                if (t < rows) {
+                    for (var c = lane; c < params.key_vectors; c += LANES) {
+                        let key = key_at(base + t, c);
+                        for (var q = 0u; q < QUERIES; q += 1u) {
+                            part[q] += compare(compared[query[q] * params.key_vectors + c], key);
+                        }
                     }
+                }
+                for (var q = 0u; q < QUERIES; q += 1u) {
+                    parts[(q * TILE + t) * LANES + lane] = part[q];
+                }
+            }
+            workgroupBarrier();
+
+            for (var i = local; i < QUERIES * TILE; i += WORKGROUP) {
+                var total = 0.0;
+                for (var l = 0u; l < LANES; l += 1u) {
+                    total += parts[i * LANES + l];
+                }
+                var z = NO_SCORE;
+                if (i % TILE < rows) {
+                    z = score(query_at(min(first_slot + i / TILE, slots - 1u)), base + i % TILE, total);
+                }
+                scores[i] = z;
+            }
+            workgroupBarrier();
+
+            if (local < QUERIES * PIECES) {
+                var most = NO_SCORE;
+                for (var t = 0u; t < TILE / PIECES; t += 1u) {
+                    most = max(most, scores[local * (TILE / PIECES) + t]);
+                }
+                maxima[local] = most;
+            }
+            workgroupBarrier();
+
+            for (var q = 0u; q < QUERIES; q += 1u) {
+                let before = maximum[q];
+                var most = before;
+                for (var p = 0u; p < PIECES; p += 1u) {
+                    most = max(most, maxima[q * PIECES + p]);
+                }
+                maximum[q] = most;
+                let factor = shrink(before, most);
+                weight_sum[q] *= factor;
+                for (var o = 0u; o < OUT; o += 1u) {
+                    sum[q * OUT + o] *= factor;
                 }
             }
             for (var q = 0u; q < QUERIES; q += 1u) {
-                parts[(q * TILE + t) * LANES + lane] = part[q];
+                for (var t = local; t < TILE; t += WORKGROUP) {
+                    scores[q * TILE + t] = softmax_weight(scores[q * TILE + t], maximum[q]);
+                }
             }
-        }
-        workgroupBarrier();
+            workgroupBarrier();
 
-        for (var i = local; i < QUERIES * TILE; i += WORKGROUP) {
-            var total = 0.0;
-            for (var l = 0u; l < LANES; l += 1u) {
-                total += parts[i * LANES + l];
-            }
-            var z = NO_SCORE;
-            if (i % TILE < rows) {
-                z = score(query_at(min(first_slot + i / TILE, slots - 1u)), base + i % TILE, total);
-            }
-            scores[i] = z;
-        }
-        workgroupBarrier();
-
-        if (local < QUERIES * PIECES) {
-            var most = NO_SCORE;
-            for (var t = 0u; t < TILE / PIECES; t += 1u) {
-                most = max(most, scores[local * (TILE / PIECES) + t]);
-            }
-            maxima[local] = most;
-        }
-        workgroupBarrier();
-
-        for (var q = 0u; q < QUERIES; q += 1u) {
-            let before = maximum[q];
-            var most = before;
-            for (var p = 0u; p < PIECES; p += 1u) {
-                most = max(most, maxima[q * PIECES + p]);
-            }
-            maximum[q] = most;
-            let factor = shrink(before, most);
-            weight_sum[q] *= factor;
-            for (var o = 0u; o < OUT; o += 1u) {
-                sum[q * OUT + o] *= factor;
-            }
-        }
-        for (var q = 0u; q < QUERIES; q += 1u) {
-            for (var t = local; t < TILE; t += WORKGROUP) {
-                scores[q * TILE + t] = softmax_weight(scores[q * TILE + t], maximum[q]);
-            }
-        }
-        workgroupBarrier();
-
-        for (var t = row_group; t < rows; t += WORKGROUP / COLUMNS) {
-            for (var q = 0u; q < QUERIES; q += 1u) {
-                weight_sum[q] += scores[q * TILE + t];
-            }
-            for (var o = 0u; o < OUT; o += 1u) {
-                let c = column + o * COLUMNS;
-                if (c < params.columns) {
-                    let value = payload(base + t, c);
-                    for (var q = 0u; q < QUERIES; q += 1u) {
-                        sum[q * OUT + o] += scores[q * TILE + t] * value;
+            for (var t = row_group; t < rows; t += WORKGROUP / COLUMNS) {
+                for (var q = 0u; q < QUERIES; q += 1u) {
+                    weight_sum[q] += scores[q * TILE + t];
+                }
+                for (var o = 0u; o < OUT; o += 1u) {
+                    let c = column + o * COLUMNS;
+                    if (c < params.columns) {
+                        let value = payload(base + t, c);
+                        for (var q = 0u; q < QUERIES; q += 1u) {
+                            sum[q * OUT + o] += scores[q * TILE + t] * value;
+                        }
                     }
                 }
             }
+            workgroupBarrier();
         }
-        workgroupBarrier();
     }
 
     // Join the row groups, in order.

@@ -1,5 +1,7 @@
 //! use lib/stored_f32
 //! use lib/source
+//! use lib/mask
+//! use lib/vote
 //! use lib/listed
 // Stage 3: the weighted sums of one split's rows, as a register-tiled product of weights and rows. One workgroup
 // computes SIDE * QUERIES queries x SIDE * WIDE column vectors, one invocation QUERIES queries x WIDE vectors, over
@@ -13,6 +15,11 @@ const WIDE: u32 = 2u;
 const SLAB: u32 = 2u;
 const PITCH: u32 = 3u;
 const VALUES: u32 = 0u;
+const KEEP: u32 = 0u;
+// Rows that are skipped at once where no query may use any: a multiple of 4 * SLAB.
+const SKIPPED: u32 = 128u;
+// Rows of a tile: without a mask more than there are.
+const TILE: u32 = select(0x40000000u, SKIPPED, KEEP == 1u);
 
 struct Params {
     base: vec4<u32>,
@@ -24,10 +31,10 @@ struct Params {
     source_vectors: u32,
     first_column: u32,
     columns: u32,
+    keep_first: u32,
+    keep_stride: u32,
+    window_first: u32,
     padding_0: u32,
-    padding_1: u32,
-    padding_2: u32,
-    padding_3: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -35,7 +42,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> source: array<Stored>;
 @group(0) @binding(4) var<storage, read> terms: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> sums: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> keep: array<u32>;
+@group(0) @binding(6) var<storage, read_write> sums: array<vec4<f32>>;
 
 var<workgroup> weight_slab: array<vec4<f32>, SIDE * QUERIES * PITCH>;
 var<workgroup> row_slab: array<vec4<f32>, 4u * SLAB * SIDE * WIDE>;
@@ -67,6 +75,27 @@ fn weights_at(slot_vectors: u32, first: u32, end: u32) -> vec4<f32> {
     return select(vec4<f32>(0.0), weights[slot_vectors + min(first / 4u, params.weight_vectors - 1u)], inside);
 }
 
+// The end of the rows from `first` to `end`, or `first` where no query of the workgroup may use any of them. All
+// invocations must call it together.
+fn skip_unused(index: u32, first_slot: u32, first: u32, end: u32) -> u32 {
+    if (KEEP == 0u) {
+        return end;
+    }
+    // Where all queries share a row of the mask, the first looks for all.
+    let slot = first_slot + index;
+    var looks = index < SIDE * QUERIES && slot < listed();
+    if (params.keep_stride == 0u) {
+        looks = index == 0u;
+    }
+    var used = false;
+    if (looks) {
+        let begin = params.keep_first + query_at(slot) * params.keep_stride;
+        let position = params.window_first + params.first_row;
+        used = kept_any(begin, position + first, position + end - 1u);
+    }
+    return select(first, end, any_says(index, used));
+}
+
 @compute @workgroup_size(SIDE, SIDE)
 fn main(
     @builtin(workgroup_id) within: vec3<u32>,
@@ -88,8 +117,6 @@ fn main(
     let load_at = index / SLAB * PITCH + index % SLAB;
     let load_row = index / (SIDE * WIDE);
     let load_column = min(first_column + index % (SIDE * WIDE), params.source_vectors - 1u);
-    var next_weights = weights_at(load_slot, begin + load_weight, end);
-    var next_row = source_at(params.first_row + min(begin + load_row, end - 1u), load_column);
 
     var sum_0 = vec4<f32>(0.0);
     var sum_1 = vec4<f32>(0.0);
@@ -107,56 +134,65 @@ fn main(
     var far_5 = vec4<f32>(0.0);
     var far_6 = vec4<f32>(0.0);
     var far_7 = vec4<f32>(0.0);
-    for (var base = begin; base < end; base += 4u * SLAB) {
-        if (index < SIDE * QUERIES * SLAB) {
-            weight_slab[load_at] = next_weights;
+    for (var first = begin; first < end; first += TILE) {
+        let stop = skip_unused(index, first_slot, first, min(first + TILE, end));
+        var next_weights = vec4<f32>(0.0);
+        var next_row = vec4<f32>(0.0);
+        if (first < stop) {
+            next_weights = weights_at(load_slot, first + load_weight, end);
+            next_row = source_at(params.first_row + min(first + load_row, end - 1u), load_column);
         }
-        if (index < 4u * SLAB * SIDE * WIDE) {
-            row_slab[index] = next_row;
-        }
-        workgroupBarrier();
-        let next = base + 4u * SLAB;
-        next_weights = weights_at(load_slot, next + load_weight, end);
-        next_row = source_at(params.first_row + min(next + load_row, end - 1u), load_column);
-        for (var k = 0u; k < SLAB; k += 1u) {
-            let at = local.y * PITCH + k;
-            let rows = four_rows(4u * k * SIDE * WIDE + local.x);
-            var far = rows;
-            if (WIDE == 2u) {
-                far = four_rows(4u * k * SIDE * WIDE + (WIDE - 1u) * SIDE + local.x);
+        for (var base = first; base < stop; base += 4u * SLAB) {
+            if (index < SIDE * QUERIES * SLAB) {
+                weight_slab[load_at] = next_weights;
             }
-            let w_0 = weight_slab[at];
-            sum_0 = add_weighed(sum_0, w_0, rows);
-            let w_1 = weight_slab[at + SIDE * PITCH];
-            sum_1 = add_weighed(sum_1, w_1, rows);
-            let w_2 = weight_slab[at + 2u * SIDE * PITCH];
-            sum_2 = add_weighed(sum_2, w_2, rows);
-            let w_3 = weight_slab[at + 3u * SIDE * PITCH];
-            sum_3 = add_weighed(sum_3, w_3, rows);
-            if (WIDE == 2u) {
-                far_0 = add_weighed(far_0, w_0, far);
-                far_1 = add_weighed(far_1, w_1, far);
-                far_2 = add_weighed(far_2, w_2, far);
-                far_3 = add_weighed(far_3, w_3, far);
+            if (index < 4u * SLAB * SIDE * WIDE) {
+                row_slab[index] = next_row;
             }
-            if (QUERIES == 8u) {
-                let w_4 = weight_slab[at + (QUERIES / 2u) * SIDE * PITCH];
-                sum_4 = add_weighed(sum_4, w_4, rows);
-                let w_5 = weight_slab[at + (QUERIES / 2u + 1u) * SIDE * PITCH];
-                sum_5 = add_weighed(sum_5, w_5, rows);
-                let w_6 = weight_slab[at + (QUERIES / 2u + 2u) * SIDE * PITCH];
-                sum_6 = add_weighed(sum_6, w_6, rows);
-                let w_7 = weight_slab[at + (QUERIES / 2u + 3u) * SIDE * PITCH];
-                sum_7 = add_weighed(sum_7, w_7, rows);
+            workgroupBarrier();
+            let next = base + 4u * SLAB;
+            next_weights = weights_at(load_slot, next + load_weight, end);
+            next_row = source_at(params.first_row + min(next + load_row, end - 1u), load_column);
+            for (var k = 0u; k < SLAB; k += 1u) {
+                let at = local.y * PITCH + k;
+                let rows = four_rows(4u * k * SIDE * WIDE + local.x);
+                var far = rows;
                 if (WIDE == 2u) {
-                    far_4 = add_weighed(far_4, w_4, far);
-                    far_5 = add_weighed(far_5, w_5, far);
-                    far_6 = add_weighed(far_6, w_6, far);
-                    far_7 = add_weighed(far_7, w_7, far);
+                    far = four_rows(4u * k * SIDE * WIDE + (WIDE - 1u) * SIDE + local.x);
+                }
+                let w_0 = weight_slab[at];
+                sum_0 = add_weighed(sum_0, w_0, rows);
+                let w_1 = weight_slab[at + SIDE * PITCH];
+                sum_1 = add_weighed(sum_1, w_1, rows);
+                let w_2 = weight_slab[at + 2u * SIDE * PITCH];
+                sum_2 = add_weighed(sum_2, w_2, rows);
+                let w_3 = weight_slab[at + 3u * SIDE * PITCH];
+                sum_3 = add_weighed(sum_3, w_3, rows);
+                if (WIDE == 2u) {
+                    far_0 = add_weighed(far_0, w_0, far);
+                    far_1 = add_weighed(far_1, w_1, far);
+                    far_2 = add_weighed(far_2, w_2, far);
+                    far_3 = add_weighed(far_3, w_3, far);
+                }
+                if (QUERIES == 8u) {
+                    let w_4 = weight_slab[at + (QUERIES / 2u) * SIDE * PITCH];
+                    sum_4 = add_weighed(sum_4, w_4, rows);
+                    let w_5 = weight_slab[at + (QUERIES / 2u + 1u) * SIDE * PITCH];
+                    sum_5 = add_weighed(sum_5, w_5, rows);
+                    let w_6 = weight_slab[at + (QUERIES / 2u + 2u) * SIDE * PITCH];
+                    sum_6 = add_weighed(sum_6, w_6, rows);
+                    let w_7 = weight_slab[at + (QUERIES / 2u + 3u) * SIDE * PITCH];
+                    sum_7 = add_weighed(sum_7, w_7, rows);
+                    if (WIDE == 2u) {
+                        far_4 = add_weighed(far_4, w_4, far);
+                        far_5 = add_weighed(far_5, w_5, far);
+                        far_6 = add_weighed(far_6, w_6, far);
+                        far_7 = add_weighed(far_7, w_7, far);
+                    }
                 }
             }
+            workgroupBarrier();
         }
-        workgroupBarrier();
     }
     let slot = first_slot + local.y;
     let column = first_column + local.x;

@@ -1,4 +1,5 @@
 //! use lib/mask
+//! use lib/vote
 //! use lib/score
 //! use lib/order
 //! use lib/entmax
@@ -115,8 +116,29 @@ fn four_keys(at: u32) -> mat4x4<f32> {
     ));
 }
 
-// The scores of one tile, those of the first slot from `place` on.
-fn score_tile(local: vec2<u32>, index: u32, first_slot: u32, first_row: u32, place: u32) {
+// Whether any query of the tile may use any of the `rows` patterns from `first_row`. All invocations must call it
+// together.
+fn is_used(index: u32, first_slot: u32, first_row: u32, rows: u32) -> bool {
+    if (KEEP == 0u) {
+        return true;
+    }
+    // Where all queries share a row of the mask, the first looks for all.
+    let slot = first_slot + index;
+    var looks = index < SIDE * QUERIES && slot < listed();
+    if (params.keep_stride == 0u) {
+        looks = index == 0u;
+    }
+    var used = false;
+    if (looks) {
+        let first = params.window_first + params.first_row + first_row;
+        used = kept_any(params.keep_first + query_at(slot) * params.keep_stride, first, first + rows - 1u);
+    }
+    return any_says(index, used);
+}
+
+// The scores of one tile, those of the first slot from `place` on, from so many vectors of a key: all, or none where no
+// query may use any pattern of the tile.
+fn score_tile(local: vec2<u32>, index: u32, first_slot: u32, first_row: u32, place: u32, vectors: u32) {
     // This invocation brings vector `load_column` of slab rows `load_row`: of the queries as they stand, of the
     // patterns such that four neighbours are SIDE rows apart, for an invocation's scores are those of neighbours.
     let load_row = index / SLAB;
@@ -152,7 +174,7 @@ fn score_tile(local: vec2<u32>, index: u32, first_slot: u32, first_row: u32, pla
     var far_5 = vec4<f32>(0.0);
     var far_6 = vec4<f32>(0.0);
     var far_7 = vec4<f32>(0.0);
-    for (var base = 0u; base < params.key_vectors; base += SLAB) {
+    for (var base = 0u; base < vectors; base += SLAB) {
         // Beyond the last column both are zero.
         let inside = base + load_column <= last;
         if (load_row < SIDE * QUERIES) {
@@ -309,10 +331,12 @@ fn main(
     for (var first_row = begin; first_row < end; first_row += ROWS) {
         // One product for both, or the bits might differ.
         let place = select(split * params.split_stride, first_row, params.trial == TRIAL_NONE);
-        score_tile(local.xy, index, first_slot, first_row, place);
+        let rows = min(ROWS, end - first_row);
+        let used = is_used(index, first_slot, first_row, rows);
+        score_tile(local.xy, index, first_slot, first_row, place, select(0u, params.key_vectors, used));
         if (params.trial != TRIAL_NONE) {
             storageBarrier();
-            try_tile(index, first_slot, split, place, min(ROWS, end - first_row));
+            try_tile(index, first_slot, split, place, select(0u, rows, used));
             storageBarrier();
         }
     }

@@ -46,20 +46,23 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     }
     let first = workgroup.x * ROWS;
     let rows = min(ROWS, params.rows - first);
+    // Those that are read: none where no query may use any of them.
+    let first_row = params.first_row + first;
+    let read = select(0u, ROWS, any_kept(first_slot, first_row, first_row + rows - 1u));
     let lane = local % LANES;
 
     var query: array<u32, QUERIES>;
     for (var q = 0u; q < QUERIES; q += 1u) {
         query[q] = query_at(min(first_slot + q, slots - 1u));
     }
-    for (var t = local / LANES; t < ROWS; t += WORKGROUP / LANES) {
+    for (var t = local / LANES; t < read; t += WORKGROUP / LANES) {
         var part: array<f32, QUERIES>;
         for (var q = 0u; q < QUERIES; q += 1u) {
             part[q] = 0.0;
         }
         if (t < rows) {
             for (var c = lane; c < params.key_vectors; c += LANES) {
-                let key = key_at(params.first_row + first + t, c);
+                let key = key_at(first_row + t, c);
                 for (var q = 0u; q < QUERIES; q += 1u) {
                     part[q] += compare(compared[query[q] * params.key_vectors + c], key);
                 }
@@ -73,7 +76,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
 
     // Others read scores in vectors of four.
     let padded = (rows + 3u) / 4u * 4u;
-    for (var i = local; i < QUERIES * ROWS; i += WORKGROUP) {
+    for (var i = local; i < QUERIES * read; i += WORKGROUP) {
         let slot = first_slot + i / ROWS;
         let t = i % ROWS;
         if (slot < slots && t < padded) {
@@ -83,9 +86,15 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
             }
             var z = NO_SCORE;
             if (t < rows) {
-                z = score(query_at(slot), params.first_row + first + t, total);
+                z = score(query_at(slot), first_row + t, total);
             }
             scores[slot * params.score_stride + first + t] = z;
+        }
+    }
+    for (var i = local; i < QUERIES * (ROWS - read); i += WORKGROUP) {
+        let slot = first_slot + i / ROWS;
+        if (slot < slots && i % ROWS < padded) {
+            scores[slot * params.score_stride + first + i % ROWS] = NO_SCORE;
         }
     }
 }

@@ -34,7 +34,7 @@ pub const FRAGMENTS: &[Fragment] = &[
     fragment!("lib/grid", 0),
     fragment!("lib/list", 4),
     fragment!("lib/listed", 0),
-    fragment!("lib/mask", 0),
+    fragment!("lib/mask", 1),
     fragment!("lib/matrix_16", 0),
     fragment!("lib/matrix_8", 0),
     fragment!("lib/order", 0),
@@ -47,8 +47,9 @@ pub const FRAGMENTS: &[Fragment] = &[
     fragment!("lib/stored_f16", 0),
     fragment!("lib/stored_f32", 0),
     fragment!("lib/stored_i8", 0),
-    fragment!("lib/stream_keys", 0),
+    fragment!("lib/stream_keys", 1),
     fragment!("lib/trial", 0),
+    fragment!("lib/vote", 0),
     fragment!("lib/workgroup", 3),
 ];
 

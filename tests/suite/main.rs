@@ -21,6 +21,7 @@ mod host;
 mod ids;
 mod job;
 mod limits;
+mod masks;
 mod partial;
 mod properties;
 mod record;

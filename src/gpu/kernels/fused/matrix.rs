@@ -16,7 +16,7 @@ pub const KERNEL: Kernel = Kernel {
     storage: common::STORAGE,
     params: Params::SIZE,
     fields: Params::FIELDS,
-    loops: 11,
+    loops: 12,
     iterations: |_| 0,
     variants: &[
         Variant::PLAIN,
@@ -136,7 +136,8 @@ impl MatrixTile {
         let columns = out.div_ceil(span) * vectors;
         let tile = 1 + bring(keys) + bring(out) + span * side / workgroup + 1 + 2 * vectors + lanes + columns;
         let once = keys * side / 4 + keys.div_ceil(span) * vectors + columns + lanes;
-        u64::from(once) + rows.div_ceil((span * side).into()) * u64::from(tile)
+        // Whether 128 patterns are used stands in five words of the mask.
+        u64::from(once) + rows.div_ceil((span * side).into()) * u64::from(tile) + rows.div_ceil(128) * (1 + 5)
     }
 }
 

@@ -16,7 +16,7 @@ pub const KERNEL: Kernel = Kernel {
     storage: common::STORAGE,
     params: Params::SIZE,
     fields: Params::FIELDS,
-    loops: 2,
+    loops: 3,
     iterations: |_| 0,
     variants: &[
         Variant::COMPARED[0],
@@ -111,7 +111,8 @@ impl RegisterTile {
             true => (64, 0),
             false => (16, 16 * u64::from(self.keys + OUT) / u64::from(WORKGROUP)),
         };
-        rows.div_ceil(span) * (1 + bring + span / 4)
+        // Each of up to four queries looks at five words of the mask for 128 patterns.
+        rows.div_ceil(span) * (1 + bring + span / 4) + rows.div_ceil(128) * (1 + 4 * 5)
     }
 }
 

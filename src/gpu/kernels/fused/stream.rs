@@ -14,7 +14,7 @@ pub const KERNEL: Kernel = Kernel {
     storage: common::STORAGE,
     params: Params::SIZE,
     fields: Params::FIELDS,
-    loops: 24,
+    loops: 25,
     iterations: |_| 0,
     variants: &[
         Variant::COMPARED[0],
@@ -30,6 +30,8 @@ pub const KERNEL: Kernel = Kernel {
 
 /// Patterns whose scores a workgroup holds at once.
 pub const TILE: u64 = 32;
+/// Patterns that a workgroup skips at once, as in the shader.
+const SPAN: u64 = 8 * TILE;
 const LANES: u64 = 8;
 const PIECES: u64 = 8;
 
@@ -73,9 +75,13 @@ impl StreamTile {
         let reduce = pairs * (1 + LANES) + TILE / PIECES;
         let rescale = queries * (1 + PIECES + out) + queries * (1 + TILE.div_ceil(workgroup));
         let project = TILE.div_ceil(groups) * (1 + queries + out * (1 + queries));
-        let tile = 1 + score + reduce + rescale + project;
+        let masked = queries * (1 + 2);
+        let tile = 1 + masked + score + reduce + rescale + project;
         let join = queries * (1 + out * (1 + groups) + groups);
-        queries * (1 + out) + rows.div_ceil(TILE) * tile + join
+        queries * (1 + out)
+            + rows.div_ceil(TILE) * tile
+            + rows.div_ceil(SPAN) * (1 + queries * (1 + SPAN / 32 + 1))
+            + join
     }
 }
 

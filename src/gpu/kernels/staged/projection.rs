@@ -16,23 +16,26 @@ params! {
     source_vectors: u32,
     first_column: u32,
     columns: u32,
-    padding: [u32; 4],
+    keep_first: u32,
+    keep_stride: u32,
+    window_first: u32,
+    padding: u32,
 }
 
 pub const KERNEL: Kernel = Kernel {
     stem: "projection",
     source: include_str!("../../../../shaders/staged/projection.wgsl"),
-    storage: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Write],
+    storage: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Read, Access::Write],
     params: Params::SIZE,
     fields: Params::FIELDS,
-    loops: 2,
+    loops: 3,
     iterations: |sizes| iterations(sizes.split_rows),
     variants: &[
         Variant::STORED[0],
         Variant::STORED[1],
         Variant::STORED[2],
         Variant { constants: &[("QUERIES", 4), ("WIDE", 1), ("VALUES", 1)], ..Variant::STORED[2] },
-        Variant { constants: &[("QUERIES", 4)], ..Variant::PLAIN },
+        Variant { constants: &[("QUERIES", 4), ("KEEP", 1)], ..Variant::PLAIN },
         Variant { constants: &[("WIDE", 1)], ..Variant::PLAIN },
     ],
 };
@@ -49,7 +52,8 @@ pub fn side(columns: u32) -> u32 {
 
 /// Loop iterations of one invocation over `rows` of a split.
 pub fn iterations(rows: u64) -> u64 {
-    rows.div_ceil(8) * (1 + 2)
+    // A tile of 128 rows that may be skipped looks at five words of the mask.
+    rows.div_ceil(8) * (1 + 2) + rows.div_ceil(128) * (1 + 5)
 }
 
 /// The weighted sums of one side of a chunk's rows, by split; weights are `score_stride` floats from query to query,
@@ -63,6 +67,7 @@ pub fn dispatch(
     chunk: &Chunk<'_>,
 ) -> Dispatch {
     let SummedRows { rows: stored, terms, vectors, first_column, values } = source;
+    let (mask, keep_first, keep_stride) = pass.mask_rows(stored);
     let params = Params {
         first_row: chunk.first_row,
         rows: chunk.count,
@@ -72,10 +77,13 @@ pub fn dispatch(
         source_vectors: vectors,
         first_column,
         columns: sums.columns(),
-        padding: [0; 4],
+        keep_first,
+        keep_stride,
+        window_first: chunk.window_first,
+        padding: 0,
     };
     let workspace = &pass.operands.workspace;
-    let storage = [queries, &workspace.scores, stored, terms, &workspace.sums];
+    let storage = [queries, &workspace.scores, stored, terms, mask, &workspace.sums];
     let grid = [vectors.div_ceil(side(vectors)), pass.block.count.div_ceil(SIDE * each), chunk.splits];
     let (count, rows) = (u64::from(pass.block.count), u64::from(chunk.count));
     let work = Work {
@@ -84,7 +92,8 @@ pub fn dispatch(
             + u64::from(grid[1]) * rows * pass.stored_bytes(vectors)
             + count * u64::from(chunk.splits) * 16 * u64::from(vectors),
     };
-    let constants = vec![("QUERIES", each), ("WIDE", wide(vectors)), ("VALUES", values)];
+    let keep = pass.operands.mask.is_some().into();
+    let constants = vec![("QUERIES", each), ("WIDE", wide(vectors)), ("VALUES", values), ("KEEP", keep)];
     let setting = Setting { constants, fragments: pass.stored_fragments() };
     pass.dispatch(&KERNEL, setting, &params, &storage, grid, work)
 }

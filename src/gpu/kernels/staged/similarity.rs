@@ -86,7 +86,8 @@ pub fn queries_per_invocation(block: u64, tuning: &Tuning) -> u32 {
 /// Loop iterations of one invocation over `rows` of a split.
 pub fn iterations(key_vectors: u64, rows: u64) -> u64 {
     let trials = 4 * (1 + u64::from(ROWS) / 4);
-    rows.div_ceil(ROWS.into()) * (1 + key_vectors.div_ceil(2) * (1 + 2) + trials) + 4
+    // Whether a tile is used stands in five words of the mask.
+    rows.div_ceil(ROWS.into()) * (1 + 5 + key_vectors.div_ceil(2) * (1 + 2) + trials) + 4
 }
 
 /// What similarities are computed from and how they are laid out.

@@ -88,8 +88,17 @@ fn rare() -> Vec<(Case, RetrieveOptions)> {
         let options = forced(case.options(), overrides, Faults::POISON);
         (case, options)
     };
+    // Few queries of a sparse rule, and tiles that none of them may use.
+    let skipped = {
+        let rule = Rule::new(Similarity::Dot, Separation::Sparsemax, 1.0);
+        let case =
+            Case { keep: Some((0..400).map(|i| i % 200 < 40).collect()), ..Case::random(13, 2, 200, 9, None, rule) };
+        let options = forced(case.options(), Overrides::default(), Faults::POISON);
+        (case, options)
+    };
     vec![
         large,
+        skipped,
         listed(Separation::Sparsemax, 1e-3, 5000),
         listed(Separation::Entmax { alpha: 3.0 }, 1e-3, 5000),
         listed(Separation::TopK { k: 1100 }, 1.0, 5000),

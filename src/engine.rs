@@ -116,7 +116,6 @@ impl Engine {
     }
 
     /// Forgets the rows from the `rows`-th on.
-    #[cfg(feature = "files")]
     pub fn truncate(&mut self, rows: usize) {
         if let Some(mirror) = &mut self.mirror {
             mirror.truncate(rows);
@@ -143,13 +142,17 @@ impl Engine {
         self.mirror.as_mut().map_or(Ok(()), |mirror| mirror.add(rows))
     }
 
-    /// Replaces the row at `position` by the one of `row`.
-    pub fn overwrite(&mut self, position: usize, row: &NewRows<'_>) -> Result<()> {
-        match &mut self.kind {
-            Kind::Cpu(engine) => engine.overwrite(position, row)?,
-            Kind::Gpu(engine) => engine.overwrite(position, row)?,
+    /// Replaces the rows at `positions` by `rows`, one each. On an error no row in host memory has changed; a device
+    /// that fails after it took some of the rows has those.
+    pub fn overwrite(&mut self, positions: &[usize], rows: &NewRows<'_>) -> Result<()> {
+        if let Some(mirror) = &mut self.mirror {
+            mirror.own(positions)?;
         }
-        self.mirror.as_mut().map_or(Ok(()), |mirror| mirror.overwrite(position, row))
+        match &mut self.kind {
+            Kind::Cpu(engine) => engine.overwrite(positions, rows)?,
+            Kind::Gpu(engine) => engine.overwrite(positions, rows)?,
+        }
+        self.mirror.as_mut().map_or(Ok(()), |mirror| mirror.overwrite(positions, rows))
     }
 
     /// Stores encoded rows behind all others, for which there is room.

@@ -85,6 +85,26 @@ pub enum Error {
         /// The id.
         id: PatternId,
     },
+    /// No pattern of this key is stored.
+    #[error("{operation}: no pattern with key {key} is stored")]
+    #[non_exhaustive]
+    UnknownKey {
+        /// The call that was refused.
+        operation: &'static str,
+        /// The key: a number, or a text in quotes.
+        key: String,
+    },
+    /// A key is stored already, or given twice.
+    #[error("{operation}: the key {key} {why}")]
+    #[non_exhaustive]
+    DuplicateKey {
+        /// The call that was refused.
+        operation: &'static str,
+        /// The key: a number, or a text in quotes.
+        key: String,
+        /// Where else it is.
+        why: String,
+    },
     /// No adapter fits what was asked, or the one that fits refuses to open.
     #[error("no adapter fits {asked}; found: {found}")]
     #[non_exhaustive]
@@ -183,7 +203,7 @@ pub enum Error {
     Cancelled {
         /// The call that was given up.
         operation: &'static str,
-        /// What gave it up, such as a dropped encoder.
+        /// What gave it up, such as a dropped encoder or a progress callback.
         why: &'static str,
     },
     /// A file is not what it should be, or the system refused it.
@@ -212,6 +232,8 @@ impl Error {
             | Self::Empty { operation }
             | Self::Unsupported { operation, .. }
             | Self::UnknownId { operation, .. }
+            | Self::UnknownKey { operation, .. }
+            | Self::DuplicateKey { operation, .. }
             | Self::OtherDevice { operation, .. }
             | Self::Stale { operation, .. }
             | Self::NeedsGpu { operation, .. }
@@ -246,6 +268,8 @@ impl Error {
             | Self::Empty { operation }
             | Self::Unsupported { operation, .. }
             | Self::UnknownId { operation, .. }
+            | Self::UnknownKey { operation, .. }
+            | Self::DuplicateKey { operation, .. }
             | Self::OtherDevice { operation, .. }
             | Self::Stale { operation, .. }
             | Self::NeedsGpu { operation, .. }

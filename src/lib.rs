@@ -58,7 +58,7 @@
 //!
 //! The root has what most programs use. [`mod@device`] chooses and describes adapters; [`mod@retrieval`] has what a
 //! retrieval reports and when it stops; [`mod@record`] and [`mod@job`] embed retrievals into an application's frames;
-//! [`mod@partial`] merges retrievals over parts of the patterns; [`mod@explain`] tells how a retrieval would be
+//! [`mod@keyed`] gives patterns keys of the caller's own, with metadata; [`mod@partial`] merges retrievals over parts of the patterns; [`mod@explain`] tells how a retrieval would be
 //! computed; [`mod@tuning`] fits kernels to an adapter.
 //!
 //! # In a browser
@@ -124,12 +124,14 @@ mod id;
 #[doc(hidden)]
 pub mod internals;
 pub mod job;
+pub mod keyed;
 mod mask;
 mod memory;
 pub mod partial;
 mod patterns;
 mod pending;
 mod precision;
+mod progress;
 pub mod reference;
 mod regular_file;
 pub mod retrieval;
@@ -157,6 +159,7 @@ pub use memory::{Memory, MemoryOptions};
 pub use patterns::Patterns;
 pub use pending::Pending;
 pub use precision::Precision;
+pub use progress::Progress;
 pub use retrieval::{Retrieval, RetrieveOptions};
 pub use rule::{Rule, Separation, Similarity};
 pub use search::{Hits, SearchOptions};

@@ -113,6 +113,8 @@ impl Failure {
                 Error::Empty { .. } => ATTRACTOR_ERROR_EMPTY,
                 Error::Unsupported { .. } => ATTRACTOR_ERROR_UNSUPPORTED,
                 Error::UnknownId { .. } => ATTRACTOR_ERROR_UNKNOWN_ID,
+                // No call of this interface has keys yet.
+                Error::UnknownKey { .. } | Error::DuplicateKey { .. } => ATTRACTOR_ERROR_PARAMETER,
                 Error::NoAdapter { .. } => ATTRACTOR_ERROR_NO_ADAPTER,
                 Error::NeedsGpu { .. } => ATTRACTOR_ERROR_DEVICE,
                 Error::Limit { .. } => ATTRACTOR_ERROR_LIMIT,

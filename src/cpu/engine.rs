@@ -47,12 +47,26 @@ impl Engine {
         })
     }
 
-    /// Replaces the pattern at `position`, which is stored, by one checked row. On an error nothing changes.
-    pub fn overwrite(&mut self, position: usize, row: &NewRows<'_>) -> Result<()> {
-        let layout = self.layout;
+    /// The block that has `position`, which is in use, to be written to, and the row within it.
+    fn block_mut(&mut self, position: usize) -> Result<(&mut RowBlock, usize)> {
         let end = self.windows.end(position);
         let (block, at) = self.windows.row_mut(position);
-        RowBlock::own("Memory::update", block, end - (position - at), layout)?.store(at, row, layout);
+        Ok((RowBlock::own("Memory::update", block, end - (position - at), self.layout)?, at))
+    }
+
+    /// Copies the blocks that have `positions` and are shared: the next [`Engine::overwrite`] there cannot fail.
+    pub fn own(&mut self, positions: &[usize]) -> Result<()> {
+        positions.iter().try_for_each(|position| self.block_mut(*position).map(|_| ()))
+    }
+
+    /// Replaces the patterns at `positions`, which are in use, by checked rows, one each. On an error nothing changes.
+    pub fn overwrite(&mut self, positions: &[usize], rows: &NewRows<'_>) -> Result<()> {
+        self.own(positions)?;
+        let layout = self.layout;
+        for (i, position) in positions.iter().enumerate() {
+            let (block, at) = self.block_mut(*position)?;
+            block.store(at, &rows.slice(i..i + 1, layout.dim, layout.value_dim), layout);
+        }
         Ok(())
     }
 
@@ -98,7 +112,6 @@ impl Engine {
     }
 
     /// Removes all rows but the first `rows`.
-    #[cfg(feature = "files")]
     pub fn truncate(&mut self, rows: usize) {
         self.windows.truncate(rows);
     }
@@ -130,7 +143,7 @@ mod tests {
             let row = NewRows { keys: &[1.0, 0.0, -1.0], values: Some(&[2.0, 2.0]), bias: None };
             // A clone keeps the patterns of its time.
             let (before, held) = (engine.read(5), engine.clone());
-            engine.overwrite(5, &row).unwrap();
+            engine.overwrite(&[5], &row).unwrap();
             assert_eq!(held.read(5), before, "{precision:?}");
             let expected = Pattern { key: vec![1.0, 0.0, -1.0], value: Some(vec![2.0, 2.0]), bias: 0.0 };
             assert_eq!(engine.read(5), expected, "{precision:?}");

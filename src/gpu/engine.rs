@@ -16,7 +16,12 @@ use crate::store::{Alive, Growth, Layout, NewRows, Windows};
 use crate::sync::{lock, unpoisoned};
 
 /// Bytes of an upload after which pending writes are flushed.
-const MAX_UPLOAD_BYTES: usize = 32 << 20;
+const MAX_UPLOAD_BYTES: usize = 16 << 20;
+
+/// Rows after which pending writes are flushed.
+fn rows_per_flush(layout: &Layout) -> usize {
+    (MAX_UPLOAD_BYTES / (4 * layout.key_stride().max(layout.value_stride()))).max(1)
+}
 
 /// Patterns on a device, and the workspaces of retrievals from them.
 #[derive(Debug)]
@@ -131,13 +136,13 @@ impl Engine {
         let Self { context, layout, rule, windows, magnitudes, .. } = self;
         let magnitudes = unshared("Memory::add", magnitudes)?;
         magnitudes.try_reserve("Memory::add", rows.keys.len() / layout.dim, layout)?;
-        let piece = (MAX_UPLOAD_BYTES / (4 * layout.key_stride().max(layout.value_stride()))).max(1);
+        let piece = rows_per_flush(layout);
         let filled = windows.fill(rows.keys.len() / layout.dim, |window, at, range| {
             for start in range.clone().step_by(piece) {
                 let end = range.end.min(start + piece);
                 let part = rows.slice(start..end, layout.dim, layout.value_dim);
                 magnitudes.add(context.write_rows(window, at + start - range.start, &part, layout, *rule)?);
-                if end < range.end {
+                if end - start == piece {
                     // Writes are staged until they are submitted: a large upload must not stage all of itself.
                     context.flush()?;
                 }
@@ -148,11 +153,19 @@ impl Engine {
         filled
     }
 
-    /// Replaces the row at `position`, which is stored.
-    pub fn overwrite(&mut self, position: usize, rows: &NewRows<'_>) -> Result<()> {
-        let (window, at) = self.windows.row(position);
-        let written = self.context.write_rows(window, at, rows, &self.layout, self.rule)?;
-        unshared("Memory::update", &mut self.magnitudes)?.overwrite(position, &written);
+    /// Replaces the rows at `positions`, which are in use, by `rows`, one each.
+    pub fn overwrite(&mut self, positions: &[usize], rows: &NewRows<'_>) -> Result<()> {
+        let Self { context, layout, rule, windows, magnitudes, .. } = self;
+        let magnitudes = unshared("Memory::update", magnitudes)?;
+        let piece = rows_per_flush(layout);
+        for (i, position) in positions.iter().enumerate() {
+            let (window, at) = windows.row(*position);
+            let row = rows.slice(i..i + 1, layout.dim, layout.value_dim);
+            magnitudes.overwrite(*position, &context.write_rows(window, at, &row, layout, *rule)?);
+            if (i + 1).is_multiple_of(piece) {
+                context.flush()?;
+            }
+        }
         Ok(())
     }
 

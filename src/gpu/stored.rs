@@ -56,7 +56,6 @@ impl Engine {
     }
 
     /// Forgets all rows but the first `rows`.
-    #[cfg(feature = "files")]
     pub fn truncate(&mut self, rows: usize) {
         self.windows.truncate(rows);
         // Rows that are cut off were added by the same call, to magnitudes that it does not share.

@@ -1,5 +1,7 @@
 //! Patterns stored, replaced and removed.
 
+use std::ops::ControlFlow;
+
 use super::handle::Memory;
 use crate::error::{Error, Result};
 use crate::finite::check_finite;
@@ -7,7 +9,8 @@ use crate::fork;
 use crate::id::{PatternId, PatternIds};
 use crate::patterns::{Patterns, rows};
 use crate::precision::Precision;
-use crate::store::{Growth, Ids, Layout, NewRows, check_halves};
+use crate::progress::{Progress, proceed};
+use crate::store::{Growth, Ids, NewRows, check_halves};
 
 impl Memory {
     /// Makes room for `additional` patterns, in as few windows as the limits allow.
@@ -53,30 +56,36 @@ impl Memory {
     /// ([`MemoryOptions::saturate`](crate::MemoryOptions::saturate)); the errors of [`Memory::reserve`];
     /// [`Error::DeviceLost`] where the device is gone. The memory is then as it was.
     pub fn add<'p>(&mut self, patterns: impl Into<Patterns<'p>>) -> Result<PatternIds> {
-        const OPERATION: &str = "Memory::add";
-        let (rows, new) = self.checked(OPERATION, patterns.into())?;
-        let places = self.ids.places(rows, &self.snapshots);
-        let stored =
-            self.engine.reserve(places.fresh, Growth::Doubling).and_then(|()| self.place(&places.freed, rows, &new));
-        stored.map_err(|error| error.named(OPERATION))?;
-        Ok(self.ids_mut().add(&places))
+        self.add_with_progress(patterns, proceed)
     }
 
-    /// Writes checked rows, the first of them to the positions `freed`, the others behind all others, where there is
-    /// room. On an error nothing is behind them.
-    pub(super) fn place(&mut self, freed: &[usize], rows: usize, new: &NewRows<'_>) -> Result<()> {
-        let Layout { dim, value_dim, .. } = self.layout;
-        for (i, position) in freed.iter().enumerate() {
-            self.engine.overwrite(*position, &new.slice(i..i + 1, dim, value_dim))?;
-        }
-        if rows == freed.len() {
-            return Ok(());
-        }
-        self.engine.add(&new.slice(freed.len()..rows, dim, value_dim))
+    /// [`Memory::add`], telling `progress` after each block of patterns how many are stored.
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    ///
+    /// use attractor::{Device, Error, Memory, Rule};
+    /// let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(1.0))?;
+    /// let cancelled = memory.add_with_progress(&[0.5; 1000 * 2], |_| ControlFlow::Break(()));
+    /// assert!(matches!(cancelled, Err(Error::Cancelled { .. })) && memory.is_empty());
+    /// # Ok::<(), attractor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] where `progress` returns [`ControlFlow::Break`], and as [`Memory::add`]. The memory is then
+    /// as it was.
+    pub fn add_with_progress<'p>(
+        &mut self,
+        patterns: impl Into<Patterns<'p>>,
+        progress: impl FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<PatternIds> {
+        const OPERATION: &str = "Memory::add";
+        let (rows, new) = self.checked(OPERATION, patterns.into())?;
+        self.store(OPERATION, rows, &new, &[], progress)
     }
 
     /// The number of patterns and their rows, if they are what this memory stores.
-    fn checked<'p>(&self, operation: &'static str, patterns: Patterns<'p>) -> Result<(usize, NewRows<'p>)> {
+    pub(super) fn checked<'p>(&self, operation: &'static str, patterns: Patterns<'p>) -> Result<(usize, NewRows<'p>)> {
         let shape = |expected: String, got: String| Err(Error::Shape { operation, expected, got });
         fork::check(operation)?;
         let Patterns { keys, values, bias } = patterns;
@@ -133,21 +142,7 @@ impl Memory {
     /// [`Error::UnknownId`], [`Error::Shape`] for anything but one row, and as [`Memory::add`]. The memory is
     /// then as it was.
     pub fn update<'p>(&mut self, id: PatternId, pattern: impl Into<Patterns<'p>>) -> Result<()> {
-        const OPERATION: &str = "Memory::update";
-        let position = self.position(OPERATION, id)?;
-        let (rows, new) = self.checked(OPERATION, pattern.into())?;
-        if rows != 1 {
-            return Err(Error::Shape { operation: OPERATION, expected: "one pattern".into(), got: rows.to_string() });
-        }
-        if self.snapshots.any() {
-            let places = self.ids.places(1, &self.snapshots);
-            self.engine.reserve(places.fresh, Growth::Doubling).map_err(|error| error.named(OPERATION))?;
-            self.place(&places.freed, 1, &new).map_err(|error| error.named(OPERATION))?;
-            let snapshots = self.snapshots.clone();
-            self.ids_mut().relocate(id, &places, &snapshots);
-            return Ok(());
-        }
-        self.engine.overwrite(position, &new).map_err(|error| error.named(OPERATION))
+        self.replace("Memory::update", &[id], pattern.into())
     }
 
     /// Forgets the pattern `id`. Its room is used again by a later `add`, its id is not.

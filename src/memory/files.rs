@@ -1,20 +1,20 @@
 //! Memories in and out of files.
 
-use std::ops::Range;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::handle::Memory;
+use super::insertion::{Insertion, blocks, pieces};
 use super::options::{LoadOptions, MemoryOptions};
 use crate::device::handle::Device;
 use crate::error::Result;
 use crate::id::PatternIds;
 use crate::patterns::Patterns;
+use crate::progress::{Progress, Reporter, proceed};
 use crate::rule::Rule;
-use crate::store::files::{Buffers, Contents, PatternFiles, SavedMemory, write_saved};
+use crate::store::files::{Buffers, Contents, EntryColumns, PatternFiles, SavedMemory, write_saved};
 use crate::store::{Growth, Layout, NewRows};
 
-/// Floats that are imported at a time.
-const CHUNK: usize = 1 << 22;
 /// Bytes that are loaded at a time.
 const PIECE: usize = 16 << 20;
 
@@ -49,10 +49,42 @@ impl Memory {
     /// regular file; [`Error::DeviceLost`](crate::Error::DeviceLost) where the device fails. What is at `path` is then
     /// unchanged.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.save_with_progress(path, proceed)
+    }
+
+    /// [`Memory::save`], telling `progress` after each piece how many positions are written.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`](crate::Error::Cancelled) where `progress` returns [`ControlFlow::Break`], and as
+    /// [`Memory::save`]. What is at `path` is then unchanged.
+    pub fn save_with_progress(
+        &self,
+        path: impl AsRef<Path>,
+        progress: impl FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<()> {
+        self.save_entries(path.as_ref(), None, progress)
+    }
+
+    /// [`Memory::save_with_progress`] with what a keyed memory has beside its patterns.
+    pub(crate) fn save_entries(
+        &self,
+        path: &Path,
+        entries: Option<&EntryColumns<'_>>,
+        progress: impl FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<()> {
+        const OPERATION: &str = "Memory::save";
         let Layout { dim, value_dim, precision, bias, .. } = self.layout;
         let (windows, saturate) = (self.engine.window_rows(), self.options.saturate);
         let contents = Contents { rule: self.rule, dim, value_dim, precision, saturate, bias, windows };
-        write_saved(path.as_ref(), &contents, &self.ids, |rows| self.engine.stored("Memory::save", rows))
+        let mut reporter = Reporter::new(OPERATION, self.position_count(), progress);
+        write_saved(
+            path,
+            &contents,
+            &self.ids,
+            entries,
+            |rows| self.engine.stored(OPERATION, rows),
+            |written| reporter.report(written),
+        )
     }
 
     /// Loads a memory that [`Memory::save`] wrote on any engine: bit-exact rows, under the same ids at the same
@@ -78,6 +110,20 @@ impl Memory {
         SavedMemory::open(path)?.load(device, options)
     }
 
+    /// [`Memory::load_with`], telling `progress` after each piece how many positions are loaded.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`](crate::Error::Cancelled) where `progress` returns [`ControlFlow::Break`], and as
+    /// [`Memory::load`].
+    pub fn load_with_progress(
+        device: &Device,
+        path: impl AsRef<Path>,
+        options: &LoadOptions,
+        progress: impl FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Self> {
+        SavedMemory::open(path)?.load_with_progress(device, options, progress)
+    }
+
     /// Stores the patterns of `files`. They are read once, chunk by chunk, and checked before they are stored: beside
     /// the stored rows, nothing grows with them.
     ///
@@ -99,36 +145,33 @@ impl Memory {
     /// for a row that halves cannot hold, unless the memory [saturates](crate::MemoryOptions::saturate); the errors of
     /// [`Memory::reserve`]. The memory is then unchanged.
     pub fn import(&mut self, files: &PatternFiles) -> Result<PatternIds> {
-        self.import_with(files, |_| ())
+        self.import_with_progress(files, proceed)
     }
 
-    /// [`Memory::import`], telling `progress` after every chunk how many patterns have been read.
+    /// [`Memory::import`], telling `progress` after each chunk how many patterns are stored.
     ///
     /// # Errors
-    /// As [`Memory::import`].
-    pub fn import_with(&mut self, files: &PatternFiles, mut progress: impl FnMut(usize)) -> Result<PatternIds> {
+    /// [`Error::Cancelled`](crate::Error::Cancelled) where `progress` returns [`ControlFlow::Break`], and as
+    /// [`Memory::import`]. The memory is then unchanged.
+    pub fn import_with_progress(
+        &mut self,
+        files: &PatternFiles,
+        progress: impl FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<PatternIds> {
         const OPERATION: &str = "Memory::import";
         let Layout { dim, value_dim, bias, .. } = self.layout;
         files.check(OPERATION, dim, value_dim, bias)?;
-        let places = self.ids.places(files.len(), &self.snapshots);
-        self.engine.reserve(places.fresh, Growth::Doubling)?;
-        let chunk = (CHUNK / dim.max(value_dim.unwrap_or(0))).max(1);
+        let mut reporter = Reporter::new(OPERATION, files.len(), progress);
+        let mut insertion = Insertion::new(self, files.len())?;
         let mut buffers = Buffers::default();
-        for rows in pieces(files.len(), chunk) {
-            let freed = &places.freed[rows.start.min(places.freed.len())..rows.end.min(places.freed.len())];
-            let stored = files.read(rows.clone(), &mut buffers).and_then(|Patterns { keys, values, bias }| {
-                let new = NewRows { keys, values, bias };
-                self.check_range(OPERATION, &new, rows.start)?;
-                self.place(freed, rows.len(), &new)
-            });
-            if let Err(error) = stored {
-                // What went to freed positions has no id, as before.
-                self.engine.truncate(self.ids.positions());
-                return Err(error);
-            }
-            progress(rows.end);
+        for rows in blocks(files.len(), dim.max(value_dim.unwrap_or(0))) {
+            let Patterns { keys, values, bias } = files.read(rows.clone(), &mut buffers)?;
+            let new = NewRows { keys, values, bias };
+            insertion.memory().check_range(OPERATION, &new, rows.start)?;
+            insertion.write(&new, rows.len())?;
+            reporter.report(rows.end)?;
         }
-        Ok(self.ids_mut().add(&places))
+        Ok(insertion.commit(&[]))
     }
 }
 
@@ -152,6 +195,20 @@ impl SavedMemory {
     /// # Errors
     /// As [`Memory::load`].
     pub fn load(&self, device: &Device, options: &LoadOptions) -> Result<Memory> {
+        self.load_with_progress(device, options, proceed)
+    }
+
+    /// [`SavedMemory::load`], telling `progress` after each piece how many positions are loaded.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`](crate::Error::Cancelled) where `progress` returns [`ControlFlow::Break`], and as
+    /// [`Memory::load`].
+    pub fn load_with_progress(
+        &self,
+        device: &Device,
+        options: &LoadOptions,
+        progress: impl FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Memory> {
         let Contents { rule, dim, value_dim, precision, saturate, bias, windows } = self.contents();
         let asked = MemoryOptions {
             dim: *dim,
@@ -174,16 +231,14 @@ impl SavedMemory {
         // Whatever has no window yet.
         memory.engine.reserve(self.position_count(), Growth::Doubling)?;
         let row = precision.bytes() * (layout.key_stride() + layout.value_stride());
+        let mut reporter = Reporter::new("Memory::load", self.position_count(), progress);
         let mut reader = self.reader();
         for rows in pieces(self.position_count(), (PIECE / row).max(1)) {
+            let end = rows.end;
             memory.engine.add_encoded(&reader.rows(rows, &layout)?)?;
+            reporter.report(end)?;
         }
         reader.verify()?;
         Ok(memory)
     }
-}
-
-/// `0..count` in pieces of at most `size`.
-fn pieces(count: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..count).step_by(size).map(move |start| start..count.min(start + size))
 }

@@ -171,7 +171,8 @@ pub(crate) fn try_decode(
     Ok(row)
 }
 
-fn decode_into(row: &mut Vec<f32>, stored: &[u8], columns: usize, precision: Precision, scale: f32) {
+/// Appends one stored row as `f32`, without its padding.
+pub(crate) fn decode_into(row: &mut Vec<f32>, stored: &[u8], columns: usize, precision: Precision, scale: f32) {
     match precision {
         Precision::F32 => {
             row.extend(stored.as_chunks::<4>().0[..columns].iter().map(|bytes| f32::from_ne_bytes(*bytes)));

@@ -198,13 +198,13 @@ impl Ids {
         Some(position)
     }
 
-    /// Moves `id` to one new place, and frees its position.
-    pub fn relocate(&mut self, id: PatternId, places: &Places, snapshots: &Snapshots) {
+    /// Moves `id` to the position `to`, which is free, or behind all others, and frees its own.
+    pub fn relocate(&mut self, id: PatternId, to: Option<usize>, snapshots: &Snapshots) {
         if self.remove(id, snapshots).is_none() {
             return;
         }
-        match places.freed.first() {
-            Some(position) => self.fill(*position, id.0),
+        match to {
+            Some(position) => self.fill(position, id.0),
             None => {
                 let position = self.names.positions;
                 self.names.positions += 1;

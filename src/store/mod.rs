@@ -11,8 +11,8 @@ mod snapshots;
 mod view;
 mod windows;
 
-pub(crate) use encoding::{Encoded, EncodedRows, check_halves, decode, half_of, quantize, try_decode};
-pub(crate) use ids::Ids;
+pub(crate) use encoding::{Encoded, EncodedRows, check_halves, decode, decode_into, half_of, quantize, try_decode};
+pub(crate) use ids::{Ids, Places};
 pub(crate) use layout::{Layout, stride};
 pub(crate) use names::Names;
 pub(crate) use rows::NewRows;

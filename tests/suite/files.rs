@@ -728,8 +728,12 @@ fn chunks_join_and_an_error_in_a_later_one_changes_nothing() {
         };
         let (mut memory, untouched) = (build(), build());
         let mut reports = Vec::new();
-        let error = memory.import_with(&broken, |read| reports.push(read)).unwrap_err();
-        assert_eq!(reports, [1397], "{name}: the second chunk fails");
+        let error = memory.import_with_progress(&broken, |progress| {
+            reports.push((progress.done, progress.total));
+            ControlFlow::Continue(())
+        });
+        let error = error.unwrap_err();
+        assert_eq!(reports, [(1397, 1500)], "{name}: the second chunk fails");
         let text = error.to_string();
         assert!(text.contains("bad.safetensors:k: keys row 1450, column 17 is NaN"), "{name}: {text}");
         alike(name, &memory, &untouched);

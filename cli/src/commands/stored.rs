@@ -1,5 +1,7 @@
 //! Patterns in files, from which commands answer.
 
+use std::ops::ControlFlow;
+
 use attractor::files::{PatternFiles, SavedMemory};
 use attractor::{Device, LoadOptions, Memory, Precision, Rule};
 
@@ -49,7 +51,10 @@ impl Stored {
                 }
                 let mut memory = options.build(device)?;
                 let bar = progress::bar(patterns.len(), "storing");
-                let stored = memory.import_with(patterns, |read| bar.set_position(read as u64));
+                let stored = memory.import_with_progress(patterns, |progress| {
+                    bar.set_position(progress.done as u64);
+                    ControlFlow::Continue(())
+                });
                 bar.finish_and_clear();
                 stored.map_err(|error| match error {
                     range @ attractor::Error::Range { .. } => {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use safetensors::tensor::Dtype;
 
-use super::located::shape_text;
+use super::located::{Located, shape_text};
 use super::safetensors::Header;
 use crate::error::{Error, Result};
 use crate::precision::Precision;
@@ -120,9 +120,14 @@ pub(super) enum Part {
     ValueScales,
     Bias,
     Ids,
+    EntryKeys,
+    EntryKeyEnds,
+    EntryMetadata,
+    EntryMetadataEnds,
 }
 
 impl Part {
+    /// Those of the memory itself, in the order in which the checksum of the metadata takes them.
     const ALL: [Self; 6] = [Self::Keys, Self::KeyScales, Self::Values, Self::ValueScales, Self::Bias, Self::Ids];
 
     /// The name of its checksum in the metadata.
@@ -134,6 +139,10 @@ impl Part {
             Self::ValueScales => "crc32.value_scales",
             Self::Bias => "crc32.bias",
             Self::Ids => "crc32.ids",
+            Self::EntryKeys => "crc32.entry_keys",
+            Self::EntryKeyEnds => "crc32.entry_key_ends",
+            Self::EntryMetadata => "crc32.entry_metadata",
+            Self::EntryMetadataEnds => "crc32.entry_metadata_ends",
         }
     }
 
@@ -145,6 +154,10 @@ impl Part {
             Self::ValueScales => "value_scales",
             Self::Bias => "bias",
             Self::Ids => "ids",
+            Self::EntryKeys => "entry_keys",
+            Self::EntryKeyEnds => "entry_key_ends",
+            Self::EntryMetadata => "entry_metadata",
+            Self::EntryMetadataEnds => "entry_metadata_ends",
         }
     }
 }
@@ -159,8 +172,17 @@ pub(super) fn metadata_checksum<'t>(
     text: impl Fn(&str) -> Option<&'t str>,
     tensors: impl Iterator<Item = (&'static str, String, Vec<usize>)>,
 ) -> u32 {
+    lines_checksum(METADATA.into_iter().chain(Part::ALL.map(Part::checksum)), text, tensors)
+}
+
+/// The checksum of a line for each of the metadata `names` that is there, and of one for each of `tensors`.
+pub(super) fn lines_checksum<'t>(
+    names: impl Iterator<Item = &'static str>,
+    text: impl Fn(&str) -> Option<&'t str>,
+    tensors: impl Iterator<Item = (&'static str, String, Vec<usize>)>,
+) -> u32 {
     let mut all = String::new();
-    for name in METADATA.into_iter().chain(Part::ALL.map(Part::checksum)) {
+    for name in names {
         if let Some(text) = text(name) {
             // Writing to a String cannot fail.
             let _ = writeln!(all, "{name}={text}");
@@ -279,22 +301,30 @@ fn number<T: FromStr>(text: &str, name: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("metadata `{name}` is {text:?}, expected {what}"))
 }
 
+pub(super) fn locate(header: &Header, part: Part) -> Result<Located, String> {
+    header.locate(part.name()).map_err(|why| format!("{}: {why}", part.name()))
+}
+
+/// Where a tensor of this dtype and shape lies, and its checksum.
+pub(super) fn place(header: &Header, part: Part, dtype: Dtype, shape: &[usize]) -> Result<Place, String> {
+    let found = locate(header, part)?;
+    if found.spelling != dtype.to_string() || found.shape != shape {
+        let (name, got, expected) = (part.name(), shape_text(&found.shape), shape_text(shape));
+        return Err(format!("{name} is {} {got}, expected {dtype} {expected}", found.spelling));
+    }
+    let name = part.checksum();
+    let text = header.metadata(name).ok_or_else(|| format!("metadata `{name}` is missing"))?;
+    let crc = u32::from_str_radix(text, 16).ok().filter(|crc| digits(*crc) == text);
+    let crc = crc.ok_or_else(|| format!("metadata `{name}` is {text:?}, expected eight hexadecimal digits"))?;
+    Ok(Place { part, data: found.data, crc })
+}
+
 /// How many positions there are, and where the tensors lie that the metadata promises.
 pub(super) fn places(header: &Header, contents: &Contents) -> Result<(usize, Vec<Place>), String> {
-    let locate = |part: Part| header.locate(part.name()).map_err(|why| format!("{}: {why}", part.name()));
-    let positions = locate(Part::Keys)?.shape.first().copied().unwrap_or(0);
+    let positions = locate(header, Part::Keys)?.shape.first().copied().unwrap_or(0);
     let mut places = Vec::new();
     for (part, dtype, shape) in contents.tensors(positions, header.tensor(Part::Ids.name()).is_some()) {
-        let found = locate(part)?;
-        if found.spelling != dtype.to_string() || found.shape != shape {
-            let (name, got, expected) = (part.name(), shape_text(&found.shape), shape_text(&shape));
-            return Err(format!("{name} is {} {got}, expected {dtype} {expected}", found.spelling));
-        }
-        let name = part.checksum();
-        let text = header.metadata(name).ok_or_else(|| format!("metadata `{name}` is missing"))?;
-        let crc = u32::from_str_radix(text, 16).ok().filter(|crc| digits(*crc) == text);
-        let crc = crc.ok_or_else(|| format!("metadata `{name}` is {text:?}, expected eight hexadecimal digits"))?;
-        places.push(Place { part, data: found.data, crc });
+        places.push(place(header, part, dtype, &shape)?);
     }
     let together = contents.windows.iter().try_fold(0usize, |sum, rows| sum.checked_add(*rows));
     if !contents.windows.is_empty() && together != Some(positions) {

@@ -39,6 +39,7 @@
 mod address;
 mod contents;
 mod dtype;
+mod entries;
 mod located;
 mod npy;
 mod patterns;
@@ -52,6 +53,8 @@ mod write;
 pub use address::{Address, AddressError};
 pub(crate) use contents::Contents;
 pub use dtype::Dtype;
+pub use entries::KeyType;
+pub(crate) use entries::{EntryColumns, KeyColumn, SavedKeys, Texts};
 pub(crate) use patterns::Buffers;
 pub use patterns::PatternFiles;
 pub(crate) use save::write as write_saved;

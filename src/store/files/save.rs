@@ -9,6 +9,7 @@ use std::path::Path;
 use crc32fast::Hasher;
 
 use super::contents::{CRC_METADATA, Contents, Part, REMOVED, SAVE, digits, little_endian, metadata_checksum};
+use super::entries::EntryColumns;
 use super::safetensors::Frame;
 use super::write::replace;
 use crate::error::Result;
@@ -18,25 +19,34 @@ use crate::store::ids::Ids;
 use crate::store::layout::stride;
 
 /// Writes a memory to `path`, atomically. `stored` gives the first of the rows at the positions asked for, as many as
-/// it reads at a time.
+/// it reads at a time; `written` hears how many positions are written.
 pub(crate) fn write<'a>(
     path: &Path,
     contents: &Contents,
     ids: &Ids,
+    entries: Option<&EntryColumns<'_>>,
     mut stored: impl FnMut(Range<usize>) -> Result<EncodedRows<'a>>,
+    mut written: impl FnMut(usize) -> Result<()>,
 ) -> Result<()> {
     little_endian(SAVE)?;
     let positions = ids.positions();
-    let tensors = contents.tensors(positions, ids.has_table());
+    let mut tensors = contents.tensors(positions, ids.has_table());
+    if let Some(entries) = entries {
+        tensors.extend(entries.tensors(positions));
+    }
     let named: Vec<_> = tensors.iter().map(|(part, dtype, shape)| (part.name(), *dtype, &shape[..])).collect();
     // The header comes first and has the checksums of what follows, whose length is known.
     let head = |checksums: &[u32]| {
         let mut metadata = contents.metadata(ids);
         metadata.extend(tensors.iter().zip(checksums).map(|((part, ..), crc)| (part.checksum(), digits(*crc))));
         let text = |name: &str| metadata.iter().find(|(is, _)| *is == name).map(|(_, text)| text.as_str());
-        let shapes = tensors.iter().map(|(part, dtype, shape)| (part.name(), dtype.to_string(), shape.clone()));
+        let shapes = tensors.iter().filter(|(part, ..)| !part.is_entry());
+        let shapes = shapes.map(|(part, dtype, shape)| (part.name(), dtype.to_string(), shape.clone()));
         let crc = metadata_checksum(text, shapes);
         metadata.push((CRC_METADATA, digits(crc)));
+        if let Some(entries) = entries {
+            entries.describe(&mut metadata, &tensors);
+        }
         Frame::new(&metadata, &named)
     };
     let places = head(&vec![0; tensors.len()]).places;
@@ -55,6 +65,9 @@ pub(crate) fn write<'a>(
             let bytes: Vec<u8> =
                 (first..last).flat_map(|position| ids.id(position).map_or(REMOVED, |id| id.0).to_le_bytes()).collect();
             put(Part::Ids, &bytes)?;
+        }
+        if let Some(entries) = entries {
+            entries.write(positions, &mut put)?;
         }
         let mut first = 0;
         while first < positions {
@@ -80,10 +93,11 @@ pub(crate) fn write<'a>(
                 }
             }
             first += rows.count;
+            written(first)?;
         }
         let checksums: Vec<u32> = outs.iter().map(|out| out.crc.clone().finalize()).collect();
-        let written = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&head(&checksums).head));
-        written.map_err(refused(SAVE, path, "write"))
+        let headed = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&head(&checksums).head));
+        headed.map_err(refused(SAVE, path, "write"))
     })
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use crc32fast::Hasher;
 
 use super::contents::{Contents, LOAD, Part, Place, REMOVED, check_format, contents, digits, little_endian, places};
+use super::entries::{EntryPlaces, entry_places};
 use super::safetensors::Header;
 use super::source::{Source, resize};
 use super::tensor::first_bad;
@@ -36,11 +37,13 @@ use crate::store::layout::{Layout, stride};
 /// ```
 #[derive(Debug)]
 pub struct SavedMemory {
-    source: Source,
+    pub(super) source: Source,
     contents: Contents,
-    positions: usize,
+    pub(super) positions: usize,
     next_id: u64,
     places: Vec<Place>,
+    /// Those of the entries of a keyed memory, or why there are none that make sense.
+    pub(super) entries: Result<Option<EntryPlaces>, String>,
 }
 
 impl SavedMemory {
@@ -58,7 +61,8 @@ impl SavedMemory {
         check_format(&header).map_err(fail)?;
         let (contents, next_id) = contents(&header).map_err(fail)?;
         let (positions, places) = places(&header, &contents).map_err(fail)?;
-        Ok(Self { source, contents, positions, next_id, places })
+        let entries = entry_places(&header, positions);
+        Ok(Self { source, contents, positions, next_id, places, entries })
     }
 
     /// The file.
@@ -118,29 +122,29 @@ impl SavedMemory {
         Reader { saved: self, tensors: self.places.iter().cloned().map(Reading::new).collect() }
     }
 
-    fn fail(&self, why: &str) -> Error {
+    pub(super) fn fail(&self, why: &str) -> Error {
         unfit(LOAD, self.path(), format!("{}: {why}", self.path().display()))
     }
 }
 
 /// A tensor that is being read from its first byte to its last.
 #[derive(Debug)]
-struct Reading {
+pub(super) struct Reading {
     place: Place,
     crc: Hasher,
     /// What was read last.
-    bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
     /// The same with padded rows, where they need padding.
     padded: Vec<u8>,
 }
 
 impl Reading {
-    fn new(place: Place) -> Self {
+    pub fn new(place: Place) -> Self {
         Self { place, crc: Hasher::new(), bytes: Vec::new(), padded: Vec::new() }
     }
 
     /// Reads its bytes `range`, which begin where the last ones ended, and returns the first that `bad` finds.
-    fn read(
+    pub fn read(
         &mut self,
         source: &Source,
         range: Range<u64>,
@@ -161,7 +165,7 @@ impl Reading {
     }
 
     /// Holds all that was read against the checksum.
-    fn verify(&self) -> Result<(), String> {
+    pub fn verify(&self) -> Result<(), String> {
         let Place { part, crc, .. } = self.place;
         let got = self.crc.clone().finalize();
         match got == crc {

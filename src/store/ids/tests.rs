@@ -37,10 +37,10 @@ fn positions_that_a_snapshot_sees_are_left_alone() {
     let places = ids.places(2, &snapshots);
     assert_eq!(places, Places { freed: vec![0], fresh: 1 }, "what was free before may be filled");
     let moved = ids.places(1, &snapshots);
-    ids.relocate(PatternId(3), &moved, &snapshots);
+    ids.relocate(PatternId(3), moved.freed.first().copied(), &snapshots);
     assert_eq!((ids.position(PatternId(3)), ids.id(0), ids.id(3)), (Some(0), Some(PatternId(3)), None));
     let moved = ids.places(1, &snapshots);
-    ids.relocate(PatternId(2), &moved, &snapshots);
+    ids.relocate(PatternId(2), moved.freed.first().copied(), &snapshots);
     assert_eq!((ids.position(PatternId(2)), ids.positions(), ids.len()), (Some(4), 5, 2));
     drop(snapshot);
     assert_eq!(ids.places(4, &snapshots), Places { freed: vec![1, 2, 3], fresh: 1 });
@@ -142,7 +142,7 @@ fn any_sequence_of_changes_is_what_plain_tables_make_of_it() {
                     if let Some(id) = plain.at[from] {
                         let places = ids.places(1, &snapshots);
                         let to = plain.free.pop_first().unwrap_or(plain.at.len());
-                        ids.relocate(PatternId(id), &places, &snapshots);
+                        ids.relocate(PatternId(id), places.freed.first().copied(), &snapshots);
                         plain.at.resize(plain.at.len().max(to + 1), None);
                         plain.at[from] = None;
                         plain.at[to] = Some(id);

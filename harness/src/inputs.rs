@@ -4,10 +4,11 @@
 //! abort, hang, or be accepted and then violate what the library promises of it.
 
 use std::cell::RefCell;
-use std::fs;
 use std::path::PathBuf;
+use std::{fs, iter};
 
 use attractor::files::{Address, PatternFiles, Role, SavedMemory, Tensor};
+use attractor::keyed::{Entries, Key, KeyedMemory};
 use attractor::partial::Partial;
 use attractor::{Device, Error, LoadOptions, Memory, Precision, RetrieveOptions, Rule, internals, wgpu};
 
@@ -144,6 +145,45 @@ fn load(data: &[u8]) -> bool {
     let ids = memory.add(crate::case::patterns(&key, values, None)).expect("room for another");
     assert!(ids.into_iter().all(|id| memory.contains(id) && memory.get(id).is_ok()));
     answers(&memory);
+    true
+}
+
+/// A saved keyed memory, with keys of either type: as it is, and with checksums that fit.
+pub fn keyed(data: &[u8]) -> bool {
+    let mut accepted = false;
+    for data in iter::once(data.to_vec()).chain(sealed(data)) {
+        let saved = SavedMemory::open(file(&data));
+        if saved.is_ok_and(|saved| saved.dim().max(saved.value_dim().unwrap_or(0)) <= MOST) {
+            accepted |= load_keyed::<u64>(&data, &u64::MAX) | load_keyed::<String>(&data, "a new key");
+        }
+    }
+    accepted
+}
+
+fn load_keyed<K: Key>(data: &[u8], new: &K::Ref) -> bool {
+    let path = file(data);
+    let mut memory = match KeyedMemory::<K>::load(&Device::cpu(), &path) {
+        Ok(memory) => memory,
+        Err(Error::File { .. } | Error::Limit { .. } | Error::OutOfMemory { .. }) => return false,
+        Err(error) => panic!("{error:?}"),
+    };
+    assert_eq!(memory.keys().count(), memory.len());
+    for key in memory.keys() {
+        assert!(memory.id_of(key).and_then(|id| memory.key_of(id)) == Some(key), "a key names one pattern");
+        let metadata = memory.metadata(key).expect("stored");
+        assert!(metadata.is_none_or(|text| serde_json::from_str::<serde_json::Value>(text).is_ok()));
+    }
+    let read = memory.batches(7).expect("more than 0").map(|batch| batch.expect("host memory").keys.len());
+    assert_eq!(read.sum::<usize>(), memory.len());
+    memory.save(&path).expect("saved again");
+    assert!(KeyedMemory::<K>::load(&Device::cpu(), &path).is_ok_and(|again| again.keys().eq(memory.keys())));
+    if !memory.contains(new) {
+        let (key, value) = (vec![0.25; memory.memory().dim()], vec![0.5; memory.memory().value_dim()]);
+        let values = memory.memory().has_values().then_some(&value[..]);
+        memory.add(Entries::new(&[new], crate::case::patterns(&key, values, None))).expect("room for another");
+        assert!(memory.get(new).is_ok());
+        memory.remove(&[new]).expect("stored");
+    }
     true
 }
 

@@ -44,8 +44,12 @@ impl Memory {
             Ok(all)
         };
         let keys = decoded(&rows.keys, self.layout.dim)?;
-        let values =
-            rows.values.as_ref().zip(self.layout.value_dim).map(|(rows, columns)| decoded(rows, columns)).transpose()?;
+        let values = rows
+            .values
+            .as_ref()
+            .zip(self.layout.value_dim)
+            .map(|(rows, columns)| decoded(rows, columns))
+            .transpose()?;
         let bias = rows.bias.as_ref().filter(|_| self.layout.bias);
         let bias = bias.map(|bias| stored.iter().map(|(row, _)| bias[*row]).collect());
         Ok((rows.count, Block { ids: stored.into_iter().map(|(_, id)| id).collect(), keys, values, bias }))

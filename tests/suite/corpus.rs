@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use attractor::keyed::{Entries, KeyedMemory};
 use attractor::partial::PartialOptions;
 use attractor::{Device, MemoryOptions, Precision, Rule, Separation, Similarity, internals};
 use harness::{Rng, inputs, seal};
@@ -98,6 +99,11 @@ fn saved() {
 }
 
 #[test]
+fn keyed() {
+    run("keyed", inputs::keyed);
+}
+
+#[test]
 fn partial() {
     run("partial", inputs::partial);
 }
@@ -124,6 +130,7 @@ fn seeds() {
         ("npy", npy_seeds()),
         ("safetensors", safetensors_seeds()),
         ("saved", saved_seeds()),
+        ("keyed", keyed_seeds()),
         ("partial", partial_seeds()),
         ("tuning", tuning_seeds()),
         ("idx", idx_seeds()),
@@ -289,6 +296,52 @@ fn saved_seeds() -> Seeds {
     nan[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     seeds.push(("bad_not_finite".into(), seal::sealed(&nan).unwrap()));
     seeds.push(("bad_empty".into(), Vec::new()));
+    seeds
+}
+
+fn keyed_seeds() -> Seeds {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m");
+    let rows: Vec<f32> = (0..9).map(|i| i as f32 - 4.5).collect();
+    let build = || MemoryOptions::new(3, Rule::softmax(0.5)).build(&Device::cpu()).unwrap();
+    let mut seeds = Seeds::new();
+    let mut numbers = KeyedMemory::<u64>::new(build()).unwrap();
+    numbers.add(Entries::new(&[7, 0, u64::MAX], &rows)).unwrap();
+    numbers.save(&path).unwrap();
+    seeds.push(("good_numbers".into(), fs::read(&path).unwrap()));
+    let mut texts = KeyedMemory::<String>::new(build()).unwrap();
+    let metadata = [Some(r#"{"a": [1, null]}"#), None, Some("3.5")];
+    texts.add(Entries::new(&["caf\u{e9}", "", "x"], &rows).metadata(&metadata)).unwrap();
+    texts.save(&path).unwrap();
+    seeds.push(("good_texts".into(), fs::read(&path).unwrap()));
+    texts.remove(&[""]).unwrap();
+    texts.save(&path).unwrap();
+    seeds.push(("good_removed".into(), fs::read(&path).unwrap()));
+    texts.clear();
+    texts.save(&path).unwrap();
+    seeds.push(("good_none".into(), fs::read(&path).unwrap()));
+    numbers.into_memory().save(&path).unwrap();
+    seeds.push(("bad_unkeyed".into(), fs::read(&path).unwrap()));
+    let changed = |seed: usize, from: &[u8], to: &[u8]| {
+        let mut bytes = seeds[seed].1.clone();
+        let at = bytes.windows(from.len()).rposition(|part| part == from).unwrap();
+        assert_eq!(from.len(), to.len());
+        bytes[at..at + to.len()].copy_from_slice(to);
+        seal::sealed(&bytes).unwrap()
+    };
+    let ends = |ends: [u64; 3]| ends.map(u64::to_le_bytes).concat();
+    let bad = [
+        ("bad_twice", changed(0, &u64::MAX.to_le_bytes(), &7u64.to_le_bytes())),
+        ("bad_type", changed(0, br#""key_type":"u64""#, br#""key_type":"u46""#)),
+        ("bad_utf8", changed(1, "caf\u{e9}".as_bytes(), b"caf\xe9\xe9")),
+        ("bad_json", changed(1, b"[1, null]", b"[1, null)")),
+        ("bad_falling_ends", changed(1, &ends([5, 5, 6]), &ends([6, 5, 6]))),
+        ("bad_split_character", changed(1, &ends([5, 5, 6]), &ends([4, 5, 6]))),
+        ("bad_short_ends", changed(1, &ends([5, 5, 6]), &ends([5, 5, 5]))),
+        ("bad_long_ends", changed(1, &ends([5, 5, 6]), &ends([5, 5, u64::MAX]))),
+        ("bad_text_twice", changed(1, &ends([5, 5, 6]), &ends([0, 0, 6]))),
+    ];
+    seeds.extend(bad.map(|(name, bytes)| (name.to_owned(), bytes)));
     seeds
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use attractor::files::{Address, NewTensor, PatternFiles, Role, SavedMemory, Tensor, write_tensors};

@@ -20,6 +20,7 @@ mod golden;
 mod host;
 mod ids;
 mod job;
+mod keyed;
 mod limits;
 mod masks;
 mod partial;

@@ -54,7 +54,7 @@ impl<K: Key> KeyedMemory<K> {
         entries: Entries<'_, Q>,
         progress: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<()> {
-        self.store("KeyedMemory::add", Takes::New, &entries, progress).map(|_| ())
+        self.store("KeyedMemory::add", Takes::New, entries, progress).map(|_| ())
     }
 
     /// Replaces the patterns of keys that are stored. Their metadata, too, if the entries have metadata: an entry with
@@ -64,7 +64,7 @@ impl<K: Key> KeyedMemory<K> {
     /// [`Error::UnknownKey`](crate::Error::UnknownKey) for a key that is not stored, and otherwise as [`KeyedMemory::add`]. The memory is then as
     /// it was, but where the device fails ([`Memory::update_batch`](crate::Memory::update_batch)).
     pub fn update<Q: Borrow<K::Ref>>(&mut self, entries: Entries<'_, Q>) -> Result<()> {
-        self.store("KeyedMemory::update", Takes::Stored, &entries, proceed).map(|_| ())
+        self.store("KeyedMemory::update", Takes::Stored, entries, proceed).map(|_| ())
     }
 
     /// Replaces the entries whose keys are stored, as [`KeyedMemory::update`], and adds the others. Returns how many
@@ -86,7 +86,7 @@ impl<K: Key> KeyedMemory<K> {
         entries: Entries<'_, Q>,
         progress: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<usize> {
-        self.store("KeyedMemory::upsert", Takes::Either, &entries, progress)
+        self.store("KeyedMemory::upsert", Takes::Either, entries, progress)
     }
 
     /// Forgets entries.
@@ -97,7 +97,9 @@ impl<K: Key> KeyedMemory<K> {
         const OPERATION: &str = "KeyedMemory::remove";
         let ids = self.ids_of(OPERATION, &borrowed::<K, Q>(OPERATION, keys)?)?;
         self.memory.remove_batch(&ids).map_err(|error| error.named(OPERATION))?;
-        ids.into_iter().for_each(|id| self.index.remove(id));
+        for id in ids {
+            self.index.remove(id);
+        }
         Ok(())
     }
 
@@ -124,10 +126,11 @@ impl<K: Key> KeyedMemory<K> {
         &mut self,
         operation: &'static str,
         takes: Takes,
-        entries: &Entries<'_, Q>,
+        entries: Entries<'_, Q>,
         progress: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<usize> {
-        let keys = borrowed::<K, Q>(operation, entries.keys())?;
+        let Entries { keys, patterns, metadata } = entries;
+        let keys = borrowed::<K, Q>(operation, keys)?;
         let rows = keys.len();
         check_distinct(operation, &keys)?;
         let mut replaced: Vec<(usize, PatternId)> = room(operation, "ids", rows)?;
@@ -138,8 +141,8 @@ impl<K: Key> KeyedMemory<K> {
                 Takes::Either => replaced.extend(self.id_of(key).map(|id| (row, id))),
             }
         }
-        let new = self.memory.checked_batch(operation, entries.patterns, rows)?;
-        let mut metadata = checked_texts(operation, entries.metadata, rows)?;
+        let new = self.memory.checked_batch(operation, patterns, rows)?;
+        let mut metadata = checked_texts(operation, metadata, rows)?;
         let new_keys = rows - replaced.len();
         self.index.try_reserve(operation, new_keys)?;
         let mut added = self.memory.store(operation, rows, &new, &replaced, progress)?.iter();

@@ -12,7 +12,7 @@ use crate::room::collect;
 /// Keys of a memory of numbers are `u64` or `&u64`, keys of a memory of texts `&str` or `String`.
 #[derive(Clone, Copy, Debug)]
 pub struct Entries<'a, Q> {
-    keys: &'a [Q],
+    pub(super) keys: &'a [Q],
     pub(super) patterns: Patterns<'a>,
     pub(super) metadata: Option<&'a [Option<&'a str>]>,
 }

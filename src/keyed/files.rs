@@ -5,9 +5,10 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::entries::borrowed;
-use super::handle::{KeyedMemory, ids};
+use super::handle::KeyedMemory;
 use super::index::{Index, check_distinct};
-use super::key::{AnyKey, Key};
+use super::key::Key;
+use super::key::stored::AnyKey;
 use super::metadata::check_json;
 use crate::device::handle::Device;
 use crate::error::Result;
@@ -166,7 +167,7 @@ fn index<K: Key>(
         };
         let Some(key) = K::of_any(key) else { return Err(fail("its keys are of another type".into())) };
         if index.id(key.borrow()).is_some() {
-            return Err(fail(format!("entry_keys: row {position} has the key {:?}, which is there twice", key)));
+            return Err(fail(format!("entry_keys: row {position} has the key {key:?}, which is there twice")));
         }
         let text = metadata.map_or("", |texts| texts.get(position));
         if !text.is_empty() {
@@ -174,6 +175,5 @@ fn index<K: Key>(
         }
         index.insert(key, id, (!text.is_empty()).then(|| text.into()));
     }
-    debug_assert_eq!(ids(memory).count(), memory.len());
     Ok(index)
 }

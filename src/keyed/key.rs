@@ -1,46 +1,58 @@
 //! What a key may be.
 
-use std::borrow::Borrow;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use stored::{AnyKey, Stored};
+
 /// A type of keys: `u64` or `String`. No other type can implement it.
-pub trait Key: sealed::Sealed + Clone {
+pub trait Key: Stored<<Self as Key>::Ref> + Clone {
     /// A key as it is handed in and out: `u64` or `str`.
     type Ref: ?Sized + Debug + Eq + Hash;
-
-    /// A key as it is kept; clones share its text.
-    #[doc(hidden)]
-    type Shared: Borrow<Self::Ref> + Clone + Debug + Eq + Hash + Send + Sync;
-
-    /// Whether keys are texts.
-    #[doc(hidden)]
-    const IS_TEXT: bool;
-
-    #[doc(hidden)]
-    fn share(key: &Self::Ref) -> Self::Shared;
-
-    #[doc(hidden)]
-    fn any(key: &Self::Ref) -> AnyKey<'_>;
-
-    /// Absent for a key of the other type.
-    #[doc(hidden)]
-    fn of_any(key: AnyKey<'_>) -> Option<Self::Shared>;
-}
-
-/// A key of either type.
-#[derive(Clone, Copy, Debug)]
-pub enum AnyKey<'a> {
-    /// A number.
-    U64(u64),
-    /// A text.
-    String(&'a str),
 }
 
 impl Key for u64 {
     type Ref = Self;
+}
+
+impl Key for String {
+    type Ref = str;
+}
+
+/// How keys are kept. Nothing outside can name it, nor implement it.
+pub(super) mod stored {
+    use std::borrow::Borrow;
+    use std::fmt::Debug;
+    use std::hash::Hash;
+
+    /// A key of either type.
+    #[derive(Clone, Copy, Debug)]
+    pub enum AnyKey<'a> {
+        U64(u64),
+        String(&'a str),
+    }
+
+    /// Keys that are handed in and out as `R`.
+    pub trait Stored<R: ?Sized> {
+        /// A key as it is kept; clones share its text.
+        type Shared: Borrow<R> + Clone + Debug + Eq + Hash + Send + Sync;
+
+        /// Whether keys are texts.
+        const IS_TEXT: bool;
+
+        fn share(key: &R) -> Self::Shared;
+
+        fn any(key: &R) -> AnyKey<'_>;
+
+        /// Absent for a key of the other type.
+        fn of_any(key: AnyKey<'_>) -> Option<Self::Shared>;
+    }
+}
+
+impl Stored<Self> for u64 {
     type Shared = Self;
+
     const IS_TEXT: bool = false;
 
     fn share(key: &Self) -> Self {
@@ -59,9 +71,9 @@ impl Key for u64 {
     }
 }
 
-impl Key for String {
-    type Ref = str;
+impl Stored<str> for String {
     type Shared = Arc<str>;
+
     const IS_TEXT: bool = true;
 
     fn share(key: &str) -> Arc<str> {
@@ -78,12 +90,4 @@ impl Key for String {
             AnyKey::U64(_) => None,
         }
     }
-}
-
-mod sealed {
-    pub trait Sealed {}
-
-    impl Sealed for u64 {}
-
-    impl Sealed for String {}
 }

@@ -161,7 +161,9 @@ impl Gathered {
     fn new(operation: &'static str, from: &NewRows<'_>, layout: &Layout, order: &[usize]) -> Result<Self> {
         let gather = |from: &[f32], columns: usize| -> Result<Vec<f32>> {
             let mut to = room(operation, "rows", elements(order.len(), columns))?;
-            order.iter().for_each(|row| to.extend_from_slice(&from[row * columns..(row + 1) * columns]));
+            for row in order {
+                to.extend_from_slice(&from[row * columns..(row + 1) * columns]);
+            }
             Ok(to)
         };
         Ok(Self {

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::id::PatternId;
 use crate::patterns::Patterns;
 use crate::room::{elements, room};
-use crate::store::{Encoded, decode_into};
+use crate::store::{Encoded, decode_into, stride};
 
 /// Patterns of consecutive positions as they are stored, as `f32`.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,10 +35,10 @@ impl Memory {
             (0..rows.count).filter_map(|row| Some((row, self.id_at(first + row)?))).collect();
         let precision = self.layout.precision;
         let decoded = |encoded: &Encoded<'_>, columns: usize| -> Result<Vec<f32>> {
-            let stride = precision.bytes() * crate::store::stride(columns);
+            let row_bytes = precision.bytes() * stride(columns);
             let mut all = room(operation, "rows", elements(stored.len(), columns))?;
             for (row, _) in &stored {
-                let bytes = &encoded.rows[row * stride..(row + 1) * stride];
+                let bytes = &encoded.rows[row * row_bytes..(row + 1) * row_bytes];
                 decode_into(&mut all, bytes, columns, precision, encoded.scales[*row]);
             }
             Ok(all)

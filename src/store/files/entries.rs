@@ -4,11 +4,9 @@ use std::{fmt, iter};
 
 use safetensors::tensor::Dtype;
 
-use super::contents::{CRC_METADATA, LOAD, Part, Place, digits, lines_checksum, locate, place};
+use super::contents::{CRC_METADATA, Part, Place, digits, lines_checksum, locate, place};
 use super::safetensors::Header;
-use super::saved::{Reading, SavedMemory};
 use crate::error::Result;
-use crate::room::numbers;
 
 /// What the keys of a keyed memory are ([`KeyedMemory`](crate::keyed::KeyedMemory)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,8 +157,8 @@ impl Buffered {
 /// Where the entries of a saved memory lie.
 #[derive(Debug)]
 pub(super) struct EntryPlaces {
-    key_type: KeyType,
-    places: Vec<Place>,
+    pub key_type: KeyType,
+    pub places: Vec<Place>,
 }
 
 /// Where the entries of a memory of `positions` positions lie, if it has any.
@@ -185,9 +183,8 @@ pub(super) fn entry_places(header: &Header, positions: usize) -> Result<Option<E
     let mut places = Vec::new();
     let mut texts = |bytes: Part, ends: Part| -> Result<(), String> {
         let found = locate(header, bytes)?;
-        let length = match found.shape[..] {
-            [length] => length,
-            _ => return Err(format!("{} has {} dimensions, expected 1", bytes.name(), found.shape.len())),
+        let [length] = found.shape[..] else {
+            return Err(format!("{} has {} dimensions, expected 1", bytes.name(), found.shape.len()));
         };
         places.push(place(header, bytes, Dtype::U8, &[length])?);
         places.push(place(header, ends, Dtype::U64, &[positions])?);
@@ -225,7 +222,7 @@ pub(crate) struct Texts {
 
 impl Texts {
     /// Texts that end at `ends`, and why they do not; `bytes` and `named` are their tensors.
-    fn new(bytes: Vec<u8>, ends: Vec<u64>, tensor: Part, named: Part) -> Result<Self, String> {
+    pub(super) fn new(bytes: Vec<u8>, ends: Vec<u64>, tensor: Part, named: Part) -> Result<Self, String> {
         let (tensor, named) = (tensor.name(), named.name());
         let all = String::from_utf8(bytes)
             .map_err(|error| format!("{tensor} is no UTF-8 from byte {} on", error.utf8_error().valid_up_to()))?;
@@ -249,50 +246,5 @@ impl Texts {
     pub fn get(&self, position: usize) -> &str {
         let start = position.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.all[start as usize..self.ends[position] as usize]
-    }
-}
-
-impl SavedMemory {
-    /// What the keys are, of a file that [`KeyedMemory::save`](crate::keyed::KeyedMemory::save) wrote. None of another,
-    /// and of one whose keys are damaged, which loading them tells.
-    pub fn key_type(&self) -> Option<KeyType> {
-        self.entries.as_ref().ok()?.as_ref().map(|entries| entries.key_type)
-    }
-
-    /// Keys and metadata.
-    ///
-    /// # Errors
-    /// [`Error::File`](crate::Error::File) where there are none, or others than `key_type`, or they are damaged.
-    pub(crate) fn entries(&self, key_type: KeyType) -> Result<SavedEntries> {
-        let entries = match &self.entries {
-            Ok(Some(entries)) if entries.key_type == key_type => entries,
-            Ok(Some(other)) => {
-                return Err(self.fail(&format!("its keys are {}, expected {key_type}", other.key_type)));
-            }
-            Ok(None) => return Err(self.fail("a memory without keys; Memory::load reads it")),
-            Err(why) => return Err(self.fail(why)),
-        };
-        let read = |part: Part| -> Result<Option<Vec<u8>>> {
-            let Some(place) = entries.places.iter().find(|place| place.part == part) else { return Ok(None) };
-            let length = place.data.end - place.data.start;
-            let mut tensor = Reading::new(place.clone());
-            tensor.read(&self.source, 0..length, |_| None)?;
-            tensor.verify().map_err(|why| self.fail(&why))?;
-            Ok(Some(tensor.bytes))
-        };
-        // Files are little-endian, and so are the machines that read them.
-        let ends = |bytes: Option<Vec<u8>>| numbers::<u64>(LOAD, "keys", &bytes.unwrap_or_default());
-        let texts = |bytes: Part, named: Part| -> Result<Option<Texts>> {
-            let Some(all) = read(bytes)? else { return Ok(None) };
-            Texts::new(all, ends(read(named)?)?, bytes, named).map(Some).map_err(|why| self.fail(&why))
-        };
-        let keys = match key_type {
-            KeyType::U64 => SavedKeys::U64(ends(read(Part::EntryKeys)?)?),
-            KeyType::String => match texts(Part::EntryKeys, Part::EntryKeyEnds)? {
-                Some(keys) => SavedKeys::String(keys),
-                None => return Err(self.fail("entry_keys: no tensor of this name")),
-            },
-        };
-        Ok(SavedEntries { keys, metadata: texts(Part::EntryMetadata, Part::EntryMetadataEnds)? })
     }
 }

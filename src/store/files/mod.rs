@@ -35,6 +35,13 @@
 //! above, in the order above and with the checksums of the tensors last, followed by a line `name dtype N,d` for each
 //! tensor of the table; each line ends in a newline. A file with a wrong checksum is not loaded. Version 1, which had
 //! no checksums, is not read.
+//!
+//! [`KeyedMemory::save`](crate::keyed::KeyedMemory::save) adds keys and metadata, which [`Memory::load`] ignores: with
+//! keys that are numbers `entry_keys` (N, U64); with texts `entry_keys` (their bytes, U8) and `entry_key_ends` (N, U64:
+//! where each ends); with metadata `entry_metadata` and `entry_metadata_ends`, likewise. Their checksums, `key_type`
+//! (`u64` or `string`) and `crc32.entries` are further metadata; `docs/FORMATS.md` has them.
+//!
+//! [`Memory::load`]: crate::Memory::load
 
 mod address;
 mod contents;
@@ -46,6 +53,7 @@ mod patterns;
 mod safetensors;
 mod save;
 mod saved;
+mod saved_entries;
 mod source;
 mod tensor;
 mod write;

@@ -109,12 +109,13 @@ impl Failure {
             Self::Library(error) => match error {
                 Error::Shape { .. } => ATTRACTOR_ERROR_SHAPE,
                 Error::NotFinite { .. } => ATTRACTOR_ERROR_NOT_FINITE,
-                Error::Parameter { .. } => ATTRACTOR_ERROR_PARAMETER,
+                // No call of this interface has keys of the caller's own.
+                Error::Parameter { .. } | Error::UnknownKey { .. } | Error::DuplicateKey { .. } => {
+                    ATTRACTOR_ERROR_PARAMETER
+                }
                 Error::Empty { .. } => ATTRACTOR_ERROR_EMPTY,
                 Error::Unsupported { .. } => ATTRACTOR_ERROR_UNSUPPORTED,
                 Error::UnknownId { .. } => ATTRACTOR_ERROR_UNKNOWN_ID,
-                // No call of this interface has keys yet.
-                Error::UnknownKey { .. } | Error::DuplicateKey { .. } => ATTRACTOR_ERROR_PARAMETER,
                 Error::NoAdapter { .. } => ATTRACTOR_ERROR_NO_ADAPTER,
                 Error::NeedsGpu { .. } => ATTRACTOR_ERROR_DEVICE,
                 Error::Limit { .. } => ATTRACTOR_ERROR_LIMIT,

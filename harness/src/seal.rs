@@ -55,7 +55,7 @@ impl File {
     /// Corrects the checksums of `tensors`, and `name`: that of the metadata `first`, of those checksums, of the
     /// metadata `last`, and of the tensors.
     fn seal(&mut self, first: &str, tensors: &[&str], last: &str, name: &str) -> Option<()> {
-        let mut shapes = String::new();
+        let mut shapes = Vec::new();
         for tensor in tensors {
             let Some(info) = self.header.get(*tensor) else { continue };
             let offset = |i: usize| {
@@ -63,13 +63,13 @@ impl File {
             };
             let crc = crc32fast::hash(self.data.get(offset(0)?..offset(1)?)?);
             let shape: Vec<String> = info["shape"].as_array()?.iter().map(ToString::to_string).collect();
-            shapes += &format!("{tensor} {} {}\n", info["dtype"].as_str()?, shape.join(","));
+            shapes.push(format!("{tensor} {} {}\n", info["dtype"].as_str()?, shape.join(",")));
             self.put(&format!("crc32.{tensor}"), crc);
         }
         let checksums = tensors.iter().map(|tensor| format!("crc32.{tensor}"));
         let names = first.split_whitespace().map(String::from).chain(checksums).chain([last.to_owned()]);
         let lines = names.filter_map(|name| Some(format!("{name}={}\n", self.texts.get(&name)?.as_str()?)));
-        let text = lines.collect::<String>() + &shapes;
+        let text = lines.collect::<String>() + &shapes.concat();
         self.put(name, crc32fast::hash(text.as_bytes()));
         Some(())
     }

@@ -122,6 +122,7 @@ impl<K: Key> KeyedMemory<K> {
     }
 
     /// Returns how many entries are new.
+    #[allow(clippy::needless_pass_by_value, reason = "entries are a few references, as callers build them in the call")]
     fn store<Q: Borrow<K::Ref>>(
         &mut self,
         operation: &'static str,

@@ -56,7 +56,7 @@ impl<K: Key> KeyedMemory<K> {
     /// use attractor::{Device, Memory, Rule};
     /// let mut memory = KeyedMemory::<u64>::new(Memory::new(&Device::cpu(), 2, Rule::softmax(8.0))?)?;
     /// memory.add(Entries::new(&[7u64, 8, 9], &[1.0, 0.0, 0.0, 1.0, 0.5, 0.5]))?;
-    /// let mut keys = Vec::new();
+    /// let mut keys: Vec<&u64> = Vec::new();
     /// for batch in memory.batches(2)? {
     ///     let batch = batch?;
     ///     assert_eq!(batch.patterns().keys().len(), batch.keys.len() * 2);

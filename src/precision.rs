@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
-/// How keys and values are stored. Sums are `f32` whatever the storage. Its text is `f32`, `f16` or `i8`.
+/// How keys and values are stored. Sums are `f32` whatever the storage. Its text is `f32`, `f16`, `i8` or
+/// `i8-exact`.
 ///
 /// What rounding costs depends on the patterns. Measured on 12,000 sentence embeddings of 384 dimensions and norm 1
 /// (`examples/packages.rs`), the nearest by cosine is the one that exact search finds for 1,000 of 1,000 queries in
@@ -24,11 +25,22 @@ pub enum Precision {
     /// finite row is in range; one whose largest magnitude is below 1.5e-36 becomes zeros, for its scale would be
     /// subnormal.
     I8,
+    /// As given, and beside them the keys in 8 bits with one `f32` scale and one `f32` error per row, from which bounds
+    /// of every score follow: answers are those of [`Precision::F32`], and few queries read a quarter of its bytes.
+    ///
+    /// The pass reads the 8-bit keys; the patterns whose upper bound can still matter are scored again from the `f32`
+    /// rows. That is so for top-k, sparsemax and entmax under dot, cosine and euclidean. It reads the `f32` rows, with
+    /// the same answers, for softmax, which gives every pattern weight; under manhattan, whose terms have no such
+    /// bounds; for many queries at once, which are bound by multiplications; and where the bounds leave too many
+    /// patterns. The store takes 5/4 of the room of `F32`. In files it is `f32` rows, from which the rest is made again.
+    ///
+    /// The CPU engine has it; on a GPU [`MemoryOptions::build`](crate::MemoryOptions::build) refuses it.
+    I8Exact,
 }
 
 impl Precision {
     /// Every precision.
-    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::I8];
+    pub const ALL: [Self; 4] = [Self::F32, Self::F16, Self::I8, Self::I8Exact];
 
     /// Its text.
     pub const fn name(self) -> &'static str {
@@ -36,6 +48,7 @@ impl Precision {
             Self::F32 => "f32",
             Self::F16 => "f16",
             Self::I8 => "i8",
+            Self::I8Exact => "i8-exact",
         }
     }
 }
@@ -53,7 +66,7 @@ impl FromStr for Precision {
         Self::ALL.into_iter().find(|precision| precision.name() == text).ok_or_else(|| Error::Parameter {
             operation: "Precision::from_str",
             parameter: "precision",
-            expected: "f32, f16 or i8",
+            expected: "f32, f16, i8 or i8-exact",
             got: format!("{text:?}"),
         })
     }
@@ -68,6 +81,6 @@ mod tests {
         for precision in Precision::ALL {
             assert_eq!(precision.to_string().parse::<Precision>().unwrap(), precision);
         }
-        assert!("F32".parse::<Precision>().unwrap_err().to_string().contains("f32, f16 or i8"));
+        assert!("F32".parse::<Precision>().unwrap_err().to_string().contains("f32, f16, i8 or i8-exact"));
     }
 }

@@ -173,9 +173,17 @@ pub enum attractor_precision {
     ATTRACTOR_PRECISION_F16 = 1,
     /// Rounded to 255 levels between plus and minus the row's largest magnitude.
     ATTRACTOR_PRECISION_I8 = 2,
+    /// As given, and beside them the keys in 8 bits: few queries read these, and answers are those of
+    /// `ATTRACTOR_PRECISION_F32`. On the CPU engine only.
+    ATTRACTOR_PRECISION_I8_EXACT = 3,
 }
 
-decoded!(attractor_precision: ATTRACTOR_PRECISION_F32, ATTRACTOR_PRECISION_F16, ATTRACTOR_PRECISION_I8);
+decoded!(
+    attractor_precision: ATTRACTOR_PRECISION_F32,
+    ATTRACTOR_PRECISION_F16,
+    ATTRACTOR_PRECISION_I8,
+    ATTRACTOR_PRECISION_I8_EXACT
+);
 
 impl From<attractor_precision> for Precision {
     fn from(precision: attractor_precision) -> Self {
@@ -184,6 +192,7 @@ impl From<attractor_precision> for Precision {
             ATTRACTOR_PRECISION_F32 => Self::F32,
             ATTRACTOR_PRECISION_F16 => Self::F16,
             ATTRACTOR_PRECISION_I8 => Self::I8,
+            ATTRACTOR_PRECISION_I8_EXACT => Self::I8Exact,
         }
     }
 }

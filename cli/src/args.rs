@@ -241,6 +241,8 @@ pub enum PrecisionArg {
     F16,
     /// As bytes, with a scale per row
     I8,
+    /// As they are, and the keys as bytes beside them: few queries read the bytes, and answers are exact
+    I8Exact,
 }
 
 impl From<PrecisionArg> for Precision {
@@ -249,6 +251,7 @@ impl From<PrecisionArg> for Precision {
             PrecisionArg::F32 => Self::F32,
             PrecisionArg::F16 => Self::F16,
             PrecisionArg::I8 => Self::I8,
+            PrecisionArg::I8Exact => Self::I8Exact,
         }
     }
 }

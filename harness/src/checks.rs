@@ -413,7 +413,7 @@ fn stored_case(mut case: Case, precision: Precision) -> Case {
 /// Keys as a store in fewer bits has them, so that the reference sees what the device does.
 fn stored(precision: Precision, keys: &[f32], dim: usize) -> Vec<f32> {
     match precision {
-        Precision::F32 => keys.to_vec(),
+        Precision::F32 | Precision::I8Exact => keys.to_vec(),
         Precision::F16 => keys.iter().map(|k| half::f16::from_f32(*k).to_f32()).collect(),
         Precision::I8 => {
             // Whole numbers of a power of two, with the largest in each row: the scale is exact, and so is every

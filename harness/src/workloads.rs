@@ -36,7 +36,7 @@ impl Workload {
         match self.precision {
             Precision::F16 => 2.0 * numbers,
             Precision::I8 => numbers + 4.0 * rows,
-            Precision::F32 => 4.0 * numbers,
+            Precision::F32 | Precision::I8Exact => 4.0 * numbers,
             other => unreachable!("{other} is of another version"),
         }
     }

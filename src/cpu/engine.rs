@@ -32,9 +32,10 @@ impl Engine {
     }
 
     pub fn reserve(&mut self, additional: usize, growth: Growth) -> Result<()> {
-        let layout = self.layout;
-        self.windows
-            .reserve(additional, growth, |rows| Ok(Arc::new(RowBlock::allocate("Memory::reserve", rows, layout)?)))
+        let (layout, similarity) = (self.layout, self.rule.similarity);
+        self.windows.reserve(additional, growth, |rows| {
+            Ok(Arc::new(RowBlock::allocate("Memory::reserve", rows, layout, similarity)?))
+        })
     }
 
     /// Stores rows whose shapes and finiteness have been checked and for which room is reserved.
@@ -129,7 +130,7 @@ mod tests {
 
     #[test]
     fn rows_are_read_back_and_overwritten_in_any_window() {
-        for precision in [Precision::F32, Precision::F16, Precision::I8] {
+        for precision in Precision::ALL {
             let layout = Layout { dim: 3, value_dim: Some(2), precision, bias: true, max_rows: 4 };
             let mut engine = Engine::new(layout, Rule::softmax(1.0));
             let keys: Vec<f32> = (0..30).map(|i| i as f32).collect();

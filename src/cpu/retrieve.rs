@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn every_level_retrieves_the_same() {
-        for precision in [Precision::F32, Precision::F16, Precision::I8] {
+        for precision in Precision::ALL {
             for similarity in [Similarity::Dot, Similarity::Cosine, Similarity::Euclidean, Similarity::Manhattan] {
                 for separation in SEPARATIONS {
                     let engine = engine(22, 2100, precision, Rule::new(similarity, separation, 1.5));

@@ -2,16 +2,21 @@
 
 use std::sync::Arc;
 
+use crate::cpu::bounds::levels::Levels;
 use crate::cpu::rows::Rows;
 use crate::error::Result;
 use crate::exact::scores::key_norm;
+use crate::precision::Precision;
 use crate::room::{copy_first, zeros};
+use crate::rule::Similarity;
 use crate::store::{EncodedRows, Layout, NewRows};
 
 /// The rows of one window.
 #[derive(Debug)]
 pub(super) struct RowBlock {
     pub keys: Rows,
+    /// The keys in 8 bits, where the precision has them beside the rows and the similarity has bounds from them.
+    pub levels: Option<Levels>,
     pub values: Option<Rows>,
     pub bias: Vec<f32>,
     /// `|k|` of each stored key: for cosine, for error bounds and for energies.
@@ -19,11 +24,14 @@ pub(super) struct RowBlock {
 }
 
 impl RowBlock {
-    /// `rows` rows of zeros.
-    pub fn allocate(operation: &'static str, rows: usize, layout: Layout) -> Result<Self> {
+    /// `rows` rows of zeros, whose keys are compared by `similarity`.
+    pub fn allocate(operation: &'static str, rows: usize, layout: Layout, similarity: Similarity) -> Result<Self> {
         let values = |columns| Rows::allocate(operation, layout.precision, rows, columns);
+        let bounded = layout.precision == Precision::I8Exact && Levels::bound(similarity);
+        let levels = bounded.then(|| Levels::allocate(operation, rows, layout.dim, similarity));
         Ok(Self {
             keys: Rows::allocate(operation, layout.precision, rows, layout.dim)?,
+            levels: levels.transpose()?,
             values: layout.value_dim.map(values).transpose()?,
             bias: zeros(operation, "bias", rows)?,
             norms: zeros(operation, "norms", rows)?,
@@ -40,6 +48,7 @@ impl RowBlock {
         if Arc::get_mut(of).is_none() {
             *of = Arc::new(Self {
                 keys: of.keys.try_clone(operation, used, layout.dim)?,
+                levels: of.levels.as_ref().map(|levels| levels.try_clone(operation, used)).transpose()?,
                 values: match (&of.values, layout.value_dim) {
                     (Some(values), Some(columns)) => Some(values.try_clone(operation, used, columns)?),
                     _ => None,
@@ -62,15 +71,19 @@ impl RowBlock {
             Some(bias) => self.bias[at..at + count].copy_from_slice(bias),
             None => self.bias[at..at + count].fill(0.0),
         }
-        self.update_norms(at, count, layout);
+        self.derive(at, count, layout);
     }
 
-    /// Computes the norms of `count` keys from row `at` on.
-    fn update_norms(&mut self, at: usize, count: usize, layout: Layout) {
+    /// Computes what follows from `count` keys from row `at` on: their norms, and their levels where there are some.
+    fn derive(&mut self, at: usize, count: usize, layout: Layout) {
         let mut scratch = Vec::new();
         for row in at..at + count {
             let key = self.keys.load(row, 1, layout.key_stride(), &mut scratch);
             self.norms[row] = key_norm(key);
+        }
+        if let Some(levels) = &mut self.levels {
+            let keys = self.keys.load(at, count, layout.key_stride(), &mut scratch);
+            levels.store(at, keys, (layout.dim, layout.key_stride()), &self.norms[at..at + count]);
         }
     }
 
@@ -84,6 +97,6 @@ impl RowBlock {
             Some(bias) => self.bias[at..at + rows.count].copy_from_slice(bias),
             None => self.bias[at..at + rows.count].fill(0.0),
         }
-        self.update_norms(at, rows.count, layout);
+        self.derive(at, rows.count, layout);
     }
 }

@@ -25,7 +25,7 @@ impl Rows {
     pub fn allocate(operation: &'static str, precision: Precision, rows: usize, columns: usize) -> Result<Self> {
         let length = rows.saturating_mul(stride(columns));
         Ok(match precision {
-            Precision::F32 => Self::F32(AlignedVec::try_zeros(operation, length)?),
+            Precision::F32 | Precision::I8Exact => Self::F32(AlignedVec::try_zeros(operation, length)?),
             Precision::F16 => Self::F16(AlignedVec::try_zeros(operation, length)?),
             Precision::I8 => Self::I8 {
                 levels: AlignedVec::try_zeros(operation, length)?,

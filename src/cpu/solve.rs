@@ -48,8 +48,13 @@ fn best(mut ranked: Vec<Ranked>, k: usize) -> Vec<Ranked> {
 impl Plan<'_> {
     /// Solves the separation for each query, with the weighted sums where the scan computes them.
     pub fn scan(&self, queries: &[&Query], values: bool) -> Vec<Solution> {
+        let bounded = self.bounded(queries).into_par_iter().zip(queries);
+        let mut solutions: Vec<Option<Solution>> = bounded
+            .map(|(positions, query)| positions.map(|positions| self.solve_bounded(query, &positions)))
+            .collect();
         let (mut online, mut listed) = (Vec::new(), Vec::new());
-        for (number, query) in queries.iter().enumerate() {
+        let open = queries.iter().enumerate().filter(|(number, _)| solutions[*number].is_none());
+        for (number, query) in open {
             match self.method(query) {
                 Method::Online => online.push(number),
                 Method::Candidates => listed.push(number),
@@ -64,7 +69,6 @@ impl Plan<'_> {
                 self.scan_block(&queries, values)
             })
             .collect();
-        let mut solutions: Vec<Option<Solution>> = queries.iter().map(|_| None).collect();
         for (number, one) in blocks.into_iter().flatten().zip(scanned.into_iter().flatten()) {
             solutions[*number] = one;
         }
@@ -170,6 +174,13 @@ impl Plan<'_> {
             };
             entries.retain(|entry| threshold.gap(entry.0) > -threshold_margin || entry.0 >= reported);
         }
+    }
+
+    /// Solves one query from the positions of every pattern that can have weight or be reported.
+    fn solve_bounded(&self, query: &Query, positions: &[usize]) -> Solution {
+        let mut entries: Vec<Entry> = positions.iter().map(|position| (0.0, *position)).collect();
+        self.rescore(query, &mut entries);
+        self.solve_listed(entries)
     }
 
     /// Solves one query whose list holds the exact scores of every pattern that can have weight.

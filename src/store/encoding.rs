@@ -12,10 +12,11 @@ use crate::precision::Precision;
 use crate::room::room;
 
 impl Precision {
-    /// Bytes of one stored element.
+    /// Bytes of one element of the stored rows; of [`Precision::I8Exact`] without the 8 bits beside them, which are
+    /// derived from the rows.
     pub(crate) fn bytes(self) -> usize {
         match self {
-            Self::F32 => 4,
+            Self::F32 | Self::I8Exact => 4,
             Self::F16 => 2,
             Self::I8 => 1,
         }
@@ -78,7 +79,7 @@ pub(crate) fn encode(rows: &[f32], columns: usize, precision: Precision) -> (Vec
     let stored = bytes.chunks_exact_mut(stride(columns) * precision.bytes());
     for ((row, stored), scale) in rows.chunks_exact(columns).zip(stored).zip(&mut scales) {
         match precision {
-            Precision::F32 => stored[..4 * columns].copy_from_slice(bytemuck::cast_slice(row)),
+            Precision::F32 | Precision::I8Exact => stored[..4 * columns].copy_from_slice(bytemuck::cast_slice(row)),
             Precision::F16 => {
                 for (to, value) in stored.as_chunks_mut::<2>().0.iter_mut().zip(row) {
                     *to = half_of(*value).to_le_bytes();
@@ -174,7 +175,7 @@ pub(crate) fn try_decode(
 /// Appends one stored row as `f32`, without its padding.
 pub(crate) fn decode_into(row: &mut Vec<f32>, stored: &[u8], columns: usize, precision: Precision, scale: f32) {
     match precision {
-        Precision::F32 => {
+        Precision::F32 | Precision::I8Exact => {
             row.extend(stored.as_chunks::<4>().0[..columns].iter().map(|bytes| f32::from_ne_bytes(*bytes)));
         }
         Precision::F16 => {

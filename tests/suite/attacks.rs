@@ -105,7 +105,7 @@ impl Attack {
     /// The keys as they are stored.
     fn stored(&self) -> Vec<f32> {
         match self.precision {
-            Precision::F32 => self.keys.clone(),
+            Precision::F32 | Precision::I8Exact => self.keys.clone(),
             Precision::F16 => self.keys.iter().map(|k| half::f16::from_f32(*k).to_f32()).collect(),
             Precision::I8 => {
                 let quantise = |key: &[f32]| -> Vec<f32> {

@@ -13,6 +13,7 @@ mod corpus;
 mod differential;
 mod entmax;
 mod errors;
+mod exact;
 mod explain;
 mod files;
 mod futures;

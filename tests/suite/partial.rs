@@ -141,7 +141,7 @@ fn any_split_in_any_order_is_the_whole() {
 fn masked_and_removed_patterns_are_not_covered() {
     for (name, device) in harness::devices() {
         for (seed, separation) in separations().into_iter().enumerate() {
-            for precision in Precision::ALL {
+            for precision in harness::precisions(device) {
                 let rule = Rule::new(Similarity::Dot, separation, 1.5);
                 let mut numbers = Rng(seed as u64 + 5);
                 let mut case = Case::random(seed as u64, 4, 90, 5, Some(7), rule);

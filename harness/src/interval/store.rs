@@ -54,7 +54,7 @@ impl Store {
                 for (stored, given) in stored.iter().zip(given) {
                     let given = f64::from(*given);
                     let off = match case.precision {
-                        Precision::F32 => 0.0,
+                        Precision::F32 | Precision::I8Exact => 0.0,
                         // Half a unit of eleven bits, or of the denormals.
                         Precision::F16 => (given.abs() / 2048.0).max(2.0f64.powi(-25)),
                         // Half a level, and the rounding of the scale, which may be flushed to zero.

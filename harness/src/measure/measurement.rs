@@ -111,7 +111,7 @@ fn judge(workload: &Workload, keys: Vec<f32>, queries: &[f32], got: &Retrieval) 
         Precision::F16 if workload.options.get_round_to_half() => (keys.into_iter().map(half).collect(), 2e-2),
         Precision::F16 => (keys.into_iter().map(half).collect(), 2e-4),
         Precision::I8 => (keys, 2e-2),
-        Precision::F32 => (keys, 2e-4),
+        Precision::F32 | Precision::I8Exact => (keys, 2e-4),
         other => unreachable!("{other} is of another version"),
     };
     let problem = Problem::new(rule, dim, &stored);

@@ -48,7 +48,7 @@ pub(super) const SAVE: &str = "Memory::save";
 /// The elements of keys and values in a file.
 fn dtype(precision: Precision) -> Dtype {
     match precision {
-        Precision::F32 => Dtype::F32,
+        Precision::F32 | Precision::I8Exact => Dtype::F32,
         Precision::F16 => Dtype::F16,
         Precision::I8 => Dtype::I8,
     }

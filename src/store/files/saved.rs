@@ -225,7 +225,9 @@ impl Reader<'_> {
         let bad = tensor.read(&saved.source, (rows.start * row) as u64..(rows.end * row) as u64, |bytes| {
             let at = match precision {
                 // Exponents of all ones: infinities and NaN.
-                Precision::F32 => bad_element(bytes, |v| u32::from_le_bytes(v) & 0x7f80_0000 == 0x7f80_0000),
+                Precision::F32 | Precision::I8Exact => {
+                    bad_element(bytes, |v| u32::from_le_bytes(v) & 0x7f80_0000 == 0x7f80_0000)
+                }
                 Precision::F16 => bad_element(bytes, |v| u16::from_le_bytes(v) & 0x7c00 == 0x7c00),
                 // A scale has 127 levels to either side.
                 Precision::I8 => bad_element(bytes, |[level]| level == 0x80),

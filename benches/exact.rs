@@ -1,0 +1,75 @@
+//! Measures the store [`Precision::I8Exact`] beside [`Precision::F32`], in turns, on the CPU engine:
+//!
+//! `cargo bench --locked --bench exact [-- NAME [PATTERNS]]`. NAME selects the rows whose names contain it.
+//!
+//! The memory has patterns of 384 dimensions, 100,000 unless told, compared by cosine. Each round reads as many bytes as
+//! the 8-bit rows have, too, as fast as all threads can: the floor of one query.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use attractor::internals::Reads;
+use attractor::{Device, Memory, MemoryOptions, Precision, RetrieveOptions, Rule, Separation, Similarity};
+use harness::Rng;
+
+const DIM: usize = 384;
+const ROUNDS: usize = 31;
+
+fn main() {
+    // Cargo adds `--bench`.
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let only = args.first().map_or("", String::as_str);
+    let patterns = args.get(1).map_or(100_000, |count| count.parse().expect("a number of patterns"));
+    println!("N = {patterns}, d = {DIM}, cosine, {} threads, medians of {ROUNDS}", rayon::current_num_threads());
+    let floor = Reads::of(patterns * DIM);
+    let keys = Rng(1).vector(patterns * DIM);
+    for (name, separation, beta) in [
+        ("topk 10", Separation::TopK { k: 10 }, 20.0),
+        ("sparsemax", Separation::Sparsemax, 40.0),
+        ("entmax 1.5", Separation::Entmax { alpha: 1.5 }, 80.0),
+    ] {
+        let rule = Rule::new(Similarity::Cosine, separation, beta);
+        let [f32, exact] = [Precision::F32, Precision::I8Exact].map(|precision| {
+            let mut memory =
+                MemoryOptions::new(DIM, rule).precision(precision).build(&Device::cpu()).expect("a memory");
+            memory.add(&keys).expect("room for patterns");
+            memory
+        });
+        for batch in [1, 2, 4, 8, 16, 64] {
+            let row = format!("{name}, B {batch}");
+            if row.contains(only) {
+                measure(&f32, &exact, &floor, &row, batch);
+            }
+        }
+    }
+}
+
+/// Prints the median times of both stores and of the floor, which alternate.
+fn measure(f32: &Memory, exact: &Memory, floor: &Reads, row: &str, batch: usize) {
+    let queries = Rng(7).vector(batch * DIM);
+    for (what, options) in [("", RetrieveOptions::default()), (", top 10", RetrieveOptions::default().top(10))] {
+        let time = |work: &dyn Fn()| {
+            let begun = Instant::now();
+            work();
+            1e3 * begun.elapsed().as_secs_f64()
+        };
+        let retrieve = |memory: &Memory| memory.retrieve_blocking(&queries, &options).expect("an answer");
+        let (expected, got) = (retrieve(f32), retrieve(exact));
+        assert_eq!(expected.state, got.state, "{row}: the answers of both stores are the same");
+        let mut times = [(); 3].map(|()| Vec::new());
+        for _ in 0..ROUNDS {
+            times[0].push(time(&|| drop(black_box(retrieve(f32)))));
+            times[1].push(time(&|| drop(black_box(retrieve(exact)))));
+            times[2].push(time(&|| drop(black_box(floor.read()))));
+        }
+        let [f32, exact, floor] = times.map(|mut times| {
+            times.sort_by(f64::total_cmp);
+            times[times.len() / 2]
+        });
+        println!(
+            "{:24} f32 {f32:8.2} ms, i8-exact {exact:8.2} ms: {:.2} times faster; floor {floor:.2} ms",
+            format!("{row}{what}"),
+            f32 / exact
+        );
+    }
+}

@@ -4,8 +4,8 @@
 use attractor::partial::{MergedRetrieval, Partial, PartialOptions};
 use attractor::retrieval::Status;
 use attractor::{
-    Device, Error, Mask, Memory, MemoryOptions, PatternId, Patterns, Precision, Retrieval, RetrieveOptions, Rule,
-    Separation, Similarity,
+    Device, Error, Mask, Memory, MemoryOptions, PatternId, Patterns, Retrieval, RetrieveOptions, Rule, Separation,
+    Similarity,
 };
 use harness::{Case, Rng};
 

@@ -3,6 +3,7 @@
 
 use crate::cpu::bounds::levels::LevelRows;
 use crate::cpu::bounds::query::LevelQuery;
+use crate::cpu::simd::int8_panel::LANES;
 use crate::cpu::simd::vector::{Simd, Work};
 use crate::rule::{Rule, Similarity};
 
@@ -97,6 +98,92 @@ impl Bounds {
         let (center, width) = self.product(sum, scale, error, norm);
         let (center, width) = (self.beta * center + bias, self.beta.abs() * width + room);
         (center - width, center + width)
+    }
+}
+
+/// [`Bounds`] of many states under one rule, side by side.
+#[derive(Debug)]
+pub(in crate::cpu) struct BoundsPanel {
+    /// What the states share; its other numbers are those of the first.
+    shared: Bounds,
+    /// `step`, `rounded_norm`, `error`, `key_factor` and `square` of each state in whole vectors.
+    columns: [Vec<f64>; 5],
+}
+
+impl BoundsPanel {
+    pub fn new(states: &[&Bounds]) -> Self {
+        let numbers = |of: fn(&Bounds) -> f64| {
+            let mut column: Vec<f64> = states.iter().map(|bounds| of(bounds)).collect();
+            column.resize(states.len().next_multiple_of(LANES), 0.0);
+            column
+        };
+        Self {
+            shared: *states[0],
+            columns: [
+                numbers(|bounds| bounds.step),
+                numbers(|bounds| bounds.rounded_norm),
+                numbers(|bounds| bounds.error),
+                numbers(|bounds| bounds.key_factor),
+                numbers(|bounds| bounds.square),
+            ],
+        }
+    }
+}
+
+/// Where the upper bounds of some rows reach the floors of the states of a panel.
+pub(in crate::cpu) struct Reaching<'a> {
+    pub panel: &'a BoundsPanel,
+    /// Of row `t` and state `q`: number `t * width + q`, where a width is that of the panel in whole vectors.
+    pub sums: &'a [i32],
+    pub rows: LevelRows<'a>,
+    pub norms: &'a [f64],
+    pub bias: &'a [f32],
+    /// Of each state; infinite beyond the last.
+    pub floors: &'a [f64],
+    /// Receives rows with the first state of a vector, of which one at least reaches its floor or has no bound.
+    pub reached: &'a mut Vec<(usize, usize)>,
+}
+
+impl Work for Reaching<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) {
+        let Self { panel: BoundsPanel { shared, columns }, sums, rows, norms, bias, floors, reached } = self;
+        let width = floors.len();
+        let columns: [&[[f64; LANES]]; 5] = std::array::from_fn(|i| columns[i].as_chunks::<LANES>().0);
+        let floors = floors.as_chunks::<LANES>().0;
+        macro_rules! reaching {
+            ($similarity:expr) => {
+                for (t, sums) in sums.chunks_exact(width).enumerate().take(bias.len()) {
+                    for (v, (sums, floors)) in sums.as_chunks::<LANES>().0.iter().zip(floors).enumerate() {
+                        let [step, rounded_norm, error, key_factor, square] = columns.map(|column| &column[v]);
+                        let mut below = 0u32;
+                        for lane in 0..LANES {
+                            let bounds = Bounds {
+                                step: step[lane],
+                                rounded_norm: rounded_norm[lane],
+                                error: error[lane],
+                                key_factor: key_factor[lane],
+                                square: square[lane],
+                                ..*shared
+                            };
+                            let upper = bounds.bound($similarity, sums[lane], &rows, norms, bias, t).1;
+                            below += u32::from(upper < floors[lane]);
+                        }
+                        if below < LANES as u32 {
+                            reached.push((t, v * LANES));
+                        }
+                    }
+                }
+            };
+        }
+        // One loop for each, so that it is vector code.
+        match shared.similarity {
+            Similarity::Cosine => reaching!(Similarity::Cosine),
+            Similarity::Euclidean => reaching!(Similarity::Euclidean),
+            _ => reaching!(Similarity::Dot),
+        }
     }
 }
 

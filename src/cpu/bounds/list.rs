@@ -49,8 +49,14 @@ impl BoundedList {
 
     /// An empty list for the same query that keeps nothing which the patterns of this one rule out.
     pub fn continued(&self) -> Self {
-        let Self { largest_lower, floor_of_largest, floor, .. } = *self;
-        Self { largest_lower, floor_of_largest, floor, ..Self::new(self.keep, self.limit) }
+        let Self { largest_lower, floor_of_largest, floor, overflow, .. } = *self;
+        Self { largest_lower, floor_of_largest, floor, overflow, ..Self::new(self.keep, self.limit) }
+    }
+
+    /// Stops listing, as if the list had been too long.
+    pub fn give_up(&mut self) {
+        self.overflow = true;
+        self.entries = Vec::new();
     }
 
     /// What an upper bound must reach.
@@ -81,8 +87,7 @@ impl BoundedList {
             // A list that stays nearly full would be pruned at every push.
             if self.entries.len() > self.full / 4 * 3 {
                 if self.full == self.limit {
-                    self.overflow = true;
-                    self.entries = Vec::new();
+                    self.give_up();
                 }
                 self.full = self.limit.min(2 * self.full);
             }
@@ -106,7 +111,7 @@ impl BoundedList {
     pub fn merge(&mut self, mut other: Self) {
         self.overflow |= other.overflow;
         if self.overflow {
-            self.entries = Vec::new();
+            self.give_up();
             return;
         }
         self.largest_lower = self.largest_lower.max(other.largest_lower);
@@ -118,8 +123,7 @@ impl BoundedList {
         if self.entries.len() >= self.limit {
             self.prune();
             if self.entries.len() >= self.limit {
-                self.overflow = true;
-                self.entries = Vec::new();
+                self.give_up();
             }
         }
     }

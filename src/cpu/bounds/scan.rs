@@ -4,21 +4,22 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::cpu::bounds::interval::{Bounds, Uppers};
+use crate::cpu::bounds::interval::{Bounds, BoundsPanel, Reaching, Uppers};
 use crate::cpu::bounds::levels::{LevelRows, Levels};
 use crate::cpu::bounds::list::{Bounded, BoundedList};
 use crate::cpu::bounds::query::LevelQuery;
 use crate::cpu::pack::Query;
 use crate::cpu::plan::Plan;
 use crate::cpu::simd::int8::Kernel;
+use crate::cpu::simd::int8_panel::{self, Panel};
 use crate::cpu::tiles::{PatternView, TILE, split};
 use crate::exact::separation;
 use crate::exact::solved::Solved;
 use crate::precision::Precision;
 use crate::rule::Separation;
 
-/// Queries that are scanned together, at most: more are faster by products of `f32`.
-const MAX_QUERIES: usize = 8;
+/// Queries that are multiplied one after the other, at most.
+const FEW_QUERIES: usize = 4;
 /// Patterns whose bounds give all splits a floor to start from.
 const SAMPLE: usize = 1024;
 /// The least room of a list.
@@ -31,6 +32,23 @@ struct Scanned<'a> {
     query: &'a Query,
     integers: LevelQuery,
     bounds: Bounds,
+}
+
+/// The queries of one scan, and where they are many, their panel.
+struct Block<'a> {
+    queries: Vec<Scanned<'a>>,
+    panel: Option<(Panel, BoundsPanel)>,
+}
+
+impl<'a> Block<'a> {
+    fn new(queries: Vec<Scanned<'a>>) -> Self {
+        let panel = (queries.len() > FEW_QUERIES).then(|| {
+            let integers: Vec<&[i16]> = queries.iter().map(|one| &one.integers.integers[..]).collect();
+            let bounds: Vec<&Bounds> = queries.iter().map(|one| &one.bounds).collect();
+            (Panel::new(&integers), BoundsPanel::new(&bounds))
+        });
+        Self { queries, panel }
+    }
 }
 
 /// Consecutive patterns of one window, in 8 bits.
@@ -65,12 +83,11 @@ impl PatternView<'_> {
 
 impl Plan<'_> {
     /// Whether a scan of 8-bit rows answers queries of this rule.
-    fn has_bounds(&self, batch: usize) -> bool {
+    fn has_bounds(&self) -> bool {
         let engine = self.view.engine;
         engine.layout.precision == Precision::I8Exact
             && Levels::bound(engine.rule.similarity)
             && !matches!(self.separation, Separation::Softmax | Separation::Softmax1)
-            && batch <= MAX_QUERIES
             && self.keep(0.0).largest <= self.bounded_entries() / 2
             && (self.top == 0 || self.lists_top())
     }
@@ -81,70 +98,90 @@ impl Plan<'_> {
     }
 
     /// For each query the positions of every pattern that can have weight or be reported, by rising position; `None`
-    /// where they are too many, or where no scan of 8-bit rows answers the rule.
+    /// where they are too many, or where no scan of 8-bit rows answers the rule as fast as one of `f32` rows.
     pub(in crate::cpu) fn bounded(&self, queries: &[&Query]) -> Vec<Option<Vec<usize>>> {
         let mut found: Vec<Option<Vec<usize>>> = queries.iter().map(|_| None).collect();
-        if !self.has_bounds(queries.len()) {
+        let few = queries.len() <= FEW_QUERIES;
+        if !self.has_bounds() || !few && !int8_panel::is_fast() {
             return found;
         }
+        let blocks = found.par_chunks_mut(int8_panel::WIDTH).zip(queries.par_chunks(int8_panel::WIDTH));
+        blocks.for_each(|(found, queries)| self.bound_block(queries, found));
+        found
+    }
+
+    /// [`Plan::bounded`] for the queries of one panel.
+    fn bound_block(&self, queries: &[&Query], found: &mut [Option<Vec<usize>>]) {
         let engine = self.view.engine;
         let (mut scanned, mut places) = (Vec::new(), Vec::new());
-        for (place, query) in queries.iter().enumerate() {
+        for (query, place) in queries.iter().zip(found) {
             if let Some(integers) = LevelQuery::new(engine.rule.similarity, query, engine.layout.dim) {
                 scanned.push(Scanned { query, bounds: Bounds::new(&engine.rule, &integers), integers });
                 places.push(place);
             }
         }
         if scanned.is_empty() {
-            return found;
+            return;
         }
-        for (place, list) in places.into_iter().zip(self.bounded_lists(&scanned)) {
-            found[place] = (!list.overflow).then(|| {
-                let mut positions: Vec<usize> = self.settled(list).iter().map(|one| one.index).collect();
-                positions.sort_unstable();
-                positions
-            });
-        }
-        found
+        let lists = self.bounded_lists(&Block::new(scanned));
+        places.into_par_iter().zip(lists).filter(|(_, list)| !list.overflow).for_each(|(place, list)| {
+            let mut positions: Vec<usize> = self.settled(list).iter().map(|one| one.index).collect();
+            positions.sort_unstable();
+            *place = Some(positions);
+        });
     }
 
-    /// The list of each query over all patterns.
-    fn bounded_lists(&self, queries: &[Scanned<'_>]) -> Vec<BoundedList> {
-        let range = &self.view.range;
-        let sample = range.start..range.end.min(range.start + SAMPLE);
-        let rest = sample.end..range.end;
-        let limit = self.bounded_entries();
-        let mut lists: Vec<BoundedList> = queries.iter().map(|_| BoundedList::new(self.keep(0.0), limit)).collect();
-        self.scan_levels(queries, &sample, &mut lists);
-        for list in &mut lists {
-            list.prune();
-            // As many of the others would overflow the list.
-            let expected = list.entries.len() * range.len() / sample.len().max(1);
-            if self.keep(0.0).width.is_some() && !rest.is_empty() && expected > 4 * limit {
-                list.overflow = true;
+    /// The list of each query over all patterns. The first patterns give floors to the splits of further ones, and
+    /// those to the rest, so that little is listed in vain.
+    fn bounded_lists(&self, block: &Block<'_>) -> Vec<BoundedList> {
+        let (range, limit) = (&self.view.range, self.bounded_entries());
+        let keep = self.keep(0.0);
+        let mut lists: Vec<BoundedList> = block.queries.iter().map(|_| BoundedList::new(keep, limit)).collect();
+        let mut from = range.start;
+        for patterns in [SAMPLE, range.len() / PATTERNS_PER_ENTRY, range.len()] {
+            let to = range.end.min(range.start + patterns.next_multiple_of(TILE));
+            if to <= from || lists.iter().all(|list| list.overflow) {
+                continue;
             }
-        }
-        if rest.is_empty() || lists.iter().all(|list| list.overflow) {
-            return lists;
-        }
-        let begun = &lists;
-        let splits: Vec<Vec<BoundedList>> = split(&rest, self.splits)
-            .into_par_iter()
-            .map(|range| {
-                let mut lists: Vec<BoundedList> = begun.iter().map(BoundedList::continued).collect();
-                lists.iter_mut().zip(begun).for_each(|(list, begun)| list.overflow = begun.overflow);
-                self.scan_levels(queries, &range, &mut lists);
-                lists
-            })
-            .collect();
-        for split in splits {
-            lists.iter_mut().zip(split).for_each(|(list, other)| list.merge(other));
+            if from == range.start {
+                self.scan_levels(block, &(from..to), &mut lists);
+            } else {
+                let begun = &lists;
+                let splits: Vec<Vec<BoundedList>> = split(&(from..to), self.splits)
+                    .into_par_iter()
+                    .map(|range| {
+                        let mut lists: Vec<BoundedList> = begun.iter().map(BoundedList::continued).collect();
+                        self.scan_levels(block, &range, &mut lists);
+                        lists
+                    })
+                    .collect();
+                for split in splits {
+                    lists.iter_mut().zip(split).for_each(|(list, other)| list.merge(other));
+                }
+            }
+            from = to;
+            for list in &mut lists {
+                list.prune();
+                // As many of the others would overflow the list.
+                let expected = list.entries.len().saturating_mul(range.len()) / (to - range.start);
+                if keep.width.is_some() && to < range.end && expected > 4 * limit {
+                    list.give_up();
+                }
+            }
         }
         lists
     }
 
     /// Pushes the patterns of `range` to the list of each query.
-    fn scan_levels(&self, queries: &[Scanned<'_>], range: &Range<usize>, lists: &mut [BoundedList]) {
+    fn scan_levels(&self, block: &Block<'_>, range: &Range<usize>, lists: &mut [BoundedList]) {
+        match &block.panel {
+            Some((panel, bounds)) => self.scan_panel(&block.queries, panel, bounds, range, lists),
+            None => self.scan_rows(&block.queries, range, lists),
+        }
+    }
+
+    /// [`Plan::scan_levels`], one query after the other.
+    fn scan_rows(&self, queries: &[Scanned<'_>], range: &Range<usize>, lists: &mut [BoundedList]) {
         let (kernel, usable) = (Kernel::best(), self.view.usable);
         let (mut sums, mut uppers) = ([0i32; TILE], [0.0f64; TILE]);
         self.view.level_tiles(range, |tile| {
@@ -152,9 +189,6 @@ impl Plan<'_> {
             let count = bias.len();
             let (sums, uppers) = (&mut sums[..count], &mut uppers[..count]);
             for (one, list) in queries.iter().zip(&mut *lists) {
-                if list.overflow {
-                    continue;
-                }
                 kernel.products(&one.integers.integers, rows.levels, sums);
                 self.level.run(Uppers { bounds: &one.bounds, sums, rows, norms, bias, uppers });
                 for (t, upper) in uppers.iter().enumerate() {
@@ -163,6 +197,37 @@ impl Plan<'_> {
                         continue;
                     }
                     list.push(one.bounds.of_row(sums[t], &rows, norms, bias, t), first + t);
+                }
+            }
+        });
+    }
+
+    /// [`Plan::scan_levels`], every row read once for all queries.
+    fn scan_panel(
+        &self,
+        queries: &[Scanned<'_>],
+        panel: &Panel,
+        bounds: &BoundsPanel,
+        range: &Range<usize>,
+        lists: &mut [BoundedList],
+    ) {
+        let usable = self.view.usable;
+        let mut sums = vec![0i32; panel.sums(TILE)];
+        let (mut floors, mut reached) = (vec![f64::INFINITY; panel.width], Vec::new());
+        self.view.level_tiles(range, |tile| {
+            let LevelTile { first, rows, norms, bias } = *tile;
+            panel.products(rows.levels, &mut sums);
+            floors.iter_mut().zip(&*lists).for_each(|(floor, list)| *floor = list.floor());
+            let (floors, reached) = (&floors, &mut reached);
+            self.level.run(Reaching { panel: bounds, sums: &sums, rows, norms, bias, floors, reached });
+            for (t, state) in reached.drain(..) {
+                let sums = &sums[t * panel.width + state..];
+                for ((one, list), sum) in queries.iter().zip(&mut *lists).skip(state).zip(sums).take(int8_panel::LANES)
+                {
+                    let (lower, upper) = one.bounds.of_row(*sum, &rows, norms, bias, t);
+                    if !(upper < list.floor()) && usable.keeps(one.query.position, first + t) {
+                        list.push((lower, upper), first + t);
+                    }
                 }
             }
         });

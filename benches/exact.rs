@@ -2,13 +2,17 @@
 //!
 //! `cargo bench --locked --bench exact [-- NAME [PATTERNS]]`. NAME selects the rows whose names contain it.
 //!
+//! With `ATTRACTOR_PACKAGES` it tells how many of 12,000 real embeddings are scored again from their `f32` rows, too
+//! (`examples/packages.rs` describes the folder).
+//!
 //! The memory has patterns of 384 dimensions, 100,000 unless told, compared by cosine. Each round reads as many bytes as
 //! the 8-bit rows have, too, as fast as all threads can: the floor of one query.
 
 use std::hint::black_box;
+use std::path::Path;
 use std::time::Instant;
 
-use attractor::internals::Reads;
+use attractor::internals::{Reads, rescored};
 use attractor::{Device, Memory, MemoryOptions, Precision, RetrieveOptions, Rule, Separation, Similarity};
 use harness::Rng;
 
@@ -21,6 +25,9 @@ fn main() {
     let only = args.first().map_or("", String::as_str);
     let patterns = args.get(1).map_or(100_000, |count| count.parse().expect("a number of patterns"));
     println!("N = {patterns}, d = {DIM}, cosine, {} threads, medians of {ROUNDS}", rayon::current_num_threads());
+    if let Some(folder) = std::env::var_os("ATTRACTOR_PACKAGES") {
+        count(&Path::new(&folder).join("packages-minilm384.safetensors"));
+    }
     let floor = Reads::of(patterns * DIM);
     let keys = Rng(1).vector(patterns * DIM);
     for (name, separation, beta) in [
@@ -44,6 +51,32 @@ fn main() {
     }
 }
 
+/// Prints how many patterns of a file are scored again for its queries.
+fn count(file: &Path) {
+    let bytes = std::fs::read(file).expect("a file of embeddings");
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("safetensors");
+    let rows = |name: &str| -> Vec<f32> {
+        let halves = tensors.tensor(name).expect("keys and queries").data().as_chunks::<2>().0;
+        halves.iter().map(|half| half::f16::from_le_bytes(*half).to_f32()).collect()
+    };
+    let (keys, queries) = (rows("keys"), rows("queries"));
+    let entmax = |beta| (Separation::Entmax { alpha: 1.5 }, beta);
+    let top = |k| (Separation::TopK { k }, 1.0);
+    for (separation, beta) in [top(1), top(10), entmax(40.0), entmax(20.0), entmax(10.0), entmax(5.0)] {
+        let rule = Rule::new(Similarity::Cosine, separation, beta);
+        let counts = rescored(rule, DIM, &keys, &queries).expect("room");
+        let listed: Vec<usize> = counts.iter().copied().flatten().collect();
+        let mean = listed.iter().sum::<usize>() as f64 / listed.len().max(1) as f64;
+        println!(
+            "{separation:?}, beta {beta}: {mean:.1} of {} scored again on the mean, {} at most; all for {} of {} queries",
+            keys.len() / DIM,
+            listed.iter().max().unwrap_or(&0),
+            counts.len() - listed.len(),
+            counts.len()
+        );
+    }
+}
+
 /// Prints the median times of both stores and of the floor, which alternate.
 fn measure(f32: &Memory, exact: &Memory, floor: &Reads, row: &str, batch: usize) {
     let queries = Rng(7).vector(batch * DIM);
@@ -60,7 +93,9 @@ fn measure(f32: &Memory, exact: &Memory, floor: &Reads, row: &str, batch: usize)
         for _ in 0..ROUNDS {
             times[0].push(time(&|| drop(black_box(retrieve(f32)))));
             times[1].push(time(&|| drop(black_box(retrieve(exact)))));
-            times[2].push(time(&|| drop(black_box(floor.read()))));
+            times[2].push(time(&|| {
+                black_box(floor.read());
+            }));
         }
         let [f32, exact, floor] = times.map(|mut times| {
             times.sort_by(f64::total_cmp);

@@ -45,6 +45,7 @@ mod weight_rows;
 
 /// For the project's benches.
 pub mod internals {
+    pub use super::bounds::counts::rescored;
     pub use super::peak::{Reads, multiply_adds};
     pub use super::stages::Stages;
 }

@@ -49,8 +49,8 @@ impl BoundedList {
 
     /// An empty list for the same query that keeps nothing which the patterns of this one rule out.
     pub fn continued(&self) -> Self {
-        let Self { largest_lower, floor_of_largest, floor, overflow, .. } = *self;
-        Self { largest_lower, floor_of_largest, floor, overflow, ..Self::new(self.keep, self.limit) }
+        let Self { overflow, largest_lower, floor_of_largest, floor, .. } = *self;
+        Self { overflow, largest_lower, floor_of_largest, floor, ..Self::new(self.keep, self.limit) }
     }
 
     /// Stops listing, as if the list had been too long.

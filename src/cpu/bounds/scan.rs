@@ -19,7 +19,7 @@ use crate::precision::Precision;
 use crate::rule::Separation;
 
 /// Queries that are multiplied one after the other, at most.
-const FEW_QUERIES: usize = 4;
+const FEW_QUERIES: usize = 8;
 /// Patterns whose bounds give all splits a floor to start from.
 const SAMPLE: usize = 1024;
 /// The least room of a list.
@@ -225,9 +225,10 @@ impl Plan<'_> {
                 for ((one, list), sum) in queries.iter().zip(&mut *lists).skip(state).zip(sums).take(int8_panel::LANES)
                 {
                     let (lower, upper) = one.bounds.of_row(*sum, &rows, norms, bias, t);
-                    if !(upper < list.floor()) && usable.keeps(one.query.position, first + t) {
-                        list.push((lower, upper), first + t);
+                    if upper < list.floor() || !usable.keeps(one.query.position, first + t) {
+                        continue;
                     }
+                    list.push((lower, upper), first + t);
                 }
             }
         });

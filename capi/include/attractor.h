@@ -312,6 +312,11 @@ enum attractor_precision
    * Rounded to 255 levels between plus and minus the row's largest magnitude.
    */
   ATTRACTOR_PRECISION_I8 = 2,
+  /**
+   * As given, and beside them the keys in 8 bits: few queries read these, and answers are those of
+   * `ATTRACTOR_PRECISION_F32`. On the CPU engine only.
+   */
+  ATTRACTOR_PRECISION_I8_EXACT = 3,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

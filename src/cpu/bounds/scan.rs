@@ -24,8 +24,10 @@ const FEW_QUERIES: usize = 8;
 const SAMPLE: usize = 1024;
 /// The least room of a list.
 const MIN_ENTRIES: usize = 1024;
-/// Of so many patterns one may be listed: scoring more of them again takes longer than a scan of `f32` rows.
-const PATTERNS_PER_ENTRY: usize = 16;
+/// Of so many patterns one may be listed, until the threshold of the lower bounds rules out most.
+const PATTERNS_PER_ENTRY: usize = 4;
+/// Of so many patterns one may be left: scoring more of them again takes longer than a scan of `f32` rows.
+const PATTERNS_PER_RESCORED: usize = 16;
 
 /// A query of the scan.
 struct Scanned<'a> {
@@ -88,13 +90,18 @@ impl Plan<'_> {
         engine.layout.precision == Precision::I8Exact
             && Levels::bound(engine.rule.similarity)
             && !matches!(self.separation, Separation::Softmax | Separation::Softmax1)
-            && self.keep(0.0).largest <= self.bounded_entries() / 2
+            && self.keep(0.0).largest <= self.most_rescored() / 2
             && (self.top == 0 || self.lists_top())
     }
 
     /// Entries of one list, at most.
     fn bounded_entries(&self) -> usize {
         (self.view.range.len() / PATTERNS_PER_ENTRY).max(MIN_ENTRIES).min(self.list_entries)
+    }
+
+    /// Patterns that are scored again for one query, at most.
+    fn most_rescored(&self) -> usize {
+        (self.view.range.len() / PATTERNS_PER_RESCORED).max(MIN_ENTRIES).min(self.list_entries)
     }
 
     /// For each query the positions of every pattern that can have weight or be reported, by rising position; `None`
@@ -126,8 +133,10 @@ impl Plan<'_> {
         let lists = self.bounded_lists(&Block::new(scanned));
         places.into_par_iter().zip(lists).filter(|(_, list)| !list.overflow).for_each(|(place, list)| {
             let mut positions: Vec<usize> = self.settled(list).iter().map(|one| one.index).collect();
-            positions.sort_unstable();
-            *place = Some(positions);
+            if positions.len() <= self.most_rescored() {
+                positions.sort_unstable();
+                *place = Some(positions);
+            }
         });
     }
 
@@ -138,7 +147,7 @@ impl Plan<'_> {
         let keep = self.keep(0.0);
         let mut lists: Vec<BoundedList> = block.queries.iter().map(|_| BoundedList::new(keep, limit)).collect();
         let mut from = range.start;
-        for patterns in [SAMPLE, range.len() / PATTERNS_PER_ENTRY, range.len()] {
+        for patterns in [SAMPLE, range.len() / PATTERNS_PER_RESCORED, range.len()] {
             let to = range.end.min(range.start + patterns.next_multiple_of(TILE));
             if to <= from || lists.iter().all(|list| list.overflow) {
                 continue;
@@ -164,7 +173,7 @@ impl Plan<'_> {
                 list.prune();
                 // As many of the others would overflow the list.
                 let expected = list.entries.len().saturating_mul(range.len()) / (to - range.start);
-                if keep.width.is_some() && to < range.end && expected > 4 * limit {
+                if keep.width.is_some() && to < range.end && expected > 2 * limit {
                     list.give_up();
                 }
             }

@@ -159,7 +159,9 @@ mod tests {
             let mut lists: Vec<BoundedList> = Vec::new();
             for part in all.chunks(700) {
                 let mut list = lists.first().map_or_else(|| BoundedList::new(keep, 1 << 15), BoundedList::continued);
-                part.iter().for_each(|(_, one)| list.push((one.lower, one.upper), one.index));
+                for (_, one) in part {
+                    list.push((one.lower, one.upper), one.index);
+                }
                 lists.push(list);
             }
             let mut lists = lists.into_iter();

@@ -203,7 +203,9 @@ mod tests {
             for x in [random, extreme] {
                 let count = 5;
                 let mut rows: Vec<i8> = (0..length * count).map(|i| (number(i, 2) % 255) as i8).collect();
-                rows.iter_mut().for_each(|level| *level = (*level).max(-127));
+                for level in &mut rows {
+                    *level = (*level).max(-127);
+                }
                 rows[..length].fill(127);
                 if length > 0 {
                     rows[length..2 * length].fill(-127);

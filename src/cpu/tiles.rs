@@ -17,7 +17,7 @@ use crate::store::Alive;
 /// Patterns of one tile, at most; one bit of [`Flags`] each.
 pub(super) const TILE: usize = 128;
 /// The biases of a tile where they do not count.
-static NO_BIAS: [f32; TILE] = [0.0; TILE];
+pub(super) static NO_BIAS: [f32; TILE] = [0.0; TILE];
 /// Of a tile, all rows are read, in place, if more than one in so many can be used; else these alone.
 const MIN_SHARE_READ: usize = 2;
 /// Splits of an exact pass: a constant, so that results do not depend on the number of cores.

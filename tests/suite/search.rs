@@ -96,7 +96,9 @@ fn rule(kind: Similarity, number: usize) -> Rule {
 fn nearest_patterns_of_every_similarity() {
     for (name, device) in harness::thorough_devices() {
         for (number, kind) in Similarity::ALL.into_iter().enumerate() {
-            for (precision, dim) in [(Precision::F32, 21), (Precision::F16, 33), (Precision::I8, 70)] {
+            for (precision, dim) in
+                [(Precision::F32, 21), (Precision::F16, 33), (Precision::I8, 70), (Precision::I8Exact, 37)]
+            {
                 let Some(stored) = Stored::random(device, rule(kind, number), precision, 1203, dim) else { continue };
                 let mut rng = Rng(8);
                 for (batch, top) in [(1, 1), (1, 10), (3, 64), (5, MAX_TOP), (40, 10), (130, 7)] {

@@ -12,7 +12,8 @@ use crate::cpu::pack::Query;
 use crate::cpu::plan::Plan;
 use crate::cpu::simd::int8::Kernel;
 use crate::cpu::simd::int8_panel::{self, Panel};
-use crate::cpu::tiles::{PatternView, TILE, split};
+use crate::cpu::tiles::{NO_BIAS, PatternView, TILE, split};
+use crate::cpu::usable::Flags;
 use crate::exact::separation;
 use crate::exact::solved::Solved;
 use crate::precision::Precision;
@@ -53,30 +54,44 @@ impl<'a> Block<'a> {
     }
 }
 
-/// Consecutive patterns of one window, in 8 bits.
+/// Consecutive patterns of one window, in 8 bits, of which a query may use some.
 struct LevelTile<'a> {
     /// The position of its first pattern.
     first: usize,
     rows: LevelRows<'a>,
     norms: &'a [f64],
     bias: &'a [f32],
+    /// Which of its patterns queries may use: see [`Usable::flags`](crate::cpu::usable::Usable::flags).
+    flags: &'a [Flags],
+}
+
+impl LevelTile<'_> {
+    /// Which of its patterns query number `query` may use.
+    fn usable(&self, query: usize) -> Flags {
+        self.flags.get(query).or(self.flags.first()).copied().unwrap_or(Flags::MAX)
+    }
 }
 
 impl PatternView<'_> {
-    /// Visits the tiles of 8-bit rows of `range`, in order.
-    fn level_tiles(&self, range: &Range<usize>, mut visit: impl FnMut(&LevelTile<'_>)) {
+    /// Visits the tiles of 8-bit rows of `range`, in order, except those that none of `queries` may use.
+    fn level_tiles(&self, queries: &[&Query], range: &Range<usize>, mut visit: impl FnMut(&LevelTile<'_>)) {
+        let mut flags = Vec::new();
         for window in self.engine.windows.filled() {
             let Some(levels) = &window.storage.levels else { continue };
             let from = range.start.max(window.first) - window.first;
             let to = range.end.min(window.first + window.rows).saturating_sub(window.first);
             for start in (from..to).step_by(TILE) {
                 let count = TILE.min(to - start);
+                if self.usable.flags(queries, window.first + start, count, &mut flags) == 0 {
+                    continue;
+                }
                 let (norms, bias) = (&window.storage.norms, &window.storage.bias);
                 visit(&LevelTile {
                     first: window.first + start,
                     rows: levels.rows(start, count),
                     norms: &norms[start..start + count],
-                    bias: &bias[start..start + count],
+                    bias: if self.biased { &bias[start..start + count] } else { &NO_BIAS[..count] },
+                    flags: &flags,
                 });
             }
         }
@@ -191,18 +206,23 @@ impl Plan<'_> {
 
     /// [`Plan::scan_levels`], one query after the other.
     fn scan_rows(&self, queries: &[Scanned<'_>], range: &Range<usize>, lists: &mut [BoundedList]) {
-        let (kernel, usable) = (Kernel::best(), self.view.usable);
+        let kernel = Kernel::best();
         let (mut sums, mut uppers) = ([0i32; TILE], [0.0f64; TILE]);
-        self.view.level_tiles(range, |tile| {
-            let LevelTile { first, rows, norms, bias } = *tile;
+        let asked: Vec<&Query> = queries.iter().map(|one| one.query).collect();
+        self.view.level_tiles(&asked, range, |tile| {
+            let LevelTile { first, rows, norms, bias, .. } = *tile;
             let count = bias.len();
             let (sums, uppers) = (&mut sums[..count], &mut uppers[..count]);
-            for (one, list) in queries.iter().zip(&mut *lists) {
+            for (q, (one, list)) in queries.iter().zip(&mut *lists).enumerate() {
+                let usable = tile.usable(q);
+                if usable == 0 {
+                    continue;
+                }
                 kernel.products(&one.integers.integers, rows.levels, sums);
                 self.level.run(Uppers { bounds: &one.bounds, sums, rows, norms, bias, uppers });
                 for (t, upper) in uppers.iter().enumerate() {
                     // A bound that is not a number rules nothing out.
-                    if *upper < list.floor() || !usable.keeps(one.query.position, first + t) {
+                    if *upper < list.floor() || usable >> t & 1 == 0 {
                         continue;
                     }
                     list.push(one.bounds.of_row(sums[t], &rows, norms, bias, t), first + t);
@@ -220,21 +240,21 @@ impl Plan<'_> {
         range: &Range<usize>,
         lists: &mut [BoundedList],
     ) {
-        let usable = self.view.usable;
+        let asked: Vec<&Query> = queries.iter().map(|one| one.query).collect();
         let mut sums = vec![0i32; panel.sums(TILE)];
         let (mut floors, mut reached) = (vec![f64::INFINITY; panel.width], Vec::new());
-        self.view.level_tiles(range, |tile| {
-            let LevelTile { first, rows, norms, bias } = *tile;
+        self.view.level_tiles(&asked, range, |tile| {
+            let LevelTile { first, rows, norms, bias, .. } = *tile;
             panel.products(rows.levels, &mut sums);
             floors.iter_mut().zip(&*lists).for_each(|(floor, list)| *floor = list.floor());
             let (floors, reached) = (&floors, &mut reached);
             self.level.run(Reaching { panel: bounds, sums: &sums, rows, norms, bias, floors, reached });
             for (t, state) in reached.drain(..) {
                 let sums = &sums[t * panel.width + state..];
-                for ((one, list), sum) in queries.iter().zip(&mut *lists).skip(state).zip(sums).take(int8_panel::LANES)
-                {
+                let queries = queries.iter().zip(&mut *lists).enumerate().skip(state);
+                for ((q, (one, list)), sum) in queries.zip(sums).take(int8_panel::LANES) {
                     let (lower, upper) = one.bounds.of_row(*sum, &rows, norms, bias, t);
-                    if upper < list.floor() || !usable.keeps(one.query.position, first + t) {
+                    if upper < list.floor() || tile.usable(q) >> t & 1 == 0 {
                         continue;
                     }
                     list.push((lower, upper), first + t);

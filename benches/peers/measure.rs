@@ -6,7 +6,8 @@
 //! judges sampled answers by the reference; `{"op": "run", "seconds": s}` times retrievals for about that long, on a
 //! GPU by its own clock, too, and the recording of each; `{"op": "bandwidth"}` reads memory and multiplies in registers
 //! with every thread; `{"op": "floors", "device": ...}` measures a GPU's copies and multiply-adds; `{"op": "explain"}`
-//! tells what is done; `{"op": "sizes"}` lists the sizes of `attractor bench` as requests;
+//! tells what is done; with `"search": K` a job finds the K nearest patterns by cosine similarity (with `"plain": true`
+//! it retrieves by top-k instead, without a report); `{"op": "sizes"}` lists the sizes of `attractor bench` as requests;
 //! `{"op": "start", ...}`, the first request of a process, times all of it up to the first answer.
 
 use std::hint::black_box;
@@ -19,6 +20,7 @@ use attractor::{Device, Memory, Precision, RetrieveOptions, Rule, Separation, Si
 use harness::backends;
 use harness::measure::gpu::Gpu;
 use harness::measure::measurement::Measurement;
+use harness::measure::search::{SearchLoad, SearchMeasurement};
 use harness::measure::{Result, cpu};
 use harness::rng::normal;
 use harness::workloads::{SIZES, Size, Workload};
@@ -75,8 +77,34 @@ fn size(size: &Size) -> Value {
     json!({ "name": size.name, "divided": size.divided, "request": request })
 }
 
+/// What is measured.
+enum Job {
+    Retrieval(Box<Measurement>),
+    Search(Box<SearchMeasurement>),
+}
+
+/// A search of the `search` nearest patterns, and what is known of it before it is timed.
+fn prepare_search(request: &Value, top: u64) -> Result<(Job, Value)> {
+    let number = |name: &str| request[name].as_u64().ok_or_else(|| format!("{name}: expected a count"));
+    let (batch, patterns, dim) = (number("batch")? as usize, number("patterns")? as usize, number("dim")? as usize);
+    let precision: Precision = request["precision"].as_str().unwrap_or("f32").parse()?;
+    let plain = request["plain"].as_bool().unwrap_or(false);
+    let on = device(request["device"].as_str().unwrap_or("cpu"), request["software"].as_bool().unwrap_or(false))?;
+    let load = SearchLoad { batch, patterns, dim, top: top as usize, precision, plain };
+    let job = SearchMeasurement::prepare(load, &on)?;
+    let bytes = if precision == Precision::F32 { 4 } else { 1 };
+    let told = json!({
+        "device": on.info().to_string(), "threads": rayon::current_num_threads(), "steps_mean": 1.0,
+        "flops": 2.0 * batch as f64 * patterns as f64 * dim as f64, "pattern_bytes": bytes * patterns * dim,
+    });
+    Ok((Job::Search(job.into()), told))
+}
+
 /// The job, and what is known of it before it is timed.
-fn prepare(request: &Value) -> Result<(Measurement, Value)> {
+fn prepare(request: &Value) -> Result<(Job, Value)> {
+    if let Some(top) = request["search"].as_u64() {
+        return prepare_search(request, top);
+    }
     let number = |name: &str| request[name].as_u64().ok_or_else(|| format!("{name}: expected a count"));
     let (batch, patterns, dim) = (number("batch")? as usize, number("patterns")? as usize, number("dim")? as usize);
     let name = request["rule"].as_str().unwrap_or("softmax");
@@ -100,7 +128,7 @@ fn prepare(request: &Value) -> Result<(Measurement, Value)> {
         "steps_median": told.steps[batch / 2], "steps_most": told.steps[batch - 1], "steps_mean": told.mean_steps(),
         "flops": load.flops() * told.mean_steps(), "pattern_bytes": load.bytes(),
     });
-    Ok((job, told))
+    Ok((Job::Retrieval(job.into()), told))
 }
 
 /// A device, a memory and its first two answers, each timed from its own beginning, and the kernels that were compiled.
@@ -135,7 +163,7 @@ fn start(request: &Value) -> Result<Value> {
     }))
 }
 
-fn answer(request: &Value, job: &mut Option<Measurement>) -> Result<Value> {
+fn answer(request: &Value, job: &mut Option<Job>) -> Result<Value> {
     match request["op"].as_str() {
         Some("prepare") => {
             *job = None;
@@ -146,6 +174,10 @@ fn answer(request: &Value, job: &mut Option<Measurement>) -> Result<Value> {
         Some("run") => {
             let job = job.as_ref().ok_or("run comes after prepare")?;
             let seconds = request["seconds"].as_f64().unwrap_or(0.5);
+            let job = match job {
+                Job::Retrieval(job) => job,
+                Job::Search(search) => return Ok(json!({ "times": search.time(seconds)? })),
+            };
             let times = job.time(seconds)?;
             let mut told = json!({ "times": times.whole });
             if !times.device.is_empty() {
@@ -166,10 +198,10 @@ fn answer(request: &Value, job: &mut Option<Measurement>) -> Result<Value> {
                 "backend": info.backend,
             }))
         }
-        Some("explain") => {
-            let job = job.as_ref().ok_or("explain comes after prepare")?;
-            Ok(json!({ "explanation": job.explain()?.to_string() }))
-        }
+        Some("explain") => match job.as_ref().ok_or("explain comes after prepare")? {
+            Job::Retrieval(job) => Ok(json!({ "explanation": job.explain()?.to_string() })),
+            Job::Search(_) => Ok(json!({})),
+        },
         Some("start") => start(request),
         Some("sizes") => Ok(json!({ "sizes": SIZES.iter().map(size).collect::<Vec<_>>() })),
         _ => Err("op: expected prepare, run, bandwidth, floors, explain, start or sizes".into()),

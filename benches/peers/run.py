@@ -6,6 +6,8 @@ beside the floor in time that this machine sets, measured in the same run.
     python3 benches/peers/run.py [--python PYTHON] [--device cpu] [--rounds 7] [--rows S3,S5] [--out FILE]
 
 `--python` is an interpreter that has `torch` and `entmax`; without one, ours is measured alone, and the table says so.
+`--searches` adds searches of 100,000 patterns, beside `faiss`, `usearch` and PyTorch where that interpreter has them;
+`--rows T1m-faiss` and the like ask for single ones, `m` for a million patterns and `x` for the store `i8-exact`.
 `--device` names our device (cpu, vulkan, metal, dx12, gl, auto) and `--peer-device` PyTorch's (cpu, cuda, mps).
 
 `--peer burn` takes burn on the same adapter instead, which tunes itself for minutes before each size on a software one:
@@ -56,6 +58,27 @@ ROWS = [
     ("S1h", "S1 in f16", "one-f16", {}, dict(precision="f32")),
     ("S1i", "S1 in 8 bits", "one-i8", {}, dict(precision="f32")),
 ]
+
+
+def searches():
+    """Rows of searches by cosine similarity, each against one peer: another library, by name, or our own with other
+    settings."""
+    rows = []
+    for patterns, suffix in ((100_000, ""), (1_000_000, "m")):
+        for batch in (1, 64):
+            request = dict(batch=batch, patterns=patterns, dim=384, search=10)
+            name, what = f"T{batch}{suffix}", f"search, top 10 of {patterns:,}"
+            plain = (f"{name}-plain", what, request, dict(plain=True))
+            libraries = [(f"{name}-{peer}", what, request, peer) for peer in ("torch", "faiss", "usearch")]
+            rows += [plain, *libraries]
+            exact = request | dict(precision="i8-exact")
+            rows += [
+                (f"{name}x-f32", f"{what}, 8-bit exact", exact, dict(precision="f32")),
+                (f"{name}x-faiss-sq8", f"{what}, 8-bit exact", exact, "faiss-sq8"),
+            ]
+    return rows
+
+
 # What burn is asked for, and how far ahead of it ours is to be: the least, and the aim.
 BURN_ROWS = ("S3", "S4a", "S4b")
 BURN_ASKED = (1.2, 3.0)
@@ -214,6 +237,7 @@ def main():
     parse.add_argument("--rounds", type=int, default=7)
     parse.add_argument("--seconds", type=float, default=0.4, help="of each side in each round")
     parse.add_argument("--rows", default="", help="a comma-separated choice; `none` for growth alone")
+    parse.add_argument("--searches", action="store_true", help="rows T1-... to T64x-..., too: searches, beside libraries")
     parse.add_argument("--growth", action="store_true")
     parse.add_argument("--startup", action="store_true")
     parse.add_argument("--against", default="", help="of growth, a comma-separated choice of what against")
@@ -287,25 +311,38 @@ def main():
     if flops and not adapter:
         told += f", {'PyTorch products' if other_side and arguments.peer == 'torch' else 'multiply-adds'} {flops / 1e9:.0f} GFLOP/s"
     print(told)
-    header = f"{'size':<7} {'what':<38} {'B':>5} {'N':>8} {'d':>4} {'ours':>11} {'theirs':>11} {'ratio':>7}"
+    asked = [name for name in arguments.rows.split(",") if name]
+    width = 16 if arguments.searches or any(name.startswith("T") for name in asked) else 7
+    header = f"{'size':<{width}} {'what':<38} {'B':>5} {'N':>8} {'d':>4} {'ours':>11} {'theirs':>11} {'ratio':>7}"
     print(header + f" {'quartiles':>13} {'floor':>10} {'share':>6} {'GFLOP/s':>8}")
     results = []
-    asked = [name for name in arguments.rows.split(",") if name]
     if arguments.peer == "burn" and not asked:
         asked = BURN_ROWS
     sizes = {size["name"]: size for size in ours.ask(op="sizes")["sizes"]}
+    rows = []
     for name, what, size, changes, against in ROWS:
-        if asked and name not in asked:
-            continue
         request = sizes[size]["request"] | changes
         if sizes[size]["divided"] and on_cpu:
             request["patterns"] //= 16
-            name += "/16"
+        rows.append((name, name + "/16" * (sizes[size]["divided"] and on_cpu), what, request, against))
+    for name, what, request, against in searches():
+        # A million patterns take half a minute to prepare: they are measured where they are asked for.
+        if name in asked or (not asked and arguments.searches and "m-" not in name and "mx-" not in name):
+            rows.append((name, name, what, request, against))
+    search_side = None
+    for asked_name, name, what, request, against in rows:
+        if asked and asked_name not in asked:
+            continue
         told = ours.ask(op="prepare", **request, **where)
         if "failed" in told:
             notes.append(f"{name} was not measured: {told['failed']}.")
             continue
-        if against == "torch":
+        if "search" in request and isinstance(against, str):
+            if search_side is None:
+                program = str(Path(__file__).with_name("search_peer.py"))
+                search_side = Runner([arguments.python, program, str(arguments.threads)], environment)
+            peer, theirs = search_side, search_side.ask(op="prepare", library=against, **request)
+        elif against == "torch":
             peer, theirs = other_side, other_side and other_side.ask(op="prepare", **request, **told_of_device)
         else:
             peer, theirs = other, other.ask(op="prepare", **(request | against), **where)
@@ -329,7 +366,7 @@ def main():
         held = line.get("device_time", mine)
         floor = floor_of(request, told, bandwidth, flops)
         work = 4 * request["batch"] * request["patterns"] * request["dim"] * told["steps_mean"]
-        row = f"{name:<7} {what:<38} {request['batch']:>5} {request['patterns']:>8} {request['dim']:>4} {shown(mine):>11}"
+        row = f"{name:<{width}} {what:<38} {request['batch']:>5} {request['patterns']:>8} {request['dim']:>4} {shown(mine):>11}"
         if peer:
             ratios = [pair[1] / pair[0] for pair in pairs]
             low, high = quartiles(ratios)
@@ -347,7 +384,7 @@ def main():
             row += f" {shown(floor):>10} {floor / held:>6.0%}"
         else:
             row += f" {'-':>10} {'-':>6}"
-        if request.get("rule", "softmax") == "softmax":
+        if request.get("rule", "softmax") == "softmax" and "search" not in request:
             row += f" {work / held / 1e9:>8.1f}"
         if clocks:
             row += f"  on the device {shown(held)}, recorded in {shown(line['record_time'])}"
@@ -389,7 +426,7 @@ def main():
             growth.append(line)
     for note in notes:
         print(note)
-    for runner in (ours, other, other_side):
+    for runner in (ours, other, other_side, search_side):
         if runner:
             runner.close()
     if arguments.out:

@@ -108,7 +108,7 @@ fn a_damaged_kernel_of_a_search_is_caught() {
     let dim = 9;
     let mut rng = Rng(66);
     let (keys, bias, queries) = (rng.vector(5000 * dim), rng.vector(5000), rng.vector(20 * dim));
-    let damages = [("rank_hits", ("SIMILARITY", 1)), ("similarity", ("BIAS", 1)), ("solve_threshold", ("SCORES", 0))];
+    let damages = [("rank_hits", ("POSITIONS", 8)), ("similarity", ("BIAS", 1)), ("solve_threshold", ("SCORES", 0))];
     for (name, device) in harness::gpus() {
         let rule = Rule::new(Similarity::Dot, Separation::Softmax, 1.0);
         let mut memory = MemoryOptions::new(dim, rule).bias().build(device).unwrap();

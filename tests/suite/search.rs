@@ -46,28 +46,28 @@ impl Stored {
         all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         all.into_iter().map(|(score, position)| (measure(kind) * score, position)).collect()
     }
+}
 
-    /// Judges the hits of one query. Ranks are exact on the CPU engine; elsewhere patterns may change places whose
-    /// similarities differ by the rounding of `f32` sums.
-    fn judge(&self, hits: &Hits, b: usize, expected: &[(f64, usize)], exact: bool, what: &str) {
-        let got: Vec<(PatternId, f32)> = hits.of(b).collect();
-        assert_eq!(got.len(), expected.len().min(hits.k), "{what}: hits");
-        for (rank, ((id, measured), (most, position))) in got.iter().zip(expected).enumerate() {
-            let what = format!("{what} rank {rank}");
-            let within = 4e-6 * (1.0 + most.abs());
-            assert!((f64::from(*measured) - most).abs() <= within, "{what}: {measured} for {most}");
-            let own = expected.iter().find(|(_, position)| *position as u64 == id.0);
-            let (own, _) = own.unwrap_or_else(|| panic!("{what}: {id:?} cannot be found"));
-            assert!((f64::from(*measured) - own).abs() <= within, "{what}: {measured} of {id:?}, which has {own}");
-            assert!(!exact || id.0 == *position as u64, "{what}: {id:?} for {position}");
-        }
-        for (i, (id, _)) in got.iter().enumerate() {
-            assert!(!got[..i].iter().any(|(other, _)| other == id), "{what}: {id:?} twice");
-        }
-        for place in got.len()..hits.k {
-            let at = b * hits.k + place;
-            assert_eq!((hits.ids[at], hits.similarity[at]), (None, 0.0), "{what}: place {place}");
-        }
+/// Judges the hits of one query. Ranks are exact on the CPU engine; elsewhere patterns may change places whose
+/// similarities differ by the rounding of `f32` sums.
+fn judge(hits: &Hits, b: usize, expected: &[(f64, usize)], exact: bool, what: &str) {
+    let got: Vec<(PatternId, f32)> = hits.of(b).collect();
+    assert_eq!(got.len(), expected.len().min(hits.k), "{what}: hits");
+    for (rank, ((id, measured), (most, position))) in got.iter().zip(expected).enumerate() {
+        let what = format!("{what} rank {rank}");
+        let within = 4e-6 * (1.0 + most.abs());
+        assert!((f64::from(*measured) - most).abs() <= within, "{what}: {measured} for {most}");
+        let own = expected.iter().find(|(_, position)| *position as u64 == id.0);
+        let (own, _) = own.unwrap_or_else(|| panic!("{what}: {id:?} cannot be found"));
+        assert!((f64::from(*measured) - own).abs() <= within, "{what}: {measured} of {id:?}, which has {own}");
+        assert!(!exact || id.0 == *position as u64, "{what}: {id:?} for {position}");
+    }
+    for (i, (id, _)) in got.iter().enumerate() {
+        assert!(!got[..i].iter().any(|(other, _)| other == id), "{what}: {id:?} twice");
+    }
+    for place in got.len()..hits.k {
+        let at = b * hits.k + place;
+        assert_eq!((hits.ids[at], hits.similarity[at]), (None, 0.0), "{what}: place {place}");
     }
 }
 
@@ -108,7 +108,7 @@ fn nearest_patterns_of_every_similarity() {
                     for (b, query) in queries.chunks(dim).enumerate() {
                         let what = format!("{name} {kind} {precision} top {top} query {b} of {batch}");
                         assert_eq!(hits.status[b], Status::Answered, "{what}");
-                        stored.judge(&hits, b, &stored.expected(query, |_| true), device.is_cpu(), &what);
+                        judge(&hits, b, &stored.expected(query, |_| true), device.is_cpu(), &what);
                     }
                 }
             }
@@ -130,7 +130,7 @@ fn small_memories_give_all_they_have() {
                 assert_eq!((hits.k, hits.ids.len()), (patterns, 3 * patterns));
                 for (b, query) in queries.chunks(5).enumerate() {
                     let what = format!("{name} {kind} of {patterns}");
-                    stored.judge(&hits, b, &stored.expected(query, |_| true), device.is_cpu(), &what);
+                    judge(&hits, b, &stored.expected(query, |_| true), device.is_cpu(), &what);
                 }
             }
         }
@@ -148,7 +148,7 @@ fn thresholds_cut_and_count() {
                 for (rank, top) in [(0, 10), (4, 10), (9, 10), (300, 10), (300, MAX_TOP), (1500, 40)] {
                     // Half-way to the next, so that no rounding decides; of the first query.
                     let first = stored.expected(&queries[..dim], |_| true);
-                    let bound = ((first[rank].0 + first[rank + 1].0) / 2.0) as f32;
+                    let bound = f64::midpoint(first[rank].0, first[rank + 1].0) as f32;
                     let options = SearchOptions::default().top(top);
                     let distance = measure(kind) < 0.0;
                     let options = if distance { options.at_most(bound) } else { options.at_least(bound) };
@@ -164,7 +164,7 @@ fn thresholds_cut_and_count() {
                         let near = all.iter().filter(|(m, _)| (m - bound).abs() < 1e-5 * (1.0 + bound.abs())).count();
                         assert!(found[b].abs_diff(meets as u64) <= near as u64, "{what}: {} for {meets}", found[b]);
                         if near == 0 {
-                            stored.judge(&hits, b, &all[..meets], device.is_cpu(), &what);
+                            judge(&hits, b, &all[..meets], device.is_cpu(), &what);
                         }
                     }
                 }
@@ -185,7 +185,7 @@ fn masks_leave_out() {
             let keep = |b: usize, position: usize| match b {
                 0 => false,
                 1 => position == 40,
-                _ => (position + b) % 3 == 0,
+                _ => (position + b).is_multiple_of(3),
             };
             let flags: Vec<bool> = (0..batch * patterns).map(|i| keep(i / patterns, i % patterns)).collect();
             let options = SearchOptions::default().top(12).at_least(-1.0).mask(Mask::keep_per_query(&flags));
@@ -193,7 +193,7 @@ fn masks_leave_out() {
             for (b, query) in queries.chunks(dim).enumerate() {
                 let expected = stored.expected(query, |position| keep(b, position));
                 let what = format!("{name} query {b} of {batch}");
-                stored.judge(&hits, b, &expected, device.is_cpu(), &what);
+                judge(&hits, b, &expected, device.is_cpu(), &what);
                 assert_eq!(hits.found.as_ref().unwrap()[b], expected.len() as u64, "{what}");
                 let status = if expected.is_empty() { Status::NothingLeft } else { Status::Answered };
                 assert_eq!(hits.status[b], status, "{what}");
@@ -235,8 +235,10 @@ fn the_cpu_engine_is_exact_on_any_scale() {
             let mut scaled = |rows: usize| -> Vec<f32> {
                 let mut keys = rng.vector(rows * dim);
                 for row in keys.chunks_mut(dim) {
-                    let scale = 10f32.powf(spread * (2.0 * rng.unit() as f32 - 1.0));
-                    row.iter_mut().for_each(|k| *k *= scale);
+                    let scale = 10f32.powf(spread * (2.0 * rng.unit() - 1.0));
+                    for k in row {
+                        *k *= scale;
+                    }
                 }
                 keys
             };

@@ -243,7 +243,7 @@ fn numbers_that_are_not_finite_and_options_that_are_not_options() {
         parameter(create(&|options| options.dim = 0), "dim");
         parameter(create(&|options| options.similarity = 4), "similarity");
         parameter(create(&|options| options.separation = u32::MAX), "separation");
-        parameter(create(&|options| options.precision = 3), "precision");
+        parameter(create(&|options| options.precision = 4), "precision");
         parameter(create(&|options| options.beta = f32::NAN), "beta");
         let topk = attractor_separation::ATTRACTOR_SEPARATION_TOPK as u32;
         parameter(create(&|options| (options.separation, options.k) = (topk, 0)), "k");

@@ -3,10 +3,11 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use attractor::files::{self, Address, NewTensor, PatternFiles, Role, SavedMemory, Tensor};
+use attractor::files::{self, Address, KeyType, NewTensor, PatternFiles, Role, SavedMemory, Tensor};
+use attractor::keyed::{Key, KeyedMemory};
 use attractor::retrieval::MAX_TOP;
-use attractor::{Hits, PatternId, Rule, SearchOptions, Separation, Similarity};
-use serde_json::json;
+use attractor::{Device, Hits, LoadOptions, Memory, PatternId, Rule, SearchOptions, Separation, Similarity};
+use serde_json::{Value, json};
 
 use crate::args::{PrecisionArg, SimilarityArg, TunedArgs, at_least_one, check_extension, finite};
 use crate::commands::stored::{StoreOptions, Stored};
@@ -27,7 +28,7 @@ many patterns meet it, listed or not:
     {\"query\":0,\"hits\":[{\"id\":7,\"similarity\":0.93}],\"found\":1}
 
 Under euclidean and manhattan similarity a hit has a distance instead (euclidean: the square |x - k|^2). An id is that \
-of the memory, or the row of --keys.
+of the memory, or the row of --keys; a memory with keys of its own has them and their metadata beside it.
 
 With --out these are written: ids (B x K, u64; 18446744073709551615 where there is no hit), similarity (B x K, f32), \
 and with --threshold found (B, u64).
@@ -129,7 +130,8 @@ pub fn run(args: &SearchArgs) -> Result<(), Failure> {
     }
     let device = args.device.open()?;
     let store = StoreOptions { precision: args.precision.into(), ..StoreOptions::default() };
-    let memory = stored.build(store, rule, &device)?;
+    let searched = Searched::open(&stored, store, rule, &device)?;
+    let memory = searched.memory();
     let chunk = (CHUNK / columns.max(args.top)).clamp(1, batch.max(1));
     // One plan for every chunk, so that a query's bits do not depend on where the cuts fall.
     let options = args.options(rule.similarity).plan_for(chunk);
@@ -140,12 +142,57 @@ pub fn run(args: &SearchArgs) -> Result<(), Failure> {
         let hits = memory.search_blocking(&part, &options)?;
         match &args.out {
             Some(_) => all.append(hits),
-            None => emit(&lines(&hits, first, rule.similarity))?,
+            None => emit(&lines(&searched, &hits, first))?,
         }
     }
     match &args.out {
         Some(out) => all.write(out, batch),
         None => Ok(()),
+    }
+}
+
+/// The memory that is searched, with the keys of its patterns where they have some.
+enum Searched {
+    Plain(Memory),
+    Numbers(KeyedMemory<u64>),
+    Texts(KeyedMemory<String>),
+}
+
+impl Searched {
+    fn open(stored: &Stored, store: StoreOptions, rule: Rule, device: &Device) -> Result<Self, Failure> {
+        let Stored::Memory(saved) = stored else { return Ok(Self::Plain(stored.build(store, rule, device)?)) };
+        let options = LoadOptions::default().rule(rule);
+        Ok(match saved.key_type() {
+            Some(KeyType::String) => Self::Texts(KeyedMemory::load_with(device, saved.path(), &options)?),
+            Some(KeyType::U64) => Self::Numbers(KeyedMemory::load_with(device, saved.path(), &options)?),
+            _ => Self::Plain(stored.build(store, rule, device)?),
+        })
+    }
+
+    fn memory(&self) -> &Memory {
+        match self {
+            Self::Plain(memory) => memory,
+            Self::Numbers(keyed) => keyed.memory(),
+            Self::Texts(keyed) => keyed.memory(),
+        }
+    }
+
+    /// The key and the metadata of a pattern, where it has some.
+    fn names(&self, id: PatternId) -> (Option<Value>, Option<Value>) {
+        fn told<K: Key>(
+            keyed: &KeyedMemory<K>,
+            id: PatternId,
+            json: impl Fn(&K::Ref) -> Value,
+        ) -> (Option<Value>, Option<Value>) {
+            let Some(key) = keyed.key_of(id) else { return (None, None) };
+            let metadata = keyed.metadata(key).ok().flatten().and_then(|text| serde_json::from_str(text).ok());
+            (Some(json(key)), metadata)
+        }
+        match self {
+            Self::Plain(_) => (None, None),
+            Self::Numbers(keyed) => told(keyed, id, |key| (*key).into()),
+            Self::Texts(keyed) => told(keyed, id, |key| key.into()),
+        }
     }
 }
 
@@ -183,14 +230,24 @@ impl Found {
 }
 
 /// A line for each query, the first of which is number `first`.
-fn lines(hits: &Hits, first: usize, similarity: Similarity) -> String {
-    let name = match similarity {
+fn lines(searched: &Searched, hits: &Hits, first: usize) -> String {
+    let name = match searched.memory().rule().similarity {
         Similarity::Euclidean | Similarity::Manhattan => "distance",
         _ => "similarity",
     };
     let mut text = String::new();
     for b in 0..hits.batch {
-        let list: Vec<_> = hits.of(b).map(|(PatternId(id), measured)| json!({ "id": id, name: measured })).collect();
+        let hit = |(id, measured): (PatternId, f32)| {
+            let mut hit = json!({ "id": id.0, name: measured });
+            let (key, metadata) = searched.names(id);
+            for (name, value) in [("key", key), ("metadata", metadata)] {
+                if let Some(value) = value {
+                    hit[name] = value;
+                }
+            }
+            hit
+        };
+        let list: Vec<_> = hits.of(b).map(hit).collect();
         let mut line = json!({ "query": first + b, "hits": list });
         if let Some(found) = &hits.found {
             line["found"] = found[b].into();

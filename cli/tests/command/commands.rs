@@ -1395,13 +1395,13 @@ fn searches_print_lines_or_write_tensors() {
         said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
     for place in quick_places() {
-        let got = lines(&place, &["--keys", "k.npy", "--similarity", "dot", "--top", "2"]);
+        let got = lines(place, &["--keys", "k.npy", "--similarity", "dot", "--top", "2"]);
         let hit = |id: u64, similarity: f64| serde_json::json!({ "id": id, "similarity": similarity });
         assert_eq!(got[0], serde_json::json!({ "query": 0, "hits": [hit(0, 2.0), hit(1, 1.0)] }), "{}", place.name);
         assert_eq!(got[1]["hits"][0], hit(2, 1.0), "{}", place.name);
-        let got = lines(&place, &["--keys", "k.npy", "--similarity", "dot", "--top", "1", "--threshold", "1"]);
+        let got = lines(place, &["--keys", "k.npy", "--similarity", "dot", "--top", "1", "--threshold", "1"]);
         assert_eq!((&got[0]["found"], &got[1]["found"]), (&2.into(), &1.into()), "{}", place.name);
-        let got = lines(&place, &["--keys", "k.npy", "--similarity", "euclidean", "--top", "1"]);
+        let got = lines(place, &["--keys", "k.npy", "--similarity", "euclidean", "--top", "1"]);
         assert_eq!(got[1]["hits"], serde_json::json!([{ "id": 2, "distance": 0.0 }]), "{}", place.name);
     }
     // By default by cosine.
@@ -1428,6 +1428,32 @@ fn searches_print_lines_or_write_tensors() {
     assert_eq!(whole("ids"), [none, none, none, ids[1].0, ids[2].0, none]);
     assert_eq!(whole("found"), [0, 2]);
     assert_eq!(tensor(&file, "similarity"), (vec![2, 3], vec![0.0, 0.0, 0.0, 1.0, 1.0, 0.0]));
+}
+
+/// A memory with keys of the caller's own is searched by them.
+#[test]
+fn searches_tell_the_keys_of_a_keyed_memory() {
+    use attractor::keyed::{Entries, KeyedMemory};
+    use attractor::{Device, Memory, Rule};
+    let dir = plain_inputs();
+    let fresh = || Memory::new(&Device::cpu(), 4, Rule::softmax(1.0)).unwrap();
+    let rows = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0];
+    let mut texts = KeyedMemory::<String>::new(fresh()).unwrap();
+    let metadata = [Some("{\"colour\":\"red\"}"), None];
+    texts.add(Entries::new(&["one", "three"], &rows).metadata(&metadata)).unwrap();
+    texts.save(dir.path().join("texts.safetensors")).unwrap();
+    let mut numbers = KeyedMemory::<u64>::new(fresh()).unwrap();
+    numbers.add(Entries::new(&[70u64, 90], &rows)).unwrap();
+    numbers.save(dir.path().join("numbers.safetensors")).unwrap();
+    let first = |file: &str, query: usize| -> serde_json::Value {
+        let said = CPU.succeeds(dir.path(), &["search", "--memory", file, "--queries", "q.npy", "--top", "1"]);
+        let line: serde_json::Value = serde_json::from_str(said.lines().nth(query).unwrap()).unwrap();
+        line["hits"][0].clone()
+    };
+    let one = serde_json::json!({ "id": 0, "similarity": 2.0, "key": "one", "metadata": { "colour": "red" } });
+    assert_eq!(first("texts.safetensors", 0), one);
+    assert_eq!(first("texts.safetensors", 1), serde_json::json!({ "id": 1, "similarity": 1.0, "key": "three" }));
+    assert_eq!(first("numbers.safetensors", 1), serde_json::json!({ "id": 1, "similarity": 1.0, "key": 90 }));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 pub mod cpu;
 pub mod gpu;
 pub mod measurement;
+pub mod search;
 pub mod timestamps;
 
 /// What goes wrong while measuring.

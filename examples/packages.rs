@@ -127,14 +127,7 @@ fn search(device: &Device, packages: &Packages) -> Result<()> {
     }
     let rule = Rule::new(Similarity::Cosine, Separation::TopK { k: 1 }, 1.0);
     for precision in Precision::ALL {
-        let memory = match packages.store(device, rule, precision) {
-            Ok(memory) => memory,
-            Err(why) if precision == Precision::I8Exact && !device.is_cpu() => {
-                println!("SKIP: {why}");
-                continue;
-            }
-            Err(why) => return Err(why),
-        };
+        let memory = packages.store(device, rule, precision)?;
         let got = memory.retrieve_blocking(&packages.queries, &RetrieveOptions::steps(1).top(1))?;
         let found = rows(&got.top.ok_or("no top patterns came back")?.ids);
         let right = packages.right(&found);

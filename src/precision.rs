@@ -34,7 +34,7 @@ pub enum Precision {
     /// bounds; for many queries at once, which are bound by multiplications; and where the bounds leave too many
     /// patterns. The store takes 5/4 of the room of `F32`. In files it is `f32` rows, from which the rest is made again.
     ///
-    /// The CPU engine has it; on a GPU [`MemoryOptions::build`](crate::MemoryOptions::build) refuses it.
+    /// A GPU has the `f32` rows alone and reads them, as under `F32`: there the store saves nothing.
     I8Exact,
 }
 

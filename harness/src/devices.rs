@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, OnceLock};
 
 use attractor::device::{AdapterChoice, DeviceOptions};
-use attractor::{Device, Error, Memory, Precision, Retrieval, RetrieveOptions, wgpu};
+use attractor::{Device, Error, Memory, Retrieval, RetrieveOptions, wgpu};
 
 use crate::case::Case;
 
@@ -147,11 +147,6 @@ impl Case {
     pub fn run(&self, name: &str, device: &Device, options: &RetrieveOptions) -> Option<Retrieval> {
         supported(name, self.memory(name, device)?.retrieve_blocking(&self.queries, options))
     }
-}
-
-/// The precisions in which a device stores patterns.
-pub fn precisions(device: &Device) -> Vec<Precision> {
-    Precision::ALL.into_iter().filter(|precision| device.is_cpu() || *precision != Precision::I8Exact).collect()
 }
 
 /// The result, `None` where the device does not support what was asked, which is reported on standard error.

@@ -44,7 +44,6 @@ pub use bound::{bound, worst};
 pub use case::{Case, patterns};
 #[cfg(not(target_arch = "wasm32"))]
 pub use devices::{
-    adapters, devices, gpus, is_quick, precisions, quick_devices, reopened, reopened_with, runs_on, supported,
-    thorough_devices,
+    adapters, devices, gpus, is_quick, quick_devices, reopened, reopened_with, runs_on, supported, thorough_devices,
 };
 pub use rng::Rng;

@@ -5,7 +5,6 @@ use super::options::MemoryOptions;
 use crate::device::handle::Device;
 use crate::engine::{Engine, Limits};
 use crate::error::{Error, Result};
-use crate::precision::Precision;
 use crate::rule::Rule;
 use crate::store::{Ids, Layout, Snapshots, stride};
 
@@ -14,8 +13,7 @@ impl MemoryOptions {
     ///
     /// # Errors
     /// [`Error::Parameter`] for a zero dimension or a rule that does not [validate](Rule::validate);
-    /// [`Error::Limit`] where one row does not fit a window; [`Error::Unsupported`] for
-    /// [`Precision::I8Exact`](crate::Precision::I8Exact) on a GPU.
+    /// [`Error::Limit`] where one row does not fit a window.
     pub fn build(&self, device: &Device) -> Result<Memory> {
         const OPERATION: &str = "MemoryOptions::build";
         self.rule.validate().map_err(|error| error.named(OPERATION))?;
@@ -28,12 +26,6 @@ impl MemoryOptions {
                     got: "0".into(),
                 });
             }
-        }
-        if self.precision == Precision::I8Exact && !device.is_cpu() {
-            return Err(Error::Unsupported {
-                operation: OPERATION,
-                what: "precision i8-exact on a GPU: only the CPU engine scores by bounds of 8-bit rows".into(),
-            });
         }
         let Limits { window_bytes: limit, dim: max_dim } = Limits::of(device);
         for dim in [self.dim, self.value_dim.unwrap_or(0)] {

@@ -46,7 +46,7 @@ fn same(name: &str, case: &Case, got: &Memory, expected: &Memory, bits: bool) {
 #[test]
 fn a_memory_is_rebuilt_from_its_host_copy() {
     for (name, device) in harness::gpus() {
-        for precision in harness::precisions(device) {
+        for precision in Precision::ALL {
             let doomed = harness::reopened(device);
             let (case, memory) = varied(&doomed, precision, true);
             let (_, expected) = varied(device, precision, false);

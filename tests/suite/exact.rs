@@ -270,12 +270,19 @@ fn rows_that_change_keep_their_bounds() {
 }
 
 #[test]
-fn it_is_refused_where_it_is_not_supported() {
+fn a_gpu_answers_as_from_rows_in_f32() {
     for (name, device) in harness::gpus() {
-        let options = MemoryOptions::new(3, Rule::softmax(1.0)).precision(Precision::I8Exact);
-        let error = options.build(device).unwrap_err();
-        assert!(matches!(error, attractor::Error::Unsupported { .. }), "{name}: {error}");
-        assert!(error.to_string().contains("i8-exact"), "{name}: {error}");
+        for separation in [Separation::Softmax, Separation::Sparsemax, Separation::TopK { k: 5 }] {
+            let mut rng = Rng(61);
+            let (keys, queries) = (rng.vector(700 * 13), rng.vector(6 * 13));
+            let answers = [Precision::F32, Precision::I8Exact].map(|precision| {
+                let rule = Rule::new(Similarity::Cosine, separation, 4.0);
+                let mut memory = MemoryOptions::new(13, rule).precision(precision).build(device).unwrap();
+                memory.add(&keys).unwrap();
+                memory.retrieve_blocking(&queries, &RetrieveOptions::default().top(3)).unwrap()
+            });
+            same(&format!("{name} {separation:?}"), &answers[0], &answers[1]);
+        }
     }
 }
 

@@ -78,7 +78,7 @@ fn what_is_saved_is_loaded_to_the_bit() {
     for (name, device) in harness::quick_devices() {
         for (i, rule) in rules().into_iter().enumerate() {
             // Every precision under the first rule, and one under each of the others.
-            let stores = harness::precisions(device);
+            let stores = Precision::ALL;
             for precision in stores.iter().copied().filter(|store| i == 0 || *store == stores[i % stores.len()]) {
                 let what = format!("{name} {rule:?} {precision:?}");
                 let mut numbers = Rng(i as u64);
@@ -132,16 +132,14 @@ fn across_devices_a_file_of_one_engine_is_read_by_every_other() {
     let folder = TempDir::new().unwrap();
     for precision in Precision::ALL {
         let mut files = Vec::new();
-        let devices =
-            || harness::devices().iter().filter(|(_, device)| harness::precisions(device).contains(&precision));
-        for (name, device) in devices() {
+        for (name, device) in harness::devices() {
             let options = MemoryOptions::new(6, Rule::softmax(1.0)).value_dim(9).bias().precision(precision);
             let mut memory = options.build(device).unwrap();
             let ids = add(&mut memory, &mut Rng(4), 150, true, true);
             memory.remove(ids[3]).unwrap();
             let path = folder.path().join(format!("{}.safetensors", files.len()));
             memory.save(&path).unwrap();
-            for (other, there) in devices() {
+            for (other, there) in harness::devices() {
                 let loaded = Memory::load(there, &path).unwrap();
                 alike(&format!("{precision:?} from {name} to {other}"), &loaded, &memory);
             }
@@ -212,7 +210,7 @@ fn extreme_numbers_survive() {
     let path = folder.path().join("m.safetensors");
     let rows = [f32::MAX, -f32::MAX, f32::MIN_POSITIVE, -1e-45, 0.0, -0.0, 65504.0, 1e-8];
     for (name, device) in harness::quick_devices() {
-        for precision in harness::precisions(device) {
+        for precision in Precision::ALL {
             for dim in [1, 2, 4] {
                 let mut memory = MemoryOptions::new(dim, Rule::softmax(f32::MIN_POSITIVE))
                     .precision(precision)
@@ -674,7 +672,7 @@ fn files_are_imported_like_slices_are_added() {
     fs::write(at("odd.safetensors"), [&length.to_le_bytes(), header, b" ", data].concat()).unwrap();
     let tensor = |file: &str, name: &str| Address::safetensors(at(file), name);
     for (name, device) in harness::quick_devices() {
-        for precision in harness::precisions(device) {
+        for precision in Precision::ALL {
             for (i, (k, v, b)) in [
                 (Address::npy(at("k32.npy")), Address::npy(at("v16.npy")), Address::npy(at("b.npy"))),
                 (Address::npy(at("k16.npy")), tensor("all.safetensors", "v"), tensor("all.safetensors", "b")),

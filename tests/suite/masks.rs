@@ -116,8 +116,8 @@ fn each_case(mut check: impl FnMut(&str, &Device, &Case)) {
         for (number, separation) in SEPARATIONS.into_iter().enumerate() {
             let similarities = [Similarity::Cosine, Similarity::Dot, Similarity::Euclidean, Similarity::Manhattan];
             for (which, (batch, steps)) in [(1, 1), (3, 2), (40, 1)].into_iter().enumerate() {
-                for (store, precision) in harness::precisions(device).into_iter().enumerate() {
-                    if !device.is_cpu() && store != (number + which) % 3 {
+                for (store, precision) in Precision::ALL.into_iter().enumerate() {
+                    if !device.is_cpu() && store != (number + which) % Precision::ALL.len() {
                         continue;
                     }
                     let rule = Rule::new(similarities[(number + store) % 4], separation, 1.5);

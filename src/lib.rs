@@ -34,7 +34,9 @@
 //! - **Exact zeros**: [`Separation::Sparsemax`] and [`Separation::Entmax`] (alpha 1.5 is between softmax and
 //!   sparsemax). Patterns that are far below the best have no weight, and a retrieval can end in a stored pattern
 //!   exactly.
-//! - **Search**: [`Separation::TopK`] with [`RetrieveOptions::top`], which reports ids and weights.
+//! - **Search**: [`Memory::search`] finds the nearest patterns with their similarities under any rule;
+//!   [`Separation::TopK`] with [`RetrieveOptions::top`] weighs them, too. [`Precision::I8Exact`] reads a quarter of the
+//!   bytes, with the same answers.
 //! - **Similarity**: [`Similarity::Dot`] compares patterns of about equal norm, [`Similarity::Cosine`] directions alone
 //!   (use a `beta` of 10 and more), [`Similarity::Euclidean`] and [`Similarity::Manhattan`] points.
 //!
@@ -58,8 +60,8 @@
 //!
 //! The root has what most programs use. [`mod@device`] chooses and describes adapters; [`mod@retrieval`] has what a
 //! retrieval reports and when it stops; [`mod@record`] and [`mod@job`] embed retrievals into an application's frames;
-//! [`mod@keyed`] gives patterns keys of the caller's own, with metadata; [`mod@partial`] merges retrievals over parts of the patterns; [`mod@explain`] tells how a retrieval would be
-//! computed; [`mod@tuning`] fits kernels to an adapter.
+//! [`mod@keyed`] gives patterns keys of the caller's own, with metadata; [`mod@partial`] merges retrievals over parts of
+//! the patterns; [`mod@explain`] tells how a retrieval would be computed; [`mod@tuning`] fits kernels to an adapter.
 //!
 //! # In a browser
 //!

@@ -312,6 +312,14 @@ impl Engine {
         }
     }
 
+    /// Compiles and allocates what a search of `batch` queries needs. The CPU engine has nothing to prepare.
+    pub fn prepare_search(&self, batch: usize, options: &SearchOptions, view: &View) -> Result<()> {
+        match &self.kind {
+            Kind::Cpu(_) => Ok(()),
+            Kind::Gpu(engine) => engine.prepare_search(batch, options, view),
+        }
+    }
+
     /// How a retrieval of `batch` queries on `device`, which this engine is on, would be computed.
     pub fn explain(
         &self,

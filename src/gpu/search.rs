@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::batch::MAX_SUB_BATCH_BYTES;
+use super::buffer;
 use super::engine::Engine;
 use super::kernels::sparse::rank_hits::{NO_HIT, REPORT_WORDS};
 use super::kernels::staged::update_states::{NOT_FINITE, NOTHING_LEFT, OUT_OF_RANGE};
@@ -23,7 +24,6 @@ use crate::room::numbers;
 use crate::search::options::search_rule;
 use crate::search::{Hits, SearchOptions};
 use crate::store::{Snapshot, View};
-use crate::sync::lock;
 
 /// Where the hits of `count` queries, `k` places each, are in an answer buffer: bytes from its start.
 struct HitsLayout {
@@ -136,7 +136,7 @@ impl Engine {
             let schedule = Schedule::new(context, options.faults.constant, [task]);
             submitted.push((context.run(schedule, &target, staging, wait)?, layout, stamp));
         }
-        lock(&self.idle_workspaces).push(workspace);
+        engine.recycle(workspace);
         let submission = submitted.last().and_then(|(readback, ..)| readback.submission());
         let view = view.clone();
         let answer = async move {
@@ -197,6 +197,37 @@ impl Engine {
         let (stamp, goal) = (self.context.next_stamp(), Goal::Hits(Box::new(outputs)));
         let task = engine.task(&sizing, workspace, &retrieval, view.alive(), 0..count, stamp, goal)?;
         self.record_task(operation, encoder, task, &options.faults, timestamps.clone(), snapshot)
+    }
+
+    /// Compiles what a search of `batch` queries, at least one, would run.
+    pub fn prepare_search(&self, batch: usize, options: &SearchOptions, view: &View) -> Result<()> {
+        let (k, kind) = (options.top.min(self.windows.len()) as u32, self.rule.similarity);
+        let (engine, retrieval) = (self.searching(k as usize), options.as_retrieval());
+        let sizing = engine.search_sizing(options.plan_for.unwrap_or(batch), &retrieval);
+        let workspace = engine.workspace(&sizing)?;
+        let stand_in = buffer::create(&self.context, "attractor.answers", 16, buffer::STORAGE)?;
+        let rows = || OwnedRows::at(&stand_in, 0);
+        // One query block uses every kernel.
+        let count = batch.min(sizing.plan.query_block as usize);
+        let outputs = SearchOutputs {
+            count,
+            queries: rows(),
+            k,
+            places: k,
+            least: options.least_score(kind),
+            factor: kind.measure_factor(),
+            positions: Some(rows()),
+            similarity: Some(rows()),
+            report: Some(rows()),
+        };
+        let goal = Goal::Hits(Box::new(outputs));
+        let task = engine.task(&sizing, workspace.clone(), &retrieval, view.alive(), 0..count, 0, goal)?;
+        let mut program = Schedule::new(&self.context, options.faults.constant, [task]);
+        while !program.is_done() {
+            drop(program.next(f64::INFINITY)?);
+        }
+        engine.recycle(workspace);
+        Ok(())
     }
 
     /// Cuts a batch as [`Engine::sub_batches`] does.

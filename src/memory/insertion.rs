@@ -31,6 +31,7 @@ impl<'m> Insertion<'m> {
         Ok(Self { memory, places, written: 0, committed: false })
     }
 
+    #[cfg(feature = "files")]
     pub fn memory(&self) -> &Memory {
         self.memory
     }

@@ -71,7 +71,7 @@ impl MemoryFacts<'_> {
 }
 
 /// Refuses batches whose queries or outputs no slice holds.
-fn check_size(operation: &'static str, batch: usize, layout: &Layout) -> Result<()> {
+pub(super) fn check_size(operation: &'static str, batch: usize, layout: &Layout) -> Result<()> {
     const MAX_FLOATS: usize = isize::MAX as usize / size_of::<f32>();
     match batch.checked_mul(layout.dim.max(layout.output_dim())) {
         Some(0) => Err(Error::Parameter { operation, parameter: "batch", expected: "at least 1", got: "0".into() }),

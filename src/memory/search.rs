@@ -1,7 +1,7 @@
 //! Searches for the nearest patterns.
 
 use super::handle::Memory;
-use super::request::MemoryFacts;
+use super::request::{MemoryFacts, check_size};
 use crate::error::{Error, Result};
 use crate::finite::check_finite;
 use crate::fork;
@@ -52,6 +52,25 @@ impl Memory {
         let options = options.into();
         let view = self.check_search(OPERATION, queries, &options)?;
         self.engine.search(OPERATION, queries, &options, &view)
+    }
+
+    /// Compiles and allocates now what a search of `batch` queries, waited for or recorded, needs, as
+    /// [`Memory::warm_up`] does for a retrieval.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for a batch of none and for the options, [`Error::Limit`] for a batch that no slice holds,
+    /// [`Error::Empty`], [`Error::Stale`] and [`Error::OutOfMemory`].
+    pub fn warm_up_search(&self, batch: usize, options: impl Into<SearchOptions>) -> Result<()> {
+        const OPERATION: &str = "Memory::warm_up_search";
+        let options = options.into();
+        let MemoryFacts { layout, rule, extent, view, is_empty, engine } = self.facts();
+        fork::check(OPERATION)?;
+        options.validate(OPERATION, batch, rule.similarity, &extent)?;
+        if is_empty {
+            return Err(Error::Empty { operation: OPERATION });
+        }
+        check_size(OPERATION, batch, layout)?;
+        engine.prepare_search(batch, &options, &view)
     }
 
     /// Records a search into `encoder`: reads queries from, and writes hits to, buffers of the caller, as

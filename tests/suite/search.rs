@@ -1,7 +1,7 @@
 //! Searches: the nearest patterns of every similarity, thresholds and their counts, masks and removed patterns, against
 //! similarities that are computed here; and what is refused.
 
-use attractor::internals::{Faults, Overrides};
+use attractor::internals::{Faults, Overrides, compiled};
 use attractor::record::{RecordTargets, Rows, SearchTargets, TopRows};
 use attractor::reference::similarity;
 use attractor::retrieval::{MAX_TOP, Status};
@@ -286,6 +286,26 @@ fn pending_searches_see_their_memory() {
         assert!(memory.search_blocking(&queries, 5).unwrap().ids.iter().all(|id| !now.ids.contains(id)), "{name}");
         let none = memory.search_blocking(&[], 5).unwrap();
         assert_eq!((none.batch, none.ids.len()), (0, 0));
+    }
+}
+
+/// After a warm-up a search compiles nothing.
+#[test]
+fn warm_searches_compile_nothing() {
+    for (name, device) in harness::gpus() {
+        let device = harness::reopened(device);
+        let mut rng = Rng(20);
+        let mut memory = Memory::new(&device, 8, Rule::new(Similarity::Cosine, Separation::Softmax, 5.0)).unwrap();
+        memory.add(&rng.vector(700 * 8)).unwrap();
+        for batch in [1, 40] {
+            let options = SearchOptions::from(5).at_least(0.1);
+            memory.warm_up_search(batch, &options).unwrap();
+            let warm = compiled(&device);
+            memory.search_blocking(&rng.vector(batch * 8), &options).unwrap();
+            assert_eq!(compiled(&device), warm, "{name}: {batch} queries");
+        }
+        assert!(matches!(memory.warm_up_search(0, 5), Err(Error::Parameter { parameter: "batch", .. })), "{name}");
+        assert!(matches!(memory.warm_up_search(usize::MAX, 5), Err(Error::Limit { .. })), "{name}");
     }
 }
 

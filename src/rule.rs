@@ -64,9 +64,10 @@ impl Similarity {
         }
     }
 
-    /// A similarity as it is reported: in `f32`, whose range a product may be beyond.
+    /// A similarity as it is reported: in `f32`, as the largest number where it is beyond.
     pub(crate) fn measure(self, similarity: f64) -> f32 {
-        self.measure_factor() * narrow_similarity(similarity) + 0.0
+        const MAX: f64 = f32::MAX as f64;
+        (f64::from(self.measure_factor()) * similarity).clamp(-MAX, MAX) as f32 + 0.0
     }
 
     /// Every similarity.
@@ -144,12 +145,6 @@ impl FromStr for Separation {
 
 fn no_such(operation: &'static str, parameter: &'static str, expected: &'static str, text: &str) -> Error {
     Error::Parameter { operation, parameter, expected, got: format!("{text:?}") }
-}
-
-/// A similarity in `f32`; twice it is finite.
-pub(crate) fn narrow_similarity(similarity: f64) -> f32 {
-    const MAX: f64 = f32::MAX as f64 / 2.0;
-    similarity.clamp(-MAX, MAX) as f32
 }
 
 /// One update: `z_i = beta * similarity(x, k_i)`, `p = separation(z)`, `x' = sum_i p_i k_i`.

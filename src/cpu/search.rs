@@ -11,8 +11,8 @@ use crate::cpu::usable::Usable;
 use crate::error::Result;
 use crate::exact::entry::{Entry, keep_best};
 use crate::retrieval::report::Status;
-use crate::rule::narrow_similarity;
-use crate::search::options::search_rule;
+use crate::rule::Similarity;
+use crate::search::options::{Bound, search_rule};
 use crate::search::{Hits, SearchOptions};
 use crate::store::{View, stride};
 
@@ -38,7 +38,7 @@ impl Engine {
         let plan = Plan::new(view, options.plan_for.unwrap_or(batch));
         // A list of every pattern is one of the largest, too.
         let plan = Plan { top: k, separation: rule.separation, ..plan };
-        let least = options.least_score(rule.similarity);
+        let threshold = options.bound.map(|bound| Threshold { similarity: rule.similarity, bound });
         for (number, rows) in queries.chunks(QUERIES_PER_WAVE * dim).enumerate() {
             let queries: Vec<Query> = rows
                 .par_chunks_exact(dim)
@@ -51,11 +51,11 @@ impl Engine {
                 .collect();
             let queries: Vec<&Query> = queries.iter().collect();
             let nearest = plan.nearest(&queries);
-            let found = least.map(|least| plan.found(&queries, &nearest, least));
+            let found = threshold.map(|threshold| plan.found(&queries, &nearest, threshold));
             for (q, nearest) in nearest.into_iter().enumerate() {
                 let found = found.as_ref().map_or(nearest.len() as u64, |found| found[q]);
                 let status = if nearest.is_empty() { Status::NothingLeft } else { Status::Answered };
-                let hit = |entry: &Entry| least.is_none_or(|least| meets(entry.0, least));
+                let hit = |entry: &Entry| threshold.is_none_or(|threshold| threshold.is_met(entry.0));
                 let measured = nearest.into_iter().take_while(hit);
                 let measured = measured.map(|(score, position)| (position, rule.similarity.measure(score)));
                 hits.push(measured, found, status, &snapshot.names);
@@ -65,9 +65,23 @@ impl Engine {
     }
 }
 
-/// Whether a similarity as it is reported meets a threshold.
-fn meets(score: f64, least: f32) -> bool {
-    narrow_similarity(score) >= least
+/// A threshold: whether a score meets it, and the score at it.
+#[derive(Clone, Copy)]
+struct Threshold {
+    similarity: Similarity,
+    bound: Bound,
+}
+
+impl Threshold {
+    /// Decided as the caller sees it, by the similarity that is reported.
+    fn is_met(self, score: f64) -> bool {
+        self.bound.is_met(self.similarity.measure(score))
+    }
+
+    fn score(self) -> f64 {
+        let (Bound::AtLeast(measure) | Bound::AtMost(measure)) = self.bound;
+        f64::from(measure) / f64::from(self.similarity.measure_factor())
+    }
 }
 
 impl Plan<'_> {
@@ -99,18 +113,18 @@ impl Plan<'_> {
         entries
     }
 
-    /// How many patterns have a score of at least `least`, for each query. Where not all that are listed have, all
-    /// others have less.
-    fn found(&self, queries: &[&Query], nearest: &[Vec<Entry>], least: f32) -> Vec<u64> {
+    /// How many patterns have a score that meets the threshold, for each query. Where not all that are listed do, no
+    /// other does.
+    fn found(&self, queries: &[&Query], nearest: &[Vec<Entry>], threshold: Threshold) -> Vec<u64> {
         let mut found: Vec<u64> =
-            nearest.iter().map(|entries| entries.partition_point(|entry| meets(entry.0, least)) as u64).collect();
+            nearest.iter().map(|entries| entries.partition_point(|entry| threshold.is_met(entry.0)) as u64).collect();
         let open = |place: &usize| found[*place] == self.top as u64 && self.top < self.view.range.len();
         let open: Vec<usize> = (0..queries.len()).filter(open).collect();
         let counts: Vec<Vec<u64>> = open
             .par_chunks(self.block)
             .map(|places| {
                 let queries: Vec<&Query> = places.iter().map(|place| queries[*place]).collect();
-                self.count(&queries, least)
+                self.count(&queries, threshold)
             })
             .collect();
         for (place, count) in open.into_iter().zip(counts.into_iter().flatten()) {
@@ -119,19 +133,21 @@ impl Plan<'_> {
         found
     }
 
-    /// How many patterns have a score of at least `least`, for each query of a block: those whose approximate score is
+    /// How many patterns have a score that meets the threshold, for each query of a block: those whose approximate score is
     /// too close to tell are scored exactly.
-    fn count(&self, queries: &[&Query], least: f32) -> Vec<u64> {
+    fn count(&self, queries: &[&Query], threshold: Threshold) -> Vec<u64> {
         let margins: Option<Vec<f64>> = queries.iter().map(|query| self.margin(query)).collect();
         let Some(margins) = margins else {
             let by_pass = |query: &&Query| -> u64 {
-                let count = |count: &mut u64, score: f64| *count += u64::from(meets(score, least));
+                let count = |count: &mut u64, score: f64| *count += u64::from(threshold.is_met(score));
                 self.view.pass(query, false, |_| 0, |sum, pattern| count(sum, pattern.score)).into_iter().sum()
             };
             return queries.iter().map(by_pass).collect();
         };
         // Scores above `sure` are in, those below `open` are out.
-        let (close, least_score) = (f64::from(least.abs()) * f64::from(f32::EPSILON), f64::from(least));
+        let least_score = threshold.score();
+        // Scores this close may be reported as the same number.
+        let close = least_score.abs() * f64::from(f32::EPSILON);
         let bounds: Vec<(f64, f64)> =
             margins.iter().map(|margin| margin / 2.0 + close).map(|m| (least_score - m, least_score + m)).collect();
         let packed = Packed::new(self.form, self.view.engine.rule.similarity, self.level.lanes(), queries);
@@ -150,7 +166,7 @@ impl Plan<'_> {
                             let score = f64::from(scores[at]);
                             let counts = score > *sure
                                 || (score >= *open
-                                    && meets(self.view.score_of(query, tile.first + place, &mut scratch), least));
+                                    && threshold.is_met(self.view.score_of(query, tile.first + place, &mut scratch)));
                             *count += u64::from(counts);
                         }
                     }

@@ -2,19 +2,20 @@
 //! them.
 //!
 //! A [`KeyedMemory`] wraps a [`Memory`](crate::Memory), which retrieves; what it reports are pattern ids, and
-//! [`KeyedMemory::key_of`] gives their keys. In this module a *key* is the caller's; the `d` floats that the rest of
+//! [`KeyedMemory::key_of`] gives their keys, as long as they are stored: an answer that was begun before a removal may name
+//! a pattern that has lost its key. In this module a *key* is the caller's; the `d` floats that the rest of
 //! the library calls a key belong to the pattern.
 //!
 //! ```
 //! use attractor::keyed::{Entries, KeyedMemory};
-//! use attractor::{Device, Memory, RetrieveOptions, Rule};
+//! use attractor::{Device, Memory, Rule};
 //! let memory = Memory::new(&Device::cpu(), 2, Rule::softmax(8.0))?;
 //! let mut memory = KeyedMemory::<String>::new(memory)?;
 //! memory.add(Entries::new(&["east", "north"], &[1.0, 0.0, 0.0, 1.0]))?;
 //! memory.upsert(Entries::new(&["north", "west"], &[0.1, 0.9, -1.0, 0.0]))?;
 //! memory.remove(&["east"])?;
-//! let found = memory.memory().retrieve_blocking(&[-0.8, 0.3], &RetrieveOptions::default().top(1))?;
-//! let nearest = found.top.expect("asked for").ids[0].and_then(|id| memory.key_of(id));
+//! let hits = memory.memory().search_blocking(&[-0.8, 0.3], 1)?;
+//! let nearest = hits.ids[0].and_then(|id| memory.key_of(id));
 //! assert_eq!(nearest, Some("west"));
 //! # Ok::<(), attractor::Error>(())
 //! ```

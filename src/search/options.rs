@@ -34,6 +34,16 @@ pub(crate) enum Bound {
     AtMost(f32),
 }
 
+impl Bound {
+    /// Whether a similarity as it is reported is one of a hit.
+    pub fn is_met(self, measure: f32) -> bool {
+        match self {
+            Self::AtLeast(least) => measure >= least,
+            Self::AtMost(most) => measure <= most,
+        }
+    }
+}
+
 impl Default for SearchOptions {
     /// As many patterns as a search finds: [`MAX_TOP`].
     fn default() -> Self {
@@ -133,11 +143,11 @@ impl SearchOptions {
         let distance = similarity.is_distance();
         match self.bound {
             Some(Bound::AtLeast(least)) if distance => {
-                let expected = "a largest distance (at_most), as the memory compares by distance";
+                let expected = "left out under euclidean and manhattan similarity, which take at_most";
                 return refuse("at_least", expected, least.to_string());
             }
             Some(Bound::AtMost(most)) if !distance => {
-                let expected = "a least similarity (at_least), as the memory compares by dot or cosine similarity";
+                let expected = "left out under dot and cosine similarity, which take at_least";
                 return refuse("at_most", expected, most.to_string());
             }
             Some(Bound::AtLeast(least)) if !least.is_finite() => {

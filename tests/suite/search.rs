@@ -263,6 +263,28 @@ fn the_cpu_engine_is_exact_on_any_scale() {
     }
 }
 
+/// Similarities next to the end of `f32`, and distances beyond it, meet the thresholds that they should.
+#[test]
+fn thresholds_hold_at_the_end_of_the_range() {
+    if !harness::runs_on("cpu") {
+        return;
+    }
+    let found = |kind, query: f32, options: SearchOptions| {
+        let mut memory = Memory::new(&Device::cpu(), 1, Rule::new(kind, Separation::Softmax, 1.0)).unwrap();
+        memory.add(&[3e38, 2e38, -3e38]).unwrap();
+        let hits = memory.search_blocking(&[query], options.top(1)).unwrap();
+        (hits.found.unwrap()[0], hits.similarity[0])
+    };
+    let any = SearchOptions::default;
+    assert_eq!(found(Similarity::Dot, 1.0, any().at_least(1.8e38)), (2, 3e38));
+    assert_eq!(found(Similarity::Dot, 1.0, any().at_least(2.5e38)), (1, 3e38));
+    assert_eq!(found(Similarity::Dot, 1e10, any().at_least(3.4e38)), (2, f32::MAX));
+    assert_eq!(found(Similarity::Manhattan, 0.0, any().at_most(1.8e38)), (0, 0.0));
+    assert_eq!(found(Similarity::Manhattan, 0.0, any().at_most(2.5e38)), (1, 2e38));
+    assert_eq!(found(Similarity::Euclidean, 0.0, any().at_most(3.4e38)), (0, 0.0));
+    assert_eq!(found(Similarity::Euclidean, 0.0, any().at_most(f32::MAX)), (3, f32::MAX));
+}
+
 /// A search finds what a retrieval reports, and its answer sees the memory as it was.
 #[test]
 fn pending_searches_see_their_memory() {
@@ -349,8 +371,8 @@ fn wrong_input_is_refused() {
             (&dot, SearchOptions::from(1025), "at least 1 and at most 1024"),
             (&dot, SearchOptions::from(2).at_least(f32::NAN), "finite"),
             (&dot, SearchOptions::from(2).at_least(f32::INFINITY), "finite"),
-            (&dot, SearchOptions::from(2).at_most(1.0), "a least similarity"),
-            (&euclidean, SearchOptions::from(2).at_least(1.0), "a largest distance"),
+            (&dot, SearchOptions::from(2).at_most(1.0), "which take at_least"),
+            (&euclidean, SearchOptions::from(2).at_least(1.0), "which take at_most"),
             (&euclidean, SearchOptions::from(2).at_most(f32::NAN), "finite"),
         ] {
             let error = refused(memory, &query, options);

@@ -7,7 +7,7 @@ use attractor::files::{self, Address, KeyType, NewTensor, PatternFiles, Role, Sa
 use attractor::keyed::{Key, KeyedMemory};
 use attractor::retrieval::MAX_TOP;
 use attractor::{Device, Hits, LoadOptions, Memory, PatternId, Rule, SearchOptions, Separation, Similarity};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::args::{PrecisionArg, SimilarityArg, TunedArgs, at_least_one, check_extension, finite};
 use crate::commands::stored::{StoreOptions, Stored};
@@ -26,9 +26,11 @@ Without --out a line of JSON is printed for each query: its number, its hits, ne
 many patterns meet it, listed or not:
 
     {\"query\":0,\"hits\":[{\"id\":7,\"similarity\":0.93}],\"found\":1}
+    {\"query\":0,\"hits\":[{\"id\":7,\"key\":\"cat\",\"similarity\":0.93,\"metadata\":{}}]}
 
 Under euclidean and manhattan similarity a hit has a distance instead (euclidean: the square |x - k|^2). An id is that \
-of the memory, or the row of --keys; a memory with keys of its own has them and their metadata beside it.
+of the memory, or the row of --keys; a memory with keys of its own has them and their metadata beside it, as in the \
+second line. Lines are printed as queries are answered: those before a failure are right.
 
 With --out these are written: ids (B x K, u64; 18446744073709551615 where there is no hit), similarity (B x K, f32), \
 and with --threshold found (B, u64).
@@ -37,12 +39,13 @@ Exit status: 0, 2 for bad usage, 1 for a failure.";
 
 /// The flags of `attractor search`.
 #[derive(clap::Args, Debug)]
+#[command(group = clap::ArgGroup::new("patterns").required(true))]
 pub struct SearchArgs {
     /// The saved memory to search.
-    #[arg(long, value_name = "F.safetensors", required_unless_present = "keys")]
+    #[arg(long, value_name = "F.safetensors", group = "patterns")]
     memory: Option<PathBuf>,
     /// The patterns to search, N x d, instead of --memory.
-    #[arg(long, value_name = "F", conflicts_with = "memory")]
+    #[arg(long, value_name = "F", group = "patterns")]
     keys: Option<Address>,
     /// The queries, B x d.
     #[arg(long, value_name = "F")]
@@ -132,6 +135,9 @@ pub fn run(args: &SearchArgs) -> Result<(), Failure> {
     let store = StoreOptions { precision: args.precision.into(), ..StoreOptions::default() };
     let searched = Searched::open(&stored, store, rule, &device)?;
     let memory = searched.memory();
+    if memory.is_empty() {
+        return Err(Failure::Work(format!("{stored}, but no pattern is stored: there is nothing to search")));
+    }
     let chunk = (CHUNK / columns.max(args.top)).clamp(1, batch.max(1));
     // One plan for every chunk, so that a query's bits do not depend on where the cuts fall.
     let options = args.options(rule.similarity).plan_for(chunk);
@@ -177,23 +183,36 @@ impl Searched {
         }
     }
 
-    /// The key and the metadata of a pattern, where it has some.
-    fn names(&self, id: PatternId) -> (Option<Value>, Option<Value>) {
-        fn told<K: Key>(
-            keyed: &KeyedMemory<K>,
-            id: PatternId,
-            json: impl Fn(&K::Ref) -> Value,
-        ) -> (Option<Value>, Option<Value>) {
-            let Some(key) = keyed.key_of(id) else { return (None, None) };
-            let metadata = keyed.metadata(key).ok().flatten().and_then(|text| serde_json::from_str(text).ok());
-            (Some(json(key)), metadata)
-        }
-        match self {
+    /// A hit as JSON. Metadata are as they are stored, but on one line: outside of strings a line break is a space, and
+    /// within them JSON has none.
+    fn hit(&self, id: PatternId, name: &str, measured: f32) -> String {
+        let (key, metadata) = match self {
             Self::Plain(_) => (None, None),
-            Self::Numbers(keyed) => told(keyed, id, |key| (*key).into()),
-            Self::Texts(keyed) => told(keyed, id, |key| key.into()),
+            Self::Numbers(keyed) => named(keyed, id, u64::to_string),
+            Self::Texts(keyed) => named(keyed, id, |key| Value::from(key).to_string()),
+        };
+        let mut text = format!("{{\"id\":{}", id.0);
+        // Writing to a String cannot fail.
+        if let Some(key) = key {
+            let _ = write!(text, ",\"key\":{key}");
         }
+        let _ = write!(text, ",\"{name}\":{measured:?}");
+        if let Some(metadata) = metadata {
+            let _ = write!(text, ",\"metadata\":{}", metadata.replace(['\n', '\r'], " "));
+        }
+        text.push('}');
+        text
     }
+}
+
+/// The key of a pattern as JSON, and its metadata, where it has some.
+fn named<K: Key>(
+    keyed: &KeyedMemory<K>,
+    id: PatternId,
+    json: impl Fn(&K::Ref) -> String,
+) -> (Option<String>, Option<&str>) {
+    let Some(key) = keyed.key_of(id) else { return (None, None) };
+    (Some(json(key)), keyed.metadata(key).ok().flatten())
 }
 
 /// The hits of all queries.
@@ -237,23 +256,13 @@ fn lines(searched: &Searched, hits: &Hits, first: usize) -> String {
     };
     let mut text = String::new();
     for b in 0..hits.batch {
-        let hit = |(id, measured): (PatternId, f32)| {
-            let mut hit = json!({ "id": id.0, name: measured });
-            let (key, metadata) = searched.names(id);
-            for (name, value) in [("key", key), ("metadata", metadata)] {
-                if let Some(value) = value {
-                    hit[name] = value;
-                }
-            }
-            hit
-        };
-        let list: Vec<_> = hits.of(b).map(hit).collect();
-        let mut line = json!({ "query": first + b, "hits": list });
-        if let Some(found) = &hits.found {
-            line["found"] = found[b].into();
-        }
+        let list: Vec<String> = hits.of(b).map(|(id, measured)| searched.hit(id, name, measured)).collect();
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{line}");
+        let _ = write!(text, "{{\"query\":{},\"hits\":[{}]", first + b, list.join(","));
+        if let Some(found) = &hits.found {
+            let _ = write!(text, ",\"found\":{}", found[b]);
+        }
+        text.push_str("}\n");
     }
     text
 }

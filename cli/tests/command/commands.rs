@@ -1439,7 +1439,7 @@ fn searches_tell_the_keys_of_a_keyed_memory() {
     let fresh = || Memory::new(&Device::cpu(), 4, Rule::softmax(1.0)).unwrap();
     let rows = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0];
     let mut texts = KeyedMemory::<String>::new(fresh()).unwrap();
-    let metadata = [Some("{\"colour\":\"red\"}"), None];
+    let metadata = [Some("{\"colour\":\n \"red\"}"), None];
     texts.add(Entries::new(&["one", "three"], &rows).metadata(&metadata)).unwrap();
     texts.save(dir.path().join("texts.safetensors")).unwrap();
     let mut numbers = KeyedMemory::<u64>::new(fresh()).unwrap();
@@ -1452,6 +1452,10 @@ fn searches_tell_the_keys_of_a_keyed_memory() {
     };
     let one = serde_json::json!({ "id": 0, "similarity": 2.0, "key": "one", "metadata": { "colour": "red" } });
     assert_eq!(first("texts.safetensors", 0), one);
+    let said =
+        CPU.succeeds(dir.path(), &["search", "--memory", "texts.safetensors", "--queries", "q.npy", "--top", "1"]);
+    let line = r#"{"query":0,"hits":[{"id":0,"key":"one","similarity":2.0,"metadata":{"colour":  "red"}}]}"#;
+    assert_eq!(said.lines().next(), Some(line));
     assert_eq!(first("texts.safetensors", 1), serde_json::json!({ "id": 1, "similarity": 1.0, "key": "three" }));
     assert_eq!(first("numbers.safetensors", 1), serde_json::json!({ "id": 1, "similarity": 1.0, "key": 90 }));
 }

@@ -103,7 +103,7 @@
 //! `PATH`, and otherwise with FXC, `d3dcompiler_47.dll`, which every Windows has. The environment variable
 //! `WGPU_DX12_COMPILER` (`fxc`, `dxc`, `staticdxc`) chooses, for the devices that this library opens; a host's device
 //! has what the host chose. An older `dxcompiler.dll` is not passed over. FXC compiles for shader model 5.1: without
-//! subgroups and halves, and in up to three seconds a kernel.
+//! subgroups and halves, and in up to five seconds a kernel.
 
 #![deny(missing_docs)]
 

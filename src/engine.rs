@@ -241,6 +241,20 @@ impl Engine {
         }
     }
 
+    /// [`Engine::check_range`] for a search.
+    pub fn check_search_range(
+        &self,
+        operation: &'static str,
+        queries: &[f32],
+        options: &SearchOptions,
+        view: &View,
+    ) -> Result<()> {
+        match &self.kind {
+            Kind::Cpu(_) => Ok(()),
+            Kind::Gpu(engine) => engine.check_search_range(operation, queries, options, view),
+        }
+    }
+
     /// Begins a search for checked queries, without waiting for the device.
     pub fn begin_search(
         &self,

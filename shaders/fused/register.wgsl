@@ -289,7 +289,8 @@ fn end_query(q: u32, first_slot: u32, split: u32, first_column: u32) {
 }
 
 fn uses(q: u32, first: u32, last: u32) -> bool {
-    return kept_any(params.keep_first + query[q] * params.keep_stride, params.window_first + first, params.window_first + last);
+    let begin = params.keep_first + query[q] * params.keep_stride;
+    return kept_any(begin, params.window_first + first, params.window_first + last);
 }
 
 // The end of the patterns from `first` to `end`, or `first` where no query of the workgroup may use any of them. All

@@ -1,5 +1,8 @@
 // The order of a list of the largest scores: by falling score, ties by rising index. For kernels that bind `list`.
 
+// The position of a place without a pattern.
+const NO_PATTERN: u32 = 0xffffffffu;
+
 fn listed_score(entry: u32) -> f32 {
     return bitcast<f32>(list[entry].y);
 }

@@ -13,8 +13,6 @@ const LANES: u32 = 128u;
 const NOT_FINITE: u32 = 1u;
 const NOTHING_LEFT: u32 = 2u;
 const OUT_OF_RANGE: u32 = 16u;
-// The position of a place without a hit.
-const NO_HIT: u32 = 0xffffffffu;
 
 struct Params {
     base: vec4<u32>,
@@ -77,11 +75,11 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         let z = listed_score(first + i);
         let rank = rank_of(first, count, i);
         let hit = params.counted == 0u || z >= params.least;
-        write(query, rank, select(NO_HIT, entry.x, hit), select(0.0, params.factor * z + 0.0, hit));
+        write(query, rank, select(NO_PATTERN, entry.x, hit), select(0.0, params.factor * z + 0.0, hit));
         mine += select(0u, 1u, hit);
     }
     for (var i = count + local; i < params.k; i += LANES) {
-        write(query, i, NO_HIT, 0.0);
+        write(query, i, NO_PATTERN, 0.0);
     }
     let hits = count_of(local, mine);
     if (local == 0u && (params.wanted & REPORT) != 0u) {

@@ -11,7 +11,6 @@ const LANES: u32 = 128u;
 const RULE: u32 = 0u;
 const SOFTMAX: u32 = 0u;
 const ENTMAX: u32 = 1u;
-const NO_PATTERN: u32 = 0xffffffffu;
 // Which of the buffers the caller wants written.
 const POSITIONS: u32 = 1u;
 const WEIGHTS: u32 = 2u;

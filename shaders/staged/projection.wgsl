@@ -2,6 +2,7 @@
 //! use lib/source
 //! use lib/mask
 //! use lib/vote
+//! use lib/tile_mask
 //! use lib/listed
 // Stage 3: the weighted sums of one split's rows, as a register-tiled product of weights and rows. One workgroup
 // computes SIDE * QUERIES queries x SIDE * WIDE column vectors, one invocation QUERIES queries x WIDE vectors, over
@@ -75,27 +76,6 @@ fn weights_at(slot_vectors: u32, first: u32, end: u32) -> vec4<f32> {
     return select(vec4<f32>(0.0), weights[slot_vectors + min(first / 4u, params.weight_vectors - 1u)], inside);
 }
 
-// The end of the rows from `first` to `end`, or `first` where no query of the workgroup may use any of them. All
-// invocations must call it together.
-fn skip_unused(index: u32, first_slot: u32, first: u32, end: u32) -> u32 {
-    if (KEEP == 0u) {
-        return end;
-    }
-    // Where all queries share a row of the mask, the first looks for all.
-    let slot = first_slot + index;
-    var looks = index < SIDE * QUERIES && slot < listed();
-    if (params.keep_stride == 0u) {
-        looks = index == 0u;
-    }
-    var used = false;
-    if (looks) {
-        let begin = params.keep_first + query_at(slot) * params.keep_stride;
-        let position = params.window_first + params.first_row;
-        used = kept_any(begin, position + first, position + end - 1u);
-    }
-    return select(first, end, any_says(index, used));
-}
-
 @compute @workgroup_size(SIDE, SIDE)
 fn main(
     @builtin(workgroup_id) within: vec3<u32>,
@@ -135,7 +115,9 @@ fn main(
     var far_6 = vec4<f32>(0.0);
     var far_7 = vec4<f32>(0.0);
     for (var first = begin; first < end; first += TILE) {
-        let stop = skip_unused(index, first_slot, first, min(first + TILE, end));
+        let rows_end = min(first + TILE, end);
+        // No rows where no query of the workgroup may use any of them.
+        let stop = select(first, rows_end, tile_uses(index, first_slot, first, rows_end));
         var next_weights = vec4<f32>(0.0);
         var next_row = vec4<f32>(0.0);
         if (first < stop) {

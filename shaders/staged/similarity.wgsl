@@ -1,5 +1,6 @@
 //! use lib/mask
 //! use lib/vote
+//! use lib/tile_mask
 //! use lib/score
 //! use lib/order
 //! use lib/entmax
@@ -114,26 +115,6 @@ fn four_keys(at: u32) -> mat4x4<f32> {
         key_slab[at + 2u * SIDE * PITCH],
         key_slab[at + 3u * SIDE * PITCH],
     ));
-}
-
-// Whether any query of the tile may use any of the `rows` patterns from `first_row`. All invocations must call it
-// together.
-fn is_used(index: u32, first_slot: u32, first_row: u32, rows: u32) -> bool {
-    if (KEEP == 0u) {
-        return true;
-    }
-    // Where all queries share a row of the mask, the first looks for all.
-    let slot = first_slot + index;
-    var looks = index < SIDE * QUERIES && slot < listed();
-    if (params.keep_stride == 0u) {
-        looks = index == 0u;
-    }
-    var used = false;
-    if (looks) {
-        let first = params.window_first + params.first_row + first_row;
-        used = kept_any(params.keep_first + query_at(slot) * params.keep_stride, first, first + rows - 1u);
-    }
-    return any_says(index, used);
 }
 
 // The scores of one tile, those of the first slot from `place` on, from so many vectors of a key: all, or none where no
@@ -332,7 +313,7 @@ fn main(
         // One product for both, or the bits might differ.
         let place = select(split * params.split_stride, first_row, params.trial == TRIAL_NONE);
         let rows = min(ROWS, end - first_row);
-        let used = is_used(index, first_slot, first_row, rows);
+        let used = tile_uses(index, first_slot, first_row, first_row + rows);
         score_tile(local.xy, index, first_slot, first_row, place, select(0u, params.key_vectors, used));
         if (params.trial != TRIAL_NONE) {
             storageBarrier();

@@ -147,22 +147,8 @@ impl Answers {
     /// [`Error::Internal`] where it does not carry the stamp.
     fn report(&self, words: &[u32], query: usize, stamp: u32) -> Result<Report> {
         let report = &words[self.report as usize / 4 + query * update_states::REPORT_WORDS as usize..];
-        if report[0] != stamp {
-            return Err(Error::Internal {
-                operation: "retrieve",
-                message: format!(
-                    "query {query} carries stamp {:#x} instead of {stamp:#x}: its commands did not complete",
-                    report[0]
-                ),
-            });
-        }
-        let status = match report[3] {
-            status if status & update_states::NOT_FINITE != 0 => Status::NotFinite,
-            status if status & update_states::OUT_OF_RANGE != 0 => Status::OutOfRange,
-            status if status & update_states::NOTHING_LEFT != 0 => Status::NothingLeft,
-            _ => Status::Answered,
-        };
-        Ok(Report { steps: report[1], change: f32::from_bits(report[2]), status })
+        check_stamp("retrieve", query, report[0], stamp)?;
+        Ok(Report { steps: report[1], change: f32::from_bits(report[2]), status: status_of(report[3]) })
     }
 
     /// What the record of a query, and its tally if there is one, say of the last step's weights.
@@ -273,6 +259,29 @@ impl Answers {
             }
         }
         Ok(())
+    }
+}
+
+/// Refuses the report of a query that does not carry the stamp of its run.
+///
+/// # Errors
+/// [`Error::Internal`].
+pub(super) fn check_stamp(operation: &'static str, query: usize, carried: u32, stamp: u32) -> Result<()> {
+    if carried == stamp {
+        return Ok(());
+    }
+    let message =
+        format!("query {query} carries stamp {carried:#x} instead of {stamp:#x}: its commands did not complete");
+    Err(Error::Internal { operation, message })
+}
+
+/// What the flags of a query say of its answer.
+pub(super) fn status_of(flags: u32) -> Status {
+    match flags {
+        flags if flags & update_states::NOT_FINITE != 0 => Status::NotFinite,
+        flags if flags & update_states::OUT_OF_RANGE != 0 => Status::OutOfRange,
+        flags if flags & update_states::NOTHING_LEFT != 0 => Status::NothingLeft,
+        _ => Status::Answered,
     }
 }
 

@@ -104,10 +104,7 @@ impl Engine {
         }
         Self::check_steps(operation, options)?;
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(batch), options), options);
-        let workspace = match options.faults.poison {
-            false => self.workspace(&sizing)?,
-            true => Arc::new(Workspace::new(&self.context, sizing.sizes, true)?),
-        };
+        let workspace = self.run_workspace(&sizing, options)?;
         let weighed = WeightQueries::new(operation, &options.weights)?;
         let alive = view.alive();
         let request =
@@ -140,12 +137,7 @@ impl Engine {
         let answers = Answers::new(facts, options, part.len(), &positions);
         let rows = &queries[part.start * dim..part.end * dim];
         let source = context.upload("attractor.queries", bytemuck::cast_slice(rows))?;
-        let (mut target, staging) = context.answer_buffers(answers.size)?;
-        if options.faults.poison {
-            let poison = vec![0xa5; answers.size as usize];
-            let (usage, filled) = (target.usage(), Some(fill(&poison)));
-            target = buffer::create_with(context, "attractor.answers", answers.size, usage, filled)?;
-        }
+        let (target, staging) = self.answer_buffers(answers.size, options)?;
         let goal = Goal::Answers(Box::new(answers.outputs(&target, OwnedRows::at(&source, 0))));
         let task = self.task(sizing, workspace.clone(), options, alive, part, stamp, goal)?;
         Ok(SubBatch { task, target, staging, layout: AnswerLayout { stamp, answers, places } })
@@ -167,11 +159,35 @@ impl Engine {
     pub fn sub_batch_size(&self, sizing: &Sizing, options: &RetrieveOptions) -> usize {
         let weights = options.weights != WeightsOf::None;
         let answers = Answers::bytes_per_query(self.facts(None), options, weights);
+        self.part_size(answers, sizing, options)
+    }
+
+    /// The most queries of one part of a batch, of which each has answers of so many bytes.
+    pub fn part_size(&self, answers: u64, sizing: &Sizing, options: &RetrieveOptions) -> usize {
         let mask = if options.mask.as_ref().is_some_and(Mask::is_per_query) { self.windows.len() / 8 } else { 0 };
         let bytes = answers.max(4 * self.layout.dim as u64).max(mask as u64);
         let block = sizing.plan.query_block as usize;
         let fits = ((MAX_SUB_BATCH_BYTES / bytes) as usize).max(1);
         if fits > block { fits / block * block } else { fits }
+    }
+
+    /// The buffer that answers are computed in, and the one that the host maps.
+    pub fn answer_buffers(&self, size: u64, options: &RetrieveOptions) -> Result<(wgpu::Buffer, wgpu::Buffer)> {
+        let (target, staging) = self.context.answer_buffers(size)?;
+        if !options.faults.poison {
+            return Ok((target, staging));
+        }
+        let poison = vec![0xa5; size as usize];
+        let (usage, filled) = (target.usage(), Some(fill(&poison)));
+        Ok((buffer::create_with(&self.context, "attractor.answers", size, usage, filled)?, staging))
+    }
+
+    /// A workspace of its own for a run that tests poison, otherwise as [`Engine::workspace`].
+    pub fn run_workspace(&self, sizing: &Sizing, options: &RetrieveOptions) -> Result<Arc<Workspace>> {
+        match options.faults.poison {
+            false => self.workspace(sizing),
+            true => Ok(Arc::new(Workspace::new(&self.context, sizing.sizes, true)?)),
+        }
     }
 
     /// A workspace for `sizing`, to be recycled once everything that uses it has been submitted.

@@ -7,12 +7,13 @@ use super::buffer;
 use super::engine::Engine;
 use super::schedule::Schedule;
 use super::targets::OwnedRows;
-use super::task::Goal;
+use super::task::{Goal, Task};
 use crate::error::{Error, Result};
 use crate::explain::{Explanation, KernelWork};
 use crate::retrieval::options::RetrieveOptions;
 use crate::retrieval::weight_queries::WeightQueries;
 use crate::store::View;
+use crate::strategy::Faults;
 use crate::tuning::Told;
 
 /// The most dispatches that an explanation counts.
@@ -33,11 +34,17 @@ impl Engine {
         let goal = Goal::Answers(Box::new(answers.outputs(&stand_in, OwnedRows::at(&stand_in, 0))));
         let mut task = self.task(&sizing, workspace.clone(), options, view.alive(), 0..block, 0, goal)?;
         task.max_steps = task.max_steps.min(3);
-        let mut program = Schedule::new(&self.context, options.faults.constant, [task]);
+        self.compile(task, &options.faults)?;
+        self.recycle(workspace);
+        Ok(())
+    }
+
+    /// Compiles what `task` runs, without running it.
+    pub fn compile(&self, task: Task, faults: &Faults) -> Result<()> {
+        let mut program = Schedule::new(&self.context, faults.constant, [task]);
         while !program.is_done() {
             drop(program.next(f64::INFINITY)?);
         }
-        self.recycle(workspace);
         Ok(())
     }
 

@@ -3,11 +3,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::batch::MAX_SUB_BATCH_BYTES;
+use super::answers::{check_stamp, status_of};
 use super::buffer;
 use super::engine::Engine;
-use super::kernels::sparse::rank_hits::{NO_HIT, REPORT_WORDS};
-use super::kernels::staged::update_states::{NOT_FINITE, NOTHING_LEFT, OUT_OF_RANGE};
+use super::kernels::common::NO_PATTERN;
+use super::kernels::sparse::rank_hits::REPORT_WORDS;
 use super::plan::problem::Problem;
 use super::planning::Sizing;
 use super::readback::{Readback, Submitted, Wait};
@@ -16,10 +16,8 @@ use super::targets::{OwnedRows, SearchOutputs, SearchTargets};
 use super::task::{Goal, Task};
 use super::workspace::Workspace;
 use crate::answer::Answer;
-use crate::error::{Error, Result};
-use crate::mask::Mask;
+use crate::error::Result;
 use crate::retrieval::options::RetrieveOptions;
-use crate::retrieval::report::Status;
 use crate::room::numbers;
 use crate::search::options::search_rule;
 use crate::search::{Hits, SearchOptions};
@@ -50,16 +48,11 @@ impl HitsLayout {
         let (positions, rest) = words.split_at(self.count * self.k);
         let (similarity, reports) = rest.split_at(self.count * self.k);
         for (query, report) in reports.as_chunks::<{ REPORT_WORDS as usize }>().0.iter().enumerate() {
-            let [mark, found, hits, status] = *report;
-            if mark != stamp || hits as usize > self.k {
-                let message = format!(
-                    "query {query} carries stamp {mark:#x} instead of {stamp:#x}: its commands did not complete"
-                );
-                return Err(Error::Internal { operation: "search", message });
-            }
-            let row = query * self.k..query * self.k + hits as usize;
+            let [carried, found, hits, status] = *report;
+            check_stamp("search", query, carried, stamp)?;
+            let row = query * self.k..query * self.k + self.k.min(hits as usize);
             let hits = positions[row.clone()].iter().zip(&similarity[row]);
-            let hits = hits.filter(|(position, _)| **position != NO_HIT);
+            let hits = hits.filter(|(position, _)| **position != NO_PATTERN);
             let hits = hits.map(|(position, similarity)| (*position as usize, f32::from_bits(*similarity)));
             to.push(hits, found.into(), status_of(status), &view.names);
         }
@@ -67,30 +60,77 @@ impl HitsLayout {
     }
 }
 
-/// The status in a report.
-fn status_of(bits: u32) -> Status {
-    match bits {
-        bits if bits & NOT_FINITE != 0 => Status::NotFinite,
-        bits if bits & OUT_OF_RANGE != 0 => Status::OutOfRange,
-        bits if bits & NOTHING_LEFT != 0 => Status::NothingLeft,
-        _ => Status::Answered,
+/// A search that has been asked for: the engine with scores that are similarities, and how it scores.
+struct Searching {
+    engine: Engine,
+    /// The retrieval that scores what is searched.
+    retrieval: RetrieveOptions,
+    sizing: Sizing,
+    /// The most patterns of a query: what was asked for, or all.
+    k: usize,
+    least: Option<f32>,
+}
+
+impl Searching {
+    /// The outputs of `count` queries, without buffers for them but for the positions.
+    fn outputs(&self, count: usize, queries: OwnedRows, (places, positions): (usize, OwnedRows)) -> SearchOutputs {
+        SearchOutputs {
+            count,
+            queries,
+            k: self.k as u32,
+            places: places as u32,
+            least: self.least,
+            factor: self.engine.rule.similarity.measure_factor(),
+            positions: Some(positions),
+            similarity: None,
+            report: None,
+        }
+    }
+
+    /// The task for queries `part` of the batch, which carries `stamp`.
+    fn task(
+        &self,
+        workspace: Arc<Workspace>,
+        view: &View,
+        part: Range<usize>,
+        stamp: u32,
+        outputs: SearchOutputs,
+    ) -> Result<Task> {
+        let goal = Goal::Hits(Box::new(outputs));
+        self.engine.task(&self.sizing, workspace, &self.retrieval, view.alive(), part, stamp, goal)
     }
 }
 
 impl Engine {
-    /// This engine with scores that are similarities.
-    fn searching(&self, k: usize) -> Self {
-        Self { rule: search_rule(self.rule, k), biased: false, ..self.frozen() }
-    }
-
-    /// The sizes of a search of `batch` queries, on an engine of [`Engine::searching`].
-    fn search_sizing(&self, batch: usize, options: &RetrieveOptions) -> Sizing {
-        let shape = self.shape_of(self.rule, self.windows.len() as u64, batch, options);
+    /// A search of `batch` queries of this engine.
+    fn searching(&self, batch: usize, options: &SearchOptions) -> Searching {
+        let k = options.top.min(self.windows.len());
+        let engine = Self { rule: search_rule(self.rule, k), biased: false, ..self.frozen() };
+        let retrieval = options.as_retrieval();
+        let batch = options.plan_for.unwrap_or(batch);
+        let shape = engine.shape_of(engine.rule, engine.windows.len() as u64, batch, &retrieval);
         // Lists of every pattern are lists, too, and nothing is summed.
-        self.sizing(Problem { fused: false, lists: true, result: false, ..shape }, options)
+        let sizing = engine.sizing(Problem { fused: false, lists: true, result: false, ..shape }, &retrieval);
+        Searching { engine, retrieval, sizing, k, least: options.least_score(self.rule.similarity) }
     }
 
-    /// Submits a search for the rows of `queries`, which have been validated but for their range.
+    /// Refuses queries (`n x d`, finite) that a search may not answer right. Without `queries`, only what is stored is
+    /// judged.
+    ///
+    /// # Errors
+    /// As [`Engine::check_range`].
+    pub fn check_search_range(
+        &self,
+        operation: &'static str,
+        queries: &[f32],
+        options: &SearchOptions,
+        view: &View,
+    ) -> Result<()> {
+        let rule = search_rule(self.rule, options.top.min(self.windows.len()));
+        Self { rule, ..self.frozen() }.check_range(operation, queries, &RetrieveOptions::default(), view.alive())
+    }
+
+    /// Submits a search for the rows of `queries`, which have been validated.
     pub fn search(
         &self,
         operation: &'static str,
@@ -100,40 +140,30 @@ impl Engine {
         wait: Wait,
     ) -> Result<Answer<Hits>> {
         let (dim, context) = (self.layout.dim, &self.context);
-        let (batch, k) = (queries.len() / dim, options.top.min(self.windows.len()));
-        let mut hits = Hits::with_room(operation, batch, k, options.bound.is_some())?;
-        let similarity = self.rule.similarity;
-        let (least, factor) = (options.least_score(similarity), similarity.measure_factor());
-        let (engine, options) = (self.searching(k), options.as_retrieval());
-        engine.check_range(operation, queries, &options, view.alive())?;
+        let batch = queries.len() / dim;
+        let mut hits = Hits::with_room(operation, batch, options.top.min(self.windows.len()), options.bound.is_some())?;
         if batch == 0 {
             return Ok(Answer::ready(hits));
         }
-        let sizing = engine.search_sizing(options.plan_for.unwrap_or(batch), &options);
-        let workspace = match options.faults.poison {
-            false => engine.workspace(&sizing)?,
-            true => Arc::new(Workspace::new(context, sizing.sizes, true)?),
-        };
+        let searching = self.searching(batch, options);
+        let Searching { engine, retrieval, sizing, k, .. } = &searching;
+        let workspace = engine.run_workspace(sizing, retrieval)?;
+        let size = engine.part_size(HitsLayout::new(1, *k).size, sizing, retrieval);
         let mut submitted: Vec<(Readback, HitsLayout, u32)> = Vec::new();
-        for part in engine.search_parts(batch, k, &sizing, &options) {
-            let layout = HitsLayout::new(part.len(), k);
-            let source = context
-                .upload("attractor.queries", bytemuck::cast_slice(&queries[part.start * dim..part.end * dim]))?;
-            let (target, staging) = context.answer_buffers(layout.size)?;
+        for start in (0..batch).step_by(size) {
+            let part = start..batch.min(start + size);
+            let layout = HitsLayout::new(part.len(), *k);
+            let rows = &queries[part.start * dim..part.end * dim];
+            let source = context.upload("attractor.queries", bytemuck::cast_slice(rows))?;
+            let (target, staging) = engine.answer_buffers(layout.size, retrieval)?;
             let outputs = SearchOutputs {
-                count: part.len(),
-                queries: OwnedRows::at(&source, 0),
-                k: k as u32,
-                places: k as u32,
-                least,
-                factor,
-                positions: Some(OwnedRows::at(&target, 0)),
                 similarity: Some(OwnedRows::at(&target, layout.similarity)),
                 report: Some(OwnedRows::at(&target, layout.report)),
+                ..searching.outputs(part.len(), OwnedRows::at(&source, 0), (*k, OwnedRows::at(&target, 0)))
             };
-            let (stamp, goal) = (context.next_stamp(), Goal::Hits(Box::new(outputs)));
-            let task: Task = engine.task(&sizing, workspace.clone(), &options, view.alive(), part, stamp, goal)?;
-            let schedule = Schedule::new(context, options.faults.constant, [task]);
+            let stamp = context.next_stamp();
+            let task = searching.task(workspace.clone(), view, part, stamp, outputs)?;
+            let schedule = Schedule::new(context, retrieval.faults.constant, [task]);
             submitted.push((context.run(schedule, &target, staging, wait)?, layout, stamp));
         }
         engine.recycle(workspace);
@@ -159,90 +189,47 @@ impl Engine {
         snapshot: Snapshot,
     ) -> Result<()> {
         let SearchTargets { count, queries, positions, similarity, report, timestamps } = targets;
-        let (count, places, kind) = (*count, options.top, self.rule.similarity);
-        let engine = self.searching(places.min(self.windows.len()));
-        let retrieval = options.as_retrieval();
-        engine.check_range(operation, &[], &retrieval, view.alive())?;
+        let (count, places) = (*count, options.top);
         if count == 0 {
             return Ok(());
         }
-        let report_words = REPORT_WORDS as usize;
+        let (dim, words) = (self.layout.dim, REPORT_WORDS as usize);
         let rows = [
-            ("queries", Some(*queries), self.layout.dim),
+            ("queries", Some(*queries), dim),
             ("positions", Some(*positions), places),
             ("similarity", *similarity, places),
-            ("report", *report, report_words),
+            ("report", *report, words),
         ];
         self.check_rows(operation, count, &rows)?;
+        let searching = self.searching(count, options);
         let outputs = SearchOutputs {
-            count,
-            queries: (*queries).into(),
-            k: places.min(self.windows.len()) as u32,
-            places: places as u32,
-            least: options.least_score(kind),
-            factor: kind.measure_factor(),
-            positions: Some((*positions).into()),
             similarity: similarity.map(OwnedRows::from),
             report: report.map(OwnedRows::from),
+            ..searching.outputs(count, (*queries).into(), (places, (*positions).into()))
         };
-        let sizing = engine.search_sizing(options.plan_for.unwrap_or(count), &retrieval);
         let spans = [
-            (Some(&outputs.queries), self.layout.dim),
+            (Some(&outputs.queries), dim),
             (outputs.positions.as_ref(), places),
             (outputs.similarity.as_ref(), places),
-            (outputs.report.as_ref(), report_words),
+            (outputs.report.as_ref(), words),
         ];
-        self.check_row_spans(operation, count, &spans, &sizing)?;
-        let workspace = self.recording_workspace(&sizing, options.faults.poison)?;
-        let (stamp, goal) = (self.context.next_stamp(), Goal::Hits(Box::new(outputs)));
-        let task = engine.task(&sizing, workspace, &retrieval, view.alive(), 0..count, stamp, goal)?;
+        self.check_row_spans(operation, count, &spans, &searching.sizing)?;
+        let workspace = self.recording_workspace(&searching.sizing, options.faults.poison)?;
+        let task = searching.task(workspace, view, 0..count, self.context.next_stamp(), outputs)?;
         self.record_task(operation, encoder, task, &options.faults, timestamps.clone(), snapshot)
     }
 
     /// Compiles what a search of `batch` queries, at least one, would run.
     pub fn prepare_search(&self, batch: usize, options: &SearchOptions, view: &View) -> Result<()> {
-        let (k, kind) = (options.top.min(self.windows.len()) as u32, self.rule.similarity);
-        let (engine, retrieval) = (self.searching(k as usize), options.as_retrieval());
-        let sizing = engine.search_sizing(options.plan_for.unwrap_or(batch), &retrieval);
-        let workspace = engine.workspace(&sizing)?;
+        let searching = self.searching(batch, options);
+        let workspace = self.workspace(&searching.sizing)?;
         let stand_in = buffer::create(&self.context, "attractor.answers", 16, buffer::STORAGE)?;
         let rows = || OwnedRows::at(&stand_in, 0);
         // One query block uses every kernel.
-        let count = batch.min(sizing.plan.query_block as usize);
-        let outputs = SearchOutputs {
-            count,
-            queries: rows(),
-            k,
-            places: k,
-            least: options.least_score(kind),
-            factor: kind.measure_factor(),
-            positions: Some(rows()),
-            similarity: Some(rows()),
-            report: Some(rows()),
-        };
-        let goal = Goal::Hits(Box::new(outputs));
-        let task = engine.task(&sizing, workspace.clone(), &retrieval, view.alive(), 0..count, 0, goal)?;
-        let mut program = Schedule::new(&self.context, options.faults.constant, [task]);
-        while !program.is_done() {
-            drop(program.next(f64::INFINITY)?);
-        }
-        engine.recycle(workspace);
+        let count = batch.min(searching.sizing.plan.query_block as usize);
+        let outputs = searching.outputs(count, rows(), (searching.k, rows()));
+        self.compile(searching.task(workspace.clone(), view, 0..count, 0, outputs)?, &options.faults)?;
+        self.recycle(workspace);
         Ok(())
-    }
-
-    /// Cuts a batch as [`Engine::sub_batches`] does.
-    fn search_parts(
-        &self,
-        batch: usize,
-        k: usize,
-        sizing: &Sizing,
-        options: &RetrieveOptions,
-    ) -> impl Iterator<Item = Range<usize>> + use<> {
-        let mask = if options.mask.as_ref().is_some_and(Mask::is_per_query) { self.windows.len() / 8 } else { 0 };
-        let bytes = HitsLayout::new(1, k).size.max(4 * self.layout.dim as u64).max(mask as u64);
-        let fits = ((MAX_SUB_BATCH_BYTES / bytes) as usize).max(1);
-        let block = sizing.plan.query_block as usize;
-        let part = if fits > block { fits / block * block } else { fits };
-        (0..batch).step_by(part).map(move |start| start..batch.min(start + part))
     }
 }

@@ -1,4 +1,4 @@
-//! What a retrieval is asked of a memory, checked once for every call that retrieves.
+//! What a retrieval or a search asks of a memory, checked once for every call that retrieves or searches.
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -8,6 +8,7 @@ use crate::mask::MemoryExtent;
 use crate::patterns::rows;
 use crate::retrieval::options::RetrieveOptions;
 use crate::rule::Rule;
+use crate::search::SearchOptions;
 use crate::store::{Layout, View};
 
 /// What a memory is to those who check what is asked of it.
@@ -42,36 +43,58 @@ impl MemoryFacts<'_> {
     /// none; [`Error::Empty`]; [`Error::Range`] for finite queries that the engine may not answer right;
     /// [`Error::Parameter`] and [`Error::Limit`] for a planned batch that no slice holds.
     pub fn check(self, operation: &'static str, queries: Queries<'_>, options: &RetrieveOptions) -> Result<View> {
-        let MemoryFacts { layout, rule, extent, view, is_empty, engine } = self;
-        fork::check(operation)?;
-        let batch = match queries {
-            Queries::Given(queries) => rows(operation, "queries", queries, layout.dim)?,
-            Queries::OnDevice(batch) | Queries::Planned(batch) => batch,
-        };
-        options.validate(operation, batch, &extent)?;
+        let batch = self.batch(operation, queries)?;
+        options.validate(operation, batch, &self.extent)?;
         if options.energy || options.trace {
-            rule.check_energy(operation)?;
+            self.rule.check_energy(operation)?;
         }
-        if is_empty {
+        self.check_queries(operation, queries, batch)?;
+        let (engine, alive) = (self.engine, self.view.alive());
+        match queries {
+            Queries::Given(queries) => engine.check_range(operation, queries, options, alive)?,
+            Queries::OnDevice(_) => engine.check_range(operation, &[], options, alive)?,
+            Queries::Planned(_) => {}
+        }
+        Ok(self.view)
+    }
+
+    /// [`MemoryFacts::check`] for a search.
+    pub fn check_search(self, operation: &'static str, queries: Queries<'_>, options: &SearchOptions) -> Result<View> {
+        let batch = self.batch(operation, queries)?;
+        options.validate(operation, batch, self.rule.similarity, &self.extent)?;
+        self.check_queries(operation, queries, batch)?;
+        match queries {
+            Queries::Given(queries) => self.engine.check_search_range(operation, queries, options, &self.view)?,
+            Queries::OnDevice(_) => self.engine.check_search_range(operation, &[], options, &self.view)?,
+            Queries::Planned(_) => {}
+        }
+        Ok(self.view)
+    }
+
+    /// The number of queries.
+    fn batch(&self, operation: &'static str, queries: Queries<'_>) -> Result<usize> {
+        fork::check(operation)?;
+        match queries {
+            Queries::Given(queries) => rows(operation, "queries", queries, self.layout.dim),
+            Queries::OnDevice(batch) | Queries::Planned(batch) => Ok(batch),
+        }
+    }
+
+    /// Refuses an empty memory, and queries that no options allow.
+    fn check_queries(&self, operation: &'static str, queries: Queries<'_>, batch: usize) -> Result<()> {
+        if self.is_empty {
             return Err(Error::Empty { operation });
         }
         match queries {
-            Queries::Given(queries) => {
-                check_finite(operation, "queries", queries, layout.dim)?;
-                engine.check_range(operation, queries, options, view.alive())?;
-            }
-            Queries::OnDevice(_) => {
-                engine.recorder(operation)?;
-                engine.check_range(operation, &[], options, view.alive())?;
-            }
-            Queries::Planned(_) => check_size(operation, batch, layout)?,
+            Queries::Given(queries) => check_finite(operation, "queries", queries, self.layout.dim),
+            Queries::OnDevice(_) => self.engine.recorder(operation).map(|_| ()),
+            Queries::Planned(_) => check_size(operation, batch, self.layout),
         }
-        Ok(view)
     }
 }
 
 /// Refuses batches whose queries or outputs no slice holds.
-pub(super) fn check_size(operation: &'static str, batch: usize, layout: &Layout) -> Result<()> {
+fn check_size(operation: &'static str, batch: usize, layout: &Layout) -> Result<()> {
     const MAX_FLOATS: usize = isize::MAX as usize / size_of::<f32>();
     match batch.checked_mul(layout.dim.max(layout.output_dim())) {
         Some(0) => Err(Error::Parameter { operation, parameter: "batch", expected: "at least 1", got: "0".into() }),

@@ -1,15 +1,11 @@
 //! Searches for the nearest patterns.
 
 use super::handle::Memory;
-use super::request::{MemoryFacts, check_size};
-use crate::error::{Error, Result};
-use crate::finite::check_finite;
-use crate::fork;
+use super::request::Queries;
+use crate::error::Result;
 use crate::gpu::SearchTargets;
-use crate::patterns::rows;
 use crate::pending::Pending;
 use crate::search::{Hits, SearchOptions};
-use crate::store::View;
 
 impl Memory {
     /// Finds the patterns nearest to each row of `queries` (`B x d`) by the similarity of the memory's rule: their ids
@@ -32,25 +28,27 @@ impl Memory {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Shape`] and [`Error::NotFinite`] for the queries; [`Error::Range`] for queries beyond the
-    /// [range](Memory#range) of a GPU, at a beta of 1; [`Error::Empty`]; [`Error::Parameter`] for the options,
-    /// [`Error::Stale`] for a mask that this memory has outlived. With the answer come the errors of
-    /// [`Memory::retrieve`].
+    /// [`Error::Shape`](crate::Error::Shape) and [`Error::NotFinite`](crate::Error::NotFinite) for the queries;
+    /// [`Error::Range`](crate::Error::Range) for queries beyond the [range](Memory#range) of a GPU, at a beta of 1;
+    /// [`Error::Empty`](crate::Error::Empty); [`Error::Parameter`](crate::Error::Parameter) for the options,
+    /// [`Error::Stale`](crate::Error::Stale) for a mask that this memory has outlived. With the answer come the errors
+    /// of [`Memory::retrieve`].
     pub fn search(&self, queries: &[f32], options: impl Into<SearchOptions>) -> Result<Pending<Hits>> {
         const OPERATION: &str = "Memory::search";
         let options = options.into();
-        let view = self.check_search(OPERATION, queries, &options)?;
+        let view = self.facts().check_search(OPERATION, Queries::Given(queries), &options)?;
         self.engine.begin_search(OPERATION, queries, options, view).map(Pending::new)
     }
 
     /// [`Memory::search`] on this thread, until the answer is computed.
     ///
     /// # Errors
-    /// As [`Memory::search`] and its answer, and [`Error::Unsupported`] on a GPU in a browser, where nothing can wait.
+    /// As [`Memory::search`] and its answer, and [`Error::Unsupported`](crate::Error::Unsupported) on a GPU in a
+    /// browser, where nothing can wait.
     pub fn search_blocking(&self, queries: &[f32], options: impl Into<SearchOptions>) -> Result<Hits> {
         const OPERATION: &str = "Memory::search_blocking";
         let options = options.into();
-        let view = self.check_search(OPERATION, queries, &options)?;
+        let view = self.facts().check_search(OPERATION, Queries::Given(queries), &options)?;
         self.engine.search(OPERATION, queries, &options, &view)
     }
 
@@ -58,28 +56,25 @@ impl Memory {
     /// [`Memory::warm_up`] does for a retrieval.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for a batch of none and for the options, [`Error::Limit`] for a batch that no slice holds,
-    /// [`Error::Empty`], [`Error::Stale`] and [`Error::OutOfMemory`].
+    /// [`Error::Parameter`](crate::Error::Parameter) for a batch of none and for the options,
+    /// [`Error::Limit`](crate::Error::Limit) for a batch that no slice holds, [`Error::Empty`](crate::Error::Empty),
+    /// [`Error::Stale`](crate::Error::Stale) and [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn warm_up_search(&self, batch: usize, options: impl Into<SearchOptions>) -> Result<()> {
         const OPERATION: &str = "Memory::warm_up_search";
         let options = options.into();
-        let MemoryFacts { layout, rule, extent, view, is_empty, engine } = self.facts();
-        fork::check(OPERATION)?;
-        options.validate(OPERATION, batch, rule.similarity, &extent)?;
-        if is_empty {
-            return Err(Error::Empty { operation: OPERATION });
-        }
-        check_size(OPERATION, batch, layout)?;
-        engine.prepare_search(batch, &options, &view)
+        let view = self.facts().check_search(OPERATION, Queries::Planned(batch), &options)?;
+        self.engine.prepare_search(batch, &options, &view)
     }
 
     /// Records a search into `encoder`: reads queries from, and writes hits to, buffers of the caller, as
     /// [`Memory::record`] does. A later pass of the same encoder finds the nearest patterns there, and no host waits.
     ///
     /// # Errors
-    /// [`Error::NeedsGpu`] on the CPU engine, [`Error::Empty`], [`Error::Parameter`] and [`Error::Stale`] for the
-    /// options, [`Error::Shape`] where a buffer is too small or lacks `STORAGE` usage, [`Error::OtherDevice`] where it
-    /// is of another device, [`Error::Limit`] for more dispatches than one encoder takes. Nothing has been recorded
+    /// [`Error::NeedsGpu`](crate::Error::NeedsGpu) on the CPU engine, [`Error::Empty`](crate::Error::Empty),
+    /// [`Error::Parameter`](crate::Error::Parameter) and [`Error::Stale`](crate::Error::Stale) for the options,
+    /// [`Error::Shape`](crate::Error::Shape) where a buffer is too small or lacks `STORAGE` usage,
+    /// [`Error::OtherDevice`](crate::Error::OtherDevice) where it is of another device,
+    /// [`Error::Limit`](crate::Error::Limit) for more dispatches than one encoder takes. Nothing has been recorded
     /// then.
     pub fn record_search(
         &self,
@@ -89,25 +84,8 @@ impl Memory {
     ) -> Result<()> {
         const OPERATION: &str = "Memory::record_search";
         let options = options.into();
-        let MemoryFacts { rule, extent, view, is_empty, engine, .. } = self.facts();
-        fork::check(OPERATION)?;
-        options.validate(OPERATION, targets.count, rule.similarity, &extent)?;
-        if is_empty {
-            return Err(Error::Empty { operation: OPERATION });
-        }
+        let view = self.facts().check_search(OPERATION, Queries::OnDevice(targets.count), &options)?;
         let snapshot = self.snapshots.take();
-        engine.recorder(OPERATION)?.record_search(OPERATION, encoder, targets, &options, &view, snapshot)
-    }
-
-    fn check_search(&self, operation: &'static str, queries: &[f32], options: &SearchOptions) -> Result<View> {
-        let MemoryFacts { layout, rule, extent, view, is_empty, .. } = self.facts();
-        fork::check(operation)?;
-        let batch = rows(operation, "queries", queries, layout.dim)?;
-        options.validate(operation, batch, rule.similarity, &extent)?;
-        if is_empty {
-            return Err(Error::Empty { operation });
-        }
-        check_finite(operation, "queries", queries, layout.dim)?;
-        Ok(view)
+        self.engine.recorder(OPERATION)?.record_search(OPERATION, encoder, targets, &options, &view, snapshot)
     }
 }

@@ -66,6 +66,17 @@ impl<'a> Pass<'a> {
         (binding, ((begin - offset) / 4) as u32, stride as u32)
     }
 
+    /// [`Pass::bind`] of rows that a caller may not want: what is not wanted is bound to a buffer that the kernel
+    /// writes nothing to. With the bits of those that are wanted, the first in the lowest.
+    pub fn bind_wanted<const N: usize>(&self, rows: [(&Option<OwnedRows>, u32); N]) -> (u32, [(Binding, u32, u32); N]) {
+        let wanted = rows.iter().enumerate().map(|(bit, (rows, _))| u32::from(rows.is_some()) << bit).sum();
+        let bound = rows.map(|(rows, columns)| match rows {
+            Some(rows) => self.bind(rows, columns),
+            None => (self.operands.workspace.segments.clone(), 0, 0),
+        });
+        (wanted, bound)
+    }
+
     /// The bits that say which patterns may be used, the block's first word and the words from query to query. Without
     /// a mask `other` stands in.
     pub fn mask_rows<'b>(&self, other: &'b Binding) -> (&'b Binding, u32, u32)
@@ -198,6 +209,15 @@ pub(crate) fn top_of(rule: KernelRule) -> (u32, u32) {
         KernelRule::Top { k } => (1, k),
         _ => (0, 0),
     }
+}
+
+/// The position of a place of a ranking without a pattern: `shaders/lib/rank.wgsl`.
+pub(crate) const NO_PATTERN: u32 = u32::MAX;
+
+/// Loop iterations of one of 128 invocations that rank the entries of a list (`shaders/lib/rank.wgsl`).
+pub(crate) fn ranking_iterations() -> u64 {
+    let k = u64::from(LIST_TOP);
+    k.div_ceil(128) * (1 + k) + k.div_ceil(128)
 }
 
 /// Bytes of a pattern's terms, where there are any.

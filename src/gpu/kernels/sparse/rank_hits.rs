@@ -3,8 +3,8 @@
 use crate::gpu::buffer::Binding;
 use crate::gpu::dispatch::{Dispatch, Setting, Work};
 use crate::gpu::kernel::{Access, Kernel, Variant, params};
-use crate::gpu::kernels::common::{LIST_CAPACITY, LIST_TOP, Pass};
-use crate::gpu::targets::{OwnedRows, SearchOutputs};
+use crate::gpu::kernels::common::{LIST_CAPACITY, Pass, ranking_iterations};
+use crate::gpu::targets::SearchOutputs;
 
 params! {
     capacity: u32,
@@ -39,32 +39,26 @@ pub const KERNEL: Kernel = Kernel {
     params: Params::SIZE,
     fields: Params::FIELDS,
     loops: 2,
-    iterations: |_| iterations(LIST_TOP.into()),
+    iterations: |_| ranking_iterations(),
     variants: &[Variant::PLAIN],
 };
 
 /// Words of a query's report: stamp, how many patterns meet the threshold, hits, and status.
 pub const REPORT_WORDS: u32 = 4;
-/// The position of a place without a hit.
-pub const NO_HIT: u32 = u32::MAX;
-
-/// Loop iterations of one invocation over `k` entries.
-fn iterations(k: u64) -> u64 {
-    k.div_ceil(128) * (1 + k) + k.div_ceil(128)
-}
 
 /// The lists of `queries` to the rows of `outputs`.
 pub fn dispatch(pass: &Pass<'_>, queries: &Binding, outputs: &SearchOutputs, stamp: u32) -> Dispatch {
     let workspace = &pass.operands.workspace;
-    // What is not wanted is bound to a buffer that nothing is written to.
-    let place = |rows: &Option<OwnedRows>, columns: u32| match rows {
-        Some(rows) => pass.bind(rows, columns),
-        None => (workspace.segments.clone(), 0, 0),
-    };
-    let (positions, positions_first, positions_stride) = place(&outputs.positions, outputs.places);
-    let (similarity, similarity_first, similarity_stride) = place(&outputs.similarity, outputs.places);
-    let (report, report_first, report_stride) = place(&outputs.report, REPORT_WORDS);
-    let wanted = [&outputs.positions, &outputs.similarity, &outputs.report];
+    let (wanted, bound) = pass.bind_wanted([
+        (&outputs.positions, outputs.places),
+        (&outputs.similarity, outputs.places),
+        (&outputs.report, REPORT_WORDS),
+    ]);
+    let [
+        (positions, positions_first, positions_stride),
+        (similarity, similarity_first, similarity_stride),
+        (report, report_first, report_stride),
+    ] = bound;
     let params = Params {
         capacity: LIST_CAPACITY,
         k: outputs.places,
@@ -72,7 +66,7 @@ pub fn dispatch(pass: &Pass<'_>, queries: &Binding, outputs: &SearchOutputs, sta
         least: outputs.least.unwrap_or(0.0),
         factor: outputs.factor,
         stamp,
-        wanted: wanted.iter().enumerate().map(|(bit, rows)| u32::from(rows.is_some()) << bit).sum(),
+        wanted,
         positions_first,
         positions_stride,
         similarity_first,

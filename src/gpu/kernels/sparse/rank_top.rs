@@ -4,8 +4,10 @@ use super::compare_listed::STRIDE;
 use crate::gpu::buffer::Binding;
 use crate::gpu::dispatch::{Dispatch, Setting, Work};
 use crate::gpu::kernel::{Access, Kernel, Variant, params};
-use crate::gpu::kernels::common::{LIST_CAPACITY, LIST_TOP, Pass, entmax_numbers, rule_number, top_of, with_form};
-use crate::gpu::targets::{OwnedRows, TopOutputs};
+use crate::gpu::kernels::common::{
+    LIST_CAPACITY, Pass, entmax_numbers, ranking_iterations, rule_number, top_of, with_form,
+};
+use crate::gpu::targets::TopOutputs;
 
 params! {
     capacity: u32,
@@ -42,7 +44,7 @@ pub const KERNEL: Kernel = Kernel {
     params: Params::SIZE,
     fields: Params::FIELDS,
     loops: 2,
-    iterations: |_| iterations(LIST_TOP.into()),
+    iterations: |_| ranking_iterations(),
     variants: &[
         Variant::RULES[0],
         Variant::RULES[1],
@@ -53,27 +55,18 @@ pub const KERNEL: Kernel = Kernel {
     ],
 };
 
-/// Loop iterations of one invocation over `k` entries.
-fn iterations(k: u64) -> u64 {
-    k.div_ceil(128) * (1 + k) + k.div_ceil(128)
-}
-
 /// The lists of the largest scores of `queries` to the rows of `outputs`.
 pub fn dispatch(pass: &Pass<'_>, queries: &Binding, outputs: &TopOutputs) -> Dispatch {
     let workspace = &pass.operands.workspace;
     let rule = pass.operands.kernel_rule();
     let (gain, margin, exponent) = entmax_numbers(rule);
     let TopOutputs { places, positions, weights, similarity, .. } = outputs;
-    // What is not wanted is bound to a buffer that nothing is written to.
-    let place = |rows: &Option<OwnedRows>| match rows {
-        Some(rows) => pass.bind(rows, *places),
-        None => (workspace.segments.clone(), 0, 0),
-    };
-    let wanted = [positions, weights, similarity];
-    let wanted = wanted.iter().enumerate().map(|(bit, rows)| u32::from(rows.is_some()) << bit).sum();
-    let (positions, positions_first, positions_stride) = place(positions);
-    let (weights, weights_first, weights_stride) = place(weights);
-    let (similarity, similarity_first, similarity_stride) = place(similarity);
+    let (wanted, bound) = pass.bind_wanted([(positions, *places), (weights, *places), (similarity, *places)]);
+    let [
+        (positions, positions_first, positions_stride),
+        (weights, weights_first, weights_stride),
+        (similarity, similarity_first, similarity_stride),
+    ] = bound;
     let params = Params {
         capacity: LIST_CAPACITY,
         stride: STRIDE,

@@ -1,22 +1,21 @@
-//! Measures the store [`Precision::I8Exact`] beside [`Precision::F32`], in turns, on the CPU engine:
+//! Measures the store [`Precision::I8Exact`], alternating with [`Precision::F32`], on the CPU engine:
 //!
 //! `cargo bench --locked --bench exact [-- NAME [PATTERNS]]`. NAME selects the rows whose names contain it.
 //!
 //! With `ATTRACTOR_PACKAGES` it tells how many of 12,000 real embeddings are scored again from their `f32` rows, too
 //! (`examples/packages.rs` describes the folder).
 //!
-//! The memory has patterns of 384 dimensions, 100,000 unless told, compared by cosine. Each round reads as many bytes as
-//! the 8-bit rows have, too, as fast as all threads can: the floor of one query.
+//! The memory has patterns of 384 dimensions, by default 100,000, compared by cosine. Each round also reads as many
+//! bytes as the 8-bit rows have, as fast as all threads can: the floor of one query.
 
 use std::hint::black_box;
 use std::path::Path;
-use std::time::Instant;
 
 use attractor::internals::{Reads, rescored};
 use attractor::{Device, Memory, MemoryOptions, Precision, RetrieveOptions, Rule, Separation, Similarity};
 use harness::Rng;
+use harness::measure::beside::{DIM, medians};
 
-const DIM: usize = 384;
 const ROUNDS: usize = 31;
 
 fn main() {
@@ -68,7 +67,8 @@ fn count(file: &Path) {
         let listed: Vec<usize> = counts.iter().copied().flatten().collect();
         let mean = listed.iter().sum::<usize>() as f64 / listed.len().max(1) as f64;
         println!(
-            "{separation:?}, beta {beta}: {mean:.1} of {} scored again on the mean, {} at most; all for {} of {} queries",
+            "{separation:?}, beta {beta}: of {} patterns {mean:.1} are scored again on average, at most {}; all for {} of \
+             {} queries",
             keys.len() / DIM,
             listed.iter().max().unwrap_or(&0),
             counts.len() - listed.len(),
@@ -81,26 +81,13 @@ fn count(file: &Path) {
 fn measure(f32: &Memory, exact: &Memory, floor: &Reads, row: &str, batch: usize) {
     let queries = Rng(7).vector(batch * DIM);
     for (what, options) in [("", RetrieveOptions::default()), (", top 10", RetrieveOptions::default().top(10))] {
-        let time = |work: &dyn Fn()| {
-            let begun = Instant::now();
-            work();
-            1e3 * begun.elapsed().as_secs_f64()
-        };
         let retrieve = |memory: &Memory| memory.retrieve_blocking(&queries, &options).expect("an answer");
         let (expected, got) = (retrieve(f32), retrieve(exact));
         assert_eq!(expected.state, got.state, "{row}: the answers of both stores are the same");
-        let mut times = [(); 3].map(|()| Vec::new());
-        for _ in 0..ROUNDS {
-            times[0].push(time(&|| drop(black_box(retrieve(f32)))));
-            times[1].push(time(&|| drop(black_box(retrieve(exact)))));
-            times[2].push(time(&|| {
-                black_box(floor.read());
-            }));
-        }
-        let [f32, exact, floor] = times.map(|mut times| {
-            times.sort_by(f64::total_cmp);
-            times[times.len() / 2]
-        });
+        let works: [&dyn Fn(); 3] = [&|| drop(black_box(retrieve(f32))), &|| drop(black_box(retrieve(exact))), &|| {
+            black_box(floor.read());
+        }];
+        let [f32, exact, floor] = medians(ROUNDS, works);
         println!(
             "{:24} f32 {f32:8.2} ms, i8-exact {exact:8.2} ms: {:.2} times faster; floor {floor:.2} ms",
             format!("{row}{what}"),

@@ -6,38 +6,27 @@
 //! mask keeps one pattern in a hundred: in a run of consecutive ones, or at random.
 
 use std::hint::black_box;
-use std::time::Instant;
 
-use attractor::device::{DeviceOptions, SoftwareAdapters};
-use attractor::wgpu::Backends;
-use attractor::{Device, Mask, Memory, RetrieveOptions, Rule, Separation, Similarity};
+use attractor::{Mask, Memory, RetrieveOptions, Separation};
 use harness::Rng;
+use harness::measure::Result;
+use harness::measure::beside::{DIM, Place, medians};
 
-const DIM: usize = 384;
 const ROUNDS: usize = 9;
 
-fn main() {
-    // Cargo adds `--bench`.
-    let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    let place = args.first().map_or("cpu", String::as_str);
-    let only = args.get(1).map_or("", String::as_str);
-    let options = DeviceOptions::default().backends(Backends::VULKAN).software(SoftwareAdapters::Allow);
-    let (device, patterns) = match place {
-        "cpu" => (Device::cpu(), 100_000),
-        _ => (pollster::block_on(Device::with_options(&options)).expect("a Vulkan adapter"), 16_384),
-    };
-    println!("{}, N = {patterns}, d = {DIM}, medians of {ROUNDS}", device.info());
+fn main() -> Result<()> {
+    let place = Place::from_args(ROUNDS)?;
     for (name, separation) in [
         ("softmax", Separation::Softmax),
         ("sparsemax", Separation::Sparsemax),
         ("topk 10", Separation::TopK { k: 10 }),
     ] {
-        let mut memory = Memory::new(&device, DIM, Rule::new(Similarity::Cosine, separation, 20.0)).expect("a memory");
-        memory.add(&Rng(1).vector(patterns * DIM)).expect("room for patterns");
+        let memory = place.memory(separation)?;
         for batch in [1, 64] {
-            measure(&memory, name, batch, only);
+            measure(&place, &memory, name, batch);
         }
     }
+    Ok(())
 }
 
 /// One run of a hundredth of all patterns.
@@ -56,29 +45,18 @@ fn random(patterns: usize) -> Mask {
     Mask::keep(&flags)
 }
 
-/// Prints, for each mask, the median times of retrievals with it and without it, which alternate.
-fn measure(memory: &Memory, name: &str, batch: usize, only: &str) {
+/// Prints, for each mask, the median times of retrievals with it and without it.
+fn measure(place: &Place, memory: &Memory, name: &str, batch: usize) {
     let queries = Rng(7).vector(batch * DIM);
+    let retrieve =
+        |options: &RetrieveOptions| drop(black_box(memory.retrieve_blocking(&queries, options).expect("an answer")));
     let plain = RetrieveOptions::default();
     for (what, mask) in [("1 % in runs", runs(memory.len())), ("1 % at random", random(memory.len()))] {
         let row = format!("{name}, B {batch}, {what}");
-        if !row.contains(only) {
-            continue;
+        if place.measures(&row) {
+            let masked = plain.clone().mask(mask);
+            let [without, with] = medians(ROUNDS, [&|| retrieve(&plain), &|| retrieve(&masked)]);
+            println!("{row:32} {with:9.2} ms, without {without:9.2} ms, {:5.1} %", 100.0 * with / without);
         }
-        let masked = plain.clone().mask(mask);
-        let time = |options| {
-            let begun = Instant::now();
-            black_box(memory.retrieve_blocking(&queries, options).expect("an answer"));
-            1e3 * begun.elapsed().as_secs_f64()
-        };
-        // The first compiles kernels.
-        let _ = (time(&plain), time(&masked));
-        let (without, with): (Vec<f64>, Vec<f64>) = (0..ROUNDS).map(|_| (time(&plain), time(&masked))).unzip();
-        let median = |mut times: Vec<f64>| {
-            times.sort_by(f64::total_cmp);
-            times[times.len() / 2]
-        };
-        let (without, with) = (median(without), median(with));
-        println!("{row:32} {with:9.2} ms, without {without:9.2} ms, {:5.1} %", 100.0 * with / without);
     }
 }

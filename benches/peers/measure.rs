@@ -7,8 +7,8 @@
 //! GPU by its own clock, too, and the recording of each; `{"op": "bandwidth"}` reads memory and multiplies in registers
 //! with every thread; `{"op": "floors", "device": ...}` measures a GPU's copies and multiply-adds; `{"op": "explain"}`
 //! tells what is done; with `"search": K` a job finds the K nearest patterns by cosine similarity (with `"plain": true`
-//! it retrieves by top-k instead, without a report); `{"op": "sizes"}` lists the sizes of `attractor bench` as requests;
-//! `{"op": "start", ...}`, the first request of a process, times all of it up to the first answer.
+//! it retrieves by top-k instead, without a report); `{"op": "sizes"}` lists the sizes of `attractor bench` as
+//! requests; `{"op": "start", ...}`, the first request of a process, times all of it up to the first answer.
 
 use std::hint::black_box;
 use std::io::{BufRead, Write};

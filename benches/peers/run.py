@@ -237,7 +237,7 @@ def main():
     parse.add_argument("--rounds", type=int, default=7)
     parse.add_argument("--seconds", type=float, default=0.4, help="of each side in each round")
     parse.add_argument("--rows", default="", help="a comma-separated choice; `none` for growth alone")
-    parse.add_argument("--searches", action="store_true", help="rows T1-... to T64x-..., too: searches, beside libraries")
+    parse.add_argument("--searches", action="store_true", help="also rows T1-... to T64x-...: searches, beside libraries")
     parse.add_argument("--growth", action="store_true")
     parse.add_argument("--startup", action="store_true")
     parse.add_argument("--against", default="", help="of growth, a comma-separated choice of what against")
@@ -366,7 +366,8 @@ def main():
         held = line.get("device_time", mine)
         floor = floor_of(request, told, bandwidth, flops)
         work = 4 * request["batch"] * request["patterns"] * request["dim"] * told["steps_mean"]
-        row = f"{name:<{width}} {what:<38} {request['batch']:>5} {request['patterns']:>8} {request['dim']:>4} {shown(mine):>11}"
+        row = f"{name:<{width}} {what:<38} {request['batch']:>5} {request['patterns']:>8} {request['dim']:>4}"
+        row += f" {shown(mine):>11}"
         if peer:
             ratios = [pair[1] / pair[0] for pair in pairs]
             low, high = quartiles(ratios)

@@ -1,8 +1,8 @@
 """The libraries that search, for `run.py`: the same requests and answers as `measure.rs`, one JSON value a line.
 
-The nearest by cosine similarity: rows of norm 1 are stored, and a query is divided by its norm when it is asked, as ours
-is. `library` is torch (a product and `topk`), faiss (`IndexFlatIP`), faiss-sq8 (`IndexScalarQuantizer` of 8 bits, which is
-not exact) or usearch (exact search)."""
+The nearest by cosine similarity: rows of norm 1 are stored, and a query is divided by its norm when it is asked, as
+ours is. `library` is torch (a product and `topk`), faiss (`IndexFlatIP`), faiss-sq8 (`IndexScalarQuantizer` of 8 bits,
+which is not exact) or usearch (exact search)."""
 
 import json
 import sys

@@ -1,5 +1,6 @@
-//! Timings of retrievals, and of what a device could do at best.
+//! Timings of retrievals and searches, and of what a device could do at best.
 
+pub mod beside;
 pub mod cpu;
 pub mod gpu;
 pub mod measurement;

@@ -1,8 +1,8 @@
 //! Searches 12,000 software packages by half of the words of a description: real sentence embeddings (MiniLM, 384
 //! dimensions) under cosine similarity.
 //!
-//! The best match of every query is compared with an exact search by plain `f64` loops, for stores of every
-//! precision that the device has; then a few queries show which packages a sparse rule (entmax 1.5) spreads its weight over.
+//! The best match of every query is compared with an exact search by plain `f64` loops, for stores of every precision
+//! that the device has; then a few queries show which packages a sparse rule (entmax 1.5) spreads its weight over.
 //!
 //! ```sh
 //! cargo run --release --example packages -- [--device cpu|vulkan|gl] [--software] [--folder FOLDER]

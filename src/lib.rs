@@ -60,8 +60,8 @@
 //!
 //! The root has what most programs use. [`mod@device`] chooses and describes adapters; [`mod@retrieval`] has what a
 //! retrieval reports and when it stops; [`mod@record`] and [`mod@job`] embed retrievals into an application's frames;
-//! [`mod@keyed`] gives patterns keys of the caller's own, with metadata; [`mod@partial`] merges retrievals over parts of
-//! the patterns; [`mod@explain`] tells how a retrieval would be computed; [`mod@tuning`] fits kernels to an adapter.
+//! [`mod@keyed`] gives patterns keys of the caller's own, with metadata; [`mod@partial`] merges retrievals over parts
+//! of the patterns; [`mod@explain`] tells how a retrieval would be computed; [`mod@tuning`] fits kernels to an adapter.
 //!
 //! # In a browser
 //!

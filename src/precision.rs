@@ -32,7 +32,8 @@ pub enum Precision {
     /// rows. That is so for top-k, sparsemax and entmax under dot, cosine and euclidean. It reads the `f32` rows, with
     /// the same answers, for softmax, which gives every pattern weight; under manhattan, whose terms have no such
     /// bounds; for many queries at once, which are bound by multiplications; and where the bounds leave too many
-    /// patterns. The store takes 5/4 of the room of `F32`. In files it is `f32` rows, from which the rest is made again.
+    /// patterns. The store takes 5/4 of the room of `F32`. In files it is `f32` rows, from which the rest is made
+    /// again.
     ///
     /// A GPU has the `f32` rows alone and reads them, as under `F32`: there the store saves nothing.
     I8Exact,

@@ -186,7 +186,7 @@ pub fn check_extension(flag: &str, file: &Path, extension: &str) -> Result<(), F
 pub fn finite(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(value) if value.is_finite() => Ok(value),
-        Ok(_) => Err("must be finite, as f32 is".into()),
+        Ok(_) => Err("must be a finite f32".into()),
         Err(_) => Err("not a number".into()),
     }
 }

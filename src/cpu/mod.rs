@@ -4,8 +4,8 @@
 //! Patterns are scanned tile by tile with `f32` products in the widest vectors of the processor. Softmax is folded
 //! online. Rules that give weight to few patterns keep the candidates that the rounding of the scan cannot rule out,
 //! score these again in `f64` and solve exactly. Whatever does not fit a bounded list is computed by further passes
-//! over the patterns. So memory is bounded and nothing is truncated. Where keys are stored in 8 bits, too, candidates come
-//! from bounds of the scores instead, which a scan of the 8-bit rows gives.
+//! over the patterns. So memory is bounded and nothing is truncated. Where keys are stored in 8 bits, too, candidates
+//! come from bounds of the scores instead, which a scan of the 8-bit rows gives.
 
 mod aligned;
 mod answers;

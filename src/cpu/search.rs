@@ -133,8 +133,8 @@ impl Plan<'_> {
         found
     }
 
-    /// How many patterns have a score that meets the threshold, for each query of a block: those whose approximate score is
-    /// too close to tell are scored exactly.
+    /// How many patterns have a score that meets the threshold, for each query of a block: those whose approximate
+    /// score is too close to tell are scored exactly.
     fn count(&self, queries: &[&Query], threshold: Threshold) -> Vec<u64> {
         let margins: Option<Vec<f64>> = queries.iter().map(|query| self.margin(query)).collect();
         let Some(margins) = margins else {

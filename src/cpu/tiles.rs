@@ -23,8 +23,8 @@ const MIN_SHARE_READ: usize = 2;
 /// Splits of an exact pass: a constant, so that results do not depend on the number of cores.
 pub(super) const TASKS: usize = 64;
 
-/// Consecutive patterns of one window of which a query may use some, with the rows that are read as `f32`: all, or those
-/// that a query may use where these are few.
+/// Consecutive patterns of one window of which a query may use some, with the rows that are read as `f32`: all, or
+/// those that a query may use where these are few.
 pub(super) struct Tile<'a> {
     /// The position of its first pattern.
     pub first: usize,

@@ -113,7 +113,8 @@ impl From<Rows<'_>> for OwnedRows {
 /// ```no_run
 /// # use attractor::record::{RecordTargets, Rows, TopRows};
 /// # use attractor::wgpu;
-/// # fn targets<'a>(queries: &'a wgpu::Buffer, output: &'a wgpu::Buffer, nearest: &'a wgpu::Buffer) -> RecordTargets<'a> {
+/// # type Buffer = wgpu::Buffer;
+/// # fn targets<'a>(queries: &'a Buffer, output: &'a Buffer, nearest: &'a Buffer) -> RecordTargets<'a> {
 /// RecordTargets::new(256, Rows::new(queries), Rows::new(output)).top(TopRows::new(1, Rows::new(nearest)))
 /// # }
 /// ```

@@ -37,8 +37,9 @@ impl<K: Key> KeyedMemory<K> {
     /// Stores entries under keys that are not stored.
     ///
     /// # Errors
-    /// [`Error::DuplicateKey`](crate::Error::DuplicateKey) for a key that is stored, or is there twice; [`Error::Shape`](crate::Error::Shape) for another number of
-    /// patterns, or of metadata, than keys; [`Error::Parameter`](crate::Error::Parameter) for metadata that are no JSON; and as
+    /// [`Error::DuplicateKey`](crate::Error::DuplicateKey) for a key that is stored, or is there twice;
+    /// [`Error::Shape`](crate::Error::Shape) for another number of patterns, or of metadata, than keys;
+    /// [`Error::Parameter`](crate::Error::Parameter) for metadata that are no JSON; and as
     /// [`Memory::add`](crate::Memory::add). The memory is then as it was.
     pub fn add<Q: Borrow<K::Ref>>(&mut self, entries: Entries<'_, Q>) -> Result<()> {
         self.add_with_progress(entries, proceed)
@@ -47,8 +48,8 @@ impl<K: Key> KeyedMemory<K> {
     /// [`KeyedMemory::add`], telling `progress` after each block of entries how many are stored.
     ///
     /// # Errors
-    /// [`Error::Cancelled`](crate::Error::Cancelled) where `progress` returns [`ControlFlow::Break`], and as [`KeyedMemory::add`]. The memory is
-    /// then as it was.
+    /// [`Error::Cancelled`](crate::Error::Cancelled) where `progress` returns [`ControlFlow::Break`], and as
+    /// [`KeyedMemory::add`]. The memory is then as it was.
     pub fn add_with_progress<Q: Borrow<K::Ref>>(
         &mut self,
         entries: Entries<'_, Q>,
@@ -61,8 +62,9 @@ impl<K: Key> KeyedMemory<K> {
     /// `None` has none then.
     ///
     /// # Errors
-    /// [`Error::UnknownKey`](crate::Error::UnknownKey) for a key that is not stored, and otherwise as [`KeyedMemory::add`]. The memory is then as
-    /// it was, but where the device fails ([`Memory::update_batch`](crate::Memory::update_batch)).
+    /// [`Error::UnknownKey`](crate::Error::UnknownKey) for a key that is not stored, and otherwise as
+    /// [`KeyedMemory::add`]. The memory is then as it was, but where the device fails
+    /// ([`Memory::update_batch`](crate::Memory::update_batch)).
     pub fn update<Q: Borrow<K::Ref>>(&mut self, entries: Entries<'_, Q>) -> Result<()> {
         self.store("KeyedMemory::update", Takes::Stored, entries, proceed).map(|_| ())
     }
@@ -71,7 +73,8 @@ impl<K: Key> KeyedMemory<K> {
     /// were added.
     ///
     /// # Errors
-    /// [`Error::DuplicateKey`](crate::Error::DuplicateKey) for a key that is there twice, and otherwise as [`KeyedMemory::update`].
+    /// [`Error::DuplicateKey`](crate::Error::DuplicateKey) for a key that is there twice, and otherwise as
+    /// [`KeyedMemory::update`].
     pub fn upsert<Q: Borrow<K::Ref>>(&mut self, entries: Entries<'_, Q>) -> Result<usize> {
         self.upsert_with_progress(entries, proceed)
     }
@@ -79,8 +82,8 @@ impl<K: Key> KeyedMemory<K> {
     /// [`KeyedMemory::upsert`], telling `progress` after each block of entries how many are stored.
     ///
     /// # Errors
-    /// [`Error::Cancelled`](crate::Error::Cancelled) where `progress` returns [`ControlFlow::Break`], and as [`KeyedMemory::upsert`]. The memory
-    /// is then as it was.
+    /// [`Error::Cancelled`](crate::Error::Cancelled) where `progress` returns [`ControlFlow::Break`], and as
+    /// [`KeyedMemory::upsert`]. The memory is then as it was.
     pub fn upsert_with_progress<Q: Borrow<K::Ref>>(
         &mut self,
         entries: Entries<'_, Q>,
@@ -92,7 +95,8 @@ impl<K: Key> KeyedMemory<K> {
     /// Forgets entries.
     ///
     /// # Errors
-    /// [`Error::UnknownKey`](crate::Error::UnknownKey), and [`Error::DuplicateKey`](crate::Error::DuplicateKey) for a key that is there twice. The memory is then as it was.
+    /// [`Error::UnknownKey`](crate::Error::UnknownKey), and [`Error::DuplicateKey`](crate::Error::DuplicateKey) for a
+    /// key that is there twice. The memory is then as it was.
     pub fn remove<Q: Borrow<K::Ref>>(&mut self, keys: &[Q]) -> Result<()> {
         const OPERATION: &str = "KeyedMemory::remove";
         let ids = self.ids_of(OPERATION, &borrowed::<K, Q>(OPERATION, keys)?)?;
@@ -112,7 +116,8 @@ impl<K: Key> KeyedMemory<K> {
     /// Replaces the metadata of `key`: JSON, which is kept as it is, or none.
     ///
     /// # Errors
-    /// [`Error::UnknownKey`](crate::Error::UnknownKey), and [`Error::Parameter`](crate::Error::Parameter) for metadata that are no JSON. The memory is then as it was.
+    /// [`Error::UnknownKey`](crate::Error::UnknownKey), and [`Error::Parameter`](crate::Error::Parameter) for metadata
+    /// that are no JSON. The memory is then as it was.
     #[cfg(feature = "files")]
     pub fn set_metadata(&mut self, key: &K::Ref, metadata: Option<&str>) -> Result<()> {
         const OPERATION: &str = "KeyedMemory::set_metadata";

@@ -50,7 +50,8 @@ impl<K: Key> KeyedMemory<K> {
     /// ([`Memory::id_at`]): the order in which they were added, where none was removed.
     ///
     /// # Errors
-    /// [`Error::Shape`] for another number of keys than patterns, and [`Error::DuplicateKey`]. `memory` is dropped then.
+    /// [`Error::Shape`] for another number of keys than patterns, and [`Error::DuplicateKey`]. `memory` is dropped
+    /// then.
     pub fn from_memory<Q: Borrow<K::Ref>>(memory: Memory, keys: &[Q]) -> Result<Self> {
         const OPERATION: &str = "KeyedMemory::from_memory";
         if keys.len() != memory.len() {

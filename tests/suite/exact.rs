@@ -24,7 +24,7 @@ fn both(rule: Rule, dim: usize, keys: &[f32], bias: Option<&[f32]>, window_bytes
     })
 }
 
-/// Asserts that two answers are the same to the bit.
+/// Asserts that two answers are bit-identical.
 fn same(what: &str, expected: &Retrieval, got: &Retrieval) {
     let bits = |rows: &[f32]| rows.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(&expected.state), bits(&got.state), "{what}");

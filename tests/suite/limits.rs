@@ -14,9 +14,9 @@ fn share(device: &attractor::Device, case: &Case, overrides: Overrides, faults: 
     case.judge(&got, 0..case.batch())
 }
 
-/// One workgroup over 100,003 patterns loops some 200,000 times. Under the plan's bound the answer is right whatever the
-/// overrides ask for. With the bound lifted, drivers that end an invocation early (Mesa's, after 65,535 iterations) answer
-/// wrongly, which shows that this test would notice a plan that exceeds it.
+/// One workgroup over 100,003 patterns loops some 200,000 times. Under the plan's bound the answer is right whatever
+/// the overrides ask for. With the bound lifted, drivers that end an invocation early (Mesa's, after 65,535 iterations)
+/// answer wrongly, which shows that this test would notice a plan that exceeds it.
 #[test]
 fn one_invocation_never_loops_too_often() {
     let case = Case::random(61, 1, 100_003, 64, None, Rule::softmax(0.5));

@@ -202,6 +202,33 @@ fn masks_leave_out() {
     }
 }
 
+/// Scores that lie on the threshold count, however few patterns of a tile a query may use: whole numbers, whose sums are
+/// exact on every engine.
+#[test]
+fn thresholds_count_ties_under_sparse_masks() {
+    let (dim, patterns) = (6, 2003);
+    let mut rng = Rng(21);
+    let mut whole = |count: usize| -> Vec<f32> { rng.vector(count).iter().map(|x| (3.0 * x).round()).collect() };
+    let (keys, queries) = (whole(patterns * dim), whole(40 * dim));
+    for (name, device) in harness::devices() {
+        let mut memory = Memory::new(device, dim, Rule::new(Similarity::Dot, Separation::Softmax, 1.0)).unwrap();
+        memory.add(&keys).unwrap();
+        for (batch, step) in [(1, 5), (1, 90), (40, 5), (40, 90)] {
+            let keep = |b: usize, position: usize| (position + b % 2).is_multiple_of(step);
+            let flags: Vec<bool> = (0..batch * patterns).map(|i| keep(i / patterns, i % patterns)).collect();
+            let options = SearchOptions::from(1).at_least(2.0).mask(Mask::keep_per_query(&flags));
+            let hits = memory.search_blocking(&queries[..batch * dim], options).unwrap();
+            for (b, query) in queries[..batch * dim].chunks(dim).enumerate() {
+                let product = |key: &[f32]| key.iter().zip(query).map(|(k, x)| k * x).sum::<f32>();
+                let meets = |(position, key): &(usize, &[f32])| keep(b, *position) && product(key) >= 2.0;
+                let expected = keys.chunks(dim).enumerate().filter(meets).count();
+                let found = hits.found.as_ref().unwrap()[b];
+                assert_eq!(found, expected as u64, "{name}: query {b} of {batch}, one of {step} kept");
+            }
+        }
+    }
+}
+
 /// Equal patterns are found by rising position, also where no list holds all of them.
 #[test]
 fn ties_keep_their_order() {

@@ -25,6 +25,14 @@ impl Query {
         let norm = vectorized(|| norm(&exact));
         Self { position, exact, norm }
     }
+
+    /// A query as it was given.
+    pub fn of_row(position: usize, row: &[f32]) -> Self {
+        let mut exact = Vec::with_capacity(stride(row.len()));
+        exact.extend(row.iter().map(|x| f64::from(*x)));
+        exact.resize(stride(row.len()), 0.0);
+        Self::new(position, exact)
+    }
 }
 
 /// What the lanes of a vector are.

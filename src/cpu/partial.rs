@@ -13,7 +13,7 @@ use crate::partial::merge::prune;
 use crate::partial::options::PartialOptions;
 use crate::partial::state::{Body, Candidate, Mean, Partial};
 use crate::rule::Separation;
-use crate::store::{Alive, stride};
+use crate::store::Alive;
 
 /// The softmax of some patterns, not normalised.
 struct MeanSums {
@@ -68,9 +68,7 @@ impl Engine {
             .par_chunks(self.layout.dim)
             .enumerate()
             .map(|(position, row)| {
-                let mut exact: Vec<f64> = row.iter().map(|x| f64::from(*x)).collect();
-                exact.resize(stride(self.layout.dim), 0.0);
-                let query = Query::new(position, exact);
+                let query = Query::of_row(position, row);
                 let body = match self.rule.separation {
                     Separation::Softmax | Separation::Softmax1 => Body::Mean(self.mean(&view, &query)),
                     _ => Body::Candidates(self.candidates(&view, &query, options.index_offset)),

@@ -17,7 +17,7 @@ use crate::exact::solved::Solved;
 use crate::retrieval::options::RetrieveOptions;
 use crate::retrieval::report::{Retrieval, Status};
 use crate::retrieval::weight_queries::WeightQueries;
-use crate::store::{Alive, View, stride};
+use crate::store::{Alive, View};
 
 /// The iteration of one query.
 struct QueryState {
@@ -123,9 +123,7 @@ impl Plan<'_> {
             .with_min_len(if options.trace { 1 } else { MIN_QUERIES_FOR_TASKS })
             .enumerate()
             .map(|(q, row)| {
-                let mut exact: Vec<f64> = row.iter().map(|x| f64::from(*x)).collect();
-                exact.resize(stride(dim), 0.0);
-                let query = Query::new(first + q, exact);
+                let query = Query::of_row(first + q, row);
                 let trace = if options.trace { vec![self.energy(&query, stored)] } else { Vec::new() };
                 QueryState {
                     query,
@@ -397,9 +395,7 @@ mod tests {
             let engine = engine(dim, patterns, Precision::F32, Rule::new(Similarity::Dot, separation, 0.7));
             let options = RetrieveOptions::default();
             let plan = Plan::new(engine.view(&options, None), 1);
-            let mut exact: Vec<f64> = numbers(4, dim).into_iter().map(f64::from).collect();
-            exact.resize(stride(dim), 0.0);
-            let query = Query::new(0, exact);
+            let query = Query::of_row(0, &numbers(4, dim));
             let listed = plan.solve_exactly(&query);
             let passes = streaming::solve(&plan.view, &query, separation);
             let support = listed.support.expect("so few patterns are listed");

@@ -6,6 +6,7 @@ use crate::cpu::engine::Engine;
 use crate::cpu::pack::{Form, Packed, Query};
 use crate::cpu::plan::{Plan, QUERIES_PER_WAVE};
 use crate::cpu::scan;
+use crate::cpu::solve::Solution;
 use crate::cpu::tiles::{PatternView, split};
 use crate::cpu::usable::Usable;
 use crate::error::Result;
@@ -14,7 +15,7 @@ use crate::retrieval::report::Status;
 use crate::rule::Similarity;
 use crate::search::options::{Bound, search_rule};
 use crate::search::{Hits, SearchOptions};
-use crate::store::{View, stride};
+use crate::store::View;
 
 impl Engine {
     /// Searches for checked queries (`batch x dim`, tight) among the patterns of `snapshot`, at least one.
@@ -43,11 +44,7 @@ impl Engine {
             let queries: Vec<Query> = rows
                 .par_chunks_exact(dim)
                 .enumerate()
-                .map(|(q, row)| {
-                    let mut exact: Vec<f64> = row.iter().map(|x| f64::from(*x)).collect();
-                    exact.resize(stride(dim), 0.0);
-                    Query::new(number * QUERIES_PER_WAVE + q, exact)
-                })
+                .map(|(q, row)| Query::of_row(number * QUERIES_PER_WAVE + q, row))
                 .collect();
             let queries: Vec<&Query> = queries.iter().collect();
             let nearest = plan.nearest(&queries);
@@ -88,7 +85,7 @@ impl Plan<'_> {
     /// The patterns of largest exact score of each query, in order of preference, as many as the plan reports.
     fn nearest(&self, queries: &[&Query]) -> Vec<Vec<Entry>> {
         let solutions = self.scan(queries, false);
-        let entries = |(query, solution): (&&Query, crate::cpu::solve::Solution)| match solution.top {
+        let entries = |(query, solution): (&&Query, Solution)| match solution.top {
             Some(top) => top.into_iter().map(|ranked| ranked.entry).collect(),
             None => self.nearest_by_pass(query),
         };

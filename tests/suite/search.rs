@@ -202,8 +202,8 @@ fn masks_leave_out() {
     }
 }
 
-/// Scores that lie on the threshold count, however few patterns of a tile a query may use: whole numbers, whose sums are
-/// exact on every engine.
+/// Scores that lie on the threshold count, however few patterns of a tile a query may use: whole numbers, whose sums
+/// are exact on every engine.
 #[test]
 fn thresholds_count_ties_under_sparse_masks() {
     let (dim, patterns) = (6, 2003);

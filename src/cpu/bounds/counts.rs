@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::precision::Precision;
 use crate::retrieval::options::RetrieveOptions;
 use crate::rule::Rule;
-use crate::store::{Growth, Layout, NewRows, stride};
+use crate::store::{Growth, Layout, NewRows};
 
 /// For each query of `dim` floats, how many of `keys` are scored again from their `f32` rows; `None` where so many are
 /// left that all are.
@@ -21,10 +21,6 @@ pub fn rescored(rule: Rule, dim: usize, keys: &[f32], queries: &[f32]) -> Result
     engine.add(&NewRows { keys, values: None, bias: None })?;
     let options = RetrieveOptions::default();
     let plan = Plan::new(engine.view(&options, None), 1);
-    let listed = |row: &[f32]| {
-        let mut exact: Vec<f64> = row.iter().map(|x| f64::from(*x)).collect();
-        exact.resize(stride(dim), 0.0);
-        plan.bounded(&[&Query::new(0, exact)]).pop().flatten().map(|positions| positions.len())
-    };
+    let listed = |row: &[f32]| plan.bounded(&[&Query::of_row(0, row)]).pop().flatten().map(|positions| positions.len());
     Ok(queries.chunks_exact(dim).map(listed).collect())
 }

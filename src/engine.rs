@@ -2,6 +2,7 @@
 //! and a GPU is made here.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::answer::Answer;
 use crate::cpu;
@@ -15,7 +16,7 @@ use crate::retrieval::options::RetrieveOptions;
 use crate::retrieval::report::Retrieval;
 use crate::rule::Rule;
 use crate::search::{Hits, SearchOptions};
-use crate::store::{Alive, EncodedRows, Growth, Layout, NewRows, Pattern, Snapshot, View};
+use crate::store::{Alive, EncodedRows, Growth, Layout, NewRows, Pattern, RowSources, Snapshot, View};
 use crate::wait;
 
 /// What a device allows a memory.
@@ -35,6 +36,16 @@ impl Limits {
     }
 }
 
+/// Where the rows of a memory are.
+pub(crate) struct Placement {
+    /// In host memory, too.
+    pub host_copy: bool,
+    /// The rows of the host stay there.
+    pub sources: Option<RowSources>,
+    /// A GPU holds so many all the time. The others are with the host, and stream.
+    pub resident_rows: Option<usize>,
+}
+
 enum Kind {
     Cpu(cpu::engine::Engine),
     Gpu(gpu::Engine),
@@ -49,14 +60,42 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// An engine without rows. The windows of a host copy are as long as the device's, so that it is rebuilt as it was.
-    pub fn new(device: &Device, layout: Layout, rule: Rule, host_copy: bool) -> Self {
-        let cpu = || cpu::engine::Engine::new(layout, rule);
+    pub fn new(device: &Device, layout: Layout, rule: Rule, placement: Placement) -> Self {
+        let Placement { host_copy, sources, resident_rows } = placement;
+        let mirrored = host_copy || sources.is_some() || resident_rows.is_some();
+        let cpu = move || match sources {
+            Some(sources) => cpu::engine::Engine::kept(layout, rule, sources),
+            None => cpu::engine::Engine::new(layout, rule),
+        };
         match &device.backend {
             Backend::Cpu => Self { kind: Kind::Cpu(cpu()), mirror: None },
-            Backend::Gpu(context) => {
-                Self { kind: Kind::Gpu(gpu::Engine::new(context.clone(), layout, rule)), mirror: host_copy.then(cpu) }
-            }
+            Backend::Gpu(context) => Self {
+                kind: Kind::Gpu(gpu::Engine::new(context.clone(), layout, rule, resident_rows)),
+                mirror: mirrored.then(cpu),
+            },
         }
+    }
+
+    /// Refuses to store patterns where rows stay in a file, which is only read.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`].
+    pub fn check_writable(&self, operation: &'static str) -> Result<()> {
+        match self.rows() {
+            Ok(engine) if engine.is_kept() => {
+                let what = "storing patterns in a memory whose rows stay in its file (LoadOptions::rows_in_file)";
+                Err(Error::Unsupported { operation, what: what.into() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses rows of the host that could not be read, or that have changed.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn check_rows(&self, operation: &'static str) -> Result<()> {
+        self.rows().map_or(Ok(()), |engine| engine.check_rows(operation))
     }
 
     /// Whether the rows are in host memory besides being on a GPU.
@@ -175,7 +214,7 @@ impl Engine {
     /// The pattern at `position`, from host memory where it is kept; otherwise it is read back, which waits.
     pub fn read(&self, operation: &'static str, position: usize) -> Result<Pattern> {
         match self.rows() {
-            Ok(engine) => Ok(engine.read(position)),
+            Ok(engine) => engine.read(operation, position),
             Err(engine) => {
                 wait::check(operation)?;
                 engine.read_one(position)
@@ -187,7 +226,7 @@ impl Engine {
     pub fn stored(&self, operation: &'static str, positions: Range<usize>) -> Result<EncodedRows<'_>> {
         let piece = |max: usize| positions.start..positions.end.min(positions.start.saturating_add(max));
         match self.rows() {
-            Ok(engine) => Ok(engine.stored(piece(cpu::engine::Engine::PIECE))),
+            Ok(engine) => engine.stored(operation, piece(engine.piece())),
             Err(engine) => {
                 wait::check(operation)?;
                 engine.stored(piece(engine.piece()))
@@ -210,17 +249,30 @@ impl Engine {
         }
     }
 
-    /// Begins a retrieval of checked queries, without waiting for the device.
+    /// The engine of a GPU that does not hold all rows, with those of the host, as they are now.
+    fn streaming(&self) -> Option<gpu::Engine> {
+        match (&self.kind, &self.mirror) {
+            (Kind::Gpu(engine), Some(mirror)) if engine.streams() => Some(engine.reading(Arc::new(mirror.clone()))),
+            _ => None,
+        }
+    }
+
+    /// Begins a retrieval of checked queries, without waiting for the device. `snapshot` is one of now.
     pub fn begin(
         &self,
         operation: &'static str,
         queries: &[f32],
         options: &RetrieveOptions,
         view: View,
+        snapshot: Snapshot,
     ) -> Result<Answer<Retrieval>> {
         match &self.kind {
             Kind::Cpu(engine) => engine.begin(operation, queries, options, view),
-            Kind::Gpu(engine) => engine.retrieve(operation, queries, options, &view, gpu::Wait::Forbidden),
+            Kind::Gpu(engine) => {
+                let (streaming, snapshot) = (self.streaming(), Some(snapshot));
+                let engine = streaming.as_ref().unwrap_or(engine);
+                engine.retrieve(operation, queries, options, &view, gpu::Wait::Forbidden, snapshot)
+            }
         }
     }
 
@@ -236,7 +288,9 @@ impl Engine {
             Kind::Cpu(engine) => engine.retrieve(operation, queries, options, view),
             Kind::Gpu(engine) => {
                 wait::check(operation)?;
-                Pending::new(engine.retrieve(operation, queries, options, view, gpu::Wait::Allowed)?).wait()
+                let streaming = self.streaming();
+                let engine = streaming.as_ref().unwrap_or(engine);
+                Pending::new(engine.retrieve(operation, queries, options, view, gpu::Wait::Allowed, None)?).wait()
             }
         }
     }
@@ -255,17 +309,22 @@ impl Engine {
         }
     }
 
-    /// Begins a search for checked queries, without waiting for the device.
+    /// Begins a search for checked queries, without waiting for the device. `snapshot` is one of now.
     pub fn begin_search(
         &self,
         operation: &'static str,
         queries: &[f32],
         options: SearchOptions,
         view: View,
+        snapshot: Snapshot,
     ) -> Result<Answer<Hits>> {
         match &self.kind {
             Kind::Cpu(engine) => engine.begin_search(operation, queries, options, view),
-            Kind::Gpu(engine) => engine.search(operation, queries, &options, &view, gpu::Wait::Forbidden),
+            Kind::Gpu(engine) => {
+                let (streaming, snapshot) = (self.streaming(), Some(snapshot));
+                let engine = streaming.as_ref().unwrap_or(engine);
+                engine.search(operation, queries, &options, &view, gpu::Wait::Forbidden, snapshot)
+            }
         }
     }
 
@@ -281,7 +340,9 @@ impl Engine {
             Kind::Cpu(engine) => engine.search(operation, queries, options, view),
             Kind::Gpu(engine) => {
                 wait::check(operation)?;
-                Pending::new(engine.search(operation, queries, options, view, gpu::Wait::Allowed)?).wait()
+                let streaming = self.streaming();
+                let engine = streaming.as_ref().unwrap_or(engine);
+                Pending::new(engine.search(operation, queries, options, view, gpu::Wait::Allowed, None)?).wait()
             }
         }
     }
@@ -297,7 +358,11 @@ impl Engine {
     ) -> Result<Answer<Vec<Partial>>> {
         match &self.kind {
             Kind::Cpu(engine) => engine.begin_partials(operation, queries, options, view),
-            Kind::Gpu(engine) => engine.begin_partials(operation, queries, options, view, snapshot),
+            Kind::Gpu(engine) => {
+                let streaming = self.streaming();
+                let engine = streaming.as_ref().unwrap_or(engine);
+                engine.begin_partials(operation, queries, options, view, snapshot)
+            }
         }
     }
 
@@ -310,9 +375,11 @@ impl Engine {
         view: &View,
     ) -> Result<Vec<Partial>> {
         match &self.kind {
-            Kind::Cpu(engine) => Ok(engine.partials(queries, options, view.alive())),
+            Kind::Cpu(engine) => engine.partials(operation, queries, options, view.alive()),
             Kind::Gpu(engine) => {
                 wait::check(operation)?;
+                let streaming = self.streaming();
+                let engine = streaming.as_ref().unwrap_or(engine);
                 wait::block_on(operation, engine.partials(queries, options, view, gpu::Wait::Allowed))
             }
         }
@@ -352,13 +419,17 @@ impl Engine {
     /// The engine that records into command encoders.
     ///
     /// # Errors
-    /// [`Error::NeedsGpu`] on the CPU engine.
+    /// [`Error::NeedsGpu`] on the CPU engine; [`Error::Unsupported`] where rows stream.
     pub fn recorder(&self, operation: &'static str) -> Result<&gpu::Engine> {
         match &self.kind {
             Kind::Cpu(_) => Err(Error::NeedsGpu {
                 operation,
                 why: "the memory lives on the CPU engine, which has no command encoder".into(),
             }),
+            Kind::Gpu(engine) if engine.streams() => {
+                let what = "recording from a memory that its device does not hold (MemoryOptions::device_bytes)";
+                Err(Error::Unsupported { operation, what: what.into() })
+            }
             Kind::Gpu(engine) => Ok(engine),
         }
     }

@@ -35,6 +35,8 @@ pub struct Explanation {
     pub submissions: usize,
     /// Bytes besides patterns, queries and answers.
     pub workspace_bytes: u64,
+    /// Bytes of patterns that are copied to the device meanwhile; 0 where it holds all of them.
+    pub streamed_bytes: u64,
     /// The work by kernel, in the order of first use; empty on the CPU engine.
     pub kernels: Vec<KernelWork>,
 }
@@ -137,7 +139,11 @@ impl fmt::Display for Explanation {
         }
         write!(f, ", {} submission", self.submissions)?;
         write!(f, "{}", if self.submissions == 1 { "" } else { "s" })?;
-        writeln!(f, ", {} dispatches", self.dispatches())?;
+        write!(f, ", {} dispatches", self.dispatches())?;
+        match self.streamed_bytes {
+            0 => writeln!(f)?,
+            bytes => writeln!(f, ", {}B of patterns streamed", short(bytes))?,
+        }
         writeln!(
             f,
             "{:12} {:>10} {:>11} {:>9} {:>9}  setting",

@@ -29,7 +29,7 @@ impl Engine {
         self.in_background(operation, queries, compute)
     }
 
-    /// [`Engine::partials`] in the background.
+    /// [`Engine::search`] in the background.
     pub fn begin_search(
         &self,
         operation: &'static str,
@@ -41,6 +41,7 @@ impl Engine {
         self.in_background(operation, queries, compute)
     }
 
+    /// [`Engine::partials`] in the background.
     pub fn begin_partials(
         &self,
         operation: &'static str,
@@ -49,7 +50,7 @@ impl Engine {
         view: View,
     ) -> Result<Answer<Vec<Partial>>> {
         let options = options.clone();
-        let compute = move |engine: &Self, queries: &[f32]| Ok(engine.partials(queries, &options, view.alive()));
+        let compute = move |engine: &Self, queries: &[f32]| engine.partials(operation, queries, &options, view.alive());
         self.in_background(operation, queries, compute)
     }
 

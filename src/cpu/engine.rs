@@ -1,4 +1,4 @@
-//! The CPU engine's memory: patterns in windows of host memory, written, read and shared with retrievals that run.
+//! The CPU engine's memory: patterns in windows of host memory or in a file, written, read and shared with retrievals that run.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use crate::cpu::row_block::RowBlock;
 use crate::cpu::rows::Rows;
 use crate::error::Result;
 use crate::rule::Rule;
-use crate::store::{EncodedRows, Growth, Layout, NewRows, Pattern, Windows, stride};
+use crate::store::{EncodedRows, Growth, HostRows, Layout, NewRows, Pattern, RowSources, Windows, stride};
 
 /// Patterns in host memory. A clone shares the blocks of rows: a running retrieval has one, and a block that is shared
 /// is copied before it is written.
@@ -16,11 +16,31 @@ pub(crate) struct Engine {
     pub(super) layout: Layout,
     pub(super) rule: Rule,
     pub(super) windows: Windows<Arc<RowBlock>>,
+    /// Where the rows of the windows are, if not in the windows. They are only read then.
+    pub(super) sources: Option<RowSources>,
 }
 
 impl Engine {
     pub fn new(layout: Layout, rule: Rule) -> Self {
-        Self { layout, rule, windows: Windows::new(layout.max_rows) }
+        Self { layout, rule, windows: Windows::new(layout.max_rows), sources: None }
+    }
+
+    /// An engine whose windows have the rows of `sources`, in order, once they are stored.
+    pub fn kept(layout: Layout, rule: Rule, sources: RowSources) -> Self {
+        Self { sources: Some(sources), ..Self::new(layout, rule) }
+    }
+
+    /// Whether rows are elsewhere, and only read.
+    pub fn is_kept(&self) -> bool {
+        self.sources.is_some()
+    }
+
+    /// Refuses answers from rows that could not be read, or that have changed.
+    ///
+    /// # Errors
+    /// [`Error::File`](crate::Error::File).
+    pub fn check_rows(&self, operation: &'static str) -> Result<()> {
+        self.sources.as_ref().map_or(Ok(()), |sources| sources.check(operation))
     }
 
     pub fn capacity(&self) -> usize {
@@ -28,13 +48,25 @@ impl Engine {
     }
 
     pub fn clear(&mut self) {
-        self.windows.clear();
+        match self.sources.take() {
+            None => self.windows.clear(),
+            // The room of a file is not written to.
+            Some(_) => self.windows.drop_all(),
+        }
     }
 
     pub fn reserve(&mut self, additional: usize, growth: Growth) -> Result<()> {
         let (layout, similarity) = (self.layout, self.rule.similarity);
-        self.windows.reserve(additional, growth, |rows| {
-            Ok(Arc::new(RowBlock::allocate("Memory::reserve", rows, layout, similarity)?))
+        let Self { windows, sources, .. } = self;
+        let mut first = windows.capacity();
+        windows.reserve(additional, growth, |rows| {
+            const OPERATION: &str = "Memory::reserve";
+            let block = match sources {
+                None => RowBlock::allocate(OPERATION, rows, layout, similarity)?,
+                Some(sources) => RowBlock::kept(OPERATION, rows, layout, similarity, (sources, first))?,
+            };
+            first += rows;
+            Ok(Arc::new(block))
         })
     }
 
@@ -72,15 +104,20 @@ impl Engine {
     }
 
     /// The pattern at `position`, which is stored, as rounded by its precision.
-    pub fn read(&self, position: usize) -> Pattern {
+    ///
+    /// # Errors
+    /// Those of [`Engine::check_rows`].
+    pub fn read(&self, operation: &'static str, position: usize) -> Result<Pattern> {
         let (block, at) = self.windows.row(position);
         let mut scratch = Vec::new();
         let mut row = |rows: &Rows, columns: usize| rows.load(at, 1, stride(columns), &mut scratch)[..columns].to_vec();
-        Pattern {
+        let pattern = Pattern {
             key: row(&block.keys, self.layout.dim),
             value: block.values.as_ref().zip(self.layout.value_dim).map(|(values, columns)| row(values, columns)),
             bias: block.bias[at],
-        }
+        };
+        self.check_rows(operation)?;
+        Ok(pattern)
     }
 
     /// Stores encoded rows for which room is reserved.
@@ -92,15 +129,24 @@ impl Engine {
         })
     }
 
-    /// Rows to ask [`Engine::stored`] for at a time: they are only borrowed.
-    pub const PIECE: usize = 1 << 16;
+    /// Rows to ask [`Engine::stored`] for at a time: many where they are only borrowed.
+    pub fn piece(&self) -> usize {
+        const BORROWED: usize = 1 << 16;
+        const BYTES: usize = 16 << 20;
+        let Layout { precision, .. } = self.layout;
+        let row = precision.bytes() * (self.layout.key_stride() + self.layout.value_stride());
+        if self.is_kept() { (BYTES / row).clamp(1, BORROWED) } else { BORROWED }
+    }
 
     /// The encoded rows at `positions`, which are in use, up to the end of their window.
-    pub fn stored(&self, positions: Range<usize>) -> EncodedRows<'_> {
+    ///
+    /// # Errors
+    /// Those of [`Engine::check_rows`].
+    pub fn stored(&self, operation: &'static str, positions: Range<usize>) -> Result<EncodedRows<'_>> {
         let (block, at) = self.windows.row(positions.start);
         let here = self.windows.end(positions.start) - positions.start;
         let count = positions.len().min(here);
-        EncodedRows {
+        let rows = EncodedRows {
             count,
             keys: block.keys.stored(at, count, self.layout.dim),
             values: block
@@ -109,7 +155,9 @@ impl Engine {
                 .zip(self.layout.value_dim)
                 .map(|(rows, columns)| rows.stored(at, count, columns)),
             bias: Some((&block.bias[at..at + count]).into()),
-        }
+        };
+        self.check_rows(operation)?;
+        Ok(rows)
     }
 
     /// Removes all rows but the first `rows`.
@@ -120,6 +168,17 @@ impl Engine {
     /// The number of rows of each window that is not empty.
     pub fn window_rows(&self) -> Vec<usize> {
         self.windows.filled().map(|window| window.rows).collect()
+    }
+}
+
+impl HostRows for Engine {
+    fn encoded(&self, operation: &'static str, positions: Range<usize>) -> Result<EncodedRows<'_>> {
+        let end = positions.end.min(positions.start.saturating_add(self.piece()));
+        self.stored(operation, positions.start..end)
+    }
+
+    fn pattern(&self, operation: &'static str, position: usize) -> Result<Pattern> {
+        self.read(operation, position)
     }
 }
 
@@ -138,18 +197,19 @@ mod tests {
             let bias: Vec<f32> = (0..10).map(|i| i as f32 / 2.0).collect();
             engine.reserve(10, Growth::Doubling).unwrap();
             engine.add(&NewRows { keys: &keys, values: Some(&values), bias: Some(&bias) }).unwrap();
-            let row = engine.read(9);
+            let row = engine.read("test", 9).unwrap();
             assert_eq!((row.bias, row.key[2]), (4.5, 29.0));
             assert!((row.value.unwrap()[0] + 18.0).abs() < 0.2);
             let row = NewRows { keys: &[1.0, 0.0, -1.0], values: Some(&[2.0, 2.0]), bias: None };
             // A clone keeps the patterns of its time.
-            let (before, held) = (engine.read(5), engine.clone());
+            let read = |engine: &Engine, position| engine.read("test", position).unwrap();
+            let (before, held) = (read(&engine, 5), engine.clone());
             engine.overwrite(&[5], &row).unwrap();
-            assert_eq!(held.read(5), before, "{precision:?}");
+            assert_eq!(read(&held, 5), before, "{precision:?}");
             let expected = Pattern { key: vec![1.0, 0.0, -1.0], value: Some(vec![2.0, 2.0]), bias: 0.0 };
-            assert_eq!(engine.read(5), expected, "{precision:?}");
-            assert_eq!(engine.read(4).bias, 2.0, "its neighbour is unchanged");
-            assert_eq!(engine.read(6).bias, 3.0);
+            assert_eq!(read(&engine, 5), expected, "{precision:?}");
+            assert_eq!(read(&engine, 4).bias, 2.0, "its neighbour is unchanged");
+            assert_eq!(read(&engine, 6).bias, 3.0);
         }
     }
 }

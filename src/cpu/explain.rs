@@ -28,6 +28,7 @@ impl Engine {
             windows: self.windows.filled().count(),
             submissions: 0,
             workspace_bytes: list_bytes as u64,
+            streamed_bytes: 0,
             kernels: Vec::new(),
         }
     }

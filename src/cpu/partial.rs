@@ -7,6 +7,7 @@ use crate::cpu::pack::Query;
 use crate::cpu::projection;
 use crate::cpu::tiles::PatternView;
 use crate::cpu::usable::Usable;
+use crate::error::Result;
 use crate::exact::entry::Entry;
 use crate::exact::{separation, softmax};
 use crate::partial::merge::prune;
@@ -57,14 +58,23 @@ impl MeanSums {
 
 impl Engine {
     /// The partial states of checked queries over the patterns that `options` name.
-    pub fn partials(&self, queries: &[f32], options: &PartialOptions, alive: Option<&Alive>) -> Vec<Partial> {
+    ///
+    /// # Errors
+    /// Those of [`Engine::check_rows`].
+    pub fn partials(
+        &self,
+        operation: &'static str,
+        queries: &[f32],
+        options: &PartialOptions,
+        alive: Option<&Alive>,
+    ) -> Result<Vec<Partial>> {
         let usable = Usable { alive, mask: options.mask.as_ref(), patterns: self.windows.len() };
         let view = PatternView { engine: self, usable, range: options.range(usable.patterns), biased: true };
         let usable_by = |query: usize| view.range.clone().filter(|index| usable.keeps(query, *index)).count() as u64;
         // A mask of one row is the same for every query.
         let same = options.mask.as_ref().is_none_or(|mask| !mask.is_per_query());
         let all = if same && !queries.is_empty() { usable_by(0) } else { 0 };
-        queries
+        let partials = queries
             .par_chunks(self.layout.dim)
             .enumerate()
             .map(|(position, row)| {
@@ -76,7 +86,9 @@ impl Engine {
                 let patterns = if same { all } else { usable_by(position) };
                 Partial { rule: self.rule, dim: self.layout.dim, value_dim: self.layout.value_dim, patterns, body }
             })
-            .collect()
+            .collect();
+        self.check_rows(operation)?;
+        Ok(partials)
     }
 
     fn mean(&self, view: &PatternView<'_>, query: &Query) -> Mean {

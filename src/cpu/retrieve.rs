@@ -43,7 +43,7 @@ impl Engine {
     /// Retrieves for checked queries (`batch x dim`, tight) from the patterns of `snapshot`, at least one.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), before any work is done.
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), before any work is done; those of [`Engine::check_rows`].
     pub fn retrieve(
         &self,
         operation: &'static str,
@@ -100,6 +100,7 @@ impl Engine {
             }
         }
         retrieval.weights = weights;
+        self.check_rows(operation)?;
         Ok(retrieval)
     }
 }

@@ -1,4 +1,4 @@
-//! The rows of one window in host memory: keys, values, biases and the norms of the keys.
+//! The rows of one window in host memory or in a file: keys, values, biases and the norms of the keys.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::exact::scores::key_norm;
 use crate::precision::Precision;
 use crate::room::{copy_first, zeros};
 use crate::rule::Similarity;
-use crate::store::{EncodedRows, Layout, NewRows};
+use crate::store::{EncodedRows, Layout, NewRows, RowSources};
 
 /// The rows of one window.
 #[derive(Debug)]
@@ -26,13 +26,44 @@ pub(super) struct RowBlock {
 impl RowBlock {
     /// `rows` rows of zeros, whose keys are compared by `similarity`.
     pub fn allocate(operation: &'static str, rows: usize, layout: Layout, similarity: Similarity) -> Result<Self> {
-        let values = |columns| Rows::allocate(operation, layout.precision, rows, columns);
+        let allocate = |columns| Rows::allocate(operation, layout.precision, rows, columns);
+        Self::of(
+            operation,
+            rows,
+            layout,
+            similarity,
+            allocate(layout.dim)?,
+            layout.value_dim.map(allocate).transpose()?,
+        )
+    }
+
+    /// `rows` rows that `sources` has from row `first` on. What follows from them is stored with them.
+    pub fn kept(
+        operation: &'static str,
+        rows: usize,
+        layout: Layout,
+        similarity: Similarity,
+        (sources, first): (&RowSources, usize),
+    ) -> Result<Self> {
+        let kept = |source| Rows::kept(operation, layout.precision, rows, (source, first));
+        let values = sources.values.as_ref().map(kept).transpose()?;
+        Self::of(operation, rows, layout, similarity, kept(&sources.keys)?, values)
+    }
+
+    fn of(
+        operation: &'static str,
+        rows: usize,
+        layout: Layout,
+        similarity: Similarity,
+        keys: Rows,
+        values: Option<Rows>,
+    ) -> Result<Self> {
         let bounded = layout.precision == Precision::I8Exact && Levels::bound(similarity);
         let levels = bounded.then(|| Levels::allocate(operation, rows, layout.dim, similarity));
         Ok(Self {
-            keys: Rows::allocate(operation, layout.precision, rows, layout.dim)?,
+            keys,
             levels: levels.transpose()?,
-            values: layout.value_dim.map(values).transpose()?,
+            values,
             bias: zeros(operation, "bias", rows)?,
             norms: zeros(operation, "norms", rows)?,
         })

@@ -1,6 +1,9 @@
-//! Rows of one window in host memory, in the precision of the memory, read tile by tile as `f32`.
+//! Rows of one window in host memory or in a file, in the precision of the memory, read tile by tile as `f32`.
 #![allow(unsafe_code, reason = "vectors of narrow elements are loaded through pointers to chunks")]
 #![allow(clippy::inline_always, reason = "see `simd`")]
+
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use half::f16;
 
@@ -10,15 +13,24 @@ use crate::cpu::simd::vector::{Simd, Work};
 use crate::error::Result;
 use crate::precision::Precision;
 use crate::room::{copy_first, zeros};
-use crate::store::Encoded;
-use crate::store::{half_of, quantize, stride};
+use crate::store::{Encoded, RowSource, half_of, quantize, stride};
 
 /// Rows of `stride(columns)` elements, the padding zero.
 #[derive(Debug)]
 pub(super) enum Rows {
     F32(AlignedVec<f32>),
     F16(AlignedVec<f16>),
-    I8 { levels: AlignedVec<i8>, scales: Vec<f32> },
+    I8 {
+        levels: AlignedVec<i8>,
+        scales: Vec<f32>,
+    },
+    /// Rows that a source has from row `first` on, read each time that they are loaded.
+    Kept {
+        source: Arc<dyn RowSource>,
+        first: usize,
+        precision: Precision,
+        scales: Vec<f32>,
+    },
 }
 
 impl Rows {
@@ -34,6 +46,17 @@ impl Rows {
         })
     }
 
+    /// `rows` rows that `source` has from row `first` on.
+    pub fn kept(
+        operation: &'static str,
+        precision: Precision,
+        rows: usize,
+        (source, first): (&Arc<dyn RowSource>, usize),
+    ) -> Result<Self> {
+        let scaled = if precision == Precision::I8 { rows } else { 0 };
+        Ok(Self::Kept { source: source.clone(), first, precision, scales: zeros(operation, "scales", scaled)? })
+    }
+
     /// A copy with the same number of rows, of which the first `used` are copied.
     pub fn try_clone(&self, operation: &'static str, used: usize, columns: usize) -> Result<Self> {
         let elements = used * stride(columns);
@@ -44,10 +67,16 @@ impl Rows {
                 levels: levels.try_clone(operation, elements)?,
                 scales: copy_first(operation, "scales", scales, used)?,
             },
+            Self::Kept { source, first, precision, scales } => Self::Kept {
+                source: source.clone(),
+                first: *first,
+                precision: *precision,
+                scales: copy_first(operation, "scales", scales, used.min(scales.len()))?,
+            },
         })
     }
 
-    /// Stores tight `rows` from row `at` on.
+    /// Stores tight `rows` from row `at` on. Those that a source has are not written.
     pub fn store(&mut self, at: usize, rows: &[f32], columns: usize) {
         let stride = stride(columns);
         for (row, from) in rows.chunks_exact(columns).enumerate() {
@@ -62,11 +91,12 @@ impl Rows {
                 Self::I8 { levels, scales } => {
                     scales[at + row] = quantize(from, &mut levels[start..start + columns]);
                 }
+                Self::Kept { .. } => debug_assert!(false, "memories refuse to write to a file"),
             }
         }
     }
 
-    /// Stores encoded rows from row `at` on.
+    /// Stores encoded rows from row `at` on. Of those that a source has, which has these, only the scales are.
     pub fn store_encoded(&mut self, at: usize, rows: &Encoded<'_>, columns: usize) {
         let start = at * stride(columns);
         let count = rows.scales.len();
@@ -78,21 +108,28 @@ impl Rows {
                 bytemuck::cast_slice_mut(&mut levels[range]).copy_from_slice(&rows.rows);
                 scales[at..at + count].copy_from_slice(&rows.scales);
             }
+            Self::Kept { scales, .. } if scales.is_empty() => {}
+            Self::Kept { scales, .. } => scales[at..at + count].copy_from_slice(&rows.scales),
         }
     }
 
     /// `count` rows from row `at` on, encoded.
     pub fn stored(&self, at: usize, count: usize, columns: usize) -> Encoded<'_> {
         let range = at * stride(columns)..(at + count) * stride(columns);
-        let (rows, scales): (&[u8], _) = match self {
-            Self::F32(rows) => (bytemuck::cast_slice(&rows[range]), None),
-            Self::F16(rows) => (bytemuck::cast_slice(&rows[range]), None),
-            Self::I8 { levels, scales } => (bytemuck::cast_slice(&levels[range]), Some(&scales[at..at + count])),
+        let (rows, scales): (Cow<'_, [u8]>, _) = match self {
+            Self::F32(rows) => (bytemuck::cast_slice(&rows[range]).into(), None),
+            Self::F16(rows) => (bytemuck::cast_slice(&rows[range]).into(), None),
+            Self::I8 { levels, scales } => (bytemuck::cast_slice(&levels[range]).into(), Some(&scales[at..at + count])),
+            Self::Kept { source, first, precision, scales } => {
+                let mut rows = vec![0; range.len() * precision.bytes()];
+                source.fill(first + at, &mut rows);
+                (rows.into(), scales.get(at..at + count).filter(|scales| !scales.is_empty()))
+            }
         };
-        Encoded { rows: rows.into(), scales: scales.map_or_else(|| vec![1.0; count].into(), Into::into) }
+        Encoded { rows, scales: scales.map_or_else(|| vec![1.0; count].into(), Into::into) }
     }
 
-    /// `count` rows from row `at` on, each `stride` floats: borrowed if stored as `f32`, else decoded into `scratch`.
+    /// `count` rows from row `at` on, each `stride` floats: borrowed if held as `f32`, else decoded into `scratch`.
     pub fn load<'a>(&'a self, at: usize, count: usize, stride: usize, scratch: &'a mut Vec<f32>) -> &'a [f32] {
         let range = at * stride..(at + count) * stride;
         match self {
@@ -104,6 +141,23 @@ impl Rows {
             Self::I8 { levels, scales } => {
                 scratch.resize(count * stride, 0.0);
                 Level::best().run(Bytes { from: &levels[range], scales: &scales[at..], stride, to: scratch });
+            }
+            Self::Kept { source, first, precision, scales } => {
+                scratch.resize(count * stride, 0.0);
+                let first = first + at;
+                match precision {
+                    Precision::F32 | Precision::I8Exact => source.fill(first, bytemuck::cast_slice_mut(scratch)),
+                    Precision::F16 => {
+                        let mut from = vec![f16::ZERO; count * stride];
+                        source.fill(first, bytemuck::cast_slice_mut(&mut from));
+                        Level::best().run(Halves { from: &from, to: scratch });
+                    }
+                    Precision::I8 => {
+                        let mut from = vec![0i8; count * stride];
+                        source.fill(first, bytemuck::cast_slice_mut(&mut from));
+                        Level::best().run(Bytes { from: &from, scales: &scales[at..], stride, to: scratch });
+                    }
+                }
             }
         }
         scratch

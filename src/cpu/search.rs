@@ -21,7 +21,7 @@ impl Engine {
     /// Searches for checked queries (`batch x dim`, tight) among the patterns of `snapshot`, at least one.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), before any work is done.
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), before any work is done; those of [`Engine::check_rows`].
     pub fn search(
         &self,
         operation: &'static str,
@@ -58,6 +58,7 @@ impl Engine {
                 hits.push(measured, found, status, &snapshot.names);
             }
         }
+        self.check_rows(operation)?;
         Ok(hits)
     }
 }

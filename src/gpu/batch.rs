@@ -6,8 +6,9 @@ use super::answers::{Answers, MemoryFacts};
 use super::buffer;
 use super::engine::Engine;
 use super::planning::Sizing;
-use super::readback::{Readback, Submitted, Wait};
+use super::readback::{Submitted, Wait};
 use super::schedule::Schedule;
+use super::streaming::Run;
 use super::targets::OwnedRows;
 use super::task::{Goal, Task};
 use super::upload::fill;
@@ -18,7 +19,7 @@ use crate::mask::Mask;
 use crate::retrieval::options::{RetrieveOptions, WeightsOf};
 use crate::retrieval::report::Retrieval;
 use crate::retrieval::weight_queries::WeightQueries;
-use crate::store::{Alive, View};
+use crate::store::{Alive, Snapshot, View};
 use crate::sync::lock;
 
 /// The most bytes of queries, of masks, and of answers of one sub-batch of several queries.
@@ -86,7 +87,8 @@ impl Collector {
 }
 
 impl Engine {
-    /// Submits a retrieval for the rows of `queries`, which have been validated.
+    /// Submits a retrieval for the rows of `queries`, which have been validated; where rows stream, it is submitted while
+    /// the answer is awaited, which `snapshot` lasts until.
     pub fn retrieve(
         &self,
         operation: &'static str,
@@ -94,6 +96,7 @@ impl Engine {
         options: &RetrieveOptions,
         view: &View,
         wait: Wait,
+        snapshot: Option<Snapshot>,
     ) -> Result<Answer<Retrieval>> {
         let layout = self.layout;
         let batch = queries.len() / layout.dim;
@@ -109,18 +112,21 @@ impl Engine {
         let alive = view.alive();
         let request =
             BatchRequest { queries, options, weighed: &weighed, alive, facts, sizing: &sizing, workspace: &workspace };
-        let mut submitted: Vec<(Readback, AnswerLayout)> = Vec::new();
+        let mut runs: Vec<(Run, AnswerLayout)> = Vec::new();
         for part in self.sub_batches(batch, &sizing, options) {
             let SubBatch { task, target, staging, layout } = self.sub_batch(&request, part)?;
             let schedule = Schedule::new(&self.context, options.faults.constant, [task]);
-            submitted.push((self.context.run(schedule, &target, staging, wait)?, layout));
+            runs.push((self.start(schedule, &workspace, target, staging, wait)?, layout));
         }
-        self.recycle(workspace);
-        let submission = submitted.last().and_then(|(readback, _)| readback.submission());
+        let lease = self.recycle_after(workspace);
+        let submission = runs.last().and_then(|(run, _)| run.submission());
+        // What has been submitted needs neither a snapshot nor a wait.
+        let (wait, snapshot) = if lease.is_some() { (wait, snapshot) } else { (Wait::Forbidden, None) };
         let answer = async move {
-            for (readback, layout) in submitted {
-                collector.append(&layout, &readback.mapped().await?)?;
+            for (run, layout) in runs {
+                collector.append(&layout, &run.bytes(wait).await?)?;
             }
+            drop((lease, snapshot));
             Ok(collector.finish())
         };
         Ok(Answer::on_device(Submitted { context: self.context.clone(), submission }, answer))
@@ -186,17 +192,25 @@ impl Engine {
     pub fn run_workspace(&self, sizing: &Sizing, options: &RetrieveOptions) -> Result<Arc<Workspace>> {
         match options.faults.poison {
             false => self.workspace(sizing),
-            true => Ok(Arc::new(Workspace::new(&self.context, sizing.sizes, true)?)),
+            true => Ok(Arc::new(self.new_workspace(sizing, true)?)),
         }
     }
 
     /// A workspace for `sizing`, to be recycled once everything that uses it has been submitted.
     pub fn workspace(&self, sizing: &Sizing) -> Result<Arc<Workspace>> {
         let spare = lock(&self.idle_workspaces).pop();
-        match spare.filter(|workspace| workspace.sizes.hold(&sizing.sizes)) {
+        let holds = |workspace: &Arc<Workspace>| {
+            workspace.sizes.hold(&sizing.sizes) && (workspace.slots.is_some() || !self.streams())
+        };
+        match spare.filter(holds) {
             Some(workspace) => Ok(workspace),
-            None => Ok(Arc::new(Workspace::new(&self.context, sizing.sizes, false)?)),
+            None => Ok(Arc::new(self.new_workspace(sizing, false)?)),
         }
+    }
+
+    /// Allocates a workspace for `sizing`.
+    pub fn new_workspace(&self, sizing: &Sizing, poison: bool) -> Result<Workspace> {
+        Workspace::new(&self.context, sizing.sizes, self.streams().then(|| self.slot_size()), poison)
     }
 
     /// Keeps a workspace for later retrievals.

@@ -119,20 +119,40 @@ pub(crate) fn create_with(
     usage: wgpu::BufferUsages,
     fill: Option<impl FnOnce(&mut wgpu::BufferViewMut)>,
 ) -> Result<wgpu::Buffer> {
-    // Whole vectors of four words, so that any binding of the whole buffer suits any kernel.
-    let size = size.max(16).next_multiple_of(16);
-    let allowed = handles.limits.max_buffer_size;
-    if size > allowed {
-        return Err(Error::Limit { operation: label, limit: "max_buffer_size", need: size, allowed });
-    }
-    let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: fill.is_some() };
-    let buffer = scoped(handles, label, || handles.device.create_buffer(&descriptor))?;
+    let buffer = allocate(handles, label, size, usage, fill.is_some())?;
     if let Some(fill) = fill {
         let lost = |error: wgpu::MapRangeError| Error::DeviceLost { operation: label, message: error.to_string() };
         fill(&mut buffer.slice(..).get_mapped_range_mut().map_err(lost)?);
         buffer.unmap();
     }
     Ok(buffer)
+}
+
+/// A buffer of at least `size` bytes that is mapped.
+pub(crate) fn create_mapped(
+    handles: &Handles,
+    label: &'static str,
+    size: u64,
+    usage: wgpu::BufferUsages,
+) -> Result<wgpu::Buffer> {
+    allocate(handles, label, size, usage, true)
+}
+
+fn allocate(
+    handles: &Handles,
+    label: &'static str,
+    size: u64,
+    usage: wgpu::BufferUsages,
+    mapped_at_creation: bool,
+) -> Result<wgpu::Buffer> {
+    // Whole vectors of four words, so that any binding of the whole buffer suits any kernel.
+    let size = size.max(16).next_multiple_of(16);
+    let allowed = handles.limits.max_buffer_size;
+    if size > allowed {
+        return Err(Error::Limit { operation: label, limit: "max_buffer_size", need: size, allowed });
+    }
+    let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation };
+    scoped(handles, label, || handles.device.create_buffer(&descriptor))
 }
 
 /// Part of a buffer, as a kernel's storage binding.

@@ -3,7 +3,16 @@
 
 use super::buffer::Binding;
 use super::kernel::Kernel;
+use super::patterns::Load;
 use super::shader::{Constant, Substitution};
+
+/// What a device does next.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Dispatch(Dispatch),
+    /// Rows of the host go into a slot.
+    Load(Load),
+}
 
 /// All workgroups of one kernel, before they are cut by cost.
 #[derive(Debug)]

@@ -4,15 +4,16 @@ use std::sync::{Arc, Mutex};
 
 use super::buffer::{self, Binding};
 use super::context::Context;
-use super::patterns::StoredRows;
+use super::patterns::{SLOTS, StoredRows};
 use super::plan::limits::MAX_PATTERNS;
 use super::range::{Magnitudes, QueryRange, States, unshared};
+use super::slots::SlotSize;
 use super::workspace::Workspace;
 use crate::error::{Error, Result};
 use crate::precision::Precision;
 use crate::retrieval::options::RetrieveOptions;
 use crate::rule::{Rule, Similarity};
-use crate::store::{Alive, Growth, Layout, NewRows, Windows};
+use crate::store::{Alive, Growth, HostRows, Layout, NewRows, Windows};
 use crate::sync::{lock, unpoisoned};
 
 /// Bytes of an upload after which pending writes are flushed.
@@ -38,12 +39,16 @@ pub(crate) struct Engine {
     pub recording_workspace: Mutex<Option<Arc<Workspace>>>,
     /// One bit for each position, set where a pattern is stored. Absent until a retrieval needs it.
     pub live: Mutex<Option<Binding>>,
+    /// Rows that the device holds all the time; the rows behind stream through slots, window by window.
+    pub resident_rows: Option<usize>,
+    /// The rows of the host, in an engine that answers while some stream.
+    pub host: Option<Arc<dyn HostRows>>,
     /// Idle workspaces. A retrieval of several submissions takes one for itself.
     pub idle_workspaces: Arc<Mutex<Vec<Arc<Workspace>>>>,
 }
 
 impl Engine {
-    pub fn new(context: Arc<Context>, layout: Layout, rule: Rule) -> Self {
+    pub fn new(context: Arc<Context>, layout: Layout, rule: Rule, resident_rows: Option<usize>) -> Self {
         let windows = Windows::new(layout.max_rows);
         Self {
             context,
@@ -54,6 +59,8 @@ impl Engine {
             magnitudes: Arc::default(),
             recording_workspace: Mutex::default(),
             live: Mutex::default(),
+            resident_rows,
+            host: None,
             idle_workspaces: Arc::default(),
         }
     }
@@ -70,6 +77,8 @@ impl Engine {
             magnitudes: self.magnitudes.clone(),
             recording_workspace: Mutex::default(),
             live: Mutex::new(lock(&self.live).clone()),
+            resident_rows: self.resident_rows,
+            host: self.host.clone(),
             idle_workspaces: self.idle_workspaces.clone(),
         }
     }
@@ -95,6 +104,12 @@ impl Engine {
         self.magnitudes = Arc::default();
     }
 
+    /// What one slot holds: the largest window.
+    pub fn slot_size(&self) -> SlotSize {
+        let [key, value, _] = self.row_sizes();
+        SlotSize { rows: self.layout.max_rows, key, value }
+    }
+
     /// Whether rows have terms ([`StoredRows::terms`]).
     pub fn has_terms(&self) -> bool {
         self.rule.similarity == Similarity::Cosine || self.layout.bias || self.layout.precision == Precision::I8
@@ -113,6 +128,8 @@ impl Engine {
         }
         let (layout, terms) = (self.layout, self.has_terms());
         let context = self.context.clone();
+        let resident = self.resident_rows.unwrap_or(usize::MAX);
+        let (mut end, mut number) = (self.windows.capacity(), self.windows.count());
         let usage = buffer::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         self.windows.reserve(additional, growth, |rows| {
             context.check_alive()?;
@@ -120,13 +137,19 @@ impl Engine {
                 Ok(Binding::from(&buffer::create(&context, label, (rows * row) as u64, usage)?))
             };
             let element = layout.precision.bytes();
+            end += rows;
+            number += 1;
+            let slot = (end > resident).then_some(number % SLOTS);
+            // Nothing reads what stands in for the slot.
+            let rows_of = |label, row| if slot.is_none() { create(label, row) } else { create(label, 0) };
             Ok(StoredRows {
-                keys: create("attractor.keys", element * layout.key_stride())?,
+                keys: rows_of("attractor.keys", element * layout.key_stride())?,
                 values: match layout.value_dim {
-                    Some(_) => Some(create("attractor.values", element * layout.value_stride())?),
+                    Some(_) => Some(rows_of("attractor.values", element * layout.value_stride())?),
                     None => None,
                 },
                 terms: if terms { Some(create("attractor.terms", 16)?) } else { None },
+                slot,
             })
         })
     }

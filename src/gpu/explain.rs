@@ -44,6 +44,7 @@ impl Engine {
         let mut program = Schedule::new(&self.context, faults.constant, [task]);
         while !program.is_done() {
             drop(program.next(f64::INFINITY)?);
+            program.take_load();
         }
         Ok(())
     }
@@ -66,19 +67,20 @@ impl Engine {
         let weighed = WeightQueries::new(operation, &options.weights)?;
         let (facts, mut left) = (self.facts(view.alive()), MAX_COUNTED_DISPATCHES);
         let mut kernels: Vec<KernelWork> = Vec::new();
-        let mut submissions = 0usize;
+        let (mut submissions, mut loaded) = (0usize, 0u64);
         for (part, times) in alike(batch, self.sub_batch_size(&sizing, options), &weighed) {
             let positions: Vec<usize> = weighed.of(part.clone()).map(|(query, _)| query - part.start).collect();
             let answers = Answers::new(facts, options, part.len(), &positions);
             let goal = Goal::Answers(Box::new(answers.outputs(&stand_in, OwnedRows::at(&stand_in, 0))));
             let task = self.task(&sizing, workspace.clone(), options, view.alive(), part, 0, goal)?;
             let program = Schedule::new(&self.context, options.faults.constant, [task]);
-            let Some((counted, pieces)) = program.count(self.context.submission(), left)? else {
+            let Some(counted) = program.count(self.context.submission(), left)? else {
                 let (need, allowed) = (MAX_COUNTED_DISPATCHES + 1, MAX_COUNTED_DISPATCHES);
                 return Err(Error::Limit { operation, limit: "dispatches of an explanation", need, allowed });
             };
-            submissions = submissions.saturating_add(pieces.saturating_mul(times));
-            for one in counted {
+            submissions = submissions.saturating_add(counted.pieces.saturating_mul(times));
+            loaded = loaded.saturating_add(counted.loaded.saturating_mul(times as u64));
+            for one in counted.kernels {
                 left = left.saturating_sub(one.dispatches);
                 one.times(times as u64).add_to(&mut kernels);
             }
@@ -97,6 +99,7 @@ impl Engine {
             windows: self.windows.filled().count(),
             submissions,
             workspace_bytes: sizing.sizes.total(),
+            streamed_bytes: loaded.saturating_mul((self.slot_size().key + self.slot_size().value) as u64),
             kernels,
         };
         self.recycle(workspace);

@@ -141,9 +141,10 @@ impl Engine {
             let operands = Operands { rule, ..task.operands };
             let task = Task { operands, range: request.subset.clone(), ..task };
             let schedule = Schedule::new(&self.context, None, [task]);
-            let readback = self.context.run(schedule, &target, staging, request.wait)?;
-            self.recycle(workspace);
-            let bytes = readback.get(request.wait).await?;
+            let run = self.start(schedule, &workspace, target, staging, request.wait)?;
+            let lease = self.recycle_after(workspace);
+            let bytes = run.bytes(request.wait).await?;
+            drop(lease);
             bodies.extend(layout.answers.means(&bytes, layout.stamp, &patterns[part])?.into_iter().map(Body::Mean));
         }
         Ok(bodies)
@@ -287,9 +288,9 @@ impl Engine {
         let queries = part.iter().copied();
         let task = self.task(&sizing, workspace.clone(), &options, request.alive, queries, 0, goal)?;
         let schedule = Schedule::new(context, None, [Task { range, ..task }]);
-        let readback = context.run(schedule, &target, staging, request.wait)?;
-        self.recycle(workspace);
-        readback.get(request.wait).await
+        let run = self.start(schedule, &workspace, target, staging, request.wait)?;
+        let _lease = self.recycle_after(workspace);
+        run.bytes(request.wait).await
     }
 }
 

@@ -1,6 +1,10 @@
 //! The buffers that hold the patterns of one window on the device.
 
 use super::buffer::Binding;
+use crate::store::Window;
+
+/// Slots through which windows stream.
+pub(crate) const SLOTS: usize = 2;
 
 /// Rows of one window, padded as [`Layout`](crate::store::Layout) says.
 #[derive(Clone, Debug)]
@@ -10,4 +14,31 @@ pub(crate) struct StoredRows {
     /// Four floats for each row: the factor of its similarity (1, or under cosine the inverse norm), its bias, and the
     /// scales of its key and value. Absent where every row would have 1, 0, 1, 1.
     pub terms: Option<Binding>,
+    /// The slot that keys and values are in while they are worked on, if the device does not hold them all the time.
+    /// A task then has the bindings of the slot, the memory has others, which nothing reads.
+    pub slot: Option<usize>,
+}
+
+/// Rows `first .. first + rows` of a memory, one window, that have to be in a slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    pub slot: usize,
+    pub first: usize,
+    pub rows: usize,
+}
+
+/// Which windows are in the slots, by their first rows, as dispatches are listed.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded([Option<usize>; SLOTS]);
+
+impl Loaded {
+    /// What has to be loaded before a dispatch reads `window`, if anything; it is in its slot from then on.
+    pub fn need(&mut self, window: &Window<StoredRows>) -> Option<Load> {
+        let slot = window.storage.slot?;
+        if self.0[slot] == Some(window.first) {
+            return None;
+        }
+        self.0[slot] = Some(window.first);
+        Some(Load { slot, first: window.first, rows: window.rows })
+    }
 }

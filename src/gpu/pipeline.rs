@@ -13,7 +13,7 @@ mod lists;
 use std::collections::VecDeque;
 
 use super::buffer::Binding;
-use super::dispatch::Dispatch;
+use super::dispatch::{Command, Dispatch};
 use super::kernels::common::{Pass, summed_rows};
 use super::kernels::rows::write_rows::SourceRows;
 use super::kernels::rows::{compact_queries, copy_states, load_queries, write_rows};
@@ -21,10 +21,12 @@ use super::kernels::sparse::{bracket_threshold, gather_support, solve_threshold}
 use super::kernels::staged::similarity::{STEPS, Trial};
 use super::kernels::staged::{merge, update_states};
 use super::operands::{KernelRule, QueryBlock, Sums};
+use super::patterns::{Loaded, StoredRows};
 use super::sweep::{Over, Sweep};
 use super::targets::OwnedRows;
 use super::task::{Goal, Outputs, Task, WeightOutputs};
 use crate::rule::Similarity;
+use crate::store::Window;
 use crate::strategy::Strategy;
 
 /// Passes of the search over all patterns: each divides the bracket by one more than the trials. For entmax the bracket
@@ -43,10 +45,11 @@ enum Phase {
     Answer,
 }
 
-/// One dispatch, or a pass over the patterns.
+/// One dispatch, one that reads rows of a window, or a pass over the patterns.
 #[derive(Debug)]
 enum Item {
     One(Dispatch),
+    OfWindow(Box<Window<StoredRows>>, Dispatch),
     Sweep(Sweep),
 }
 
@@ -56,13 +59,14 @@ pub(crate) struct Dispatches {
     /// Those that are not listed yet; the first is under way.
     tasks: VecDeque<Task>,
     /// Phases of the first task that are not listed yet, once it is under way.
-    phases: Option<Box<dyn Iterator<Item = (QueryBlock, Phase)> + Send>>,
+    phases: Option<Box<dyn Iterator<Item = (QueryBlock, Phase)> + Send + Sync>>,
     /// Items of the latest phase.
     items: VecDeque<Item>,
     /// The sweep that is under way, the position that it has come to, and how many chunks came before.
     sweep: Option<(Sweep, usize, u32)>,
-    /// Dispatches of its latest chunk.
+    /// Dispatches of its latest chunk, or the one that a load is for.
     listed: VecDeque<Dispatch>,
+    loaded: Loaded,
 }
 
 impl Dispatches {
@@ -72,27 +76,37 @@ impl Dispatches {
 }
 
 impl Iterator for Dispatches {
-    type Item = Dispatch;
+    type Item = Command;
 
-    fn next(&mut self) -> Option<Dispatch> {
+    fn next(&mut self) -> Option<Command> {
         loop {
             if let Some(dispatch) = self.listed.pop_front() {
-                return Some(dispatch);
+                return Some(Command::Dispatch(dispatch));
             }
             let task = self.tasks.front()?;
             if let Some((sweep, position, number)) = &mut self.sweep {
+                let window = task.window_from(*position);
                 match task.chunk_from(*position, *number, sweep.plan(task)) {
                     Some(chunk) => {
                         *position = (chunk.window_first + chunk.first_row + chunk.count) as usize;
                         *number += 1;
                         sweep.list(task, &chunk, &mut self.listed);
+                        if let Some(load) = window.and_then(|window| self.loaded.need(window)) {
+                            return Some(Command::Load(load));
+                        }
                     }
                     None => self.sweep = None,
                 }
                 continue;
             }
             match self.items.pop_front() {
-                Some(Item::One(dispatch)) => return Some(dispatch),
+                Some(Item::One(dispatch)) => return Some(Command::Dispatch(dispatch)),
+                Some(Item::OfWindow(window, dispatch)) => {
+                    self.listed.push_back(dispatch);
+                    if let Some(load) = self.loaded.need(&window) {
+                        return Some(Command::Load(load));
+                    }
+                }
                 Some(Item::Sweep(sweep)) => self.sweep = Some((sweep, task.range.start, 0)),
                 None => match self.phases.get_or_insert_with(|| Box::new(phases(task))).next() {
                     Some((block, phase)) => Listing::of(task, block, phase, &mut self.items),
@@ -152,6 +166,10 @@ impl<'a> Listing<'a> {
 
     fn one(&mut self, dispatch: Dispatch) {
         self.items.push_back(Item::One(dispatch));
+    }
+
+    fn of_window(&mut self, window: &Window<StoredRows>, dispatch: Dispatch) {
+        self.items.push_back(Item::OfWindow(Box::new(window.clone()), dispatch));
     }
 
     fn sweep(&mut self, compared: &Binding, queries: &Binding, over: Over) {
@@ -312,9 +330,10 @@ impl<'a> Listing<'a> {
 
     /// Sums the rows of every query's support, window by window.
     fn gather(&mut self, queries: &Binding, sums: Sums) {
-        for (i, window) in self.task.windows.iter().enumerate() {
+        for (i, window) in self.task.visited().enumerate() {
             for side in summed_rows(&window.storage, sums) {
-                self.one(gather_support::dispatch(&self.pass, queries, window, i == 0, side, sums));
+                let dispatch = gather_support::dispatch(&self.pass, queries, window, i == 0, side, sums);
+                self.of_window(window, dispatch);
             }
         }
     }

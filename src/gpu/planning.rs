@@ -124,7 +124,7 @@ impl Engine {
             rule: self.rule,
             biased: self.biased,
             problem: sizing.shape,
-            workspace,
+            workspace: workspace.clone(),
             mask: self.mask_rows(options.mask.as_ref(), alive, part.clone())?,
             clamp: self.clamp_bits(options.clamp.as_deref(), part)?,
             query_range: self.query_range("Memory::retrieve", options, alive)?,
@@ -136,7 +136,10 @@ impl Engine {
         };
         Ok(Task {
             operands,
-            windows: self.windows.filled().cloned().collect(),
+            windows: match &workspace.slots {
+                Some(slots) => self.windows.filled().map(|window| slots.place(window)).collect(),
+                None => self.windows.filled().cloned().collect(),
+            },
             range: 0..self.windows.len(),
             plan: sizing.plan.clone(),
             staged: sizing.staged.clone(),

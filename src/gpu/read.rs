@@ -45,6 +45,9 @@ impl Engine {
     /// # Errors
     /// [`Error::DeviceLost`]; [`Error::OutOfMemory`] where the host has no room for them.
     pub async fn read(&self, positions: &[usize], wait: Wait) -> Result<Vec<Pattern>> {
+        if let Some(host) = &self.host {
+            return positions.iter().map(|position| host.pattern("read", *position)).collect();
+        }
         let row: usize = self.row_sizes().iter().sum();
         let mut patterns = room("read", "patterns", positions.len())?;
         for positions in positions.chunks((MAX_PIECE_BYTES / row).max(1)) {

@@ -15,6 +15,8 @@ use crate::error::{Error, Result};
 use crate::room::copy;
 use crate::wait;
 
+const OPERATION: &str = "read back";
+
 /// Whether the calling thread may block until the device is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
@@ -83,7 +85,7 @@ impl Readback {
         if let Some(submission) = self.submission() {
             self.context.wait(&submission)?;
         }
-        wait::block_on("read back", self.bytes())
+        wait::block_on(OPERATION, self.bytes())
     }
 
     /// The bytes, blocking only where the caller may; otherwise the caller keeps the device polled, as a
@@ -102,11 +104,11 @@ impl Readback {
     ) -> Result<Vec<u8>> {
         match result {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(lost(error.to_string())),
-            Err(oneshot::Canceled) => return Err(dropped(device, "read back", "the commands were dropped")),
+            Ok(Err(error)) => return Err(lost(OPERATION, error.to_string())),
+            Err(oneshot::Canceled) => return Err(dropped(device, OPERATION, "the commands were dropped")),
         }
-        let view = buffer.slice(..).get_mapped_range().map_err(|error| lost(error.to_string()))?;
-        let bytes = copy("read back", "answers of a device", &view)?;
+        let view = buffer.slice(..).get_mapped_range().map_err(|error| lost(OPERATION, error.to_string()))?;
+        let bytes = copy(OPERATION, "answers of a device", &view)?;
         drop(view);
         buffer.unmap();
         Ok(bytes)
@@ -147,7 +149,7 @@ impl Context {
             match self.device.poll(wait) {
                 Ok(_) => return Ok(()),
                 Err(wgpu::PollError::Timeout) => {}
-                Err(error) => return Err(lost(error.to_string())),
+                Err(error) => return Err(lost(OPERATION, error.to_string())),
             }
         }
     }
@@ -182,12 +184,13 @@ pub(super) fn dropped(device: &wgpu::Device, operation: &'static str, why: &'sta
     }
 }
 
-fn lost(message: String) -> Error {
-    Error::DeviceLost { operation: "read back", message }
+/// The error of a device that reports `message`.
+pub(super) fn lost(operation: &'static str, message: String) -> Error {
+    Error::DeviceLost { operation, message }
 }
 
 /// The call-back of a mapping, and the channel that it reports to.
-fn mapping() -> (impl FnOnce(Mapped) + Send, oneshot::Receiver<Mapped>) {
+pub(super) fn mapping() -> (impl FnOnce(Mapped) + Send, oneshot::Receiver<Mapped>) {
     let (sender, mapped) = oneshot::channel();
     (move |result| notify(sender, result), mapped)
 }

@@ -219,7 +219,7 @@ impl Engine {
         Ok(match &*recorded {
             Some(workspace) if workspace.sizes.hold(&sizing.sizes) && !poison => workspace.clone(),
             _ => {
-                let workspace = Workspace::new(&self.context, sizing.sizes, poison)?;
+                let workspace = self.new_workspace(sizing, poison)?;
                 recorded.insert(Arc::new(workspace)).clone()
             }
         })

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::buffer::Binding;
 use super::context::Context;
-use super::dispatch::Dispatch;
+use super::dispatch::{Command, Dispatch};
 use super::handles::Handles;
+use super::patterns::Load;
 use super::pipeline::Dispatches;
 use super::pipelines::Pipeline;
 use super::shader::Constant;
@@ -38,6 +39,18 @@ pub(crate) struct Schedule {
     /// The dispatch that is cut next, and how many of its workgroups were handed out.
     current: Option<Dispatch>,
     done: u64,
+    /// What has to be loaded before the next dispatch.
+    load: Option<Load>,
+}
+
+/// What a schedule comes to.
+pub(crate) struct Counted {
+    /// The work by kernel and setting.
+    pub kernels: Vec<KernelWork>,
+    /// Pieces of the budget.
+    pub pieces: usize,
+    /// Rows that are loaded.
+    pub loaded: u64,
 }
 
 /// What is handed out at once.
@@ -106,20 +119,34 @@ impl Schedule {
         tasks: impl IntoIterator<Item = Task>,
     ) -> Self {
         let rest = Dispatches::new(tasks);
-        let mut schedule = Self { context: context.clone(), fault, rest, current: None, done: 0 };
+        let mut schedule = Self { context: context.clone(), fault, rest, current: None, done: 0, load: None };
         schedule.fetch();
         schedule
     }
 
     /// Whether nothing is left.
     pub fn is_done(&self) -> bool {
-        self.current.is_none()
+        self.current.is_none() && self.load.is_none()
+    }
+
+    /// What has to be loaded before anything else is handed out; the caller loads it.
+    pub fn take_load(&mut self) -> Option<Load> {
+        let load = self.load.take()?;
+        self.fetch();
+        Some(load)
     }
 
     /// Goes on to the next dispatch.
     fn fetch(&mut self) {
         self.done = 0;
-        self.current = self.rest.next();
+        self.current = match self.rest.next() {
+            Some(Command::Dispatch(dispatch)) => Some(dispatch),
+            Some(Command::Load(load)) => {
+                self.load = Some(load);
+                None
+            }
+            None => None,
+        };
         if let (Some(dispatch), Some((stem, (name, value)))) = (&mut self.current, self.fault)
             && dispatch.kernel.stem == stem
         {
@@ -128,7 +155,8 @@ impl Schedule {
         }
     }
 
-    /// Hands out what `budget` seconds are expected to suffice for, but one dispatch at least: `take` gets each part,
+    /// Hands out what `budget` seconds are expected to suffice for, but one dispatch at least, and no further than the
+    /// next load: `take` gets each part,
     /// the dispatch that it is of and, where they are wanted, its pipeline.
     fn advance(
         &mut self,
@@ -166,8 +194,8 @@ impl Schedule {
         Ok(())
     }
 
-    /// The next dispatches: what `budget` seconds are expected to suffice for, but one at least. After an error nothing
-    /// is left.
+    /// The next dispatches: what `budget` seconds are expected to suffice for, but one at least, and none behind the
+    /// next load. After an error nothing is left.
     pub fn next(&mut self, budget: f64) -> Result<Vec<Compiled>> {
         let mut compiled = Vec::new();
         let advanced = self.advance(budget, true, |dispatch, _, part, pipeline| {
@@ -183,18 +211,21 @@ impl Schedule {
             });
         });
         if let Err(error) = advanced {
-            (self.rest, self.current) = (Dispatches::default(), None);
+            (self.rest, self.current, self.load) = (Dispatches::default(), None, None);
             return Err(error);
         }
         Ok(compiled)
     }
 
-    /// Counts instead: the work by kernel and setting, and the pieces of `budget` seconds. Nothing is compiled. `None`
-    /// where there are more than `most` dispatches.
-    pub fn count(mut self, budget: f64, most: u64) -> Result<Option<(Vec<KernelWork>, usize)>> {
+    /// Counts instead. Nothing is compiled. `None` where there are more than `most` dispatches.
+    pub fn count(mut self, budget: f64, most: u64) -> Result<Option<Counted>> {
         let mut kernels: Vec<KernelWork> = Vec::new();
-        let (mut pieces, mut dispatches) = (0, 0u64);
+        let (mut pieces, mut dispatches, mut loaded) = (0, 0u64, 0u64);
         while !self.is_done() {
+            if let Some(load) = self.take_load() {
+                loaded += load.rows as u64;
+                continue;
+            }
             self.advance(budget, false, |dispatch, done, part, _| {
                 let (workgroups, all) = (part.workgroups(), dispatch.workgroups());
                 let share = |of: u64| of * (done + workgroups) / all - of * done / all;
@@ -214,7 +245,7 @@ impl Schedule {
                 return Ok(None);
             }
         }
-        Ok(Some((kernels, pieces)))
+        Ok(Some(Counted { kernels, pieces, loaded }))
     }
 }
 

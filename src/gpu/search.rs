@@ -10,8 +10,9 @@ use super::kernels::common::NO_PATTERN;
 use super::kernels::sparse::rank_hits::REPORT_WORDS;
 use super::plan::problem::Problem;
 use super::planning::Sizing;
-use super::readback::{Readback, Submitted, Wait};
+use super::readback::{Submitted, Wait};
 use super::schedule::Schedule;
+use super::streaming::Run;
 use super::targets::{OwnedRows, SearchOutputs, SearchTargets};
 use super::task::{Goal, Task};
 use super::workspace::Workspace;
@@ -130,7 +131,7 @@ impl Engine {
         Self { rule, ..self.frozen() }.check_range(operation, queries, &RetrieveOptions::default(), view.alive())
     }
 
-    /// Submits a search for the rows of `queries`, which have been validated.
+    /// Submits a search for the rows of `queries`, which have been validated, as [`Engine::retrieve`] does.
     pub fn search(
         &self,
         operation: &'static str,
@@ -138,6 +139,7 @@ impl Engine {
         options: &SearchOptions,
         view: &View,
         wait: Wait,
+        snapshot: Option<Snapshot>,
     ) -> Result<Answer<Hits>> {
         let (dim, context) = (self.layout.dim, &self.context);
         let batch = queries.len() / dim;
@@ -149,7 +151,7 @@ impl Engine {
         let Searching { engine, retrieval, sizing, k, .. } = &searching;
         let workspace = engine.run_workspace(sizing, retrieval)?;
         let size = engine.part_size(HitsLayout::new(1, *k).size, sizing, retrieval);
-        let mut submitted: Vec<(Readback, HitsLayout, u32)> = Vec::new();
+        let mut runs: Vec<(Run, HitsLayout, u32)> = Vec::new();
         for start in (0..batch).step_by(size) {
             let part = start..batch.min(start + size);
             let layout = HitsLayout::new(part.len(), *k);
@@ -164,15 +166,18 @@ impl Engine {
             let stamp = context.next_stamp();
             let task = searching.task(workspace.clone(), view, part, stamp, outputs)?;
             let schedule = Schedule::new(context, retrieval.faults.constant, [task]);
-            submitted.push((context.run(schedule, &target, staging, wait)?, layout, stamp));
+            runs.push((engine.start(schedule, &workspace, target, staging, wait)?, layout, stamp));
         }
-        engine.recycle(workspace);
-        let submission = submitted.last().and_then(|(readback, ..)| readback.submission());
+        let lease = engine.recycle_after(workspace);
+        let submission = runs.last().and_then(|(run, ..)| run.submission());
         let view = view.clone();
+        // What has been submitted needs neither a snapshot nor a wait.
+        let (wait, snapshot) = if lease.is_some() { (wait, snapshot) } else { (Wait::Forbidden, None) };
         let answer = async move {
-            for (readback, layout, stamp) in submitted {
-                layout.take(&mut hits, &readback.mapped().await?, stamp, &view)?;
+            for (run, layout, stamp) in runs {
+                layout.take(&mut hits, &run.bytes(wait).await?, stamp, &view)?;
             }
+            drop((lease, snapshot));
             Ok(hits)
         };
         Ok(Answer::on_device(Submitted { context: context.clone(), submission }, answer))

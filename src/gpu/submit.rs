@@ -61,13 +61,24 @@ impl Context {
         dispatches: &[Compiled],
         then: impl FnOnce(&mut wgpu::CommandEncoder),
     ) -> Result<wgpu::SubmissionIndex> {
+        self.submit_commands(|encoder| {
+            encode(self, encoder, dispatches, None)?;
+            then(encoder);
+            Ok(())
+        })
+    }
+
+    /// Submits what `record` records.
+    pub fn submit_commands(
+        &self,
+        record: impl FnOnce(&mut wgpu::CommandEncoder) -> Result<()>,
+    ) -> Result<wgpu::SubmissionIndex> {
         // On GL one thread submits at a time: any other thread that needs the context waits for one piece at most.
         let _guard = self.gl().then(|| lock(&self.submitting));
         buffer::scoped(self, "submit", || {
             let descriptor = wgpu::CommandEncoderDescriptor { label: Some("attractor") };
             let mut encoder = self.device.create_command_encoder(&descriptor);
-            encode(self, &mut encoder, dispatches, None)?;
-            then(&mut encoder);
+            record(&mut encoder)?;
             Ok(self.submit(Some(encoder.finish())))
         })?
     }

@@ -96,10 +96,21 @@ impl Task {
         self.operands.kernel_rule()
     }
 
+    /// The window that has `position`, or the next.
+    pub fn window_from(&self, position: usize) -> Option<&Window<StoredRows>> {
+        let passed = self.windows.partition_point(|window| window.first + window.rows <= position);
+        self.windows.get(passed)
+    }
+
+    /// The windows with rows of the range.
+    pub fn visited(&self) -> impl Iterator<Item = &Window<StoredRows>> {
+        let Range { start, end } = self.range;
+        self.windows.iter().filter(move |window| window.first < end && window.first + window.rows > start)
+    }
+
     /// The chunk that starts at `position`, or behind it where no window has it.
     pub fn chunk_from(&self, position: usize, number: u32, plan: &Plan) -> Option<Chunk<'_>> {
-        let passed = self.windows.partition_point(|window| window.first + window.rows <= position);
-        let window = self.windows.get(passed)?;
+        let window = self.window_from(position)?;
         let start = position.max(window.first);
         let end = self.range.end.min(window.first + window.rows);
         let count = end.checked_sub(start).filter(|count| *count > 0)?.min(plan.chunk() as usize) as u32;

@@ -52,8 +52,12 @@ impl Handles {
         let write = |to: &Binding, row: usize, bytes: &[u8]| self.write(&to.buffer, (at * row) as u64, bytes);
         let element = layout.precision.bytes();
         let stored = element * layout.key_stride();
-        write(&to.keys, stored, &rows.keys.rows)?;
-        if let (Some(to), Some(values)) = (&to.values, &rows.values) {
+        // Rows that stream come from the host each time that they are needed.
+        let resident = to.slot.is_none();
+        if resident {
+            write(&to.keys, stored, &rows.keys.rows)?;
+        }
+        if let (true, Some(to), Some(values)) = (resident, &to.values, &rows.values) {
             write(to, element * layout.value_stride(), &values.rows)?;
         }
         let squares = rows.keys.rows.chunks_exact(stored).zip(rows.keys.scales.iter()).map(|(row, scale)| {

@@ -2,12 +2,15 @@
 
 use super::buffer::{self, Binding, STORAGE};
 use super::handles::Handles;
+use super::slots::{SlotSize, Slots};
 use crate::error::Result;
 
 /// Buffers of the sizes that a plan asks for.
 #[derive(Debug)]
 pub(crate) struct Workspace {
     pub sizes: Sizes,
+    /// Room for rows that stream, where some do.
+    pub slots: Option<Slots>,
     pub state: Binding,
     pub result: Binding,
     pub flags: Binding,
@@ -146,8 +149,8 @@ impl Sizes {
 const POISON: u32 = 0x7fc0_dead;
 
 impl Workspace {
-    /// Allocates; filled with poison if asked.
-    pub fn new(handles: &Handles, sizes: Sizes, poison: bool) -> Result<Self> {
+    /// Allocates; all but the slots filled with poison if asked.
+    pub fn new(handles: &Handles, sizes: Sizes, slots: Option<SlotSize>, poison: bool) -> Result<Self> {
         let make = |label, size: u64| -> Result<Binding> {
             let fill = |view: &mut wgpu::BufferViewMut| {
                 let words = view.len() / 4;
@@ -161,6 +164,7 @@ impl Workspace {
         };
         Ok(Self {
             sizes,
+            slots: slots.map(|size| Slots::new(handles, size)).transpose()?,
             state: make("attractor.state", sizes.state)?,
             result: make("attractor.result", sizes.result)?,
             flags: make("attractor.flags", sizes.flags)?,

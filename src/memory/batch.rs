@@ -127,7 +127,7 @@ impl Memory {
         for id in &ids {
             positions.push(self.position(operation, *id)?);
         }
-        let mut insertion = Insertion::new(self, written)?;
+        let mut insertion = Insertion::new(operation, self, written)?;
         for block in blocks(written, dim.max(value_dim.unwrap_or(0))) {
             insertion.write(&new.slice(block.clone(), dim, value_dim), block.len())?;
             reporter.report(block.end)?;

@@ -3,10 +3,10 @@
 use super::handle::Memory;
 use super::options::MemoryOptions;
 use crate::device::handle::Device;
-use crate::engine::{Engine, Limits};
+use crate::engine::{Engine, Limits, Placement};
 use crate::error::{Error, Result};
 use crate::rule::Rule;
-use crate::store::{Ids, Layout, Snapshots, stride};
+use crate::store::{Ids, Layout, RowSources, Snapshots, stride};
 
 impl MemoryOptions {
     /// An empty memory on `device`.
@@ -15,6 +15,11 @@ impl MemoryOptions {
     /// [`Error::Parameter`] for a zero dimension or a rule that does not [validate](Rule::validate);
     /// [`Error::Limit`] where one row does not fit a window.
     pub fn build(&self, device: &Device) -> Result<Memory> {
+        self.build_from(device, None)
+    }
+
+    /// [`MemoryOptions::build`] where the rows of the host may stay where `sources` says.
+    pub(super) fn build_from(&self, device: &Device, sources: Option<RowSources>) -> Result<Memory> {
         const OPERATION: &str = "MemoryOptions::build";
         self.rule.validate().map_err(|error| error.named(OPERATION))?;
         for (parameter, dim) in [("dim", Some(self.dim)), ("value_dim", self.value_dim)] {
@@ -45,16 +50,31 @@ impl MemoryOptions {
             });
         }
         // Row indices within a window are u32 in the shaders.
-        let max_rows = (limit / widest).min(u64::from(u32::MAX / 2)) as usize;
+        let mut max_rows = (limit / widest).min(u64::from(u32::MAX / 2));
+        let mut resident_rows = None;
+        if let (Some(bytes), false) = (self.device_bytes, device.is_cpu()) {
+            let floats = stride(self.dim) + self.value_dim.map_or(0, stride);
+            let row = (self.precision.bytes() * floats) as u64;
+            let held = bytes / row;
+            if held < 2 {
+                let (limit, need) = ("bytes of keys and values on the device (device_bytes)", 2 * row);
+                return Err(Error::Limit { operation: OPERATION, limit, need, allowed: bytes });
+            }
+            // Two windows at a time stream.
+            max_rows = max_rows.min((held / 8).max(1));
+            resident_rows = Some(usize::try_from(held - 2 * max_rows).unwrap_or(usize::MAX));
+        }
+        let max_rows = max_rows as usize;
         let layout =
             Layout { dim: self.dim, value_dim: self.value_dim, precision: self.precision, bias: self.bias, max_rows };
+        let placement = Placement { host_copy: self.host_copy, sources, resident_rows };
         Ok(Memory {
             device: device.clone(),
             layout,
             rule: self.rule,
             ids: Ids::default(),
             snapshots: Snapshots::default(),
-            engine: Engine::new(device, layout, self.rule, self.host_copy),
+            engine: Engine::new(device, layout, self.rule, placement),
             options: self.clone(),
         })
     }

@@ -20,6 +20,7 @@ impl Memory {
     /// the device allow, [`Error::DeviceLost`]; nothing has changed then. On the CPU engine room takes no memory until
     /// patterns are stored in it.
     pub fn reserve(&mut self, additional: usize) -> Result<()> {
+        self.engine.check_writable("Memory::reserve")?;
         let fresh = self.ids.fresh(additional, &self.snapshots);
         self.engine.reserve(fresh, Growth::Doubling).map_err(|error| error.named("Memory::reserve"))
     }

@@ -92,7 +92,8 @@ impl Memory {
     /// not allow windows as large, rows are laid out anew, as with [`LoadOptions::window_bytes`].)
     ///
     /// The file is read once, piece by piece, and every tensor is compared with its checksum: beside the stored rows,
-    /// nothing grows with it.
+    /// nothing grows with it. A memory that is larger than the host's memory stays in its file
+    /// ([`LoadOptions::rows_in_file`]).
     ///
     /// # Errors
     /// [`Error::File`](crate::Error::File) for a file that cannot be read, is no memory or of another version, is
@@ -162,7 +163,7 @@ impl Memory {
         let Layout { dim, value_dim, bias, .. } = self.layout;
         files.check(OPERATION, dim, value_dim, bias)?;
         let mut reporter = Reporter::new(OPERATION, files.len(), progress);
-        let mut insertion = Insertion::new(self, files.len())?;
+        let mut insertion = Insertion::new(OPERATION, self, files.len())?;
         let mut buffers = Buffers::default();
         for rows in blocks(files.len(), dim.max(value_dim.unwrap_or(0))) {
             let Patterns { keys, values, bias } = files.read(rows.clone(), &mut buffers)?;
@@ -219,8 +220,10 @@ impl SavedMemory {
             bias: *bias,
             window_bytes: options.window_bytes,
             host_copy: options.host_copy,
+            device_bytes: options.device_bytes,
         };
-        let mut memory = asked.build(device)?;
+        let sources = options.rows_in_file.then(|| self.row_sources()).transpose()?;
+        let mut memory = asked.build_from(device, sources)?;
         memory.ids = self.ids()?;
         let layout = memory.layout;
         if options.window_bytes.is_none() && windows.iter().all(|rows| *rows <= layout.max_rows) {
@@ -239,6 +242,8 @@ impl SavedMemory {
             reporter.report(end)?;
         }
         reader.verify()?;
+        // The file is read while it is loaded, and again for what follows from its rows.
+        memory.engine.check_rows("Memory::load")?;
         Ok(memory)
     }
 }

@@ -25,7 +25,8 @@ impl<'m> Insertion<'m> {
     ///
     /// # Errors
     /// Those of [`Memory::reserve`].
-    pub fn new(memory: &'m mut Memory, rows: usize) -> Result<Self> {
+    pub fn new(operation: &'static str, memory: &'m mut Memory, rows: usize) -> Result<Self> {
+        memory.engine.check_writable(operation)?;
         let places = memory.ids.places(rows, &memory.snapshots);
         memory.engine.reserve(places.fresh, Growth::Doubling)?;
         Ok(Self { memory, places, written: 0, committed: false })

@@ -21,6 +21,7 @@ pub struct MemoryOptions {
     pub(super) bias: bool,
     pub(super) window_bytes: Option<u64>,
     pub(super) host_copy: bool,
+    pub(super) device_bytes: Option<u64>,
 }
 
 impl MemoryOptions {
@@ -35,6 +36,7 @@ impl MemoryOptions {
             bias: false,
             window_bytes: None,
             host_copy: false,
+            device_bytes: None,
         }
     }
 
@@ -77,6 +79,33 @@ impl MemoryOptions {
         self
     }
 
+    /// The most bytes of keys and values that a GPU holds, for memories that are larger. All rows are in host memory,
+    /// too ([`MemoryOptions::host_copy`]), or in their file ([`LoadOptions::rows_in_file`]). Three quarters of the
+    /// bytes are for rows that stay on the device; the others stream through two buffers of an eighth each: while the
+    /// device works on one, the host fills the next. Rows of terms, 16 bytes a pattern where there are any, and the
+    /// workspace come on top; so do two such buffers for each further retrieval that runs at the same time.
+    ///
+    /// Answers are those of a memory that the device holds. A pass over the patterns takes the time of the copy, where
+    /// that is longer: softmax, top-k reports and searches pass once, rules of sparse weights twice a step; then
+    /// [`Precision::F16`] and [`Precision::I8`] copy less. Such a retrieval is submitted while its
+    /// [`Pending`](crate::Pending) is polled, awaited or waited for. It cannot be recorded
+    /// ([`Error::Unsupported`](crate::Error::Unsupported)). The CPU engine has no use for the bound.
+    ///
+    /// ```
+    /// use attractor::{Device, MemoryOptions, Rule};
+    /// let device = Device::new_blocking()?;
+    /// // 1,000 patterns of 4 kB, of which the device holds 1 MB.
+    /// let mut memory = MemoryOptions::new(1024, Rule::softmax(8.0)).device_bytes(1 << 20).build(&device)?;
+    /// let keys: Vec<f32> = (0..1000 * 1024).map(|i| (i % 7919) as f32 / 7919.0 - 0.5).collect();
+    /// memory.add(&keys)?;
+    /// assert_eq!(memory.search_blocking(&keys[999 * 1024..], 1)?.ids, [memory.id_at(999)]);
+    /// # Ok::<(), attractor::Error>(())
+    /// ```
+    pub fn device_bytes(mut self, bytes: u64) -> Self {
+        self.device_bytes = Some(bytes);
+        self
+    }
+
     /// `d`, the dimensions of a key.
     pub fn dim(&self) -> usize {
         self.dim
@@ -116,6 +145,11 @@ impl MemoryOptions {
     pub fn get_host_copy(&self) -> bool {
         self.host_copy
     }
+
+    /// What [`MemoryOptions::device_bytes`] set.
+    pub fn get_device_bytes(&self) -> Option<u64> {
+        self.device_bytes
+    }
 }
 
 /// How a saved memory is laid out again.
@@ -125,6 +159,8 @@ pub struct LoadOptions {
     pub(super) rule: Option<Rule>,
     pub(super) window_bytes: Option<u64>,
     pub(super) host_copy: bool,
+    pub(super) device_bytes: Option<u64>,
+    pub(super) rows_in_file: bool,
 }
 
 #[cfg(feature = "files")]
@@ -148,6 +184,40 @@ impl LoadOptions {
         self
     }
 
+    /// The most bytes of keys and values that a GPU holds, as [`MemoryOptions::device_bytes`]. Where that makes smaller
+    /// windows than those that were saved, answers may differ in their last bits.
+    pub fn device_bytes(mut self, bytes: u64) -> Self {
+        self.device_bytes = Some(bytes);
+        self
+    }
+
+    /// Leave keys and values in the file, and read them from there whenever they are needed: for memories that are
+    /// larger than the host's memory. On the CPU engine a retrieval reads the file tile by tile, which costs a copy of
+    /// what it reads; 12 to 20 bytes a pattern are in memory, and with [`Precision::I8Exact`] the 8-bit keys, so that
+    /// few queries of top-k, sparsemax and entmax, and searches, read only the rows that can matter. On a GPU it is
+    /// the [`LoadOptions::host_copy`] that stays in the file.
+    ///
+    /// Answers are bit-exact those of the memory in the host's memory. Patterns can be removed, but not added or
+    /// updated ([`Error::Unsupported`](crate::Error::Unsupported)). The file must not be written to: once it has
+    /// changed, or a row cannot be read, every call that needs rows returns [`Error::File`](crate::Error::File).
+    /// [`Memory::save`](crate::Memory::save) to the same path is no change: it puts another file in its place.
+    ///
+    /// ```
+    /// use attractor::{Device, LoadOptions, Memory, Rule};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let path = folder.path().join("memory.safetensors");
+    /// let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(4.0))?;
+    /// memory.add(&[1.0, 0.0, 0.0, 1.0])?;
+    /// memory.save(&path)?;
+    /// let memory = Memory::load_with(&Device::cpu(), &path, &LoadOptions::default().rows_in_file())?;
+    /// assert_eq!(memory.search_blocking(&[0.1, 0.9], 1)?.ids, [memory.id_at(1)]);
+    /// # Ok::<(), attractor::Error>(())
+    /// ```
+    pub fn rows_in_file(mut self) -> Self {
+        self.rows_in_file = true;
+        self
+    }
+
     /// What [`LoadOptions::rule`] set.
     pub fn get_rule(&self) -> Option<Rule> {
         self.rule
@@ -161,5 +231,15 @@ impl LoadOptions {
     /// Whether [`LoadOptions::host_copy`] was called.
     pub fn get_host_copy(&self) -> bool {
         self.host_copy
+    }
+
+    /// What [`LoadOptions::device_bytes`] set.
+    pub fn get_device_bytes(&self) -> Option<u64> {
+        self.device_bytes
+    }
+
+    /// Whether [`LoadOptions::rows_in_file`] was called.
+    pub fn get_rows_in_file(&self) -> bool {
+        self.rows_in_file
     }
 }

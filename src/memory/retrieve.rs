@@ -44,7 +44,7 @@ impl Memory {
     pub fn retrieve(&self, queries: &[f32], options: &RetrieveOptions) -> Result<Pending<Retrieval>> {
         const OPERATION: &str = "Memory::retrieve";
         let view = self.facts().check(OPERATION, Queries::Given(queries), options)?;
-        self.engine.begin(OPERATION, queries, options, view).map(Pending::new)
+        self.engine.begin(OPERATION, queries, options, view, self.snapshots.take()).map(Pending::new)
     }
 
     /// [`Memory::retrieve`] on this thread, until the answer is computed. On the CPU engine it saves what handing over

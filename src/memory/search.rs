@@ -37,7 +37,7 @@ impl Memory {
         const OPERATION: &str = "Memory::search";
         let options = options.into();
         let view = self.facts().check_search(OPERATION, Queries::Given(queries), &options)?;
-        self.engine.begin_search(OPERATION, queries, options, view).map(Pending::new)
+        self.engine.begin_search(OPERATION, queries, options, view, self.snapshots.take()).map(Pending::new)
     }
 
     /// [`Memory::search`] on this thread, until the answer is computed.

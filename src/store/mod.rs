@@ -3,18 +3,22 @@
 mod encoding;
 #[cfg(feature = "files")]
 pub mod files;
+mod host_rows;
 mod ids;
 mod layout;
 mod names;
+mod row_source;
 mod rows;
 mod snapshots;
 mod view;
 mod windows;
 
 pub(crate) use encoding::{Encoded, EncodedRows, check_halves, decode, decode_into, half_of, quantize, try_decode};
+pub(crate) use host_rows::HostRows;
 pub(crate) use ids::{Ids, Places};
 pub(crate) use layout::{Layout, stride};
 pub(crate) use names::Names;
+pub(crate) use row_source::{RowSource, RowSources};
 pub(crate) use rows::NewRows;
 pub use rows::Pattern;
 pub(crate) use snapshots::{Snapshot, Snapshots};

@@ -52,6 +52,11 @@ impl<B> Windows<B> {
         self.capacity
     }
 
+    /// The number of windows, those without rows included.
+    pub fn count(&self) -> usize {
+        self.windows.len()
+    }
+
     /// The windows that hold rows.
     pub fn filled(&self) -> impl Iterator<Item = &Window<B>> {
         self.windows.iter().take_while(|w| w.rows > 0)

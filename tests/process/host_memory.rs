@@ -1,15 +1,23 @@
 //! What the host has no memory for is an error, and the memory answers on. Each case runs in a process of its own,
 //! whose address space is limited: the system would promise more than it has.
 
+use std::ffi::OsStr;
 use std::process::Command;
 
 use attractor::retrieval::WeightsOf;
-use attractor::{Device, Error, Memory, MemoryOptions, Patterns, RetrieveOptions, Rule};
+use attractor::{
+    Device, Error, LoadOptions, Memory, MemoryOptions, Patterns, RetrieveOptions, Rule, Separation, Similarity,
+};
 
 const CASE: &str = "ATTRACTOR_TEST_CASE";
 
 /// Runs `case` where no more than `mebibytes` of addresses are to be had; in that process, runs `work`.
 fn limited(case: &str, mebibytes: usize, work: impl FnOnce()) {
+    limited_with(case, mebibytes, &[], work);
+}
+
+/// [`limited`], with further variables of the environment.
+fn limited_with(case: &str, mebibytes: usize, variables: &[(&str, &OsStr)], work: impl FnOnce()) {
     if std::env::var(CASE).is_ok_and(|asked| asked == case) {
         return work();
     }
@@ -22,6 +30,7 @@ fn limited(case: &str, mebibytes: usize, work: impl FnOnce()) {
         ))
         .arg(binary)
         .env(CASE, case)
+        .envs(variables.iter().copied())
         .env("RAYON_NUM_THREADS", "2")
         .output()
         .unwrap();
@@ -147,6 +156,39 @@ fn answers_of_a_device() {
             out_of_memory(memory.retrieve(&queries, &options), "Memory::retrieve", "weights");
             out_of_memory(memory.job(&queries, &options), "Memory::job", "weights");
             answers_on(&memory);
+        }
+    });
+}
+
+/// The file of a memory that is larger than all that its process may have.
+const FILE: &str = "ATTRACTOR_TEST_FILE";
+
+#[test]
+fn rows_in_a_file() {
+    const DIM: usize = 1000;
+    const ROWS: usize = 120_000;
+    let key = |row: usize| harness::Rng(row as u64).vector(DIM);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("memory.safetensors");
+    if std::env::var_os(FILE).is_none() {
+        let mut memory = Memory::new(&Device::cpu(), DIM, Rule::new(Similarity::Cosine, Separation::Softmax, 10.0));
+        let memory = memory.as_mut().unwrap();
+        memory.reserve(ROWS).unwrap();
+        for first in (0..ROWS).step_by(1000) {
+            memory.add(&(first..first + 1000).flat_map(key).collect::<Vec<f32>>()).unwrap();
+        }
+        memory.save(&path).unwrap();
+    }
+    // 480 MB of rows.
+    limited_with("rows_in_a_file", 400, &[(FILE, path.as_os_str())], || {
+        let path = std::env::var_os(FILE).unwrap();
+        out_of_memory(Memory::load(&Device::cpu(), &path), "Memory::reserve", "patterns");
+        let memory = Memory::load_with(&Device::cpu(), &path, &LoadOptions::default().rows_in_file()).unwrap();
+        answers_on(&memory);
+        for position in [0, ROWS - 1] {
+            let hits = memory.search_blocking(&key(position), 2).unwrap();
+            assert_eq!(hits.ids[0], memory.id_at(position));
+            assert_eq!(memory.get(hits.ids[0].unwrap()).unwrap().key, key(position));
         }
     });
 }

@@ -19,8 +19,9 @@ impl Listing<'_> {
         let (lists, records) = (&workspace.top, &workspace.tallies);
         self.one(solve_threshold::dispatch(&self.pass, everyone, lists, records, KernelRule::Top { k }, true));
         let compared = self.compared(everyone, &workspace.previous);
-        for window in &task.windows {
-            self.one(compare_listed::dispatch(&self.pass, (&compared, everyone), lists, k, window));
+        for window in task.visited() {
+            let dispatch = compare_listed::dispatch(&self.pass, (&compared, everyone), lists, k, window);
+            self.of_window(window, dispatch);
         }
         if let Some(ListOutputs { heads, entries, similarities, .. }) = &outputs.top {
             self.write_lists(lists, 2 * k, heads, entries);

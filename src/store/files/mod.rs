@@ -54,6 +54,7 @@ mod safetensors;
 mod save;
 mod saved;
 mod saved_entries;
+mod saved_rows;
 mod source;
 mod tensor;
 mod write;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use crc32fast::Hasher;
 
@@ -37,7 +38,7 @@ use crate::store::layout::{Layout, stride};
 /// ```
 #[derive(Debug)]
 pub struct SavedMemory {
-    pub(super) source: Source,
+    pub(super) source: Arc<Source>,
     contents: Contents,
     pub(super) positions: usize,
     next_id: u64,
@@ -55,7 +56,7 @@ impl SavedMemory {
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         little_endian(LOAD)?;
-        let source = Source::open(LOAD, path)?;
+        let source = Arc::new(Source::open(LOAD, path)?);
         let fail = |why: String| unfit(LOAD, path, format!("{}: {why}", path.display()));
         let header = Header::read(LOAD, &source)?.map_err(fail)?;
         check_format(&header).map_err(fail)?;
@@ -115,6 +116,11 @@ impl SavedMemory {
                 .ok_or_else(|| format!("there are {} patterns, but next_id is {}", self.positions, self.next_id)),
         };
         ids.map_err(|why| self.fail(&format!("ids: {why}")))
+    }
+
+    /// Where a tensor is in the file, if there is one.
+    pub(super) fn place(&self, part: Part) -> Option<&Place> {
+        self.places.iter().find(|place| place.part == part)
     }
 
     /// Reads the rows, in order.

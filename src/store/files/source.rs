@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rayon::prelude::*;
 
@@ -30,15 +31,18 @@ pub(super) struct Source {
     file: File,
     path: PathBuf,
     length: u64,
+    /// When it was last written to, as it was opened; absent where the system does not say.
+    modified: Option<SystemTime>,
 }
 
 impl Source {
     pub fn open(operation: &'static str, path: &Path) -> Result<Self> {
         let file = regular_file::open(path).map_err(refused(operation, path, "open"))?;
-        let length = file.metadata().map_err(refused(operation, path, "open"))?.len();
+        let metadata = file.metadata().map_err(refused(operation, path, "open"))?;
+        let (length, modified) = (metadata.len(), metadata.modified().ok());
         match length {
             0 => Err(unfit(operation, path, format!("{}: the file is empty", path.display()))),
-            _ => Ok(Self { file, path: path.to_owned(), length }),
+            _ => Ok(Self { file, path: path.to_owned(), length, modified }),
         }
     }
 
@@ -49,6 +53,12 @@ impl Source {
     /// Bytes of the file when it was opened.
     pub fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Whether the file has been written to since it was opened. Another file that was put in its place is none of it.
+    pub fn has_changed(&self, operation: &'static str) -> Result<bool> {
+        let metadata = self.file.metadata().map_err(refused(operation, &self.path, "read"))?;
+        Ok(metadata.len() != self.length || metadata.modified().ok() != self.modified)
     }
 
     /// The bytes `range`, which ends within the file as it was when it was opened.

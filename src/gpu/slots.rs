@@ -1,0 +1,150 @@
+//! The room on a device through which rows stream that it does not hold: two slots, each with the rows of one window at
+//! a time, and for each a staging buffer that the host fills while the device works on the other slot.
+
+use std::sync::{Arc, Mutex};
+
+use futures::channel::oneshot;
+
+use super::buffer::{self, Binding};
+use super::context::Context;
+use super::handles::Handles;
+use super::patterns::{Load, SLOTS, StoredRows};
+use super::poller::Mapped;
+use super::readback::{Wait, dropped, lost, mapping};
+use crate::error::Result;
+use crate::store::{HostRows, Window};
+use crate::sync::lock;
+
+/// What a slot holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SlotSize {
+    pub rows: usize,
+    /// Bytes of a key and of a value; 0 without values.
+    pub key: usize,
+    pub value: usize,
+}
+
+impl SlotSize {
+    fn bytes(self) -> u64 {
+        self.rows as u64 * (self.key + self.value) as u64
+    }
+}
+
+/// The slots of one run.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    size: SlotSize,
+    keys: [Binding; SLOTS],
+    values: Option<[Binding; SLOTS]>,
+    /// Absent while it is filled, and until it is first needed.
+    staging: Mutex<[Option<Staging>; SLOTS]>,
+}
+
+#[derive(Debug)]
+struct Staging {
+    buffer: wgpu::Buffer,
+    /// The submission that reads it, and its mapping once that is done; absent while it is mapped.
+    used: Option<(wgpu::SubmissionIndex, oneshot::Receiver<Mapped>)>,
+}
+
+/// Rows that the host has put into a staging buffer, on their way to a slot.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    load: Load,
+    buffer: wgpu::Buffer,
+}
+
+impl Slots {
+    pub fn new(handles: &Handles, size: SlotSize) -> Result<Self> {
+        let usage = buffer::STORAGE | wgpu::BufferUsages::COPY_DST;
+        let slots = |label, row: usize| -> Result<[Binding; SLOTS]> {
+            let make = || buffer::create(handles, label, (size.rows * row) as u64, usage);
+            Ok([Binding::from(&make()?), Binding::from(&make()?)])
+        };
+        Ok(Self {
+            size,
+            keys: slots("attractor.keys", size.key)?,
+            values: (size.value > 0).then(|| slots("attractor.values", size.value)).transpose()?,
+            staging: Mutex::default(),
+        })
+    }
+
+    /// A window whose rows stream, where kernels find them.
+    pub fn place(&self, window: &Window<StoredRows>) -> Window<StoredRows> {
+        let mut window = window.clone();
+        if let Some(slot) = window.storage.slot {
+            window.storage.keys = self.keys[slot].clone();
+            window.storage.values = self.values.as_ref().map(|values| values[slot].clone());
+        }
+        window
+    }
+
+    /// Puts the rows of `load` into the staging buffer of its slot, once the device has read what was there before.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost); those of [`HostRows::encoded`].
+    pub async fn stage(&self, context: &Arc<Context>, host: &dyn HostRows, load: Load, wait: Wait) -> Result<Staged> {
+        const OPERATION: &str = "stream patterns";
+        let taken = lock(&self.staging)[load.slot].take();
+        let Staging { buffer, used } = match taken {
+            Some(staging) => staging,
+            None => Staging { buffer: self.staging_buffer(context)?, used: None },
+        };
+        if let Some((submission, mapped)) = used {
+            let _polling = match wait {
+                Wait::Allowed => {
+                    context.wait(&submission)?;
+                    Some(context.keep_polling())
+                }
+                Wait::Forbidden => None,
+            };
+            match mapped.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(lost(OPERATION, error.to_string())),
+                Err(oneshot::Canceled) => {
+                    return Err(dropped(&context.device, OPERATION, "the commands were dropped"));
+                }
+            }
+        }
+        let SlotSize { rows, key, value } = self.size;
+        let range = buffer.slice(..).get_mapped_range_mut();
+        let mut view = range.map_err(|error| lost(OPERATION, error.to_string()))?;
+        let (mut position, end) = (load.first, load.first + load.rows);
+        while position < end {
+            let encoded = host.encoded(OPERATION, position..end)?;
+            let at = position - load.first;
+            let values = encoded.values.as_ref().map(|values| (rows * key + at * value, values));
+            for (start, rows) in std::iter::once((at * key, &encoded.keys)).chain(values) {
+                view.slice(start..start + rows.rows.len()).copy_from_slice(&rows.rows);
+            }
+            position += encoded.count;
+        }
+        drop(view);
+        buffer.unmap();
+        Ok(Staged { load, buffer })
+    }
+
+    fn staging_buffer(&self, handles: &Handles) -> Result<wgpu::Buffer> {
+        let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
+        buffer::create_mapped(handles, "attractor.streaming", self.size.bytes(), usage)
+    }
+
+    /// Records the copy of staged rows to their slot.
+    pub fn copy(&self, staged: &Staged, encoder: &mut wgpu::CommandEncoder) {
+        let (SlotSize { rows, key, value }, Load { slot, rows: count, .. }) = (self.size, staged.load);
+        let keys = &self.keys[slot].buffer;
+        encoder.copy_buffer_to_buffer(&staged.buffer, 0, keys, 0, (count * key) as u64);
+        if let Some(values) = &self.values {
+            let (from, bytes) = ((rows * key) as u64, (count * value) as u64);
+            encoder.copy_buffer_to_buffer(&staged.buffer, from, &values[slot].buffer, 0, bytes);
+        }
+    }
+
+    /// Has the staging buffer mapped again once `submission`, which copies from it, is done.
+    pub fn reuse(&self, staged: Staged, submission: &wgpu::SubmissionIndex) {
+        let (notify, mapped) = mapping();
+        staged.buffer.map_async(wgpu::MapMode::Write, .., notify);
+        let staging = Staging { buffer: staged.buffer, used: Some((submission.clone(), mapped)) };
+        lock(&self.staging)[staged.load.slot] = Some(staging);
+    }
+}

@@ -1,0 +1,141 @@
+//! Runs of which rows stream through slots, and of all others: what an engine starts, and what comes back.
+
+use std::sync::{Arc, Mutex};
+
+use super::context::Context;
+use super::encode::encode;
+use super::engine::Engine;
+use super::readback::{Readback, Wait};
+use super::schedule::Schedule;
+use super::slots::Staged;
+use super::workspace::Workspace;
+use crate::error::{Error, Result};
+use crate::store::HostRows;
+use crate::sync::lock;
+
+/// A run whose answers come back.
+pub(crate) enum Run {
+    /// All of it has been submitted.
+    Submitted(Readback),
+    /// It is submitted while its bytes are awaited.
+    Streaming(Box<Streaming>),
+}
+
+/// A run that needs rows of the host: it is submitted window by window, each once the staging buffer of its slot is
+/// free.
+pub(crate) struct Streaming {
+    context: Arc<Context>,
+    schedule: Schedule,
+    workspace: Arc<Workspace>,
+    host: Arc<dyn HostRows>,
+    /// The buffer that the answers are computed in, and the one that the host maps.
+    answers: wgpu::Buffer,
+    staging: wgpu::Buffer,
+}
+
+/// A workspace that is in use until this is dropped.
+pub(crate) struct Lease {
+    workspace: Arc<Workspace>,
+    idle: Arc<Mutex<Vec<Arc<Workspace>>>>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        lock(&self.idle).push(self.workspace.clone());
+    }
+}
+
+impl Run {
+    /// The submission that writes the answers, where it has been made.
+    pub fn submission(&self) -> Option<wgpu::SubmissionIndex> {
+        match self {
+            Self::Submitted(readback) => readback.submission(),
+            Self::Streaming(_) => None,
+        }
+    }
+
+    /// The answers. The caller keeps the device polled unless it may wait: see [`Context::keep_polling`].
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`]; those of [`HostRows::encoded`].
+    pub async fn bytes(self, wait: Wait) -> Result<Vec<u8>> {
+        match self {
+            Self::Submitted(readback) => readback.get(wait).await,
+            Self::Streaming(streaming) => streaming.run(wait).await?.get(wait).await,
+        }
+    }
+}
+
+impl Streaming {
+    async fn run(mut self, wait: Wait) -> Result<Readback> {
+        let Some(slots) = &self.workspace.slots else {
+            let message = "rows stream, but their workspace has no slots".into();
+            return Err(Error::Internal { operation: "stream patterns", message });
+        };
+        let mut staged: Option<Staged> = None;
+        loop {
+            let calls = self.schedule.next(self.context.submission())?;
+            let done = self.schedule.is_done();
+            if !calls.is_empty() || staged.is_some() || done {
+                let submission = self.context.submit_commands(|encoder| {
+                    if let Some(staged) = &staged {
+                        slots.copy(staged, encoder);
+                    }
+                    encode(&self.context, encoder, &calls, None)?;
+                    if done {
+                        encoder.copy_buffer_to_buffer(&self.answers, 0, &self.staging, 0, self.staging.size());
+                    }
+                    Ok(())
+                })?;
+                if let Some(staged) = staged.take() {
+                    slots.reuse(staged, &submission);
+                }
+                if done {
+                    return Ok(Readback::new(self.context.clone(), self.staging, submission));
+                }
+            }
+            if let Some(load) = self.schedule.take_load() {
+                staged = Some(slots.stage(&self.context, &*self.host, load, wait).await?);
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Whether some rows are not on the device, but stream through it.
+    pub fn streams(&self) -> bool {
+        self.windows.filled().any(|window| window.storage.slot.is_some())
+    }
+
+    /// This engine as it is now ([`Engine::frozen`]), with the rows that stream.
+    pub fn reading(&self, host: Arc<dyn HostRows>) -> Self {
+        Self { host: Some(host), ..self.frozen() }
+    }
+
+    /// Starts the dispatches of `schedule`, whose tasks work in `workspace`, then a copy of `answers` to `staging`.
+    pub fn start(
+        &self,
+        schedule: Schedule,
+        workspace: &Arc<Workspace>,
+        answers: wgpu::Buffer,
+        staging: wgpu::Buffer,
+        wait: Wait,
+    ) -> Result<Run> {
+        let (context, workspace) = (self.context.clone(), workspace.clone());
+        Ok(match &self.host {
+            None => Run::Submitted(context.run(schedule, &answers, staging, wait)?),
+            Some(host) => {
+                let host = host.clone();
+                Run::Streaming(Box::new(Streaming { context, schedule, workspace, host, answers, staging }))
+            }
+        })
+    }
+
+    /// Keeps a workspace for later retrievals: at once where all that uses it has been submitted, or once the lease,
+    /// which is held until then, is dropped.
+    pub fn recycle_after(&self, workspace: Arc<Workspace>) -> Option<Lease> {
+        let lease = Lease { workspace, idle: self.idle_workspaces.clone() };
+        // Dropped, it is idle.
+        self.host.is_some().then_some(lease)
+    }
+}

@@ -94,6 +94,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::File`].
+    #[cfg(feature = "files")]
     pub fn check_rows(&self, operation: &'static str) -> Result<()> {
         self.rows().map_or(Ok(()), |engine| engine.check_rows(operation))
     }

@@ -6,12 +6,20 @@ use super::kernel::Kernel;
 use super::patterns::Load;
 use super::shader::{Constant, Substitution};
 
-/// What a device does next.
+/// What is done next.
 #[derive(Debug)]
 pub(crate) enum Command {
     Dispatch(Dispatch),
-    /// Rows of the host go into a slot.
+    Pause(Pause),
+}
+
+/// What the host does between dispatches of a task whose rows stream.
+#[derive(Debug)]
+pub(crate) enum Pause {
+    /// Rows go into a slot.
     Load(Load),
+    /// A list of queries is read back: what follows is skipped where it is empty, so that rows are not loaded in vain.
+    Unless(Binding),
 }
 
 /// All workgroups of one kernel, before they are cut by cost.

@@ -44,7 +44,9 @@ impl Engine {
         let mut program = Schedule::new(&self.context, faults.constant, [task]);
         while !program.is_done() {
             drop(program.next(f64::INFINITY)?);
-            program.take_load();
+            if program.take_pause().is_some() {
+                program.resume(false);
+            }
         }
         Ok(())
     }

@@ -7,13 +7,15 @@
 //!
 //! Nothing here depends on what the device computes: which queries go on and which thresholds need a search is decided
 //! inside kernels, by lists of queries. So a retrieval is the same dispatches whether it is run, recorded or counted.
+//! Only where rows stream does the host read such lists back, and skip what one that is empty makes idle.
 
 mod lists;
+mod walk;
 
 use std::collections::VecDeque;
 
 use super::buffer::Binding;
-use super::dispatch::{Command, Dispatch};
+use super::dispatch::Dispatch;
 use super::kernels::common::{Pass, summed_rows};
 use super::kernels::rows::write_rows::SourceRows;
 use super::kernels::rows::{compact_queries, copy_states, load_queries, write_rows};
@@ -21,13 +23,15 @@ use super::kernels::sparse::{bracket_threshold, gather_support, solve_threshold}
 use super::kernels::staged::similarity::{STEPS, Trial};
 use super::kernels::staged::{merge, update_states};
 use super::operands::{KernelRule, QueryBlock, Sums};
-use super::patterns::{Loaded, StoredRows};
+use super::patterns::StoredRows;
 use super::sweep::{Over, Sweep};
 use super::targets::OwnedRows;
 use super::task::{Goal, Outputs, Task, WeightOutputs};
 use crate::rule::Similarity;
 use crate::store::Window;
 use crate::strategy::Strategy;
+
+pub(super) use walk::Dispatches;
 
 /// Passes of the search over all patterns: each divides the bracket by one more than the trials. For entmax the bracket
 /// is at most 88 wide (logarithms of an `f32`) and ends below 1e-7; for top-k it holds all keys and ends with one.
@@ -45,79 +49,15 @@ enum Phase {
     Answer,
 }
 
-/// One dispatch, one that reads rows of a window, or a pass over the patterns.
+/// One dispatch, one that reads rows of a window, a pass over the patterns, or the bounds of what a list of queries that
+/// is empty lets the host skip.
 #[derive(Debug)]
 enum Item {
     One(Dispatch),
     OfWindow(Box<Window<StoredRows>>, Dispatch),
     Sweep(Sweep),
-}
-
-/// The dispatches of tasks, in order.
-#[derive(Default)]
-pub(crate) struct Dispatches {
-    /// Those that are not listed yet; the first is under way.
-    tasks: VecDeque<Task>,
-    /// Phases of the first task that are not listed yet, once it is under way.
-    phases: Option<Box<dyn Iterator<Item = (QueryBlock, Phase)> + Send + Sync>>,
-    /// Items of the latest phase.
-    items: VecDeque<Item>,
-    /// The sweep that is under way, the position that it has come to, and how many chunks came before.
-    sweep: Option<(Sweep, usize, u32)>,
-    /// Dispatches of its latest chunk, or the one that a load is for.
-    listed: VecDeque<Dispatch>,
-    loaded: Loaded,
-}
-
-impl Dispatches {
-    pub fn new(tasks: impl IntoIterator<Item = Task>) -> Self {
-        Self { tasks: tasks.into_iter().collect(), ..Self::default() }
-    }
-}
-
-impl Iterator for Dispatches {
-    type Item = Command;
-
-    fn next(&mut self) -> Option<Command> {
-        loop {
-            if let Some(dispatch) = self.listed.pop_front() {
-                return Some(Command::Dispatch(dispatch));
-            }
-            let task = self.tasks.front()?;
-            if let Some((sweep, position, number)) = &mut self.sweep {
-                let window = task.window_from(*position);
-                match task.chunk_from(*position, *number, sweep.plan(task)) {
-                    Some(chunk) => {
-                        *position = (chunk.window_first + chunk.first_row + chunk.count) as usize;
-                        *number += 1;
-                        sweep.list(task, &chunk, &mut self.listed);
-                        if let Some(load) = window.and_then(|window| self.loaded.need(window)) {
-                            return Some(Command::Load(load));
-                        }
-                    }
-                    None => self.sweep = None,
-                }
-                continue;
-            }
-            match self.items.pop_front() {
-                Some(Item::One(dispatch)) => return Some(Command::Dispatch(dispatch)),
-                Some(Item::OfWindow(window, dispatch)) => {
-                    self.listed.push_back(dispatch);
-                    if let Some(load) = self.loaded.need(&window) {
-                        return Some(Command::Load(load));
-                    }
-                }
-                Some(Item::Sweep(sweep)) => self.sweep = Some((sweep, task.range.start, 0)),
-                None => match self.phases.get_or_insert_with(|| Box::new(phases(task))).next() {
-                    Some((block, phase)) => Listing::of(task, block, phase, &mut self.items),
-                    None => {
-                        self.phases = None;
-                        self.tasks.pop_front();
-                    }
-                },
-            }
-        }
-    }
+    Unless(Binding),
+    End,
 }
 
 /// The items of one phase as they are listed.
@@ -168,6 +108,19 @@ impl<'a> Listing<'a> {
         self.items.push_back(Item::One(dispatch));
     }
 
+    /// Lists what `list` lists for the queries of `queries`, which the host skips if it has to load rows for it and the
+    /// list is empty.
+    fn unless_empty(&mut self, queries: &Binding, list: impl FnOnce(&mut Self)) {
+        let streams = self.task.windows.iter().any(|window| window.storage.slot.is_some());
+        if streams {
+            self.items.push_back(Item::Unless(queries.clone()));
+        }
+        list(self);
+        if streams {
+            self.items.push_back(Item::End);
+        }
+    }
+
     fn of_window(&mut self, window: &Window<StoredRows>, dispatch: Dispatch) {
         self.items.push_back(Item::OfWindow(Box::new(window.clone()), dispatch));
     }
@@ -204,7 +157,15 @@ impl<'a> Listing<'a> {
         if step > 1 && operands.stops_early {
             let stopped = update_states::STOPPED;
             self.one(compact_queries::dispatch(&self.pass, None, stopped, active, &workspace.searched));
+            return self.unless_empty(active, |listing| listing.advance(outputs, step));
         }
+        self.advance(outputs, step);
+    }
+
+    /// The update of the active queries.
+    fn advance(&mut self, outputs: &Outputs, step: u32) {
+        let (task, workspace) = (self.task, &self.task.operands.workspace);
+        let (operands, active) = (&task.operands, &workspace.active);
         if outputs.weighed.is_some() || outputs.top_count().is_some() || !outputs.weights.is_empty() {
             // Reports are of the last step, which started from these.
             self.one(copy_states::dispatch(&self.pass, active, &workspace.state, &workspace.previous, false));
@@ -265,13 +226,15 @@ impl<'a> Listing<'a> {
         } else if let Some(k) = top {
             self.sweep(&compared, active, Over::Top(k));
         }
-        self.search(&compared, searched, rule);
-        self.sweep(&compared, searched, Over::Project(rule, sums));
-        let slot = merge::slot(task.chunks(&task.staged));
-        if reports {
-            self.bracket(searched, rule, bracket_threshold::SUM, slot);
-        }
-        self.update(searched, sums, step, slot);
+        self.unless_empty(searched, |listing| {
+            listing.search(&compared, searched, rule);
+            listing.sweep(&compared, searched, Over::Project(rule, sums));
+            let slot = merge::slot(task.chunks(&task.staged));
+            if reports {
+                listing.bracket(searched, rule, bracket_threshold::SUM, slot);
+            }
+            listing.update(searched, sums, step, slot);
+        });
     }
 
     /// What is wanted of the block, after its last step.
@@ -401,7 +364,7 @@ impl<'a> Listing<'a> {
             self.one(compact_queries::dispatch(&self.pass, Some(everyone), unlisted.0, unlisted.1, unlisted.2));
             searched = &workspace.searched;
         }
-        self.search(compared, searched, rule);
+        self.unless_empty(searched, |listing| listing.search(compared, searched, rule));
     }
 
     /// What the energy at the present state is computed from.

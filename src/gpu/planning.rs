@@ -119,12 +119,16 @@ impl Engine {
         goal: Goal,
     ) -> Result<Task> {
         let limits = &self.context.limits;
+        let windows = match &workspace.slots {
+            Some(slots) => self.windows.filled().map(|window| slots.place(window)).collect(),
+            None => self.windows.filled().cloned().collect(),
+        };
         let operands = Operands {
             layout: self.layout,
             rule: self.rule,
             biased: self.biased,
             problem: sizing.shape,
-            workspace: workspace.clone(),
+            workspace,
             mask: self.mask_rows(options.mask.as_ref(), alive, part.clone())?,
             clamp: self.clamp_bits(options.clamp.as_deref(), part)?,
             query_range: self.query_range("Memory::retrieve", options, alive)?,
@@ -136,10 +140,7 @@ impl Engine {
         };
         Ok(Task {
             operands,
-            windows: match &workspace.slots {
-                Some(slots) => self.windows.filled().map(|window| slots.place(window)).collect(),
-                None => self.windows.filled().cloned().collect(),
-            },
+            windows,
             range: 0..self.windows.len(),
             plan: sizing.plan.clone(),
             staged: sizing.staged.clone(),

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use super::buffer::Binding;
 use super::context::Context;
-use super::dispatch::{Command, Dispatch};
+use super::dispatch::{Command, Dispatch, Pause};
 use super::handles::Handles;
-use super::patterns::Load;
 use super::pipeline::Dispatches;
 use super::pipelines::Pipeline;
 use super::shader::Constant;
@@ -39,8 +38,8 @@ pub(crate) struct Schedule {
     /// The dispatch that is cut next, and how many of its workgroups were handed out.
     current: Option<Dispatch>,
     done: u64,
-    /// What has to be loaded before the next dispatch.
-    load: Option<Load>,
+    /// What the host has to do before the next dispatch.
+    pause: Option<Pause>,
 }
 
 /// What a schedule comes to.
@@ -119,21 +118,27 @@ impl Schedule {
         tasks: impl IntoIterator<Item = Task>,
     ) -> Self {
         let rest = Dispatches::new(tasks);
-        let mut schedule = Self { context: context.clone(), fault, rest, current: None, done: 0, load: None };
+        let mut schedule = Self { context: context.clone(), fault, rest, current: None, done: 0, pause: None };
         schedule.fetch();
         schedule
     }
 
     /// Whether nothing is left.
     pub fn is_done(&self) -> bool {
-        self.current.is_none() && self.load.is_none()
+        self.current.is_none() && self.pause.is_none()
     }
 
-    /// What has to be loaded before anything else is handed out; the caller loads it.
-    pub fn take_load(&mut self) -> Option<Load> {
-        let load = self.load.take()?;
+    /// What the caller has to do before anything else is handed out, and before it calls [`Schedule::resume`].
+    pub fn take_pause(&mut self) -> Option<Pause> {
+        self.pause.take()
+    }
+
+    /// Goes on after a pause; without what its list allows to skip, if `skip`.
+    pub fn resume(&mut self, skip: bool) {
+        if skip {
+            self.rest.skip_to_end();
+        }
         self.fetch();
-        Some(load)
     }
 
     /// Goes on to the next dispatch.
@@ -141,8 +146,8 @@ impl Schedule {
         self.done = 0;
         self.current = match self.rest.next() {
             Some(Command::Dispatch(dispatch)) => Some(dispatch),
-            Some(Command::Load(load)) => {
-                self.load = Some(load);
+            Some(Command::Pause(pause)) => {
+                self.pause = Some(pause);
                 None
             }
             None => None,
@@ -156,7 +161,7 @@ impl Schedule {
     }
 
     /// Hands out what `budget` seconds are expected to suffice for, but one dispatch at least, and no further than the
-    /// next load: `take` gets each part,
+    /// next pause: `take` gets each part,
     /// the dispatch that it is of and, where they are wanted, its pipeline.
     fn advance(
         &mut self,
@@ -195,7 +200,7 @@ impl Schedule {
     }
 
     /// The next dispatches: what `budget` seconds are expected to suffice for, but one at least, and none behind the
-    /// next load. After an error nothing is left.
+    /// next pause. After an error nothing is left.
     pub fn next(&mut self, budget: f64) -> Result<Vec<Compiled>> {
         let mut compiled = Vec::new();
         let advanced = self.advance(budget, true, |dispatch, _, part, pipeline| {
@@ -211,7 +216,7 @@ impl Schedule {
             });
         });
         if let Err(error) = advanced {
-            (self.rest, self.current, self.load) = (Dispatches::default(), None, None);
+            (self.rest, self.current, self.pause) = (Dispatches::default(), None, None);
             return Err(error);
         }
         Ok(compiled)
@@ -222,8 +227,12 @@ impl Schedule {
         let mut kernels: Vec<KernelWork> = Vec::new();
         let (mut pieces, mut dispatches, mut loaded) = (0, 0u64, 0u64);
         while !self.is_done() {
-            if let Some(load) = self.take_load() {
-                loaded += load.rows as u64;
+            if let Some(pause) = self.take_pause() {
+                if let Pause::Load(load) = &pause {
+                    loaded += load.rows as u64;
+                }
+                // As if every list held what it is for.
+                self.resume(matches!(pause, Pause::Unless(_)));
                 continue;
             }
             self.advance(budget, false, |dispatch, done, part, _| {

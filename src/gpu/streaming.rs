@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
+use super::buffer::{self, Binding};
 use super::context::Context;
+use super::dispatch::Pause;
 use super::encode::encode;
 use super::engine::Engine;
 use super::readback::{Readback, Wait};
@@ -94,10 +96,33 @@ impl Streaming {
                     return Ok(Readback::new(self.context.clone(), self.staging, submission));
                 }
             }
-            if let Some(load) = self.schedule.take_load() {
-                staged = Some(slots.stage(&self.context, &*self.host, load, wait).await?);
+            match self.schedule.take_pause() {
+                None => {}
+                Some(Pause::Load(load)) => {
+                    staged = Some(slots.stage(&self.context, &*self.host, load, wait).await?);
+                    self.schedule.resume(false);
+                }
+                Some(Pause::Unless(list)) => {
+                    let skip = self.length(&list, wait).await? == 0;
+                    self.schedule.resume(skip);
+                }
             }
         }
+    }
+}
+
+impl Streaming {
+    /// The length of a list of queries, as the dispatches that have been submitted leave it.
+    async fn length(&self, list: &Binding, wait: Wait) -> Result<u32> {
+        let context = &self.context;
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = buffer::create(context, "attractor.staging", 4, usage)?;
+        let submission = context.submit_commands(|encoder| {
+            encoder.copy_buffer_to_buffer(&list.buffer, list.offset, &staging, 0, 4);
+            Ok(())
+        })?;
+        let bytes = Readback::new(context.clone(), staging, submission).get(wait).await?;
+        Ok(bytes.first_chunk().map_or(0, |length| u32::from_le_bytes(*length)))
     }
 }
 

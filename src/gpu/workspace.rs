@@ -151,14 +151,16 @@ const POISON: u32 = 0x7fc0_dead;
 impl Workspace {
     /// Allocates; all but the slots filled with poison if asked.
     pub fn new(handles: &Handles, sizes: Sizes, slots: Option<SlotSize>, poison: bool) -> Result<Self> {
+        // The lengths of lists of queries are read back where rows stream.
+        let usage = STORAGE | wgpu::BufferUsages::COPY_SRC;
         let make = |label, size: u64| -> Result<Binding> {
             let fill = |view: &mut wgpu::BufferViewMut| {
                 let words = view.len() / 4;
                 view.copy_from_slice(bytemuck::cast_slice(&vec![POISON; words]));
             };
             let buffer = match poison {
-                false => buffer::create(handles, label, size, STORAGE)?,
-                true => buffer::create_with(handles, label, size, STORAGE, Some(fill))?,
+                false => buffer::create(handles, label, size, usage)?,
+                true => buffer::create_with(handles, label, size, usage, Some(fill))?,
             };
             Ok(Binding::from(&buffer))
         };

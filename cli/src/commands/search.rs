@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use attractor::files::{self, Address, KeyType, NewTensor, PatternFiles, Role, SavedMemory, Tensor};
 use attractor::keyed::{Key, KeyedMemory};
 use attractor::retrieval::MAX_TOP;
-use attractor::{Device, Hits, LoadOptions, Memory, PatternId, Rule, SearchOptions, Separation, Similarity};
+use attractor::{Device, Hits, Memory, PatternId, Rule, SearchOptions, Separation, Similarity};
 use serde_json::Value;
 
 use crate::args::{PrecisionArg, SimilarityArg, TunedArgs, at_least_one, check_extension, finite};
-use crate::commands::stored::{StoreOptions, Stored};
+use crate::commands::stored::{PlacementArgs, StoreOptions, Stored};
 use crate::failure::{Failure, emit};
 
 /// Shown under the flags.
@@ -66,6 +66,8 @@ pub struct SearchArgs {
     /// How the patterns of --keys are stored.
     #[arg(long, value_enum, default_value = "f32", conflicts_with = "memory")]
     precision: PrecisionArg,
+    #[command(flatten)]
+    placement: PlacementArgs,
     #[command(flatten)]
     device: TunedArgs,
 }
@@ -132,7 +134,7 @@ pub fn run(args: &SearchArgs) -> Result<(), Failure> {
         return Err(Failure::Work(format!("{queries}, but {stored}: expected as many columns in both")));
     }
     let device = args.device.open()?;
-    let store = StoreOptions { precision: args.precision.into(), ..StoreOptions::default() };
+    let store = StoreOptions { precision: args.precision.into(), placement: args.placement, ..StoreOptions::default() };
     let searched = Searched::open(&stored, store, rule, &device)?;
     let memory = searched.memory();
     if memory.is_empty() {
@@ -167,7 +169,7 @@ enum Searched {
 impl Searched {
     fn open(stored: &Stored, store: StoreOptions, rule: Rule, device: &Device) -> Result<Self, Failure> {
         let Stored::Memory(saved) = stored else { return Ok(Self::Plain(stored.build(store, rule, device)?)) };
-        let options = LoadOptions::default().rule(rule);
+        let options = store.load(rule);
         Ok(match saved.key_type() {
             Some(KeyType::String) => Self::Texts(KeyedMemory::load_with(device, saved.path(), &options)?),
             Some(KeyType::U64) => Self::Numbers(KeyedMemory::load_with(device, saved.path(), &options)?),

@@ -8,12 +8,38 @@ use attractor::{Device, LoadOptions, Memory, Precision, Rule};
 use crate::failure::Failure;
 use crate::ui::progress;
 
+/// Where the rows of patterns are kept.
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
+pub struct PlacementArgs {
+    /// Leave the rows of --memory in its file, and read them as they are needed: for memories larger than this machine's.
+    #[arg(long, conflicts_with = "keys")]
+    pub rows_in_file: bool,
+    /// The most bytes of keys and values that a GPU holds; the others stream through it.
+    #[arg(long, value_name = "BYTES")]
+    pub device_bytes: Option<u64>,
+}
+
 /// How patterns are stored. Those of a saved memory have the precision that it was saved with.
 #[derive(Clone, Copy, Default)]
 pub struct StoreOptions {
     pub precision: Precision,
     pub saturate: bool,
     pub window_bytes: Option<u64>,
+    pub placement: PlacementArgs,
+}
+
+impl StoreOptions {
+    /// The options of a saved memory that answers by `rule`.
+    pub fn load(&self, rule: Rule) -> LoadOptions {
+        let mut options = LoadOptions::default().rule(rule);
+        if let Some(bytes) = self.window_bytes {
+            options = options.window_bytes(bytes);
+        }
+        if let Some(bytes) = self.placement.device_bytes {
+            options = options.device_bytes(bytes);
+        }
+        if self.placement.rows_in_file { options.rows_in_file() } else { options }
+    }
 }
 
 /// Where the patterns come from.
@@ -46,6 +72,9 @@ impl Stored {
                 if let Some(bytes) = asked.window_bytes {
                     options = options.window_bytes(bytes);
                 }
+                if let Some(bytes) = asked.placement.device_bytes {
+                    options = options.device_bytes(bytes);
+                }
                 if asked.saturate {
                     options = options.saturate();
                 }
@@ -64,13 +93,7 @@ impl Stored {
                 })?;
                 Ok(memory)
             }
-            Self::Memory(saved) => {
-                let mut options = LoadOptions::default().rule(rule);
-                if let Some(bytes) = asked.window_bytes {
-                    options = options.window_bytes(bytes);
-                }
-                Ok(saved.load(device, &options)?)
-            }
+            Self::Memory(saved) => Ok(saved.load(device, &asked.load(rule))?),
         }
     }
 }

@@ -1428,6 +1428,13 @@ fn searches_print_lines_or_write_tensors() {
     assert_eq!(whole("ids"), [none, none, none, ids[1].0, ids[2].0, none]);
     assert_eq!(whole("found"), [0, 2]);
     assert_eq!(tensor(&file, "similarity"), (vec![2, 3], vec![0.0, 0.0, 0.0, 1.0, 1.0, 0.0]));
+    // Wherever the rows are: two of them on the device, or none in memory.
+    for place in quick_places() {
+        let rows = |more: &[&str]| lines(place, &[&["--memory", "m.safetensors", "--top", "1"], more].concat());
+        let expected = rows(&[]);
+        assert_eq!(rows(&["--rows-in-file"]), expected, "{}", place.name);
+        assert_eq!(rows(&["--rows-in-file", "--device-bytes", "32"]), expected, "{}", place.name);
+    }
 }
 
 /// A memory with keys of the caller's own is searched by them.
@@ -1469,6 +1476,7 @@ fn searches_refuse_what_makes_no_sense() {
         (&["--top", "1025"], 2, &["--top 1025", "1024"]),
         (&["--threshold", "nan"], 2, &["--threshold", "finite"]),
         (&["--memory", "k.npy"], 2, &["--memory", "--keys"]),
+        (&["--rows-in-file"], 2, &["--rows-in-file", "--keys"]),
         (&["--out", "hits.npy"], 2, &["--out", ".safetensors"]),
         (&["--out", "nowhere/hits.safetensors"], 1, &["nowhere"]),
     ] {

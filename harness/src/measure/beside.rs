@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use attractor::device::{DeviceOptions, SoftwareAdapters};
 use attractor::wgpu::Backends;
-use attractor::{Device, Memory, Rule, Separation, Similarity};
+use attractor::{Device, Memory, MemoryOptions, Rule, Separation, Similarity};
 
 use super::Result;
 use crate::rng::Rng;
@@ -44,7 +44,17 @@ impl Place {
 
     /// Random patterns, compared by cosine at a beta of 20.
     pub fn memory(&self, separation: Separation) -> Result<Memory> {
-        let mut memory = Memory::new(&self.device, DIM, Rule::new(Similarity::Cosine, separation, 20.0))?;
+        self.memory_of(&Self::options(separation))
+    }
+
+    /// The options of [`Place::memory`].
+    pub fn options(separation: Separation) -> MemoryOptions {
+        MemoryOptions::new(DIM, Rule::new(Similarity::Cosine, separation, 20.0))
+    }
+
+    /// Random patterns, in a memory of these options.
+    pub fn memory_of(&self, options: &MemoryOptions) -> Result<Memory> {
+        let mut memory = options.build(&self.device)?;
         memory.add(&Rng(1).vector(self.patterns * DIM))?;
         Ok(memory)
     }

@@ -8,7 +8,7 @@ use attractor::{RetrieveOptions, Rule, Separation};
 use clap::ValueEnum;
 
 use crate::args::{PrecisionArg, SimilarityArg, TunedArgs, at_least_one, check_extension, finite};
-use crate::commands::stored::StoreOptions;
+use crate::commands::stored::{PlacementArgs, StoreOptions};
 use crate::failure::Failure;
 
 /// Shown under the flags.
@@ -131,6 +131,8 @@ pub struct RetrieveArgs {
     /// The most bytes of keys, and of values, in one window of device memory.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub window_bytes: Option<u64>,
+    #[command(flatten)]
+    pub placement: PlacementArgs,
     /// Print how the answers are computed: kernels, tiles, windows, dispatches, estimated bytes and operations.
     #[arg(long)]
     pub explain: bool,
@@ -213,8 +215,8 @@ impl RetrieveArgs {
 
     /// How patterns are stored.
     pub fn store(&self) -> StoreOptions {
-        let Self { precision, saturate, window_bytes, .. } = *self;
-        StoreOptions { precision: precision.into(), saturate, window_bytes }
+        let Self { precision, saturate, window_bytes, placement, .. } = *self;
+        StoreOptions { precision: precision.into(), saturate, window_bytes, placement }
     }
 
     pub fn options(&self) -> RetrieveOptions {

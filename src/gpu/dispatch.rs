@@ -5,6 +5,7 @@ use super::buffer::Binding;
 use super::kernel::Kernel;
 use super::patterns::Load;
 use super::shader::{Constant, Substitution};
+use super::workspace::CandidateLists;
 
 /// What is done next.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(crate) enum Pause {
     Load(Load),
     /// A list of queries is read back: what follows is skipped where it is empty, so that rows are not loaded in vain.
     Unless(Binding),
+    /// The lists of so many queries are read back: of what follows, only the patterns that they name are loaded.
+    Lists(CandidateLists, u32),
 }
 
 /// All workgroups of one kernel, before they are cut by cost.

@@ -25,20 +25,29 @@ pub(crate) struct Load {
     pub slot: usize,
     pub first: usize,
     pub rows: usize,
+    pub wanted: Wanted,
 }
 
-/// Which windows are in the slots, by their first rows, as dispatches are listed.
+/// Which rows of a window are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    All,
+    /// Those that were listed the last time that the host read lists back, which it has done so often.
+    Listed(u32),
+}
+
+/// What is in the slots, as dispatches are listed: windows by their first rows.
 #[derive(Debug, Default)]
-pub(crate) struct Loaded([Option<usize>; SLOTS]);
+pub(crate) struct Loaded([Option<(usize, Wanted)>; SLOTS]);
 
 impl Loaded {
-    /// What has to be loaded before a dispatch reads `window`, if anything; it is in its slot from then on.
-    pub fn need(&mut self, window: &Window<StoredRows>) -> Option<Load> {
+    /// What has to be loaded before a dispatch reads what is `wanted` of `window`, if anything; it is in its slot from
+    /// then on.
+    pub fn need(&mut self, window: &Window<StoredRows>, wanted: Wanted) -> Option<Load> {
         let slot = window.storage.slot?;
-        if self.0[slot] == Some(window.first) {
-            return None;
-        }
-        self.0[slot] = Some(window.first);
-        Some(Load { slot, first: window.first, rows: window.rows })
+        let Window { first, rows, .. } = *window;
+        let there = self.0[slot].is_some_and(|(held, of)| held == first && (of == Wanted::All || of == wanted));
+        self.0[slot] = if there { self.0[slot] } else { Some((first, wanted)) };
+        (!there).then_some(Load { slot, first, rows, wanted })
     }
 }

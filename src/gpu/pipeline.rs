@@ -27,6 +27,7 @@ use super::patterns::StoredRows;
 use super::sweep::{Over, Sweep};
 use super::targets::OwnedRows;
 use super::task::{Goal, Outputs, Task, WeightOutputs};
+use super::workspace::CandidateLists;
 use crate::rule::Similarity;
 use crate::store::Window;
 use crate::strategy::Strategy;
@@ -49,12 +50,13 @@ enum Phase {
     Answer,
 }
 
-/// One dispatch, one that reads rows of a window, a pass over the patterns, or the bounds of what a list of queries that
-/// is empty lets the host skip.
+/// One dispatch; one that reads those rows of a window that the lists before it name; a pass over the patterns; or the
+/// bounds of what a list of queries that is empty lets the host skip.
 #[derive(Debug)]
 enum Item {
     One(Dispatch),
     OfWindow(Box<Window<StoredRows>>, Dispatch),
+    Lists(CandidateLists, u32),
     Sweep(Sweep),
     Unless(Binding),
     End,
@@ -111,13 +113,20 @@ impl<'a> Listing<'a> {
     /// Lists what `list` lists for the queries of `queries`, which the host skips if it has to load rows for it and the
     /// list is empty.
     fn unless_empty(&mut self, queries: &Binding, list: impl FnOnce(&mut Self)) {
-        let streams = self.task.windows.iter().any(|window| window.storage.slot.is_some());
+        let streams = self.task.streams();
         if streams {
             self.items.push_back(Item::Unless(queries.clone()));
         }
         list(self);
         if streams {
             self.items.push_back(Item::End);
+        }
+    }
+
+    /// What follows reads of each window the rows that `lists` name.
+    fn rows_of(&mut self, lists: &CandidateLists) {
+        if self.task.streams() {
+            self.items.push_back(Item::Lists(lists.clone(), self.pass.block.count));
         }
     }
 
@@ -293,6 +302,7 @@ impl<'a> Listing<'a> {
 
     /// Sums the rows of every query's support, window by window.
     fn gather(&mut self, queries: &Binding, sums: Sums) {
+        self.rows_of(&self.task.operands.workspace.candidates);
         for (i, window) in self.task.visited().enumerate() {
             for side in summed_rows(&window.storage, sums) {
                 let dispatch = gather_support::dispatch(&self.pass, queries, window, i == 0, side, sums);

@@ -7,6 +7,7 @@ use super::buffer::Binding;
 use super::context::Context;
 use super::dispatch::{Command, Dispatch, Pause};
 use super::handles::Handles;
+use super::patterns::{Load, Wanted};
 use super::pipeline::Dispatches;
 use super::pipelines::Pipeline;
 use super::shader::Constant;
@@ -48,7 +49,7 @@ pub(crate) struct Counted {
     pub kernels: Vec<KernelWork>,
     /// Pieces of the budget.
     pub pieces: usize,
-    /// Rows that are loaded.
+    /// Rows that are loaded, but those of which lists tell.
     pub loaded: u64,
 }
 
@@ -228,7 +229,7 @@ impl Schedule {
         let (mut pieces, mut dispatches, mut loaded) = (0, 0u64, 0u64);
         while !self.is_done() {
             if let Some(pause) = self.take_pause() {
-                if let Pause::Load(load) = &pause {
+                if let Pause::Load(load @ Load { wanted: Wanted::All, .. }) = &pause {
                     loaded += load.rows as u64;
                 }
                 // As if every list held what it is for.

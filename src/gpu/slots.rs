@@ -15,6 +15,8 @@ use crate::error::Result;
 use crate::store::{HostRows, Window};
 use crate::sync::lock;
 
+const OPERATION: &str = "stream patterns";
+
 /// What a slot holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SlotSize {
@@ -50,9 +52,15 @@ struct Staging {
 /// Rows that the host has put into a staging buffer, on their way to a slot.
 #[derive(Debug)]
 pub(crate) struct Staged {
-    load: Load,
+    slot: usize,
     buffer: wgpu::Buffer,
+    /// Consecutive rows that lie together in the staging buffer: where they begin there, where in the slot, and how
+    /// many they are.
+    runs: Vec<[usize; 3]>,
 }
+
+/// A window of which fewer rows than one in so many are read is loaded row by row.
+const MIN_SHARE_LOADED: usize = 4;
 
 impl Slots {
     pub fn new(handles: &Handles, size: SlotSize) -> Result<Self> {
@@ -79,12 +87,24 @@ impl Slots {
         window
     }
 
-    /// Puts the rows of `load` into the staging buffer of its slot, once the device has read what was there before.
+    /// Puts the rows of `load`, or those at the `positions` that it has, which rise, into the staging buffer of its slot,
+    /// once the device has read what was there before. Nothing where there are none.
     ///
     /// # Errors
     /// [`Error::DeviceLost`](crate::Error::DeviceLost); those of [`HostRows::encoded`].
-    pub async fn stage(&self, context: &Arc<Context>, host: &dyn HostRows, load: Load, wait: Wait) -> Result<Staged> {
-        const OPERATION: &str = "stream patterns";
+    pub async fn stage(
+        &self,
+        context: &Arc<Context>,
+        host: &dyn HostRows,
+        load: Load,
+        positions: Option<&[u32]>,
+        wait: Wait,
+    ) -> Result<Option<Staged>> {
+        let runs = match positions {
+            Some([]) => return Ok(None),
+            Some(positions) if MIN_SHARE_LOADED * positions.len() <= load.rows => runs(positions, load.first),
+            _ => vec![[0, 0, load.rows]],
+        };
         let taken = lock(&self.staging)[load.slot].take();
         let Staging { buffer, used } = match taken {
             Some(staging) => staging,
@@ -109,19 +129,21 @@ impl Slots {
         let SlotSize { rows, key, value } = self.size;
         let range = buffer.slice(..).get_mapped_range_mut();
         let mut view = range.map_err(|error| lost(OPERATION, error.to_string()))?;
-        let (mut position, end) = (load.first, load.first + load.rows);
-        while position < end {
-            let encoded = host.encoded(OPERATION, position..end)?;
-            let at = position - load.first;
-            let values = encoded.values.as_ref().map(|values| (rows * key + at * value, values));
-            for (start, rows) in std::iter::once((at * key, &encoded.keys)).chain(values) {
-                view.slice(start..start + rows.rows.len()).copy_from_slice(&rows.rows);
+        for [staged, row, count] in &runs {
+            let (begin, mut done) = (load.first + row, 0);
+            while done < *count {
+                let encoded = host.encoded(OPERATION, begin + done..begin + count)?;
+                let at = staged + done;
+                let values = encoded.values.as_ref().map(|values| (rows * key + at * value, values));
+                for (start, rows) in std::iter::once((at * key, &encoded.keys)).chain(values) {
+                    view.slice(start..start + rows.rows.len()).copy_from_slice(&rows.rows);
+                }
+                done += encoded.count;
             }
-            position += encoded.count;
         }
         drop(view);
         buffer.unmap();
-        Ok(Staged { load, buffer })
+        Ok(Some(Staged { slot: load.slot, buffer, runs }))
     }
 
     fn staging_buffer(&self, handles: &Handles) -> Result<wgpu::Buffer> {
@@ -131,12 +153,14 @@ impl Slots {
 
     /// Records the copy of staged rows to their slot.
     pub fn copy(&self, staged: &Staged, encoder: &mut wgpu::CommandEncoder) {
-        let (SlotSize { rows, key, value }, Load { slot, rows: count, .. }) = (self.size, staged.load);
-        let keys = &self.keys[slot].buffer;
-        encoder.copy_buffer_to_buffer(&staged.buffer, 0, keys, 0, (count * key) as u64);
-        if let Some(values) = &self.values {
-            let (from, bytes) = ((rows * key) as u64, (count * value) as u64);
-            encoder.copy_buffer_to_buffer(&staged.buffer, from, &values[slot].buffer, 0, bytes);
+        let SlotSize { rows, key, value } = self.size;
+        let keys = Some((&self.keys, 0, key));
+        let values = self.values.as_ref().map(|values| (values, rows * key, value));
+        for (slots, first, bytes) in keys.into_iter().chain(values) {
+            for [from, to, count] in &staged.runs {
+                let [from, to, size] = [first + from * bytes, to * bytes, count * bytes].map(|at| at as u64);
+                encoder.copy_buffer_to_buffer(&staged.buffer, from, &slots[staged.slot].buffer, to, size);
+            }
         }
     }
 
@@ -145,6 +169,25 @@ impl Slots {
         let (notify, mapped) = mapping();
         staged.buffer.map_async(wgpu::MapMode::Write, .., notify);
         let staging = Staging { buffer: staged.buffer, used: Some((submission.clone(), mapped)) };
-        lock(&self.staging)[staged.load.slot] = Some(staging);
+        lock(&self.staging)[staged.slot] = Some(staging);
+    }
+}
+
+/// Runs of consecutive rows at `positions`, which rise, of a window that begins at `first`.
+fn runs(positions: &[u32], first: usize) -> Vec<[usize; 3]> {
+    let mut staged = 0;
+    let run = |run: &[u32]| {
+        let begin = staged;
+        staged += run.len();
+        [begin, run[0] as usize - first, run.len()]
+    };
+    positions.chunk_by(|a, b| a + 1 == *b).map(run).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn rows_that_are_read_lie_together() {
+        assert_eq!(super::runs(&[100, 101, 105, 107, 108], 100), [[0, 0, 2], [2, 5, 1], [3, 7, 2]]);
     }
 }

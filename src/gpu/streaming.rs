@@ -7,13 +7,18 @@ use super::context::Context;
 use super::dispatch::Pause;
 use super::encode::encode;
 use super::engine::Engine;
+use super::kernels::common::LIST_CAPACITY;
+use super::patterns::{Load, Wanted};
 use super::readback::{Readback, Wait};
 use super::schedule::Schedule;
 use super::slots::Staged;
-use super::workspace::Workspace;
+use super::workspace::{CandidateLists, Workspace};
 use crate::error::{Error, Result};
+use crate::room::{extend, numbers};
 use crate::store::HostRows;
 use crate::sync::lock;
+
+const OPERATION: &str = "stream patterns";
 
 /// A run whose answers come back.
 pub(crate) enum Run {
@@ -72,9 +77,10 @@ impl Streaming {
     async fn run(mut self, wait: Wait) -> Result<Readback> {
         let Some(slots) = &self.workspace.slots else {
             let message = "rows stream, but their workspace has no slots".into();
-            return Err(Error::Internal { operation: "stream patterns", message });
+            return Err(Error::Internal { operation: OPERATION, message });
         };
         let mut staged: Option<Staged> = None;
+        let mut listed: Vec<u32> = Vec::new();
         loop {
             let calls = self.schedule.next(self.context.submission())?;
             let done = self.schedule.is_done();
@@ -99,7 +105,15 @@ impl Streaming {
             match self.schedule.take_pause() {
                 None => {}
                 Some(Pause::Load(load)) => {
-                    staged = Some(slots.stage(&self.context, &*self.host, load, wait).await?);
+                    let rows = match load.wanted {
+                        Wanted::All => None,
+                        Wanted::Listed(_) => Some(within(&listed, &load)),
+                    };
+                    staged = slots.stage(&self.context, &*self.host, load, rows, wait).await?;
+                    self.schedule.resume(false);
+                }
+                Some(Pause::Lists(lists, queries)) => {
+                    listed = self.listed(&lists, queries, wait).await?;
                     self.schedule.resume(false);
                 }
                 Some(Pause::Unless(list)) => {
@@ -114,16 +128,48 @@ impl Streaming {
 impl Streaming {
     /// The length of a list of queries, as the dispatches that have been submitted leave it.
     async fn length(&self, list: &Binding, wait: Wait) -> Result<u32> {
+        Ok(self.words([(list, 1)], wait).await?[0])
+    }
+
+    /// The patterns that the lists of `queries` name, as the dispatches that have been submitted leave them, in order.
+    async fn listed(&self, lists: &CandidateLists, queries: u32, wait: Wait) -> Result<Vec<u32>> {
+        let (heads, entries) = (4 * queries as usize, 2 * LIST_CAPACITY as usize);
+        let words = self.words([(&lists.heads, heads), (&lists.list, queries as usize * entries)], wait).await?;
+        let (heads, lists) = words.split_at(heads);
+        let mut listed = Vec::new();
+        for (head, list) in heads.as_chunks::<4>().0.iter().zip(lists.chunks_exact(entries)) {
+            let count = head[0].min(LIST_CAPACITY) as usize;
+            extend(OPERATION, "positions", &mut listed, list.as_chunks::<2>().0[..count].iter().map(|entry| entry[0]))?;
+        }
+        listed.sort_unstable();
+        listed.dedup();
+        Ok(listed)
+    }
+
+    /// The first words of buffers, so many of each.
+    async fn words<const N: usize>(&self, from: [(&Binding, usize); N], wait: Wait) -> Result<Vec<u32>> {
         let context = &self.context;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = buffer::create(context, "attractor.staging", 4, usage)?;
+        let count: usize = from.iter().map(|(_, words)| words).sum();
+        let staging = buffer::create(context, "attractor.staging", 4 * count as u64, usage)?;
         let submission = context.submit_commands(|encoder| {
-            encoder.copy_buffer_to_buffer(&list.buffer, list.offset, &staging, 0, 4);
+            let mut to = 0;
+            for (binding, words) in from {
+                let bytes = 4 * words as u64;
+                encoder.copy_buffer_to_buffer(&binding.buffer, binding.offset, &staging, to, bytes);
+                to += bytes;
+            }
             Ok(())
         })?;
         let bytes = Readback::new(context.clone(), staging, submission).get(wait).await?;
-        Ok(bytes.first_chunk().map_or(0, |length| u32::from_le_bytes(*length)))
+        numbers(OPERATION, "lists", &bytes[..4 * count])
     }
+}
+
+/// Those of `positions`, which rise, that the window of `load` has.
+fn within<'p>(positions: &'p [u32], load: &Load) -> &'p [u32] {
+    let before = |end: usize| positions.partition_point(|position| (*position as usize) < end);
+    &positions[before(load.first)..before(load.first + load.rows)]
 }
 
 impl Engine {

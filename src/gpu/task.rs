@@ -96,6 +96,11 @@ impl Task {
         self.operands.kernel_rule()
     }
 
+    /// Whether some rows stream.
+    pub fn streams(&self) -> bool {
+        self.windows.iter().any(|window| window.storage.slot.is_some())
+    }
+
     /// The window that has `position`, or the next.
     pub fn window_from(&self, position: usize) -> Option<&Window<StoredRows>> {
         let passed = self.windows.partition_point(|window| window.first + window.rows <= position);

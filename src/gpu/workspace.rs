@@ -46,7 +46,7 @@ pub(crate) struct Workspace {
 }
 
 /// Lists of candidates, and their heads.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CandidateLists {
     pub heads: Binding,
     pub list: Binding,

@@ -86,8 +86,8 @@ impl MemoryOptions {
     /// workspace come on top; so do two such buffers for each further retrieval that runs at the same time.
     ///
     /// Answers are those of a memory that the device holds. A pass over the patterns takes the time of the copy, where
-    /// that is longer: softmax, top-k reports and searches pass once, rules of sparse weights twice a step; then
-    /// [`Precision::F16`] and [`Precision::I8`] copy less. Such a retrieval is submitted while its
+    /// that is longer; [`Precision::F16`] and [`Precision::I8`] copy less. An update and a search pass once, and rules of
+    /// sparse weights then copy the rows of their support. Such a retrieval is submitted while its
     /// [`Pending`](crate::Pending) is polled, awaited or waited for. It cannot be recorded
     /// ([`Error::Unsupported`](crate::Error::Unsupported)). The CPU engine has no use for the bound.
     ///

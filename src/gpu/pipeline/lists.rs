@@ -19,6 +19,7 @@ impl Listing<'_> {
         let (lists, records) = (&workspace.top, &workspace.tallies);
         self.one(solve_threshold::dispatch(&self.pass, everyone, lists, records, KernelRule::Top { k }, true));
         let compared = self.compared(everyone, &workspace.previous);
+        self.rows_of(lists);
         for window in task.visited() {
             let dispatch = compare_listed::dispatch(&self.pass, (&compared, everyone), lists, k, window);
             self.of_window(window, dispatch);

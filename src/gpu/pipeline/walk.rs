@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use super::{Item, Listing, Phase, phases};
 use crate::gpu::dispatch::{Command, Dispatch, Pause};
 use crate::gpu::operands::QueryBlock;
-use crate::gpu::patterns::Loaded;
+use crate::gpu::patterns::{Loaded, Wanted};
 use crate::gpu::sweep::Sweep;
 use crate::gpu::task::Task;
 
@@ -24,6 +24,8 @@ pub(crate) struct Dispatches {
     /// Dispatches of its latest chunk, or the one that a load is for.
     listed: VecDeque<Dispatch>,
     loaded: Loaded,
+    /// How often lists were read back.
+    lists: u32,
 }
 
 impl Dispatches {
@@ -61,7 +63,7 @@ impl Iterator for Dispatches {
                         *position = (chunk.window_first + chunk.first_row + chunk.count) as usize;
                         *number += 1;
                         sweep.list(task, &chunk, &mut self.listed);
-                        if let Some(load) = window.and_then(|window| self.loaded.need(window)) {
+                        if let Some(load) = window.and_then(|window| self.loaded.need(window, Wanted::All)) {
                             return Some(Command::Pause(Pause::Load(load)));
                         }
                     }
@@ -73,9 +75,13 @@ impl Iterator for Dispatches {
                 Some(Item::One(dispatch)) => return Some(Command::Dispatch(dispatch)),
                 Some(Item::OfWindow(window, dispatch)) => {
                     self.listed.push_back(dispatch);
-                    if let Some(load) = self.loaded.need(&window) {
+                    if let Some(load) = self.loaded.need(&window, Wanted::Listed(self.lists)) {
                         return Some(Command::Pause(Pause::Load(load)));
                     }
+                }
+                Some(Item::Lists(lists, queries)) => {
+                    self.lists += 1;
+                    return Some(Command::Pause(Pause::Lists(lists, queries)));
                 }
                 Some(Item::Unless(list)) => return Some(Command::Pause(Pause::Unless(list))),
                 Some(Item::End) => {}

@@ -258,6 +258,18 @@ pub unsafe extern "C" fn attractor_retrieval_top_similarity(
     unsafe { array(OPERATION, retrieval, length, |all| Some(&all.retrieval.top.as_ref()?.similarity)) }
 }
 
+/// How many patterns meet `threshold` and `least_weight`, B of them, if one of these was asked for: with `least_weight`
+/// of all patterns, otherwise of the `top` of largest weight.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attractor_retrieval_top_found(
+    retrieval: *const attractor_retrieval,
+    length: *mut usize,
+) -> *const u64 {
+    const OPERATION: &str = "attractor_retrieval_top_found";
+    // SAFETY: the crate's contract.
+    unsafe { array(OPERATION, retrieval, length, |all| all.retrieval.top.as_ref()?.found.as_deref()) }
+}
+
 /// Statistics of the weights of the last step, B of them, if `statistics` was asked for.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn attractor_retrieval_statistics(

@@ -3,7 +3,7 @@
 use std::ptr;
 
 use attractor::retrieval::{DEFAULT_TOLERANCE, WeightsOf};
-use attractor::{Mask, RetrieveOptions};
+use attractor::{Mask, RetrieveOptions, Similarity};
 
 use crate::codes::{Layout, attractor_mask, decode};
 use crate::error::{Failure, Outcome, attractor_error, code};
@@ -49,6 +49,15 @@ pub struct attractor_retrieve_options {
     pub statistics: u32,
     /// Not 0: report every weight, N of them for each query.
     pub weights: u32,
+    /// With `has_threshold`: of `top`, report only patterns of at least this similarity; under euclidean and manhattan
+    /// similarity within this distance (euclidean: its square). Rounded to f32. Patterns that are not among the `top`
+    /// of largest weight are not looked at.
+    pub threshold: f64,
+    /// Not 0: `threshold` is one.
+    pub has_threshold: u32,
+    /// Of `top`, report only patterns of at least this weight, from 1/1,024 to 1, and count all that have it; 0 for no
+    /// least weight.
+    pub least_weight: f32,
 }
 
 versioned!(attractor_retrieve_options, weights: u32);
@@ -70,18 +79,31 @@ fn defaults(size: usize) -> attractor_retrieve_options {
         energy_trace: 0,
         statistics: 0,
         weights: 0,
+        threshold: 0.0,
+        has_threshold: 0,
+        least_weight: 0.0,
     }
 }
 
 impl attractor_retrieve_options {
     /// # Safety
     /// The crate's contract: the mask and the clamp have their lengths.
-    unsafe fn checked(&self) -> Outcome<RetrieveOptions> {
+    unsafe fn checked(&self, similarity: Similarity) -> Outcome<RetrieveOptions> {
         let mut options = match self.converge {
             0 => RetrieveOptions::steps(self.steps),
             _ => RetrieveOptions::converge(self.steps, self.tolerance),
         };
         options = options.top(self.top);
+        if self.has_threshold != 0 {
+            let threshold = self.threshold as f32;
+            options = match similarity {
+                Similarity::Euclidean | Similarity::Manhattan => options.at_most(threshold),
+                _ => options.at_least(threshold),
+            };
+        }
+        if self.least_weight != 0.0 {
+            options = options.weight_at_least(self.least_weight);
+        }
         if self.energy != 0 {
             options = options.energy();
         }
@@ -160,7 +182,7 @@ unsafe fn request<'a>(
         let queries = rows("queries", queries, count, memory.dim)?;
         let options = match options.is_null() {
             true => RetrieveOptions::default(),
-            false => read(options, defaults(0))?.checked()?,
+            false => read(options, defaults(0))?.checked(memory.read()?.rule().similarity)?,
         };
         Ok((queries, options))
     }

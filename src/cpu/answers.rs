@@ -5,6 +5,7 @@ use crate::cpu::report::Report;
 use crate::error::Result;
 use crate::exact::solved::Solved;
 use crate::id::PatternId;
+use crate::retrieval::options::RetrieveOptions;
 use crate::retrieval::report::{Retrieval, Statistics, Status};
 use crate::room::room;
 use crate::store::Names;
@@ -45,6 +46,7 @@ pub(super) struct AnswerRows<'a> {
     ids: &'a mut [Option<PatternId>],
     weights: &'a mut [f32],
     similarities: &'a mut [f32],
+    found: &'a mut [u64],
     /// Patterns of a top list.
     k: usize,
 }
@@ -68,6 +70,7 @@ impl<'a> AnswerRows<'a> {
             ids: &mut [],
             weights: &mut [],
             similarities: &mut [],
+            found: &mut [],
             k: 0,
         };
         if let Some(energy) = &mut retrieval.energy {
@@ -88,6 +91,10 @@ impl<'a> AnswerRows<'a> {
             top.similarity.resize(batch * top.k, 0.0);
             (all.ids, all.weights, all.similarities) = (&mut top.ids, &mut top.weight, &mut top.similarity);
             all.k = top.k;
+            if let Some(found) = &mut top.found {
+                found.resize(batch, 0);
+                all.found = found;
+            }
         }
         let mut parts = room(operation, "parts of a batch", batch.div_ceil(wave))?;
         while !all.steps.is_empty() {
@@ -110,26 +117,30 @@ impl<'a> AnswerRows<'a> {
             ids: cut(&mut self.ids, queries.saturating_mul(k)),
             weights: cut(&mut self.weights, queries.saturating_mul(k)),
             similarities: cut(&mut self.similarities, queries.saturating_mul(k)),
+            found: cut(&mut self.found, queries),
             k,
         }
     }
 
     /// Writes the answers to its queries.
-    pub fn write(mut self, answers: Vec<Answer>, tolerance: f32, names: &Names) {
+    pub fn write(mut self, answers: Vec<Answer>, options: &RetrieveOptions, names: &Names) {
         for answer in answers {
             let one = self.part(1);
             one.steps[0] = answer.steps;
             one.change[0] = answer.change;
-            one.converged[0] = answer.change <= tolerance;
+            one.converged[0] = answer.change <= options.tolerance();
             one.status[0] = answer.status;
             one.energy.iter_mut().zip(answer.energy).for_each(|(to, energy)| *to = energy);
             one.statistics.iter_mut().zip(answer.report.statistics).for_each(|(to, statistics)| *to = statistics);
-            let top = answer.report.top.unwrap_or_default();
-            for ((id, weight), (position, of)) in one.ids.iter_mut().zip(&mut *one.weights).zip(top) {
-                (*id, *weight) = (names.id(position), of);
-            }
-            let similarities = one.similarities.iter_mut().zip(answer.report.similarities);
-            similarities.for_each(|(to, similarity)| *to = similarity);
+            let top = answer.report.top.unwrap_or_default().into_iter().zip(answer.report.similarities);
+            let listed = top.map(|((position, weight), similarity)| (names.id(position), weight, similarity));
+            let mut places = one.ids.iter_mut().zip(one.weights).zip(one.similarities);
+            let found = options.thresholds.select(listed, |weighed| {
+                if let Some(((id, weight), similarity)) = places.next() {
+                    (*id, *weight, *similarity) = weighed;
+                }
+            });
+            one.found.iter_mut().for_each(|to| *to = found);
             one.traces.iter_mut().zip([answer.trace]).for_each(|(to, trace)| *to = trace);
         }
     }

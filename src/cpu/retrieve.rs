@@ -67,7 +67,7 @@ impl Engine {
             None => None,
         };
         let plan = Plan::new(view, options.plan_for.unwrap_or(batch));
-        let plan = Plan { top: options.top.min(patterns), weights: weight_rows.as_ref(), ..plan };
+        let plan = Plan { top: options.listed(patterns), weights: weight_rows.as_ref(), ..plan };
         let stored = alive.map_or(patterns, Alive::count);
         let single_step = plan.fits_softmax_step(options);
         // Where no query stops early, a block needs no other: waves of one block, in little memory.
@@ -91,7 +91,7 @@ impl Engine {
                 let answers = if single_step { plan.softmax_step(rows, state, output) } else { None };
                 let answers =
                     answers.unwrap_or_else(|| plan.wave(number * wave, rows, (state, output), options, stored));
-                answer_rows.write(answers, options.tolerance(), names);
+                answer_rows.write(answers, options, names);
             });
         (retrieval.state, retrieval.output) = (state.into_vec(), output.into_vec());
         if let Some(weights) = &mut weights {

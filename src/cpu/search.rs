@@ -11,9 +11,10 @@ use crate::cpu::tiles::{PatternView, split};
 use crate::cpu::usable::Usable;
 use crate::error::Result;
 use crate::exact::entry::{Entry, keep_best};
+use crate::retrieval::bound::Bound;
 use crate::retrieval::report::Status;
 use crate::rule::Similarity;
-use crate::search::options::{Bound, search_rule};
+use crate::search::options::search_rule;
 use crate::search::{Hits, SearchOptions};
 use crate::store::View;
 

@@ -11,7 +11,8 @@ use crate::exact::energy::constant;
 use crate::exact::threshold::Threshold;
 use crate::partial::state::Mean;
 use crate::retrieval::options::RetrieveOptions;
-use crate::retrieval::report::{Retrieval, Statistics, Status, Top};
+use crate::retrieval::report::{Retrieval, Statistics, Status};
+use crate::retrieval::top::{Thresholds, Weighed};
 use crate::room::numbers;
 use crate::rule::{Rule, Similarity};
 use crate::store::{Layout, Names};
@@ -45,8 +46,9 @@ pub(crate) struct Answers {
     trace: Vec<[u64; 3]>,
     /// Heads, entries and similarities of lists of largest scores.
     top: Option<[u64; 3]>,
-    /// The number of patterns of a top list.
+    /// The number of patterns of a top list, reported or not.
     k: u32,
+    thresholds: Thresholds,
     /// Runs of queries whose weights are reported: the first query, how many, and the byte where their weights start.
     weights: Vec<(u32, u32, u64)>,
     pub size: u64,
@@ -76,7 +78,7 @@ impl Answers {
         let energy = options.energy.then(|| [section(WORDS), section(WORDS)]);
         let states = if options.trace { options.max_steps() + 1 } else { 0 };
         let trace = (0..states).map(|_| [section(WORDS), section(WORDS), section(layout.dim as u64)]).collect();
-        let k = options.top.min(facts.patterns) as u32;
+        let k = options.listed(facts.patterns) as u32;
         let top = (k > 0).then(|| [section(4), section(2 * u64::from(k)), section(k.into())]);
         let mut runs: Vec<(u32, u32, u64)> = Vec::new();
         for &query in weights {
@@ -86,8 +88,24 @@ impl Answers {
             }
             size = size.saturating_add(4 * facts.patterns as u64);
         }
-        let statistics = options.statistics;
-        Self { facts, count, report, output, state, weighed, statistics, energy, trace, top, k, weights: runs, size }
+        let RetrieveOptions { statistics, thresholds, .. } = *options;
+        let weights = runs;
+        Self {
+            facts,
+            count,
+            report,
+            output,
+            state,
+            weighed,
+            statistics,
+            energy,
+            trace,
+            top,
+            k,
+            thresholds,
+            weights,
+            size,
+        }
     }
 
     /// The most bytes of one query's answers.
@@ -97,6 +115,7 @@ impl Answers {
             stop: options.stop,
             trace: options.trace,
             top: options.top,
+            thresholds: options.thresholds,
             clamp: Some(Vec::new()),
             statistics: true,
             energy: true,
@@ -238,7 +257,8 @@ impl Answers {
                         similarity: f32::from_bits(*similarity),
                     });
                     let kind = self.facts.rule.similarity;
-                    weights.rank(listed.collect(), kind, self.k, to.top.get_or_insert_default(), &to.names);
+                    let ranked = weights.rank(listed.collect(), kind, &to.names);
+                    to.top.get_or_insert_default().push(&self.thresholds, ranked);
                 }
             }
             to.output.extend(output);
@@ -363,23 +383,14 @@ impl Weights {
         Statistics::new(self.support, entropy.exp() as f32, (self.largest / self.total) as f32, patterns)
     }
 
-    /// Sorts the entries of a list, largest score first, and appends them as a row of `top`.
-    fn rank(&self, mut entries: Vec<Listed>, kind: Similarity, k: u32, top: &mut Top, names: &Names) {
+    /// The entries of a list as they are reported, largest score first.
+    fn rank(&self, mut entries: Vec<Listed>, kind: Similarity, names: &Names) -> impl Iterator<Item = Weighed> {
         let order = |a: &Listed, b: &Listed| b.score.partial_cmp(&a.score).unwrap_or(Ordering::Equal);
         entries.sort_by(|a, b| order(a, b).then(a.position.cmp(&b.position)));
-        for rank in 0..k as usize {
-            let (id, weight, similarity) = match entries.get(rank) {
-                Some(Listed { position, score, similarity }) => (
-                    names.id(*position as usize),
-                    self.of(f64::from(*score), rank) as f32,
-                    kind.measure(f64::from(*similarity)),
-                ),
-                None => (None, 0.0, 0.0),
-            };
-            top.ids.push(id);
-            top.weight.push(weight);
-            top.similarity.push(similarity);
-        }
+        entries.into_iter().enumerate().map(move |(rank, Listed { position, score, similarity })| {
+            let weight = self.of(f64::from(score), rank) as f32;
+            (names.id(position as usize), weight, kind.measure(f64::from(similarity)))
+        })
     }
 
     /// The table of energies in the documentation of [`Retrieval::energy`].

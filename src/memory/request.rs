@@ -44,7 +44,7 @@ impl MemoryFacts<'_> {
     /// [`Error::Parameter`] and [`Error::Limit`] for a planned batch that no slice holds.
     pub fn check(self, operation: &'static str, queries: Queries<'_>, options: &RetrieveOptions) -> Result<View> {
         let batch = self.batch(operation, queries)?;
-        options.validate(operation, batch, &self.extent)?;
+        options.validate(operation, batch, self.rule.similarity, &self.extent)?;
         if options.energy || options.trace {
             self.rule.check_energy(operation)?;
         }

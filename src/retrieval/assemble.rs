@@ -33,6 +33,7 @@ impl Retrieval {
                 ids: room(operation, "top patterns", elements(batch, k))?,
                 weight: room(operation, "top patterns", elements(batch, k))?,
                 similarity: room(operation, "top patterns", elements(batch, k))?,
+                found: rows(operation, "counts", options.thresholds.counts(), batch)?,
             }),
         };
         Ok(Self {

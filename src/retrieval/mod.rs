@@ -1,9 +1,12 @@
 //! Retrievals: what is asked for, and what is reported.
 
 mod assemble;
+pub(crate) mod bound;
 pub(crate) mod options;
 pub(crate) mod report;
+pub(crate) mod top;
 pub(crate) mod weight_queries;
 
-pub use options::{DEFAULT_TOLERANCE, MAX_TOP, RetrieveOptions, Stop, WeightsOf};
+pub use options::{DEFAULT_TOLERANCE, RetrieveOptions, Stop, WeightsOf};
 pub use report::{FixedPoint, Retrieval, Statistics, Status, Top};
+pub use top::MAX_TOP;

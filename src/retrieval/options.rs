@@ -1,8 +1,11 @@
 //! What is asked of a retrieval, and when it stops.
 
+use super::bound::Bound;
+use super::top::{MAX_TOP, Thresholds};
 use crate::error::{Error, Result};
 use crate::mask::{Mask, MemoryExtent};
 use crate::room::copy;
+use crate::rule::Similarity;
 use crate::strategy::{Faults, Overrides};
 
 /// When the iteration `x <- x'` stops.
@@ -23,8 +26,6 @@ pub enum Stop {
 /// The tolerance under which [`Retrieval::converged`](crate::Retrieval::converged) is judged when [`Stop::Steps`] names
 /// none.
 pub const DEFAULT_TOLERANCE: f32 = 1e-4;
-/// The most patterns that [`RetrieveOptions::top`] may ask for.
-pub const MAX_TOP: usize = 1024;
 
 /// Queries whose weights are reported in full.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +54,7 @@ pub struct RetrieveOptions {
     pub(crate) energy: bool,
     pub(crate) trace: bool,
     pub(crate) top: usize,
+    pub(crate) thresholds: Thresholds,
     pub(crate) statistics: bool,
     pub(crate) weights: WeightsOf,
     pub(crate) mask: Option<Mask>,
@@ -78,6 +80,7 @@ impl RetrieveOptions {
             energy: false,
             trace: false,
             top: 0,
+            thresholds: Thresholds::default(),
             statistics: false,
             weights: WeightsOf::None,
             mask: None,
@@ -120,6 +123,42 @@ impl RetrieveOptions {
         self
     }
 
+    /// Of the patterns that [`RetrieveOptions::top`] asks for, reports those alone of at least this weight, and how many
+    /// patterns have it, reported or not ([`Top::found`](crate::retrieval::Top::found)): at least 1/1024, so that no
+    /// more than [`MAX_TOP`] patterns can have it, and at most 1.
+    ///
+    /// ```
+    /// use attractor::{Device, Memory, PatternId, RetrieveOptions, Rule};
+    /// let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(2.0))?;
+    /// memory.add(&[1.0, 0.0, 0.9, 0.1, 0.0, 1.0])?;
+    /// let options = RetrieveOptions::default().top(1).weight_at_least(0.25);
+    /// let top = memory.retrieve_blocking(&[1.0, 0.0], &options)?.top.unwrap();
+    /// assert_eq!((top.ids, top.found), (vec![Some(PatternId(0))], Some(vec![2]))); // weights 0.51, 0.42 and 0.07
+    /// # Ok::<(), attractor::Error>(())
+    /// ```
+    pub fn weight_at_least(mut self, weight: f32) -> Self {
+        self.thresholds.weight = Some(weight);
+        self
+    }
+
+    /// Of the patterns that [`RetrieveOptions::top`] asks for, reports those alone of at least this similarity
+    /// ([`Top::similarity`](crate::retrieval::Top::similarity)), and how many these are
+    /// ([`Top::found`](crate::retrieval::Top::found)). For dot and cosine similarity.
+    ///
+    /// Patterns that are not among those of largest weight are not looked at: under biases and a beta below 0 they may
+    /// be more similar. [`Memory::search`](crate::Memory::search) finds and counts all of a similarity.
+    pub fn at_least(mut self, similarity: f32) -> Self {
+        self.thresholds.similarity = Some(Bound::AtLeast(similarity));
+        self
+    }
+
+    /// As [`RetrieveOptions::at_least`], those alone within this distance: for euclidean similarity, of which it is the
+    /// square `|x - k|^2`, and for manhattan similarity.
+    pub fn at_most(mut self, distance: f32) -> Self {
+        self.thresholds.similarity = Some(Bound::AtMost(distance));
+        self
+    }
+
     /// Reports support, perplexity, largest weight and the kind of fixed point
     /// ([`Retrieval::statistics`](crate::Retrieval::statistics)).
     pub fn statistics(mut self) -> Self {
@@ -147,7 +186,7 @@ impl RetrieveOptions {
     }
 
     /// Chooses kernels, tiles and splits as for a batch of this many queries instead of the batch at hand. With it held
-    /// fixed, a query gives the same bits alone as in any batch (on one device, with one memory).
+    /// fixed, a query gives the same bits alone as in any batch (on one device, with one memory). At least 1.
     pub fn plan_for(mut self, batch: usize) -> Self {
         self.plan_for = Some(batch);
         self
@@ -184,6 +223,21 @@ impl RetrieveOptions {
     /// What [`RetrieveOptions::top`] set.
     pub fn get_top(&self) -> usize {
         self.top
+    }
+
+    /// What [`RetrieveOptions::weight_at_least`] set.
+    pub fn get_weight_at_least(&self) -> Option<f32> {
+        self.thresholds.weight
+    }
+
+    /// What [`RetrieveOptions::at_least`] set.
+    pub fn get_at_least(&self) -> Option<f32> {
+        self.thresholds.similarity.and_then(Bound::at_least)
+    }
+
+    /// What [`RetrieveOptions::at_most`] set.
+    pub fn get_at_most(&self) -> Option<f32> {
+        self.thresholds.similarity.and_then(Bound::at_most)
     }
 
     /// Whether [`RetrieveOptions::statistics`] was called.
@@ -238,12 +292,13 @@ impl RetrieveOptions {
 
     /// A copy, or an error where the host has no room for the flags and queries that it lists.
     pub(crate) fn try_clone(&self, operation: &'static str) -> Result<Self> {
-        let Self { stop, energy, trace, top, statistics, plan_for, round_to_half, .. } = *self;
+        let Self { stop, energy, trace, top, thresholds, statistics, plan_for, round_to_half, .. } = *self;
         Ok(Self {
             stop,
             energy,
             trace,
             top,
+            thresholds,
             statistics,
             weights: match &self.weights {
                 WeightsOf::None => WeightsOf::None,
@@ -259,8 +314,19 @@ impl RetrieveOptions {
         })
     }
 
-    /// Refuses options that do not fit a batch of `batch` queries against `memory`.
-    pub(crate) fn validate(&self, operation: &'static str, batch: usize, memory: &MemoryExtent) -> Result<()> {
+    /// How many patterns of largest weight are listed of `patterns`, so that all that are reported or counted are.
+    pub(crate) fn listed(&self, patterns: usize) -> usize {
+        self.thresholds.listed(self.top).min(patterns)
+    }
+
+    /// Refuses options that do not fit a batch of `batch` queries against `memory`, whose similarity this is.
+    pub(crate) fn validate(
+        &self,
+        operation: &'static str,
+        batch: usize,
+        similarity: Similarity,
+        memory: &MemoryExtent,
+    ) -> Result<()> {
         let refuse = |parameter, expected, got: String| Err(Error::Parameter { operation, parameter, expected, got });
         match self.stop {
             Stop::Steps(0) => return refuse("steps", "at least 1", "0".into()),
@@ -273,6 +339,8 @@ impl RetrieveOptions {
         if self.top > MAX_TOP {
             return refuse("top", "at most 1024", self.top.to_string());
         }
+        self.thresholds.check(operation, self.top, similarity)?;
+        check_plan_for(operation, self.plan_for)?;
         if let Some(mask) = &self.mask {
             mask.check(operation, batch, memory)?;
         }
@@ -300,6 +368,8 @@ impl RetrieveOptions {
             ("energy", self.energy),
             ("trace", self.trace),
             ("top", self.top > 0),
+            ("weight_at_least", self.thresholds.weight.is_some()),
+            (self.thresholds.similarity.map_or("at_least", Bound::name), self.thresholds.similarity.is_some()),
             ("statistics", self.statistics),
             ("weights", self.weights != WeightsOf::None),
         ];
@@ -313,5 +383,19 @@ impl RetrieveOptions {
                 Err(Error::Unsupported { operation, what })
             }
         }
+    }
+}
+
+/// Refuses a plan for no query.
+///
+/// # Errors
+/// [`Error::Parameter`].
+pub(crate) fn check_plan_for(operation: &'static str, batch: Option<usize>) -> Result<()> {
+    match batch {
+        Some(0) => {
+            let (parameter, expected, got) = ("plan_for", "at least 1", "0".into());
+            Err(Error::Parameter { operation, parameter, expected, got })
+        }
+        _ => Ok(()),
     }
 }

@@ -81,13 +81,17 @@ pub struct Top {
     /// Patterns per query: what was asked for, or `N` where there are fewer.
     pub k: usize,
     /// `B x k` patterns, as the retrieval saw the memory: what is removed or added later changes none of them. `None`
-    /// where fewer than `k` patterns are stored or left by the mask.
+    /// where fewer than `k` patterns are stored, left by the mask, or meet the thresholds.
     pub ids: Vec<Option<PatternId>>,
-    /// `B x k` weights.
+    /// `B x k` weights. 0 where there is no pattern.
     pub weight: Vec<f32>,
     /// `B x k` similarities with the state that the last step started from, as those of [`Hits`](crate::Hits): dot
     /// products or cosines, or distances, squared under euclidean similarity. 0 where there is no pattern.
     pub similarity: Vec<f32>,
+    /// How many patterns meet the thresholds, per query, if there is one: with
+    /// [`RetrieveOptions::weight_at_least`](crate::RetrieveOptions::weight_at_least) of all patterns, otherwise of the
+    /// `k` of largest weight.
+    pub found: Option<Vec<u64>>,
 }
 
 /// The answers to one batch of `B` queries against `N` patterns of `d` dimensions (values: `dv`).

@@ -2,7 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::mask::{Mask, MemoryExtent};
-use crate::retrieval::options::{MAX_TOP, RetrieveOptions};
+use crate::retrieval::bound::Bound;
+use crate::retrieval::options::{RetrieveOptions, check_plan_for};
+use crate::retrieval::top::MAX_TOP;
 use crate::rule::{Rule, Separation, Similarity};
 use crate::strategy::{Faults, Overrides};
 
@@ -23,25 +25,6 @@ pub struct SearchOptions {
     /// What tests and measurements set ([`internals`](crate::internals)).
     pub(crate) overrides: Overrides,
     pub(crate) faults: Faults,
-}
-
-/// The worst pattern that is a hit.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Bound {
-    /// The least similarity.
-    AtLeast(f32),
-    /// The largest distance.
-    AtMost(f32),
-}
-
-impl Bound {
-    /// Whether a similarity as it is reported is one of a hit.
-    pub fn is_met(self, measure: f32) -> bool {
-        match self {
-            Self::AtLeast(least) => measure >= least,
-            Self::AtMost(most) => measure <= most,
-        }
-    }
 }
 
 impl Default for SearchOptions {
@@ -104,18 +87,12 @@ impl SearchOptions {
 
     /// What [`SearchOptions::at_least`] set.
     pub fn get_at_least(&self) -> Option<f32> {
-        match self.bound {
-            Some(Bound::AtLeast(similarity)) => Some(similarity),
-            _ => None,
-        }
+        self.bound.and_then(Bound::at_least)
     }
 
     /// What [`SearchOptions::at_most`] set.
     pub fn get_at_most(&self) -> Option<f32> {
-        match self.bound {
-            Some(Bound::AtMost(distance)) => Some(distance),
-            _ => None,
-        }
+        self.bound.and_then(Bound::at_most)
     }
 
     /// What [`SearchOptions::mask`] set.
@@ -140,21 +117,9 @@ impl SearchOptions {
         if !(1..=MAX_TOP).contains(&self.top) {
             return refuse("top", "at least 1 and at most 1024", self.top.to_string());
         }
-        let distance = similarity.is_distance();
-        match self.bound {
-            Some(Bound::AtLeast(least)) if distance => {
-                let expected = "left out under euclidean and manhattan similarity, which take at_most";
-                return refuse("at_least", expected, least.to_string());
-            }
-            Some(Bound::AtMost(most)) if !distance => {
-                let expected = "left out under dot and cosine similarity, which take at_least";
-                return refuse("at_most", expected, most.to_string());
-            }
-            Some(Bound::AtLeast(least)) if !least.is_finite() => {
-                return refuse("at_least", "finite", least.to_string());
-            }
-            Some(Bound::AtMost(most)) if !most.is_finite() => return refuse("at_most", "finite", most.to_string()),
-            _ => {}
+        check_plan_for(operation, self.plan_for)?;
+        if let Some(bound) = self.bound {
+            bound.check(operation, similarity)?;
         }
         self.mask.as_ref().map_or(Ok(()), |mask| mask.check(operation, batch, memory))
     }

@@ -252,6 +252,7 @@ fn weights_in_any_order_and_twice() {
 fn recordings_refuse_reports_that_they_have_no_place_for() {
     let reports = [
         ("top", RetrieveOptions::default().top(3)),
+        ("top", RetrieveOptions::default().top(3).weight_at_least(0.5)),
         ("weights", RetrieveOptions::default().weights(WeightsOf::Queries(vec![0]))),
         ("statistics", RetrieveOptions::default().statistics()),
         ("energy", RetrieveOptions::default().energy()),

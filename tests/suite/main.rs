@@ -33,4 +33,5 @@ mod search;
 mod shapes;
 mod streaming;
 mod threads;
+mod top;
 mod tune;

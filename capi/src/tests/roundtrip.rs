@@ -112,6 +112,45 @@ fn everything_comes_through() {
     }
 }
 
+/// Thresholds of what is reported, which older headers do not know.
+#[test]
+fn thresholds_come_through() {
+    let memory = Owned::new(&memory_options(2));
+    let (keys, query) = ([1.0f32, 0.0, 0.9, 0.1, 0.0, 1.0], [1.0f32, 0.0]);
+    // SAFETY: arrays have their lengths, and handles were just given.
+    unsafe {
+        succeeds(add(memory.0, keys.as_ptr(), null(), null(), 3, null_mut()));
+        let mut asked = retrieve_options();
+        asked.top = 3;
+        let found = |asked: &attractor_retrieve_options| {
+            let retrieval = given(|all| ask(memory.0, query.as_ptr(), 1, &raw const *asked, null_mut(), 0, all));
+            let mut length = 7;
+            let found = attractor_retrieval_top_found(retrieval, &raw mut length);
+            let ids = std::slice::from_raw_parts(attractor_retrieval_top_ids(retrieval, null_mut()), 3);
+            let found = (length > 0).then(|| *found);
+            let listed = ids.iter().filter(|id| **id != ATTRACTOR_NO_PATTERN).count();
+            attractor_retrieval_free(retrieval);
+            (listed, found)
+        };
+        assert_eq!(found(&asked), (3, None));
+        (asked.threshold, asked.has_threshold) = (0.5, 1);
+        assert_eq!(found(&asked), (2, Some(2)));
+        asked.size = std::mem::offset_of!(attractor_retrieve_options, threshold);
+        assert_eq!(found(&asked), (3, None), "an older header has no thresholds");
+        asked.size = size_of::<attractor_retrieve_options>();
+        (asked.has_threshold, asked.least_weight) = (0, 1.0);
+        assert_eq!(found(&asked), (0, Some(0)));
+        let mut none = null_mut();
+        asked.least_weight = f32::NAN;
+        let refusal = ask(memory.0, query.as_ptr(), 1, &raw const asked, null_mut(), 0, &raw mut none);
+        refused(refusal, ATTRACTOR_ERROR_PARAMETER, &["weight_at_least"]);
+        (asked.least_weight, asked.top) = (0.5, 0);
+        let refusal = ask(memory.0, query.as_ptr(), 1, &raw const asked, null_mut(), 0, &raw mut none);
+        refused(refusal, ATTRACTOR_ERROR_PARAMETER, &["weight_at_least", "without top"]);
+        assert!(none.is_null());
+    }
+}
+
 /// What a search finds, with and without a threshold, and what it refuses.
 #[test]
 fn searches_come_through() {

@@ -136,6 +136,7 @@ fn tensor(file: &SafeTensors<'_>, name: &str) -> (Vec<usize>, Vec<f64>) {
         Dtype::F64 => bytes.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect(),
         Dtype::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()).into()).collect(),
         Dtype::U32 => bytes.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap()).into()).collect(),
+        Dtype::U64 => bytes.chunks_exact(8).map(|b| u64::from_le_bytes(b.try_into().unwrap()) as f64).collect(),
         Dtype::U8 => bytes.iter().map(|&b| f64::from(b)).collect(),
         other => panic!("unexpected dtype {other:?}"),
     };
@@ -656,6 +657,35 @@ fn top_is_cut_to_the_patterns_there_are_and_says_so() {
         let got = retrieved(dir.path(), place, &flags);
         assert_eq!(got["top_index"], (vec![2, 3], vec![0.0, 1.0, 2.0, 2.0, 0.0, 1.0]), "{}", place.name);
         assert!(!got.contains_key("support") && !got.contains_key("weights"), "only what was asked for");
+    }
+}
+
+#[test]
+fn thresholds_cut_and_count_what_top_reports() {
+    let dir = plain_inputs();
+    let flags = ["--separation", "softmax", "--beta", "1", "--top", "2"];
+    for place in places() {
+        for (more, found, index) in [
+            (&["--least-weight", "0.2"][..], [2.0, 3.0], [0.0, 1.0, 2.0, 0.0]),
+            (&["--threshold", "1"], [2.0, 1.0], [0.0, 1.0, 2.0, f64::from(u32::MAX)]),
+            (
+                &["--least-weight", "0.6", "--threshold", "1"],
+                [1.0, 0.0],
+                [0.0, 1.0, 1.0, 1.0].map(|i| i * f64::from(u32::MAX)),
+            ),
+        ] {
+            let got = retrieved(dir.path(), place, &[&flags[..], more].concat());
+            assert_eq!(got["top_found"], (vec![2], found.to_vec()), "{} {more:?}", place.name);
+            assert_eq!(got["top_index"].1, index, "{} {more:?}", place.name);
+        }
+    }
+    for (more, status, words) in [
+        (&["--threshold", "1"][..], 2, &["--top"][..]),
+        (&["--least-weight", "0.5"], 2, &["--top"]),
+        (&["--top", "2", "--least-weight", "0"], 2, &["--least-weight 0", "1/1024"]),
+        (&["--top", "2", "--least-weight", "nan"], 2, &["--least-weight", "finite"]),
+    ] {
+        refuses(dir.path(), &[&GOOD[..], more].concat(), status, words);
     }
 }
 
@@ -1483,7 +1513,10 @@ fn searches_refuse_what_makes_no_sense() {
         refuses(dir.path(), &[&args[..], more].concat(), status, words);
     }
     refuses(dir.path(), &["search", "--queries", "q.npy"], 2, &["--memory"]);
-    refuses(dir.path(), &["search", "--device", "cpu", "--memory", "q.npy", "--queries", "q.npy"], 1, &["q.npy"]);
+    let hint = ["k.npy", "--memory takes what Memory::save wrote", "--keys k.npy"];
+    refuses(dir.path(), &["search", "--device", "cpu", "--memory", "k.npy", "--queries", "q.npy"], 1, &hint);
+    let args = ["retrieve", "--device", "cpu", "--memory", "k.npy", "--queries", "q.npy", "--out", "a.safetensors"];
+    refuses(dir.path(), &args, 1, &hint);
     write_npy(&dir.path().join("wide.npy"), "<f4", "(1, 5)", &[0; 20]);
     refuses(
         dir.path(),

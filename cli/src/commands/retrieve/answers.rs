@@ -31,6 +31,7 @@ pub fn append(to: &mut Retrieval, more: Retrieval) {
         top.ids.extend(more.ids);
         top.weight.extend(more.weight);
         top.similarity.extend(more.similarity);
+        extend(&mut top.found, more.found);
     }
 }
 
@@ -62,6 +63,9 @@ pub fn tensors(answers: &Retrieval) -> Vec<NewTensor<'_>> {
         tensors.push(NewTensor::u32("top_index", &[batch, top.k], rows));
         tensors.push(NewTensor::f32("top_weight", &[batch, top.k], &top.weight));
         tensors.push(NewTensor::f32("top_similarity", &[batch, top.k], &top.similarity));
+        if let Some(found) = &top.found {
+            tensors.push(NewTensor::u64("top_found", &[batch], found));
+        }
     }
     if let Some(weights) = &answers.weights {
         tensors.push(NewTensor::f32("weights", &[batch, answers.patterns], weights));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use attractor::files::Address;
 use attractor::retrieval::{DEFAULT_TOLERANCE, MAX_TOP, Stop, WeightsOf};
-use attractor::{RetrieveOptions, Rule, Separation};
+use attractor::{RetrieveOptions, Rule, Separation, Similarity};
 use clap::ValueEnum;
 
 use crate::args::{PrecisionArg, SimilarityArg, TunedArgs, at_least_one, check_extension, finite};
@@ -40,6 +40,10 @@ update changed no coordinate by more than 1e-4), and when asked
                   index 4294967295 with weight 0 where a mask leaves fewer
                   than K'; top_similarity (B x K', f32): dot product or
                   cosine, or the distance (euclidean: its square)
+    --least-weight W, --threshold S
+                  top_found (B, u64): how many patterns meet both, of all
+                  with --least-weight, otherwise of the K'; others are left
+                  out of --top
     --weights     weights (B x N, f32)
 
 A query whose mask leaves no pattern gets zeros; their number is printed. Exit status: 0, 2 for bad usage, 1 for \
@@ -128,6 +132,13 @@ pub struct RetrieveArgs {
     /// Report the K patterns of largest weight in the last update, at most 1024.
     #[arg(long, value_name = "K", value_parser = at_least_one)]
     pub top: Option<usize>,
+    /// Of --top, report only patterns of at least this weight, from 1/1024 to 1, and count all that have it.
+    #[arg(long, value_name = "W", value_parser = finite, allow_hyphen_values = true, requires = "top")]
+    pub least_weight: Option<f32>,
+    /// Of --top, report only patterns of at least this similarity; under euclidean and manhattan, within this distance
+    /// (euclidean: its square).
+    #[arg(long, value_name = "S", value_parser = finite, allow_hyphen_values = true, requires = "top")]
+    pub threshold: Option<f32>,
     /// The most bytes of keys, and of values, in one window of device memory.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub window_bytes: Option<u64>,
@@ -163,6 +174,11 @@ impl RetrieveArgs {
             && top > MAX_TOP
         {
             return usage(&format!("--top {top} is more than the {MAX_TOP} that can be reported"));
+        }
+        if let Some(weight) = self.least_weight
+            && !(1.0 / MAX_TOP as f32..=1.0).contains(&weight)
+        {
+            return usage(&format!("--least-weight {weight} is not from 1/{MAX_TOP} to 1"));
         }
         check_extension("--out", &self.out, "safetensors")
     }
@@ -219,12 +235,21 @@ impl RetrieveArgs {
         StoreOptions { precision: precision.into(), saturate, window_bytes, placement }
     }
 
-    pub fn options(&self) -> RetrieveOptions {
+    /// The options of a retrieval by a rule of this similarity.
+    pub fn options(&self, similarity: Similarity) -> RetrieveOptions {
         let stop = match self.converge {
             Some(max_steps) => Stop::Converge { max_steps, tolerance: self.tolerance.unwrap_or(DEFAULT_TOLERANCE) },
             None => Stop::Steps(self.steps.unwrap_or(1)),
         };
         let mut options = RetrieveOptions::default().stop(stop).top(self.top.unwrap_or(0));
+        if let Some(weight) = self.least_weight {
+            options = options.weight_at_least(weight);
+        }
+        options = match (self.threshold, similarity) {
+            (None, _) => options,
+            (Some(most), Similarity::Euclidean | Similarity::Manhattan) => options.at_most(most),
+            (Some(least), _) => options.at_least(least),
+        };
         if self.energy {
             options = options.energy();
         }

@@ -41,7 +41,7 @@ pub fn run(args: &RetrieveArgs) -> Result<(), Failure> {
     let explanation = explanation(args, &inputs, &memory, chunk)?;
     let bar = progress::bar(inputs.batch, "retrieving");
     // One plan for every chunk, so that a query's bits do not depend on where the cuts fall.
-    let mut options = args.options().plan_for(chunk);
+    let mut options = args.options(inputs.rule.similarity).plan_for(chunk);
     for (i, part) in queries.chunks(chunk * memory.dim()).enumerate() {
         let count = part.len() / memory.dim();
         if (i == 0 || inputs.mask_per_query())
@@ -78,7 +78,7 @@ fn explanation(args: &RetrieveArgs, inputs: &Inputs, memory: &Memory, chunk: usi
     if !args.explain {
         return Ok(String::new());
     }
-    let mut options = args.options().plan_for(chunk);
+    let mut options = args.options(inputs.rule.similarity).plan_for(chunk);
     if let Some(mask) = inputs.mask(0..chunk)? {
         options = options.mask(mask);
     }

@@ -8,11 +8,12 @@ use crate::cpu::projection;
 use crate::cpu::tiles::PatternView;
 use crate::cpu::usable::Usable;
 use crate::error::Result;
-use crate::exact::entry::Entry;
+use crate::exact::entry::{Entry, keep_best};
 use crate::exact::{separation, softmax};
 use crate::partial::merge::prune;
 use crate::partial::options::PartialOptions;
 use crate::partial::state::{Body, Candidate, Mean, Partial};
+use crate::partial::top::{Best, Scored};
 use crate::rule::Separation;
 use crate::store::Alive;
 
@@ -56,6 +57,28 @@ impl MeanSums {
     }
 }
 
+/// The entries of largest score of some patterns, and others.
+struct Largest {
+    entries: Vec<Entry>,
+    count: usize,
+}
+
+impl Largest {
+    fn new(count: usize) -> Self {
+        Self { entries: Vec::new(), count }
+    }
+
+    fn push(&mut self, entry: Entry) {
+        if self.count == 0 {
+            return;
+        }
+        self.entries.push(entry);
+        if self.entries.len() >= 4 * self.count + 64 {
+            keep_best(&mut self.entries, self.count);
+        }
+    }
+}
+
 impl Engine {
     /// The partial states of checked queries over the patterns that `options` name.
     ///
@@ -79,19 +102,33 @@ impl Engine {
             .enumerate()
             .map(|(position, row)| {
                 let query = Query::of_row(position, row);
-                let body = match self.rule.separation {
-                    Separation::Softmax | Separation::Softmax1 => Body::Mean(self.mean(&view, &query)),
-                    _ => Body::Candidates(self.candidates(&view, &query, options.index_offset)),
+                let (body, best) = match self.rule.separation {
+                    Separation::Softmax | Separation::Softmax1 => {
+                        let (mean, best) = self.mean(&view, &query, options.top);
+                        (Body::Mean(mean), best)
+                    }
+                    _ => {
+                        let (candidates, best) = self.candidates(&view, &query, options);
+                        (Body::Candidates(candidates), best)
+                    }
                 };
+                let best = Self::best(&view, &query, best, options);
                 let patterns = if same { all } else { usable_by(position) };
-                Partial { rule: self.rule, dim: self.layout.dim, value_dim: self.layout.value_dim, patterns, body }
+                Partial {
+                    rule: self.rule,
+                    dim: self.layout.dim,
+                    value_dim: self.layout.value_dim,
+                    patterns,
+                    body,
+                    best,
+                }
             })
             .collect();
         self.check_rows(operation)?;
         Ok(partials)
     }
 
-    fn mean(&self, view: &PatternView<'_>, query: &Query) -> Mean {
+    fn mean(&self, view: &PatternView<'_>, query: &Query, top: usize) -> (Mean, Vec<Entry>) {
         let layout = self.layout;
         let empty = || MeanSums {
             max: f64::NEG_INFINITY,
@@ -103,8 +140,9 @@ impl Engine {
         let splits = view.pass(
             query,
             true,
-            |_| empty(),
-            |sums, pattern| {
+            |_| (empty(), Largest::new(top)),
+            |(sums, largest), pattern| {
+                largest.push((pattern.score, pattern.index));
                 sums.raise(pattern.score);
                 let weight = (pattern.score - sums.max).exp();
                 sums.sum += weight;
@@ -117,23 +155,32 @@ impl Engine {
                 }
             },
         );
-        let mut total = empty();
-        for mut split in splits {
-            total.add(&mut split);
+        let (mut total, mut best) = (empty(), Largest::new(top));
+        for (mut sums, largest) in splits {
+            total.add(&mut sums);
+            best.entries.extend(largest.entries);
         }
+        let best = best.entries;
         let columns = total.keys[..layout.dim].iter().chain(&total.values[..layout.value_dim.unwrap_or(0)]);
         if total.sum == 0.0 {
-            return Mean { log_sum: total.max, score: 0.0, largest: total.max, rows: columns.copied().collect() };
+            let rows = columns.copied().collect();
+            return (Mean { log_sum: total.max, score: 0.0, largest: total.max, rows }, best);
         }
-        Mean {
+        let mean = Mean {
             log_sum: total.max + total.sum.ln(),
             score: total.max + total.scores / total.sum,
             largest: total.max,
             rows: columns.map(|sum| sum / total.sum).collect(),
-        }
+        };
+        (mean, best)
     }
 
-    fn candidates(&self, view: &PatternView<'_>, query: &Query, index_offset: u64) -> Vec<Candidate> {
+    fn candidates(
+        &self,
+        view: &PatternView<'_>,
+        query: &Query,
+        options: &PartialOptions,
+    ) -> (Vec<Candidate>, Vec<Entry>) {
         let layout = self.layout;
         let separation = self.rule.separation;
         let prune_entries =
@@ -143,8 +190,9 @@ impl Engine {
         let splits = view.pass(
             query,
             false,
-            |_| (Vec::new(), 256),
-            |(entries, limit): &mut (Vec<Entry>, usize), pattern| {
+            |_| (Vec::new(), 256, Largest::new(options.top)),
+            |(entries, limit, largest): &mut (Vec<Entry>, usize, Largest), pattern| {
+                largest.push((pattern.score, pattern.index));
                 entries.push((pattern.score, pattern.index));
                 if entries.len() >= *limit {
                     prune_entries(entries);
@@ -152,7 +200,11 @@ impl Engine {
                 }
             },
         );
-        let mut entries: Vec<Entry> = splits.into_iter().flat_map(|(entries, _)| entries).collect();
+        let (mut entries, mut best) = (Vec::new(), Vec::new());
+        for (split, _, largest) in splits {
+            entries.extend(split);
+            best.extend(largest.entries);
+        }
         prune_entries(&mut entries);
         let mut scratch = Vec::new();
         let mut candidates: Vec<Candidate> = entries
@@ -163,10 +215,22 @@ impl Engine {
                 if let (Some(values), Some(columns)) = (&block.values, layout.value_dim) {
                     row.extend(&values.load(at, 1, layout.value_stride(), &mut scratch)[..columns]);
                 }
-                Candidate { score, id: index_offset.wrapping_add(index as u64), row }
+                Candidate { score, id: options.index_offset.wrapping_add(index as u64), row }
             })
             .collect();
         prune(separation, &mut candidates);
-        candidates
+        (candidates, best)
+    }
+
+    /// The patterns of largest score that are reported, of `entries`, which have them.
+    fn best(view: &PatternView<'_>, query: &Query, mut entries: Vec<Entry>, options: &PartialOptions) -> Best {
+        keep_best(&mut entries, options.top);
+        let (kind, mut scratch) = (view.engine.rule.similarity, Vec::new());
+        let scored = entries.into_iter().map(|(score, index)| Scored {
+            score,
+            id: options.index_offset.wrapping_add(index as u64),
+            similarity: kind.measure(view.similarity_of(query, index, &mut scratch)),
+        });
+        Best::of(options.top, scored.collect())
     }
 }

@@ -82,8 +82,9 @@ impl Scorer {
         Self { rule, norm: norm(&query), query }
     }
 
-    /// The score of a key as long as the query.
-    pub fn score(&self, key: &[f32], bias: f32) -> f64 {
-        score(&self.rule, similarity(self.rule.similarity, &self.query, self.norm, key, key_norm(key)), bias)
+    /// The similarity of a key as long as the query, and its score.
+    pub fn score(&self, key: &[f32], bias: f32) -> (f64, f64) {
+        let similarity = similarity(self.rule.similarity, &self.query, self.norm, key, key_norm(key));
+        (similarity, score(&self.rule, similarity, bias))
     }
 }

@@ -1,34 +1,18 @@
 //! The layout of an answer buffer, and how its contents become a [`Retrieval`].
 
-use std::cmp::Ordering;
+mod weights;
 
 use super::kernels::staged::update_states;
-use super::operands::KernelRule;
 use super::targets::OwnedRows;
 use super::task::{ListOutputs, Outputs, WeightOutputs};
 use crate::error::{Error, Result};
-use crate::exact::energy::constant;
-use crate::exact::threshold::Threshold;
 use crate::partial::state::Mean;
 use crate::retrieval::options::RetrieveOptions;
-use crate::retrieval::report::{Retrieval, Statistics, Status};
-use crate::retrieval::top::{Thresholds, Weighed};
+use crate::retrieval::report::{Retrieval, Status};
+use crate::retrieval::top::Thresholds;
 use crate::room::numbers;
-use crate::rule::{Rule, Similarity};
-use crate::store::{Layout, Names};
-
-/// What answers are computed from, besides what the device returns.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct MemoryFacts {
-    pub layout: Layout,
-    pub rule: Rule,
-    /// The number of positions, freed ones included.
-    pub patterns: usize,
-    /// The number of stored patterns.
-    pub stored: usize,
-    /// The square of the largest norm of a key.
-    pub largest_square: f64,
-}
+pub(crate) use weights::MemoryFacts;
+use weights::{Listed, WORDS, Weights};
 
 /// The sections of an answer buffer, in bytes from its start. Each section has one row for each query.
 pub(crate) struct Answers {
@@ -53,9 +37,6 @@ pub(crate) struct Answers {
     weights: Vec<(u32, u32, u64)>,
     pub size: u64,
 }
-
-/// Words of a record and of a tally.
-const WORDS: u64 = 8;
 
 impl Answers {
     /// The layout for `count` queries, of which `weights` report their weights in full.
@@ -180,8 +161,29 @@ impl Answers {
         })
     }
 
-    /// The answers in `bytes` as partial softmax states over `patterns[b]` patterns of query `b`, to be merged.
-    pub fn means(&self, bytes: &[u8], stamp: u32, patterns: &[u64]) -> Result<Vec<Mean>> {
+    /// The list of the largest scores of a query, if there is one.
+    fn listed(&self, words: &[u32], query: usize) -> Vec<Listed> {
+        let Some([heads, entries, similarities]) = self.top else { return Vec::new() };
+        let row = |at: u64, width: usize| &words[at as usize / 4 + query * width..][..width];
+        let count = row(heads, 4)[0].min(self.k) as usize;
+        let entries = row(entries, 2 * self.k as usize).as_chunks::<2>().0;
+        let similarities = row(similarities, self.k as usize);
+        let listed = entries.iter().zip(similarities).take(count).map(|(entry, similarity)| Listed {
+            position: entry[0],
+            score: f32::from_bits(entry[1]),
+            similarity: f32::from_bits(*similarity),
+        });
+        listed.collect()
+    }
+
+    /// The answers in `bytes` as partial softmax states over `patterns[b]` patterns of query `b`, to be merged, each
+    /// with the positions, scores and similarities of its list of the largest scores.
+    pub fn means(
+        &self,
+        bytes: &[u8],
+        stamp: u32,
+        patterns: &[u64],
+    ) -> Result<Vec<(Mean, impl Iterator<Item = (u64, f64, f64)> + use<>)>> {
         let words = numbers::<u32>("retrieve", "answers", bytes)?;
         let row = |at: u64, query: usize, width: usize| &words[at as usize / 4 + query * width..][..width];
         let layout = self.facts.layout;
@@ -195,18 +197,22 @@ impl Answers {
                 extend(state, layout.dim);
             }
             extend(self.output, layout.output_dim());
+            let of = |one: Listed| (one.position.into(), f64::from(one.score) + 0.0, f64::from(one.similarity));
+            let listed = self.listed(&words, query).into_iter().map(of);
             if status == Status::NothingLeft {
-                return Ok(Mean { log_sum: f64::NEG_INFINITY, score: 0.0, largest: f64::NEG_INFINITY, rows });
+                let none = f64::NEG_INFINITY;
+                return Ok((Mean { log_sum: none, score: 0.0, largest: none, rows }, listed));
             }
             let weights = self.weighed(&words, query).expect("partial states are weighed");
             // The largest weight is 1, so that the sum is within these bounds but for rounding.
             let total = weights.total.clamp(1.0, *patterns as f64);
-            Ok(Mean {
+            let mean = Mean {
                 log_sum: weights.maximum + total.ln(),
                 score: weights.maximum + weights.score_sum / total,
                 largest: weights.maximum,
                 rows,
-            })
+            };
+            Ok((mean, listed))
         };
         patterns.iter().enumerate().map(mean).collect()
     }
@@ -247,17 +253,9 @@ impl Answers {
                 if self.statistics {
                     to.statistics.get_or_insert_default().push(weights.statistics(self.facts.stored));
                 }
-                if let Some([heads, entries, similarities]) = self.top {
-                    let count = row(heads, query, 4)[0].min(self.k) as usize;
-                    let entries = row(entries, query, 2 * self.k as usize).as_chunks::<2>().0;
-                    let similarities = row(similarities, query, self.k as usize);
-                    let listed = entries.iter().zip(similarities).take(count).map(|(entry, similarity)| Listed {
-                        position: entry[0],
-                        score: f32::from_bits(entry[1]),
-                        similarity: f32::from_bits(*similarity),
-                    });
+                if self.top.is_some() {
                     let kind = self.facts.rule.similarity;
-                    let ranked = weights.rank(listed.collect(), kind, &to.names);
+                    let ranked = weights.rank(self.listed(&words, query), kind, &to.names);
                     to.top.get_or_insert_default().push(&self.thresholds, ranked);
                 }
             }
@@ -312,117 +310,12 @@ struct Report {
     status: Status,
 }
 
-/// An entry of a list, and the similarity of its pattern.
-struct Listed {
-    position: u32,
-    score: f32,
-    similarity: f32,
-}
-
-/// One query's record and tally, as `shaders/lib/records.wgsl` and `shaders/staged/weights.wgsl` have them.
-struct Weights {
-    kind: KernelRule,
-    maximum: f64,
-    s: f64,
-    log_weight: f64,
-    /// The sum that weights are divided by.
-    total: f64,
-    support: u32,
-    sum: f64,
-    log_sum: f64,
-    score_sum: f64,
-    entropy_sum: f64,
-    largest: f64,
-}
-
-impl Weights {
-    fn new(facts: &MemoryFacts, record: &[u32], tally: &[u32]) -> Self {
-        let float = |word: u32| f64::from(f32::from_bits(word));
-        let kind = KernelRule::of(facts.rule, facts.patterns as u64);
-        let sum = float(tally[1]);
-        Self {
-            kind,
-            maximum: float(record[0]),
-            s: float(record[1]),
-            log_weight: float(record[5]),
-            total: if let KernelRule::Softmax { .. } = kind { float(record[2]) } else { sum },
-            support: tally[0],
-            sum,
-            log_sum: float(tally[2]),
-            score_sum: float(tally[3]),
-            entropy_sum: float(tally[4]),
-            largest: float(tally[6]),
-        }
-    }
-
-    /// Without a tally: what weights follow from, but no statistics.
-    fn of_record(facts: &MemoryFacts, record: &[u32]) -> Self {
-        let total = f64::from(f32::from_bits(record[2]));
-        Self { total, ..Self::new(facts, record, &[0; WORDS as usize]) }
-    }
-
-    /// The weight of a score of rank `rank` from the largest.
-    fn of(&self, score: f64, rank: usize) -> f64 {
-        let difference = score - self.maximum;
-        let weight = match self.kind {
-            KernelRule::Softmax { .. } => difference.exp(),
-            KernelRule::Entmax { gain } => {
-                Threshold::from_parts(f64::from(gain), self.maximum, self.log_weight, self.s).weight(score)
-            }
-            KernelRule::Top { k } if rank < k as usize => difference.exp(),
-            KernelRule::Top { .. } => 0.0,
-        };
-        weight / self.total
-    }
-
-    fn statistics(&self, patterns: usize) -> Statistics {
-        if self.sum <= 0.0 {
-            return Statistics::new(0, 0.0, 0.0, patterns);
-        }
-        let entropy = (self.sum * self.total.ln() - self.log_sum) / self.total;
-        Statistics::new(self.support, entropy.exp() as f32, (self.largest / self.total) as f32, patterns)
-    }
-
-    /// The entries of a list as they are reported, largest score first.
-    fn rank(&self, mut entries: Vec<Listed>, kind: Similarity, names: &Names) -> impl Iterator<Item = Weighed> {
-        let order = |a: &Listed, b: &Listed| b.score.partial_cmp(&a.score).unwrap_or(Ordering::Equal);
-        entries.sort_by(|a, b| order(a, b).then(a.position.cmp(&b.position)));
-        entries.into_iter().enumerate().map(move |(rank, Listed { position, score, similarity })| {
-            let weight = self.of(f64::from(score), rank) as f32;
-            (names.id(position as usize), weight, kind.measure(f64::from(similarity)))
-        })
-    }
-
-    /// The table of energies in the documentation of [`Retrieval::energy`].
-    fn energy(&self, facts: &MemoryFacts, state: &[f32]) -> f64 {
-        let beta = f64::from(facts.rule.beta);
-        let square: f64 = state.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
-        let free = match self.kind {
-            // No pattern left: neither weights nor an entropy.
-            KernelRule::Entmax { .. } if self.total <= 0.0 => 0.0,
-            KernelRule::Entmax { gain } => {
-                let alpha = 1.0 + f64::from(gain);
-                let mean = self.maximum + self.score_sum / self.total;
-                let gain = f64::from(gain);
-                // (1 - sum p^alpha) / (alpha gain) for p = w / total.
-                let log = -gain * self.total.ln();
-                let entropy = (-log.exp_m1() / gain + log.exp() * self.entropy_sum / self.total) / alpha;
-                mean + entropy
-            }
-            _ => self.maximum + self.total.ln(),
-        };
-        let constant = constant(&facts.rule, facts.stored);
-        match facts.rule.similarity {
-            Similarity::Dot => -free / beta + 0.5 * square + constant + 0.5 * facts.largest_square,
-            _ => -free / beta,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::precision::Precision;
+    use crate::rule::Rule;
+    use crate::store::Layout;
 
     /// A command buffer that was killed leaves its answers as they were, and may look as if it had run.
     #[test]

@@ -20,6 +20,7 @@ use crate::exact::scores::Scorer;
 use crate::partial::merge::prune;
 use crate::partial::options::PartialOptions;
 use crate::partial::state::{Body, Candidate, Partial};
+use crate::partial::top::{Best, Scored};
 use crate::retrieval::options::RetrieveOptions;
 use crate::retrieval::weight_queries::WeightQueries;
 use crate::room::{collect, copy, elements, extend, numbers, room};
@@ -103,14 +104,16 @@ impl Engine {
         let patterns = collect(OPERATION, "pattern counts", (0..batch).map(count))?;
         let bodies = match self.rule.separation {
             // Nothing has to be computed for an empty subset.
-            _ if batch == 0 || request.subset.is_empty() => {
-                collect(OPERATION, "partial states", (0..batch).map(|_| self.empty()))?
-            }
+            _ if batch == 0 || request.subset.is_empty() => collect(
+                OPERATION,
+                "partial states",
+                (0..batch).map(|_| (self.empty(), Best::of(options.top, Vec::new()))),
+            )?,
             Separation::Softmax | Separation::Softmax1 => self.means(&request, &patterns).await?,
             _ => self.candidates_of_all(&request).await?,
         };
         let (dim, value_dim) = (self.layout.dim, self.layout.value_dim);
-        let partial = |(body, patterns)| Partial { rule: self.rule, dim, value_dim, patterns, body };
+        let partial = |((body, best), patterns)| Partial { rule: self.rule, dim, value_dim, patterns, body, best };
         collect(OPERATION, "partial states", bodies.into_iter().zip(patterns).map(partial))
     }
 
@@ -118,10 +121,11 @@ impl Engine {
         Body::empty(self.rule.separation, self.layout.dim + self.layout.value_dim.unwrap_or(0))
     }
 
-    async fn means(&self, request: &PartialRequest<'_>, patterns: &[u64]) -> Result<Vec<Body>> {
+    async fn means(&self, request: &PartialRequest<'_>, patterns: &[u64]) -> Result<Vec<(Body, Best)>> {
         // The implicit zero logit of softmax1 is added when the parts are finished.
         let rule = Rule { separation: Separation::Softmax, ..self.rule };
-        let options = RetrieveOptions { mask: request.options.mask.clone(), ..RetrieveOptions::default().statistics() };
+        let PartialOptions { mask, index_offset, top, .. } = request.options;
+        let options = RetrieveOptions { mask: mask.clone(), ..RetrieveOptions::default().statistics().top(*top) };
         let facts = MemoryFacts { rule, ..self.facts(request.alive) };
         let shape = self.shape_of(rule, request.subset.len() as u64, patterns.len(), &options);
         let sizing = self.sizing(shape, &options);
@@ -145,47 +149,80 @@ impl Engine {
             let lease = self.recycle_after(workspace);
             let bytes = run.bytes(request.wait).await?;
             drop(lease);
-            bodies.extend(layout.answers.means(&bytes, layout.stamp, &patterns[part])?.into_iter().map(Body::Mean));
+            for (mean, listed) in layout.answers.means(&bytes, layout.stamp, &patterns[part])? {
+                let scored = |(position, score, similarity)| Scored {
+                    score,
+                    id: index_offset.wrapping_add(position),
+                    similarity: rule.similarity.measure(similarity),
+                };
+                let best = Best::of(*top, listed.map(scored).collect());
+                bodies.push((Body::Mean(mean), best));
+            }
         }
         Ok(bodies)
     }
 
-    async fn candidates_of_all(&self, request: &PartialRequest<'_>) -> Result<Vec<Body>> {
+    async fn candidates_of_all(&self, request: &PartialRequest<'_>) -> Result<Vec<(Body, Best)>> {
         let batch = request.queries.len() / self.layout.dim;
         let mut bodies = room(OPERATION, "partial states", batch)?;
         let row = 4 * self.layout.key_stride().max(2 * LIST_CAPACITY as usize);
         let part = (MAX_SUB_BATCH_BYTES as usize / row).max(1);
+        let PartialOptions { index_offset, top, .. } = *request.options;
         for first in (0..batch).step_by(part) {
             let part: Vec<usize> = (first..batch.min(first + part)).collect();
-            let chosen = self.chosen(request, &part).await?;
+            let chosen = self.weighed_or_reported(request, &part).await?;
             let mut positions = collect(OPERATION, "positions", chosen.iter().flatten().copied())?;
             positions.sort_unstable();
             positions.dedup();
             let patterns = self.read(&positions, request.wait).await?;
             for (query, chosen) in part.into_iter().zip(chosen) {
                 let scorer = Scorer::new(self.rule, &request.queries[query * self.layout.dim..][..self.layout.dim]);
-                let candidate = |position: usize| {
-                    let pattern = &patterns[positions.partition_point(|other| *other < position)];
-                    let score = scorer.score(&pattern.key, pattern.bias);
-                    let numbers = pattern.key.iter().chain(pattern.value.iter().flatten()).copied();
-                    let row = collect(OPERATION, "candidates", numbers)?;
-                    Ok(Candidate { score, id: request.options.index_offset.wrapping_add(position as u64), row })
-                };
                 let mut candidates = room(OPERATION, "candidates", chosen.len())?;
+                let mut scored = room(OPERATION, "candidates", if top > 0 { chosen.len() } else { 0 })?;
                 for position in chosen {
-                    candidates.push(candidate(position)?);
+                    let pattern = &patterns[positions.partition_point(|other| *other < position)];
+                    let (similarity, score) = scorer.score(&pattern.key, pattern.bias);
+                    let id = index_offset.wrapping_add(position as u64);
+                    if top > 0 {
+                        scored.push(Scored { score, id, similarity: self.rule.similarity.measure(similarity) });
+                    }
+                    let numbers = pattern.key.iter().chain(pattern.value.iter().flatten()).copied();
+                    candidates.push(Candidate { score, id, row: collect(OPERATION, "candidates", numbers)? });
                 }
                 prune(self.rule.separation, &mut candidates);
-                bodies.push(Body::Candidates(candidates));
+                bodies.push((Body::Candidates(candidates), Best::of(top, scored)));
             }
         }
         Ok(bodies)
     }
 
-    /// For each query of `part`, the positions of the patterns that can have weight.
-    async fn chosen(&self, request: &PartialRequest<'_>, part: &[usize]) -> Result<Vec<Vec<usize>>> {
+    /// For each query of `part`, the positions of the patterns that can have weight or are reported, and perhaps others.
+    async fn weighed_or_reported(&self, request: &PartialRequest<'_>, part: &[usize]) -> Result<Vec<Vec<usize>>> {
+        let top = request.options.top;
+        if let Separation::TopK { k } = self.rule.separation {
+            return self.chosen(request, part, Separation::TopK { k: k.max(top) }).await;
+        }
+        let mut chosen = self.chosen(request, part, self.rule.separation).await?;
+        if top > 0 {
+            let reported = self.chosen(request, part, Separation::TopK { k: top }).await?;
+            for (chosen, reported) in chosen.iter_mut().zip(reported) {
+                extend(OPERATION, "positions", chosen, reported)?;
+                chosen.sort_unstable();
+                chosen.dedup();
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// For each query of `part`, the positions of the patterns that `separation` can give weight.
+    async fn chosen(
+        &self,
+        request: &PartialRequest<'_>,
+        part: &[usize],
+        separation: Separation,
+    ) -> Result<Vec<Vec<usize>>> {
         let few = request.subset.len() <= LIST_CAPACITY as usize;
-        let (listed, kind) = match self.rule.separation {
+        let (listed, kind) = match separation {
             Separation::TopK { k } if k >= request.subset.len() => {
                 return part.iter().map(|b| collect(OPERATION, "positions", request.usable(*b))).collect();
             }

@@ -3,11 +3,13 @@
 use crate::error::{Error, Result};
 use crate::partial::merge::prune;
 use crate::partial::state::{Body, Candidate, Mean, Partial};
+use crate::partial::top::{Best, Scored};
+use crate::retrieval::top::MAX_TOP;
 use crate::room::room;
 use crate::rule::{Rule, Separation, Similarity};
 
 const MAGIC: &[u8; 8] = b"ATTRPART";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const NO_VALUES: u64 = u64::MAX;
 const FROM_BYTES: &str = "Partial::from_bytes";
 
@@ -34,6 +36,13 @@ impl Partial {
         bytes.extend(f32::to_le_bytes(alpha));
         for number in [k, self.dim as u64, self.value_dim.map_or(NO_VALUES, |dv| dv as u64), self.patterns] {
             bytes.extend(number.to_le_bytes());
+        }
+        let Best { k, patterns } = &self.best;
+        bytes.extend((*k as u64).to_le_bytes());
+        for Scored { score, id, similarity } in patterns {
+            bytes.extend(score.to_le_bytes());
+            bytes.extend(id.to_le_bytes());
+            bytes.extend(similarity.to_le_bytes());
         }
         match &self.body {
             Body::Mean(mean) => {
@@ -104,11 +113,12 @@ impl Partial {
         // Neither is above the number of bytes, so the sum does not overflow.
         let columns = dim + value_dim.unwrap_or(0);
         let scores = largest_score(dim);
+        let best = reader.best(patterns, scores)?;
         let body = match separation {
             Separation::Softmax | Separation::Softmax1 => Body::Mean(reader.mean(columns, patterns, scores)?),
             _ => Body::Candidates(reader.candidates(columns, patterns, scores, separation)?),
         };
-        Ok(Self { rule, dim, value_dim, patterns, body })
+        Ok(Self { rule, dim, value_dim, patterns, body, best })
     }
 }
 
@@ -159,6 +169,28 @@ impl Reader<'_> {
             Some(length) if length == self.bytes.len() as u64 => Ok(()),
             _ => self.refuse(&format!("{count} times {each} more bytes"), &format!("{}", self.bytes.len())),
         }
+    }
+
+    fn best(&mut self, patterns: u64, scores: f64) -> Result<Best> {
+        let k = self.number()?;
+        if k > MAX_TOP as u64 {
+            return self.refuse(&format!("at most {MAX_TOP} patterns of largest weight"), &k.to_string());
+        }
+        let mut best = Best { k: k as usize, patterns: room(FROM_BYTES, "top patterns", k.min(patterns) as usize)? };
+        for _ in 0..k.min(patterns) {
+            let score = self.finite()?;
+            let id = self.number()?;
+            let similarity = f32::from_le_bytes(self.take()?);
+            let scored = Scored { score, id, similarity };
+            if score.abs() > scores || !similarity.is_finite() {
+                return self.refuse("a score and a similarity of finite rows", &format!("{score} and {similarity}"));
+            }
+            if best.patterns.last().is_some_and(|last| !last.precedes(&scored)) {
+                return self.refuse("patterns by falling score", &format!("{score} of {id} behind a smaller one"));
+            }
+            best.patterns.push(scored);
+        }
+        Ok(best)
     }
 
     fn mean(&mut self, columns: usize, patterns: u64, scores: f64) -> Result<Mean> {

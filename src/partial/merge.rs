@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::exact::separation;
 use crate::partial::state::{Body, Candidate, Mean, Partial};
+use crate::partial::top::{Scored, TopPattern};
 use crate::retrieval::report::{Statistics, Status};
 use crate::rule::Separation;
 
@@ -20,12 +21,22 @@ pub struct MergedRetrieval {
     pub status: Status,
     /// Statistics of the weights. The support of softmax and softmax1 is every pattern.
     pub statistics: Statistics,
+    /// The patterns of largest weight, in falling order of weight (of score, where weights are equal; then of rising
+    /// index): as many as [`PartialOptions::top`](super::PartialOptions::top) asked for, or all where there are fewer.
+    pub top: Vec<TopPattern>,
 }
 
 /// Drops the candidates that the others rule out, and sorts the rest by id.
 pub(crate) fn prune(separation: Separation, candidates: &mut Vec<Candidate>) {
     separation::prune(separation, candidates, |candidate| (candidate.score, candidate.id));
     candidates.sort_by_key(|candidate| candidate.id);
+}
+
+/// The weight of a pattern: that of the candidate it is, of those by rising index.
+fn weight_among(candidates: &[Candidate], weights: &[f64], scored: &Scored) -> f64 {
+    let first = candidates.partition_point(|candidate| candidate.id < scored.id);
+    let same = candidates[first..].iter().take_while(|candidate| candidate.id == scored.id).zip(&weights[first..]);
+    same.filter(|(candidate, _)| candidate.score == scored.score).map(|(_, weight)| *weight).next().unwrap_or(0.0)
 }
 
 impl Mean {
@@ -66,6 +77,10 @@ impl Partial {
             let say = |partial: &Self| format!("d = {}, dv = {:?}", partial.dim, partial.value_dim);
             return refuse(format!("a partial state of {}", say(&self)), format!("one of {}", say(&other)));
         }
+        if self.best.k != other.best.k {
+            let say = |partial: &Self| format!("{} patterns of largest weight", partial.best.k);
+            return refuse(format!("a partial state of {}", say(&self)), format!("one of {}", say(&other)));
+        }
         let Some(patterns) = self.patterns.checked_add(other.patterns) else {
             return refuse("at most 2^64 patterns".into(), format!("{} and {}", self.patterns, other.patterns));
         };
@@ -78,14 +93,16 @@ impl Partial {
             }
             _ => unreachable!("the rule determines the kind"),
         };
-        Ok(Self { patterns, body, ..self })
+        let best = self.best.merge(other.best);
+        Ok(Self { patterns, body, best, ..self })
     }
 
     /// The answer, after every part has been merged.
     pub fn finish(self) -> MergedRetrieval {
         let columns = self.columns();
-        let (rows, support, entropy, largest, nothing) = match self.body {
-            Body::Mean(mean) if mean.log_sum == f64::NEG_INFINITY => (vec![0.0; columns], 0, 0.0, 0.0, true),
+        let best = &self.best;
+        let (rows, support, entropy, largest, top) = match self.body {
+            Body::Mean(mean) if mean.log_sum == f64::NEG_INFINITY => (vec![0.0; columns], 0, 0.0, 0.0, None),
             Body::Mean(mean) => {
                 // log(1 + e^L); only its differences from L and from the scores are used.
                 let total = match self.rule.separation {
@@ -98,14 +115,16 @@ impl Partial {
                 let share = (mean.log_sum - total).exp();
                 let rows = mean.rows.iter().map(|row| row * share).collect();
                 let support = u32::try_from(self.patterns).unwrap_or(u32::MAX);
-                (rows, support, share * (total - mean.score), (mean.largest - total).exp(), false)
+                let top = best.weighed(|scored| (scored.score - total).exp());
+                (rows, support, share * (total - mean.score), (mean.largest - total).exp(), Some(top))
             }
             Body::Candidates(candidates) => {
                 let entries: Vec<(f64, usize)> =
                     candidates.iter().enumerate().map(|(i, candidate)| (candidate.score, i)).collect();
                 let mut rows = vec![0.0; columns];
                 let (mut support, mut entropy, mut largest) = (0, 0.0, 0.0f64);
-                for (candidate, weight) in candidates.iter().zip(separation::weights(self.rule.separation, &entries)) {
+                let weights = separation::weights(self.rule.separation, &entries);
+                for (candidate, &weight) in candidates.iter().zip(&weights) {
                     support += u32::from(weight as f32 > 0.0);
                     if weight > 0.0 {
                         entropy -= weight * weight.ln();
@@ -115,18 +134,34 @@ impl Partial {
                         *sum += weight * f64::from(*value);
                     }
                 }
-                (rows, support, entropy, largest, candidates.is_empty())
+                let top = best.weighed(|scored| weight_among(&candidates, &weights, scored));
+                (rows, support, entropy, largest, (!candidates.is_empty()).then_some(top))
             }
         };
         let narrow = |rows: &[f64]| -> Vec<f32> { rows.iter().map(|v| *v as f32).collect() };
-        let perplexity = if nothing || largest as f32 == 0.0 { 0.0 } else { entropy.exp() as f32 };
+        let perplexity = if top.is_none() || largest as f32 == 0.0 { 0.0 } else { entropy.exp() as f32 };
         let (state, value) = rows.split_at(self.dim);
         MergedRetrieval {
             output: narrow(if self.value_dim.is_some() { value } else { state }),
             state: narrow(state),
             patterns: self.patterns,
-            status: if nothing { Status::NothingLeft } else { Status::Answered },
+            status: if top.is_none() { Status::NothingLeft } else { Status::Answered },
             statistics: Statistics::new(support, perplexity, largest as f32, self.patterns as usize),
+            top: top.unwrap_or_default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_those_of_the_same_pattern() {
+        let candidate = |(id, score)| Candidate { score, id, row: Vec::new() };
+        let candidates = [(1, 0.0), (3, 2.0), (3, 1.0), (8, 2.0)].map(candidate);
+        let of = |score, id| weight_among(&candidates, &[0.1, 0.2, 0.3, 0.4], &Scored { score, id, similarity: 0.0 });
+        assert_eq!([of(0.0, 1), of(2.0, 3), of(1.0, 3), of(2.0, 8)], [0.1, 0.2, 0.3, 0.4]);
+        assert_eq!([of(0.0, 0), of(0.5, 3), of(2.0, 9)], [0.0; 3], "patterns without weight");
     }
 }

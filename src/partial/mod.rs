@@ -5,7 +5,9 @@ mod codec;
 pub(crate) mod merge;
 pub(crate) mod options;
 pub(crate) mod state;
+pub(crate) mod top;
 
 pub use merge::MergedRetrieval;
 pub use options::PartialOptions;
 pub use state::Partial;
+pub use top::TopPattern;

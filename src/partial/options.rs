@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::error::{Error, Result};
 use crate::mask::Mask;
 use crate::mask::MemoryExtent;
+use crate::retrieval::top::MAX_TOP;
 
 /// Which patterns a partial state covers; all that are stored by default.
 ///
@@ -20,6 +21,7 @@ pub struct PartialOptions {
     pub(crate) subset: Option<Range<usize>>,
     pub(crate) mask: Option<Mask>,
     pub(crate) index_offset: u64,
+    pub(crate) top: usize,
 }
 
 impl PartialOptions {
@@ -36,10 +38,29 @@ impl PartialOptions {
         self
     }
 
-    /// Adds `offset` to positions where ties are broken by index (top-k), so that shards of one memory, of which each
-    /// starts where the one before ends, break ties as one memory does; 0 by default.
+    /// Adds `offset` to positions where ties are broken by index (top-k) and where patterns are reported, so that shards
+    /// of one memory, of which each starts where the one before ends, break ties as one memory does; 0 by default.
     pub fn index_offset(mut self, offset: u64) -> Self {
         self.index_offset = offset;
+        self
+    }
+
+    /// Keeps this many patterns of largest score, at most [`MAX_TOP`], none at 0, the default: of all merged parts, those
+    /// of largest weight are reported ([`MergedRetrieval::top`](super::MergedRetrieval::top)). Parts that are merged
+    /// keep the same number.
+    ///
+    /// ```
+    /// use attractor::partial::PartialOptions;
+    /// use attractor::{Device, Memory, Rule};
+    /// let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(3.0))?;
+    /// memory.add(&[1.0, 0.0, 0.0, 1.0, 0.5, 0.5])?;
+    /// let part = |subset| memory.retrieve_partial_blocking(&[0.0, 1.0], &PartialOptions::default().subset(subset).top(2));
+    /// let merged = part(0..2)?.remove(0).merge(part(2..3)?.remove(0))?.finish();
+    /// assert_eq!(merged.top.iter().map(|pattern| pattern.index).collect::<Vec<_>>(), [1, 2]);
+    /// # Ok::<(), attractor::Error>(())
+    /// ```
+    pub fn top(mut self, patterns: usize) -> Self {
+        self.top = patterns;
         self
     }
 
@@ -58,6 +79,11 @@ impl PartialOptions {
         self.index_offset
     }
 
+    /// What [`PartialOptions::top`] set.
+    pub fn get_top(&self) -> usize {
+        self.top
+    }
+
     /// The positions of the subset, of `positions` in all.
     pub(crate) fn range(&self, positions: usize) -> Range<usize> {
         self.subset.clone().unwrap_or(0..positions)
@@ -74,6 +100,10 @@ impl PartialOptions {
                 expected: "a rising range of positions of the memory",
                 got: format!("{subset:?} of {positions}"),
             });
+        }
+        if self.top > MAX_TOP {
+            let (parameter, expected, got) = ("top", "at most 1024", self.top.to_string());
+            return Err(Error::Parameter { operation, parameter, expected, got });
         }
         self.mask.as_ref().map_or(Ok(()), |mask| mask.check(operation, batch, memory))
     }

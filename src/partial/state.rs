@@ -1,5 +1,6 @@
 //! The partial state of one query.
 
+use crate::partial::top::Best;
 use crate::rule::{Rule, Separation};
 
 /// One update of one query over some of the patterns of a memory, to be merged with the partial states over the others.
@@ -38,6 +39,8 @@ pub struct Partial {
     /// How many patterns it covers.
     pub(crate) patterns: u64,
     pub(crate) body: Body,
+    /// The patterns of largest score that are reported.
+    pub(crate) best: Best,
 }
 
 /// What is kept of the patterns, by the kind of the separation.

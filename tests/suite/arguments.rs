@@ -116,7 +116,11 @@ fn batches_that_no_slice_holds_and_long_ones() {
         }
         refused(memory.explain(0, &RetrieveOptions::default()), "Memory::explain", &["batch", "at least 1"]);
         refused(memory.warm_up(0, &RetrieveOptions::default()), "Memory::warm_up", &["batch", "at least 1"]);
-        for batch in [0, 1, 1 << 32, usize::MAX] {
+        let none = RetrieveOptions::default().plan_for(0);
+        refused(memory.explain(1, &none), "Memory::explain", &["plan_for", "at least 1"]);
+        refused(memory.warm_up(1, &none), "Memory::warm_up", &["plan_for", "at least 1"]);
+        refused(memory.retrieve_blocking(&[0.5; 8], &none), "Memory::retrieve_blocking", &["plan_for", "at least 1"]);
+        for batch in [1, 1 << 32, usize::MAX] {
             let got = memory.retrieve_blocking(&[0.5; 8], &RetrieveOptions::default().plan_for(batch)).unwrap();
             assert_eq!(got.output, [0.5; 8], "{name}");
         }
@@ -410,8 +414,9 @@ fn debug_output_is_a_summary() {
 /// Bytes of a partial state that say what none can be: refused, so that whatever is read can be merged and finished.
 #[test]
 fn partial_states_that_no_patterns_make() {
-    // Magic, version, similarity and separation, beta, alpha, then k, d, dv and the number of patterns.
-    const HEAD: usize = 8 + 4 + 2 + 4 + 4 + 4 * 8;
+    // Magic, version, similarity and separation, beta, alpha, then k, d, dv, the number of patterns, and how many of
+    // largest score follow.
+    const HEAD: usize = 8 + 4 + 2 + 4 + 4 + 5 * 8;
     let partial = |separation| {
         let mut memory = Memory::new(&Device::cpu(), 2, Rule::new(Similarity::Dot, separation, 2.0)).unwrap();
         memory.add(&[1.0, 0.0, 0.0, 1.0, 0.9, 0.1, -1.0, 0.5]).unwrap();
@@ -451,7 +456,7 @@ fn partial_states_that_no_patterns_make() {
     }
     refused(Partial::from_bytes(&huge), "Partial::from_bytes", &["largest score"]);
 
-    let k = HEAD - 32;
+    let k = HEAD - 40;
     let listed = partial(Separation::TopK { k: 3 });
     Partial::from_bytes(&listed).unwrap();
     let mut fewer = listed.clone();

@@ -365,12 +365,15 @@ fn partial_seeds() -> Seeds {
         let values: Vec<f32> = (0..12).map(|i| i as f32).collect();
         memory.add(harness::patterns(&keys, (i % 2 == 1).then_some(&values), None)).unwrap();
         for (name, subset) in [("some", 0..4), ("none", 1..1)] {
-            let part = PartialOptions::default().subset(subset);
+            let part = PartialOptions::default().subset(subset).top(2 * i);
             let partial = memory.retrieve_partial_blocking(&[0.5, -0.25], &part).unwrap().remove(0);
             seeds.push((format!("good_{i}_{name}"), partial.to_bytes()));
         }
     }
     let good = seeds[0].1.clone();
+    let mut unordered = seeds[2].1.clone();
+    unordered[62..102].rotate_left(20);
+    seeds.push(("bad_order".into(), unordered));
     seeds.push(("bad_cut".into(), good[..good.len() - 1].to_vec()));
     seeds.push(("bad_long".into(), [&good[..], &[0]].concat()));
     seeds.push(("bad_empty".into(), Vec::new()));

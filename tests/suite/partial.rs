@@ -135,6 +135,68 @@ fn any_split_in_any_order_is_the_whole() {
     }
 }
 
+/// The patterns of largest weight of all parts are those of the whole, whatever the split, the mask, and what is gone.
+#[test]
+fn the_patterns_of_largest_weight_are_those_of_the_whole() {
+    for (name, device) in harness::devices() {
+        let shards: &[usize] = if device.is_cpu() { &[1, 2, 5] } else { &[1, 2] };
+        for (number, similarity) in Similarity::ALL.into_iter().enumerate() {
+            for (seed, separation) in separations().into_iter().enumerate() {
+                // Every engine and similarity has each separation in one of three.
+                if !device.is_cpu() && (seed + number) % 3 > 0 {
+                    continue;
+                }
+                let mut numbers = Rng(seed as u64);
+                let rule = Rule::new(similarity, separation, if number == 1 { -1.5 } else { 1.5 });
+                let mut case = Case::random(seed as u64 + 90, 3, 210, 6, (seed % 2 == 0).then_some(2), rule);
+                case.bias = Some(numbers.vector(210));
+                case.window_bytes = Some(64 * 32);
+                let keep: Vec<bool> = (0..3 * 210).map(|i| i / 210 < 2 && numbers.unit() > -0.6).collect();
+                let mask = Mask::keep_per_query(&keep);
+                let stored = |name, device| {
+                    let mut memory = case.memory(name, device).unwrap();
+                    for id in [0, 63, 64, 209] {
+                        memory.remove(PatternId(id)).unwrap();
+                    }
+                    memory
+                };
+                let (memory, single) = (stored(name, device), stored("cpu", &Device::cpu()));
+                for (top, &shards) in [1, 5, 300].into_iter().flat_map(|top| shards.iter().map(move |n| (top, n))) {
+                    let options = RetrieveOptions::default().mask(mask.clone()).top(top);
+                    let whole = single.retrieve_blocking(&case.queries, &options).unwrap().top.unwrap();
+                    let parts: Vec<Vec<Partial>> = cuts(210, shards, &mut numbers)
+                        .into_iter()
+                        .map(|cut| subset(cut).mask(mask.clone()).top(top).index_offset(1000))
+                        .map(|part| memory.retrieve_partial_blocking(&case.queries, &part).unwrap())
+                        .collect();
+                    for b in 0..3 {
+                        let got = merge(parts.iter().map(|part| part[b].clone()).collect(), &mut numbers).finish().top;
+                        let what = format!("{name}, {rule:?}, top {top} of {shards} shards, query {b}");
+                        let row = b * whole.k..(b + 1) * whole.k;
+                        let ids: Vec<u64> = whole.ids[row.clone()].iter().flatten().map(|id| id.0 + 1000).collect();
+                        assert_eq!(got.len(), ids.len(), "{what}");
+                        assert!(got.windows(2).all(|pair| pair[0].weight >= pair[1].weight), "{what}: {got:?}");
+                        for (rank, (got, id)) in got.iter().zip(&ids).enumerate() {
+                            let (weight, near) = (whole.weight[row.start + rank], whole.similarity[row.start + rank]);
+                            assert!((got.weight - weight).abs() < 2e-5, "{what} rank {rank}: {got:?} for {weight}");
+                            assert!(!device.is_cpu() || got.index == *id, "{what} rank {rank}: {got:?} for {id}");
+                            if got.index == *id {
+                                let within = 1e-5 * (1.0 + near.abs());
+                                assert!(
+                                    (got.similarity - near).abs() < within,
+                                    "{what} rank {rank}: {got:?} for {near}"
+                                );
+                            }
+                        }
+                        let same = got.iter().filter(|got| ids.contains(&got.index)).count();
+                        assert!(same + 1 >= ids.len(), "{what}: {got:?} for {ids:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Masks of one row and of many, with a query that may use nothing and one that may use one pattern; removed patterns;
 /// narrow stores.
 #[test]
@@ -290,6 +352,11 @@ fn others_and_bad_arguments_are_refused() {
             assert!(matches!(one.clone().merge(other), Err(Error::Shape { .. })), "{name}");
         }
         let memory = Case::random(3, 1, 5, 3, None, Rule::softmax(1.0)).memory(name, device).unwrap();
+        let counting = |top| memory.retrieve_partial_blocking(&[0.0; 3], &PartialOptions::default().top(top));
+        let error = counting(2).unwrap().remove(0).merge(counting(3).unwrap().remove(0)).unwrap_err().to_string();
+        assert!(error.contains("2 patterns of largest weight") && error.contains("3 patterns"), "{name}: {error}");
+        let error = counting(1025).unwrap_err().to_string();
+        assert!(error.contains("top must be at most 1024, got 1025"), "{name}: {error}");
         #[allow(clippy::reversed_empty_ranges, reason = "it must be refused")]
         for range in [0..6, 9..9, 4..2, 0..usize::MAX] {
             let error = memory.retrieve_partial_blocking(&[0.0; 3], &subset(range)).unwrap_err();
@@ -313,7 +380,7 @@ fn hostile_bytes() {
     }
     for separation in separations() {
         let case = Case::random(3, 1, 4, 3, Some(2), Rule::new(Similarity::Dot, separation, 1.0));
-        let good = cpu(&case).retrieve_partial_blocking(&case.queries, &subset(0..4)).unwrap().remove(0);
+        let good = cpu(&case).retrieve_partial_blocking(&case.queries, &subset(0..4).top(3)).unwrap().remove(0);
         let bytes = good.to_bytes();
         assert_eq!(Partial::from_bytes(&bytes).unwrap(), good);
         for length in 0..bytes.len() {
@@ -335,6 +402,23 @@ fn hostile_bytes() {
                 }
             }
         }
+        // The patterns of largest score are behind the widths and the number of patterns: 20 bytes each.
+        let (count, first) = (54, 62);
+        assert_eq!(bytes[count..first], 3u64.to_le_bytes());
+        let refused = |change: &dyn Fn(&mut Vec<u8>)| {
+            let mut bad = bytes.clone();
+            change(&mut bad);
+            let error = Partial::from_bytes(&bad).unwrap_err();
+            assert!(matches!(error, Error::Shape { .. }), "{separation:?}: {error}");
+        };
+        for count_of in [2u64, 4, 1024, 1025, u64::MAX] {
+            refused(&|bad| bad[count..first].copy_from_slice(&count_of.to_le_bytes()));
+        }
+        refused(&|bad| bad[first..first + 40].rotate_left(20));
+        for score in [f64::NAN, f64::INFINITY, 1e300] {
+            refused(&|bad| bad[first..first + 8].copy_from_slice(&score.to_le_bytes()));
+        }
+        refused(&|bad| bad[first + 16..first + 20].copy_from_slice(&f32::NAN.to_le_bytes()));
         for at in (22..bytes.len() - 8).step_by(8) {
             let mut bad = bytes.clone();
             bad[at..at + 8].copy_from_slice(&(u64::MAX / 3).to_le_bytes());
@@ -354,7 +438,8 @@ fn empty_parts_are_sent() {
             let options = MemoryOptions::new(dim, rule);
             let options = value_dim.map_or(options.clone(), |columns| options.value_dim(columns));
             let memory = options.build(&Device::cpu()).unwrap();
-            let part = memory.retrieve_partial_blocking(&vec![0.5; dim], &PartialOptions::default()).unwrap().remove(0);
+            let options = PartialOptions::default().top(7);
+            let part = memory.retrieve_partial_blocking(&vec![0.5; dim], &options).unwrap().remove(0);
             let bytes = part.to_bytes();
             assert_eq!(Partial::from_bytes(&bytes).unwrap(), part, "{separation:?} {dim} {value_dim:?}");
             assert!(Partial::from_bytes(&bytes[..bytes.len() - 1]).is_err());

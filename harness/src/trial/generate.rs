@@ -175,7 +175,9 @@ pub fn trial(seed: u64, number: usize) -> Trial {
         _ => Way::Blocking,
     };
     let mut trial = Trial { case, removed, way, energy: false, statistics: false, weights: false, top: 0 };
-    if way != Way::Parts {
+    if way == Way::Parts {
+        trial.top = if n.once_in(2) { n.pick(&[1, 2, 5, 12]) } else { 0 };
+    } else {
         trial.energy = n.once_in(3);
         trial.weights = n.once_in(2);
         trial.statistics = n.once_in(3);

@@ -196,7 +196,7 @@ impl Trial {
         let cuts = [0, n / 3, n / 2, n];
         let mut merged: Vec<Option<Partial>> = vec![None; self.case.batch()];
         for cut in cuts.windows(2) {
-            let mut options = PartialOptions::default().subset(cut[0]..cut[1]);
+            let mut options = PartialOptions::default().subset(cut[0]..cut[1]).top(self.top);
             if let Some(keep) = &self.case.keep {
                 options = options.mask(Mask::keep_per_query(keep));
             }
@@ -217,10 +217,16 @@ impl Trial {
                 return Ok(Outcome::Refused(format!("status {:?}", finished.status)));
             }
             let expected = Expected::new(self, store, b, self.case.query(b), false);
+            let places = self.top.min(n);
+            let mut ids: Vec<Option<PatternId>> = finished.top.iter().map(|one| Some(PatternId(one.index))).collect();
+            let mut weights: Vec<f32> = finished.top.iter().map(|one| one.weight).collect();
+            ids.resize(places.max(ids.len()), None);
+            weights.resize(places.max(weights.len()), 0.0);
             let judged = expected
                 .status(finished.status)
                 .and_then(|()| expected.state(&finished.state))
-                .and_then(|()| expected.output(&finished.output));
+                .and_then(|()| expected.output(&finished.output))
+                .and_then(|()| expected.top(self.top, &ids, &weights));
             if let Err(wrong) = judged {
                 return Ok(Outcome::Wrong(format!("query {b} of merged parts: {wrong}")));
             }

@@ -417,6 +417,21 @@ impl Engine {
         }
     }
 
+    /// How a search of `batch` queries on `device`, which this engine is on, would be computed.
+    pub fn explain_search(
+        &self,
+        operation: &'static str,
+        batch: usize,
+        options: &SearchOptions,
+        view: &View,
+        device: &Device,
+    ) -> Result<Explanation> {
+        match &self.kind {
+            Kind::Cpu(engine) => Ok(engine.explain_search(batch, options, device.info())),
+            Kind::Gpu(engine) => engine.explain_search(operation, batch, options, view),
+        }
+    }
+
     /// The engine that records into command encoders.
     ///
     /// # Errors

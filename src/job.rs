@@ -1,4 +1,5 @@
-//! Jobs: retrievals that a host records slice by slice, and a queue of them that shares one budget of GPU time.
+//! Jobs: retrievals and searches that a host records slice by slice, and a queue of them that shares one budget of GPU
+//! time.
 
 use std::time::Duration;
 

@@ -9,14 +9,16 @@ use crate::cpu::scan;
 use crate::cpu::solve::Solution;
 use crate::cpu::tiles::{PatternView, split};
 use crate::cpu::usable::Usable;
+use crate::device::info::DeviceInfo;
 use crate::error::Result;
 use crate::exact::entry::{Entry, keep_best};
+use crate::explain::Explanation;
 use crate::retrieval::bound::Bound;
 use crate::retrieval::report::Status;
 use crate::rule::Similarity;
 use crate::search::options::search_rule;
 use crate::search::{Hits, SearchOptions};
-use crate::store::View;
+use crate::store::{Alive, View};
 
 impl Engine {
     /// Searches for checked queries (`batch x dim`, tight) among the patterns of `snapshot`, at least one.
@@ -35,11 +37,7 @@ impl Engine {
         let mut hits = Hits::with_room(operation, batch, k, options.bound.is_some())?;
         let rule = search_rule(self.rule, k);
         let engine = Self { rule, ..self.clone() };
-        let usable = Usable { alive: snapshot.alive(), mask: options.mask.as_ref(), patterns };
-        let view = PatternView { engine: &engine, usable, range: 0..patterns, biased: false };
-        let plan = Plan::new(view, options.plan_for.unwrap_or(batch));
-        // A list of every pattern is one of the largest, too.
-        let plan = Plan { top: k, separation: rule.separation, ..plan };
+        let plan = engine.search_plan(batch, k, options, snapshot.alive());
         let threshold = options.bound.map(|bound| Threshold { similarity: rule.similarity, bound });
         for (number, rows) in queries.chunks(QUERIES_PER_WAVE * dim).enumerate() {
             let queries: Vec<Query> = rows
@@ -61,6 +59,29 @@ impl Engine {
         }
         self.check_rows(operation)?;
         Ok(hits)
+    }
+
+    /// How an engine whose scores are similarities searches for the `k` nearest patterns of `batch` queries.
+    fn search_plan<'a>(
+        &'a self,
+        batch: usize,
+        k: usize,
+        options: &'a SearchOptions,
+        alive: Option<&'a Alive>,
+    ) -> Plan<'a> {
+        let patterns = self.windows.len();
+        let usable = Usable { alive, mask: options.mask.as_ref(), patterns };
+        let view = PatternView { engine: self, usable, range: 0..patterns, biased: false };
+        let plan = Plan::new(view, options.plan_for.unwrap_or(batch));
+        // A list of every pattern is one of the largest, too.
+        Plan { top: k, separation: self.rule.separation, ..plan }
+    }
+
+    /// Explains a search of `batch` queries, at least one.
+    pub fn explain_search(&self, batch: usize, options: &SearchOptions, device: DeviceInfo) -> Explanation {
+        let k = options.top.min(self.windows.len());
+        let engine = Self { rule: search_rule(self.rule, k), ..self.clone() };
+        engine.search_plan(batch, k, options, None).explain(batch, device)
     }
 }
 

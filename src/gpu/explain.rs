@@ -1,13 +1,16 @@
 //! Explains what a retrieval would run on a device, and compiles it in advance, without running it.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::answers::Answers;
 use super::buffer;
 use super::engine::Engine;
+use super::planning::Sizing;
 use super::schedule::Schedule;
 use super::targets::OwnedRows;
 use super::task::{Goal, Task};
+use super::workspace::Workspace;
 use crate::error::{Error, Result};
 use crate::explain::{Explanation, KernelWork};
 use crate::retrieval::options::RetrieveOptions;
@@ -61,21 +64,35 @@ impl Engine {
     ) -> Result<Explanation> {
         Self::check_steps(operation, options)?;
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(batch), options), options);
-        self.context.check_alive()?;
-        let workspace = self.workspace(&sizing)?;
-        let usage = buffer::STORAGE;
-        // Nothing is run: one small buffer stands in for queries and answers of any size.
-        let stand_in = buffer::create(&self.context, "attractor.answers", 16, usage)?;
         let weighed = WeightQueries::new(operation, &options.weights)?;
-        let (facts, mut left) = (self.facts(view.alive()), MAX_COUNTED_DISPATCHES);
-        let mut kernels: Vec<KernelWork> = Vec::new();
-        let (mut submissions, mut loaded) = (0usize, 0u64);
-        for (part, times) in alike(batch, self.sub_batch_size(&sizing, options), &weighed) {
+        // Nothing is run: one small buffer stands in for queries and answers of any size.
+        let stand_in = buffer::create(&self.context, "attractor.answers", 16, buffer::STORAGE)?;
+        let facts = self.facts(view.alive());
+        let parts = alike(batch, self.sub_batch_size(&sizing, options), &weighed);
+        self.explained((operation, batch), &sizing, &options.faults, parts, |workspace, part| {
             let positions: Vec<usize> = weighed.of(part.clone()).map(|(query, _)| query - part.start).collect();
             let answers = Answers::new(facts, options, part.len(), &positions);
             let goal = Goal::Answers(Box::new(answers.outputs(&stand_in, OwnedRows::at(&stand_in, 0))));
-            let task = self.task(&sizing, workspace.clone(), options, view.alive(), part, 0, goal)?;
-            let program = Schedule::new(&self.context, options.faults.constant, [task]);
+            self.task(&sizing, workspace, options, view.alive(), part, 0, goal)
+        })
+    }
+
+    /// Explains the tasks of a batch, of which `parts` are alike: one of each, and how many.
+    pub fn explained(
+        &self,
+        (operation, batch): (&'static str, usize),
+        sizing: &Sizing,
+        faults: &Faults,
+        parts: Vec<(Range<usize>, usize)>,
+        task: impl Fn(Arc<Workspace>, Range<usize>) -> Result<Task>,
+    ) -> Result<Explanation> {
+        self.context.check_alive()?;
+        let workspace = self.workspace(sizing)?;
+        let mut left = MAX_COUNTED_DISPATCHES;
+        let mut kernels: Vec<KernelWork> = Vec::new();
+        let (mut submissions, mut loaded) = (0usize, 0u64);
+        for (part, times) in parts {
+            let program = Schedule::new(&self.context, faults.constant, [task(workspace.clone(), part)?]);
             let Some(counted) = program.count(self.context.submission(), left)? else {
                 let (need, allowed) = (MAX_COUNTED_DISPATCHES + 1, MAX_COUNTED_DISPATCHES);
                 return Err(Error::Limit { operation, limit: "dispatches of an explanation", need, allowed });
@@ -110,7 +127,7 @@ impl Engine {
 }
 
 /// The sub-batches of `size` queries of a batch, grouped by equal dispatches: one of each group, and how many it has.
-fn alike(batch: usize, size: usize, weighed: &WeightQueries) -> Vec<(Range<usize>, usize)> {
+pub(super) fn alike(batch: usize, size: usize, weighed: &WeightQueries) -> Vec<(Range<usize>, usize)> {
     let (full, rest) = (batch / size, batch % size);
     let part = |number: usize| number * size..(number + 1) * size;
     let mut parts = Vec::new();

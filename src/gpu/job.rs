@@ -1,4 +1,4 @@
-//! Jobs: retrievals that a host records slice by slice, each within a budget of GPU time.
+//! Jobs: retrievals and searches that a host records slice by slice, each within a budget of GPU time.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::estimate::Estimate;
 use super::readback::{Readback, Submitted, dropped};
 use super::schedule::Schedule;
 use super::targets::RecordTargets;
-use super::task::Goal;
+use super::task::{Goal, Task};
 use super::timestamps::TimestampQueries;
 use crate::answer::Answer;
 use crate::error::{Error, Result};
@@ -24,10 +24,12 @@ use crate::retrieval::options::RetrieveOptions;
 use crate::retrieval::report::Retrieval;
 use crate::retrieval::weight_queries::WeightQueries;
 use crate::store::{Snapshot, View};
+use crate::strategy::Faults;
 use crate::sync::lock;
 
-/// A retrieval that a host records over as many frames as it takes, from [`Memory::job`](crate::Memory::job) or
-/// [`Memory::job_to_buffers`](crate::Memory::job_to_buffers).
+/// A retrieval or a search that a host records over as many frames as it takes, from
+/// [`Memory::job`](crate::Memory::job), [`Memory::job_to_buffers`](crate::Memory::job_to_buffers) or
+/// [`Memory::search_job`](crate::Memory::search_job).
 ///
 /// [`Job::advance`] records the next slice. The slices together are the dispatches of the one-shot call, cut between
 /// workgroups, so the answer has the same bits. The memory may change between slices: a job sees it as it was when the
@@ -221,29 +223,39 @@ impl Engine {
             buffers.push((target, staging));
             layouts.push(layout);
         }
-        let schedule = Schedule::new(context, options.faults.constant, tasks);
-        let (sender, readbacks) = oneshot::channel::<Result<Vec<Readback>>>();
+        let (job, recorded) = self.job_of(operation, tasks, buffers, &options.faults, snapshot);
         let spare = self.idle_workspaces.clone();
         let answer = async move {
-            let readbacks = readbacks
-                .await
-                .map_err(|_| Error::Cancelled { operation: "Memory::job", why: "the job was dropped" })??;
-            for (readback, layout) in readbacks.into_iter().zip(layouts) {
+            for (readback, layout) in recorded.await?.into_iter().zip(layouts) {
                 collector.append(&layout, &readback.mapped().await?)?;
             }
             lock(&spare).push(workspace);
             Ok(collector.finish())
         };
+        let device = Submitted { context: context.clone(), submission: None };
+        Ok((job, Answer::on_device(device, answer)))
+    }
+
+    /// A job of `tasks`, and the read-backs of what they compute, which begin once the last slice is recorded.
+    pub fn job_of(
+        &self,
+        operation: &'static str,
+        tasks: Vec<Task>,
+        buffers: Vec<(wgpu::Buffer, wgpu::Buffer)>,
+        faults: &Faults,
+        snapshot: Snapshot,
+    ) -> (Job, impl Future<Output = Result<Vec<Readback>>> + Send + Sync + use<>) {
+        let (sender, readbacks) = oneshot::channel::<Result<Vec<Readback>>>();
         let job = Job {
-            context: context.clone(),
-            schedule,
+            context: self.context.clone(),
+            schedule: Schedule::new(&self.context, faults.constant, tasks),
             host_answer: Some(HostAnswer { buffers, sender }),
             snapshot: Some(snapshot),
             broken: Arc::default(),
             slices: 0,
         };
-        let device = Submitted { context: context.clone(), submission: None };
-        Ok((job, Answer::on_device(device, answer)))
+        let dropped = move |_| Error::Cancelled { operation, why: "the job was dropped" };
+        (job, async move { readbacks.await.map_err(dropped)? })
     }
 
     /// A job that reads queries from, and writes answers to, buffers of the caller.
@@ -280,7 +292,7 @@ impl Engine {
     }
 
     /// A job of no queries, which records nothing.
-    fn empty_job(&self) -> Job {
+    pub fn empty_job(&self) -> Job {
         Job {
             schedule: Schedule::new(&self.context, None, []),
             context: self.context.clone(),

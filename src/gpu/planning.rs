@@ -8,6 +8,7 @@ use super::operands::{KernelRule, Operands};
 use super::plan::choice::Plan;
 use super::plan::problem::Problem;
 use super::quirks;
+use super::range::States;
 use super::task::{Goal, Task};
 use super::workspace::{Sizes, Workspace};
 use crate::error::{Error, Result};
@@ -131,7 +132,16 @@ impl Engine {
             workspace,
             mask: self.mask_rows(options.mask.as_ref(), alive, part.clone())?,
             clamp: self.clamp_bits(options.clamp.as_deref(), part)?,
-            query_range: self.query_range("Memory::retrieve", options, alive)?,
+            query_range: match goal {
+                Goal::Hits(_) => self.magnitudes.query_range(
+                    "Memory::search",
+                    self.rule,
+                    self.layout.dim,
+                    States::OF_SEARCH,
+                    alive,
+                )?,
+                _ => self.query_range("Memory::retrieve", options, alive)?,
+            },
             tolerance: options.tolerance(),
             stops_early: options.stops_early(),
             stamp,

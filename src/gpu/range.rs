@@ -79,6 +79,8 @@ pub(crate) struct QueryRange {
     pub smallest: f32,
     /// No coordinate of a query is larger.
     pub largest: f32,
+    /// Whether it is that of a search.
+    pub searched: bool,
 }
 
 /// The states that a retrieval compares with keys.
@@ -88,11 +90,17 @@ pub(crate) struct States {
     pub later: bool,
     /// Whether their coordinates may be those of the query.
     pub clamped: bool,
+    /// Whether scores are similarities: neither a bias nor beta plays a part, and no rows are summed.
+    pub searched: bool,
 }
 
 impl States {
+    /// The queries of a search.
+    pub const OF_SEARCH: Self = Self { later: false, clamped: false, searched: true };
+
     pub fn of(options: &RetrieveOptions) -> Self {
-        Self { later: options.max_steps() > 1 || options.energy || options.trace, clamped: options.clamp.is_some() }
+        let later = options.max_steps() > 1 || options.energy || options.trace;
+        Self { later, clamped: options.clamp.is_some(), searched: false }
     }
 }
 
@@ -255,15 +263,17 @@ impl Magnitudes {
         alive: Option<&Alive>,
     ) -> Result<QueryRange> {
         let smallest = smallest_coordinate(rule, dim);
-        let range = |largest| Ok(QueryRange { smallest, largest });
+        let searched = states.searched;
+        let range = |largest| Ok(QueryRange { smallest, largest, searched });
         // No weight is above 1; those of entmax sum to 1, with room for rounding.
         let patterns = self.squares.len();
         let summed = match rule.separation {
+            _ if searched => 0,
             Separation::Softmax | Separation::Softmax1 => patterns,
             Separation::TopK { k } => k.min(patterns),
             Separation::Sparsemax | Separation::Entmax { .. } => patterns.min(2),
         };
-        let bound = self.bound;
+        let bound = NormBounds { bias: if searched { 0.0 } else { self.bound.bias }, ..self.bound };
         let sums_fit = |largest: f64| summed as f64 * largest <= MAX_SUM;
         if sums_fit(bound.value.max(bound.norm))
             && let Some(limit) = largest_coordinate(rule, dim, bound, states)
@@ -290,7 +300,11 @@ impl Magnitudes {
             norm => -norm,
         };
         let smallest_key = position(&small);
-        let (norm, bias) = (self.norm(longest), self.bias(biased));
+        let (norm, bias) = (self.norm(longest), if searched { 0.0 } else { self.bias(biased) });
+        let (scores, beta) = match searched {
+            true => ("similarities", String::new()),
+            false => ("scores", format!(" (beta is {})", rule.beta)),
+        };
         let largest = NormBounds { norm, value: 0.0, bias, shortest: -small(smallest_key) };
         if let Some(limit) = largest_coordinate(rule, dim, largest, states) {
             return range(limit);
@@ -305,10 +319,10 @@ impl Magnitudes {
             return refuse("bias", biased, expected, format!("a magnitude of {:e}", largest.bias));
         }
         if largest_coordinate(rule, dim, NormBounds { shortest: f64::INFINITY, ..largest }, states).is_some() {
-            let expected = format!("norms of which nothing is lost below the numbers of f32 (beta is {})", rule.beta);
+            let expected = format!("norms of which nothing is lost below the numbers of f32{beta}");
             return refuse("keys", smallest_key, expected, format!("a norm of {:e}", largest.shortest));
         }
-        let expected = format!("scores of at most {MAX_SCORE:e} on this device (beta is {})", rule.beta);
+        let expected = format!("{scores} of at most {MAX_SCORE:e} on this device{beta}");
         refuse("keys", longest, expected, format!("a norm of {:e}", largest.norm))
     }
 }
@@ -319,13 +333,13 @@ impl QueryRange {
     /// # Errors
     /// [`Error::Range`], naming the first such row.
     pub fn check(self, operation: &'static str, queries: &[f32], dim: usize) -> Result<()> {
-        let Self { smallest, largest } = self;
+        let Self { smallest, largest, searched } = self;
+        let beside = if searched { "keys" } else { "keys and beta" };
         for (row, query) in queries.chunks_exact(dim).enumerate() {
             let most = query.iter().fold(0.0f32, |most, x| most.max(x.abs()));
             if most > largest || (most > 0.0 && most < smallest) {
-                let expected = format!(
-                    "magnitudes from {smallest:e} to {largest:e} on this device, beside keys and beta as they are"
-                );
+                let expected =
+                    format!("magnitudes from {smallest:e} to {largest:e} on this device, beside {beside} as they are");
                 let got = format!("a largest coordinate of {most:e}");
                 return Err(Error::Range { operation, what: "queries", row, expected, got });
             }
@@ -341,7 +355,7 @@ mod tests {
     fn limit(similarity: Similarity, beta: f32, norm: f64, bias: f64, later: bool) -> Option<f32> {
         let largest = NormBounds { norm, value: norm, bias, shortest: norm };
         let rule = Rule::new(similarity, Separation::Softmax, beta);
-        largest_coordinate(rule, 16, largest, States { later, clamped: false })
+        largest_coordinate(rule, 16, largest, States { later, clamped: false, searched: false })
     }
 
     #[test]

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use super::answers::{check_stamp, status_of};
 use super::buffer;
 use super::engine::Engine;
+use super::explain::alike;
+use super::job::Job;
 use super::kernels::common::NO_PATTERN;
 use super::kernels::sparse::rank_hits::REPORT_WORDS;
 use super::plan::problem::Problem;
 use super::planning::Sizing;
+use super::range::States;
 use super::readback::{Submitted, Wait};
 use super::schedule::Schedule;
 use super::streaming::Run;
@@ -18,11 +21,14 @@ use super::task::{Goal, Task};
 use super::workspace::Workspace;
 use crate::answer::Answer;
 use crate::error::Result;
+use crate::explain::Explanation;
 use crate::retrieval::options::RetrieveOptions;
+use crate::retrieval::weight_queries::WeightQueries;
 use crate::room::numbers;
 use crate::search::options::search_rule;
 use crate::search::{Hits, SearchOptions};
 use crate::store::{Snapshot, View};
+use crate::sync::lock;
 
 /// Where the hits of `count` queries, `k` places each, are in an answer buffer: bytes from its start.
 struct HitsLayout {
@@ -102,6 +108,46 @@ impl Searching {
     }
 }
 
+/// Queries that are searched by one task.
+struct SearchPart {
+    task: Task,
+    /// The buffer that the hits are computed in, and the one that the host maps.
+    target: wgpu::Buffer,
+    staging: wgpu::Buffer,
+    layout: HitsLayout,
+    stamp: u32,
+}
+
+impl Searching {
+    /// The most queries of one task.
+    fn part_size(&self) -> usize {
+        self.engine.part_size(HitsLayout::new(1, self.k).size, &self.sizing, &self.retrieval)
+    }
+
+    /// The parts of a batch.
+    fn parts(&self, batch: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let size = self.part_size();
+        (0..batch).step_by(size).map(move |start| start..batch.min(start + size))
+    }
+
+    /// Uploads queries `part` of a batch and allocates their hits.
+    fn part(&self, workspace: &Arc<Workspace>, view: &View, queries: &[f32], part: Range<usize>) -> Result<SearchPart> {
+        let (engine, context, k) = (&self.engine, &self.engine.context, self.k);
+        let (dim, layout) = (engine.layout.dim, HitsLayout::new(part.len(), k));
+        let rows = &queries[part.start * dim..part.end * dim];
+        let source = context.upload("attractor.queries", bytemuck::cast_slice(rows))?;
+        let (target, staging) = engine.answer_buffers(layout.size, &self.retrieval)?;
+        let outputs = SearchOutputs {
+            similarity: Some(OwnedRows::at(&target, layout.similarity)),
+            report: Some(OwnedRows::at(&target, layout.report)),
+            ..self.outputs(part.len(), OwnedRows::at(&source, 0), (k, OwnedRows::at(&target, 0)))
+        };
+        let stamp = context.next_stamp();
+        let task = self.task(workspace.clone(), view, part, stamp, outputs)?;
+        Ok(SearchPart { task, target, staging, layout, stamp })
+    }
+}
+
 impl Engine {
     /// A search of `batch` queries of this engine.
     fn searching(&self, batch: usize, options: &SearchOptions) -> Searching {
@@ -127,8 +173,9 @@ impl Engine {
         options: &SearchOptions,
         view: &View,
     ) -> Result<()> {
-        let rule = search_rule(self.rule, options.top.min(self.windows.len()));
-        Self { rule, ..self.frozen() }.check_range(operation, queries, &RetrieveOptions::default(), view.alive())
+        let (rule, dim) = (search_rule(self.rule, options.top.min(self.windows.len())), self.layout.dim);
+        let range = self.magnitudes.query_range(operation, rule, dim, States::OF_SEARCH, view.alive())?;
+        range.check(operation, queries, dim)
     }
 
     /// Submits a search for the rows of `queries`, which have been validated, as [`Engine::retrieve`] does.
@@ -148,23 +195,12 @@ impl Engine {
             return Ok(Answer::ready(hits));
         }
         let searching = self.searching(batch, options);
-        let Searching { engine, retrieval, sizing, k, .. } = &searching;
+        let Searching { engine, retrieval, sizing, .. } = &searching;
         let workspace = engine.run_workspace(sizing, retrieval)?;
-        let size = engine.part_size(HitsLayout::new(1, *k).size, sizing, retrieval);
         let mut runs: Vec<(Run, HitsLayout, u32)> = Vec::new();
-        for start in (0..batch).step_by(size) {
-            let part = start..batch.min(start + size);
-            let layout = HitsLayout::new(part.len(), *k);
-            let rows = &queries[part.start * dim..part.end * dim];
-            let source = context.upload("attractor.queries", bytemuck::cast_slice(rows))?;
-            let (target, staging) = engine.answer_buffers(layout.size, retrieval)?;
-            let outputs = SearchOutputs {
-                similarity: Some(OwnedRows::at(&target, layout.similarity)),
-                report: Some(OwnedRows::at(&target, layout.report)),
-                ..searching.outputs(part.len(), OwnedRows::at(&source, 0), (*k, OwnedRows::at(&target, 0)))
-            };
-            let stamp = context.next_stamp();
-            let task = searching.task(workspace.clone(), view, part, stamp, outputs)?;
+        for part in searching.parts(batch) {
+            let SearchPart { task, target, staging, layout, stamp } =
+                searching.part(&workspace, view, queries, part)?;
             let schedule = Schedule::new(context, retrieval.faults.constant, [task]);
             runs.push((engine.start(schedule, &workspace, target, staging, wait)?, layout, stamp));
         }
@@ -181,6 +217,43 @@ impl Engine {
             Ok(hits)
         };
         Ok(Answer::on_device(Submitted { context: context.clone(), submission }, answer))
+    }
+
+    /// A job that searches for the rows of `queries`, which have been validated, and its answer.
+    pub fn search_job(
+        &self,
+        operation: &'static str,
+        queries: &[f32],
+        options: &SearchOptions,
+        view: &View,
+        snapshot: Snapshot,
+    ) -> Result<(Job, Answer<Hits>)> {
+        let batch = queries.len() / self.layout.dim;
+        let mut hits = Hits::with_room(operation, batch, options.top.min(self.windows.len()), options.bound.is_some())?;
+        if batch == 0 {
+            return Ok((self.empty_job(), Answer::ready(hits)));
+        }
+        let searching = self.searching(batch, options);
+        // A job keeps its workspace: others run between its slices.
+        let workspace = self.run_workspace(&searching.sizing, &searching.retrieval)?;
+        let (mut tasks, mut buffers, mut layouts) = (Vec::new(), Vec::new(), Vec::new());
+        for part in searching.parts(batch) {
+            let SearchPart { task, target, staging, layout, stamp } =
+                searching.part(&workspace, view, queries, part)?;
+            tasks.push(task);
+            buffers.push((target, staging));
+            layouts.push((layout, stamp));
+        }
+        let (job, recorded) = self.job_of(operation, tasks, buffers, &options.faults, snapshot);
+        let (spare, view) = (self.idle_workspaces.clone(), view.clone());
+        let answer = async move {
+            for (readback, (layout, stamp)) in recorded.await?.into_iter().zip(layouts) {
+                layout.take(&mut hits, &readback.mapped().await?, stamp, &view)?;
+            }
+            lock(&spare).push(workspace);
+            Ok(hits)
+        };
+        Ok((job, Answer::on_device(Submitted { context: self.context.clone(), submission: None }, answer)))
     }
 
     /// Records a search from and to buffers of the caller. `snapshot` lives until the commands have run or are dropped.
@@ -236,5 +309,27 @@ impl Engine {
         self.compile(searching.task(workspace.clone(), view, 0..count, 0, outputs)?, &options.faults)?;
         self.recycle(workspace);
         Ok(())
+    }
+
+    /// Explains a search of `batch` queries, at least one.
+    pub fn explain_search(
+        &self,
+        operation: &'static str,
+        batch: usize,
+        options: &SearchOptions,
+        view: &View,
+    ) -> Result<Explanation> {
+        let searching = self.searching(batch, options);
+        let stand_in = buffer::create(&self.context, "attractor.answers", 16, buffer::STORAGE)?;
+        let rows = || OwnedRows::at(&stand_in, 0);
+        let parts = alike(batch, searching.part_size(), &WeightQueries::None);
+        self.explained((operation, batch), &searching.sizing, &options.faults, parts, |workspace, part| {
+            let outputs = SearchOutputs {
+                similarity: Some(rows()),
+                report: Some(rows()),
+                ..searching.outputs(part.len(), rows(), (searching.k, rows()))
+            };
+            searching.task(workspace, view, part, 0, outputs)
+        })
     }
 }

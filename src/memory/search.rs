@@ -3,7 +3,8 @@
 use super::handle::Memory;
 use super::request::Queries;
 use crate::error::Result;
-use crate::gpu::SearchTargets;
+use crate::explain::Explanation;
+use crate::gpu::{Job, SearchTargets};
 use crate::pending::Pending;
 use crate::search::{Hits, SearchOptions};
 
@@ -29,7 +30,8 @@ impl Memory {
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) and [`Error::NotFinite`](crate::Error::NotFinite) for the queries;
-    /// [`Error::Range`](crate::Error::Range) for queries beyond the [range](Memory#range) of a GPU, at a beta of 1;
+    /// [`Error::Range`](crate::Error::Range) for queries beyond the [range](Memory#range) of a GPU, at a beta of 1 and without
+    /// biases;
     /// [`Error::Empty`](crate::Error::Empty); [`Error::Parameter`](crate::Error::Parameter) for the options,
     /// [`Error::Stale`](crate::Error::Stale) for a mask that this memory has outlived. With the answer come the errors
     /// of [`Memory::retrieve`].
@@ -64,6 +66,56 @@ impl Memory {
         let options = options.into();
         let view = self.facts().check_search(OPERATION, Queries::Planned(batch), &options)?;
         self.engine.prepare_search(batch, &options, &view)
+    }
+
+    /// How this memory would search for `batch` queries, as [`Memory::explain`] tells it of a retrieval.
+    ///
+    /// ```
+    /// use attractor::{Device, Memory, Rule};
+    /// let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(1.0))?;
+    /// memory.add(&[1.0, 0.0, 0.0, 1.0])?;
+    /// println!("{}", memory.explain_search(100, 2)?);
+    /// # Ok::<(), attractor::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Memory::warm_up_search`], and [`Error::Limit`](crate::Error::Limit) for more dispatches than are counted in
+    /// reasonable time.
+    pub fn explain_search(&self, batch: usize, options: impl Into<SearchOptions>) -> Result<Explanation> {
+        const OPERATION: &str = "Memory::explain_search";
+        let options = options.into();
+        let view = self.facts().check_search(OPERATION, Queries::Planned(batch), &options)?;
+        self.engine.explain_search(OPERATION, batch, &options, &view, &self.device)
+    }
+
+    /// A search for each row of `queries` (`B x d`) that the host records slice by slice, and its answer, as
+    /// [`Memory::job`] has it of a retrieval.
+    ///
+    /// ```no_run
+    /// # use attractor::wgpu;
+    /// # fn frames(memory: &attractor::Memory, queries: &[f32], device: &wgpu::Device, queue: &wgpu::Queue)
+    /// # -> Result<(), attractor::Error> {
+    /// let (mut job, mut answer) = memory.search_job(queries, 10)?;
+    /// let hits = loop {
+    ///     let mut encoder = device.create_command_encoder(&Default::default());
+    ///     job.advance(&mut encoder, std::time::Duration::from_millis(2))?;
+    ///     queue.submit([encoder.finish()]);
+    ///     if let Some(hits) = answer.try_take() {
+    ///         break hits?;
+    ///     }
+    /// };
+    /// # drop(hits); Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Memory::search`], and [`Error::NeedsGpu`](crate::Error::NeedsGpu) on the CPU engine.
+    pub fn search_job(&self, queries: &[f32], options: impl Into<SearchOptions>) -> Result<(Job, Pending<Hits>)> {
+        const OPERATION: &str = "Memory::search_job";
+        let options = options.into();
+        let view = self.facts().check_search(OPERATION, Queries::Given(queries), &options)?;
+        let engine = self.engine.recorder(OPERATION)?;
+        let (job, answer) = engine.search_job(OPERATION, queries, &options, &view, self.snapshots.take())?;
+        Ok((job, Pending::new(answer)))
     }
 
     /// Records a search into `encoder`: reads queries from, and writes hits to, buffers of the caller, as

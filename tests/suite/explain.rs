@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use attractor::explain::KernelWork;
 use attractor::internals::{Faults, Overrides, Strategy, forced};
-use attractor::{Error, Memory, MemoryOptions, Precision, RetrieveOptions, Rule, Separation, Similarity};
+use attractor::{
+    Error, Memory, MemoryOptions, Precision, RetrieveOptions, Rule, SearchOptions, Separation, Similarity,
+};
 
 fn memory(device: &attractor::Device, patterns: usize, dim: usize, rule: Rule, precision: Precision) -> Memory {
     let mut memory = MemoryOptions::new(dim, rule).precision(precision).build(device).unwrap();
@@ -209,5 +211,34 @@ fn what_cannot_be_retrieved_is_not_explained() {
         let stored = memory(device, 3, 2, cosine, Precision::F32);
         let error = stored.explain(1, &RetrieveOptions::default().energy()).unwrap_err();
         assert!(matches!(error, Error::Unsupported { .. }), "{name}: {error}");
+    }
+}
+
+/// A search scores and ranks, and neither weighs nor sums; longer batches and more patterns are more of the same.
+#[test]
+fn searches_are_counted() {
+    for (name, device) in harness::devices() {
+        let rule = Rule::new(Similarity::Cosine, Separation::Entmax { alpha: 1.5 }, 3.0);
+        let stored = memory(device, 4096, 32, rule, Precision::F32);
+        let told = stored.explain_search(64, 10).unwrap();
+        assert_eq!((told.batch, told.patterns), (64, 4096), "{name}");
+        let named: Vec<&str> = told.kernels.iter().map(|kernel| kernel.kernel).collect();
+        assert_eq!(named.contains(&"rank_hits"), !device.is_cpu(), "{name}: {told}");
+        for absent in ["projection", "update_states", "merge", "gather_support", "weights"] {
+            assert!(!named.contains(&absent), "{name}: {told}");
+        }
+        if !device.is_cpu() {
+            let scored = work(&told.kernels, "similarity").flops + work(&told.kernels, "stream_similarity").flops;
+            assert!(scored >= 2 * 64 * 4096 * 32, "{name}: {told}");
+            let counted = SearchOptions::from(10).at_least(0.5);
+            assert!(stored.explain_search(64, counted).unwrap().dispatches() > told.dispatches(), "{name}");
+        }
+        let error = stored.explain_search(0, 10).unwrap_err().to_string();
+        assert!(error.starts_with("Memory::explain_search: batch must be at least 1"), "{name}: {error}");
+        assert!(stored.explain_search(1, 0).is_err(), "{name}");
+        let empty = Memory::new(device, 2, Rule::softmax(1.0)).unwrap();
+        assert!(matches!(empty.explain_search(1, 1), Err(Error::Empty { .. })), "{name}");
+        // No search is run for it, however long the batch.
+        assert_eq!(stored.explain_search(1 << 40, 10).unwrap().batch, 1 << 40, "{name}");
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use attractor::job::{Job, JobQueue};
 use attractor::record::{RecordTargets, Rows};
 use attractor::{
-    Device, Error, Memory, Patterns, Pending, Retrieval, RetrieveOptions, Rule, Separation, Similarity, wgpu,
+    Device, Error, Mask, Memory, PatternId, Patterns, Pending, RetrieveOptions, Rule, SearchOptions, Separation,
+    Similarity, wgpu,
 };
 use harness::Case;
 use harness::host::{Host, hosts};
@@ -24,7 +25,7 @@ fn frame(device: &Device, job: &mut Job, budget: Duration) -> attractor::job::Jo
 }
 
 /// Takes `job` to its end and gives the answer and the number of frames.
-fn run(device: &Device, mut job: Job, answer: Pending<Retrieval>, budget: Duration) -> (Retrieval, usize) {
+fn run<T>(device: &Device, mut job: Job, answer: Pending<T>, budget: Duration) -> (T, usize) {
     let mut frames = 0;
     loop {
         frames += 1;
@@ -229,6 +230,56 @@ fn into_buffers_of_the_host() {
         let refused = memory.job_to_buffers(&short, &RetrieveOptions::default()).unwrap_err().to_string();
         assert!(refused.starts_with("Memory::job_to_buffers: expected queries: 34 rows"), "{refused}");
     }
+}
+
+/// Hits do not depend on the cut either, nor on what happens to the memory between slices; and a job of a search that
+/// ends says so.
+#[test]
+fn searches_slice_by_slice() {
+    for (name, device) in harness::gpus() {
+        for (batch, patterns, dim) in [(1, 3000, 24), (70, 1500, 20)] {
+            let rule = Rule::new(Similarity::Euclidean, Separation::Softmax, -3.0);
+            let case = Case::random(14, batch, patterns, dim, None, rule);
+            let mut memory = case.memory(name, device).unwrap();
+            memory.remove(PatternId(5)).unwrap();
+            let keep: Vec<bool> = (0..patterns).map(|i| i % 5 > 0).collect();
+            for options in [SearchOptions::from(9), SearchOptions::from(20).at_most(6.0).mask(Mask::keep(&keep))] {
+                let whole = memory.search_blocking(&case.queries, &options).unwrap();
+                let mut most = 0;
+                for budget in [if batch == 1 { NOW } else { Duration::from_micros(500) }, LONG] {
+                    let (job, answer) = memory.search_job(&case.queries, &options).unwrap();
+                    let (sliced, frames) = run(device, job, answer, budget);
+                    assert_eq!(sliced, whole, "{name} {budget:?}");
+                    most = most.max(frames);
+                }
+                assert!(batch > 1 || most > 3, "{name}: {most} frames at most");
+            }
+            let whole = memory.search_blocking(&case.queries, 9).unwrap();
+            let (mut job, answer) = memory.search_job(&case.queries, 9).unwrap();
+            frame(device, &mut job, NOW);
+            for id in whole.ids.iter().flatten().take(3) {
+                if memory.contains(*id) {
+                    memory.remove(*id).unwrap();
+                }
+            }
+            memory.add(Patterns::new(&case.queries[..dim])).unwrap();
+            while !frame(device, &mut job, Duration::from_millis(5)).done {}
+            assert_eq!(answer.wait().unwrap(), whole, "{name}");
+
+            let (mut job, answer) = memory.search_job(&case.queries, 9).unwrap();
+            frame(device, &mut job, NOW);
+            job.cancel();
+            let ended = answer.wait().unwrap_err();
+            assert!(matches!(ended, Error::Cancelled { operation: "Memory::search_job", .. }), "{name}: {ended}");
+            let (job, answer) = memory.search_job(&[], 9).unwrap();
+            assert!(job.is_done() && answer.wait().unwrap().batch == 0, "{name}");
+            let error = memory.search_job(&case.queries, 0).unwrap_err().to_string();
+            assert!(error.starts_with("Memory::search_job: top must be at least 1"), "{name}: {error}");
+        }
+    }
+    let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(1.0)).unwrap();
+    memory.add(&[1.0, 0.0]).unwrap();
+    assert!(matches!(memory.search_job(&[1.0, 0.0], 1), Err(Error::NeedsGpu { .. })));
 }
 
 #[test]

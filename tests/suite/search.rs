@@ -396,6 +396,7 @@ fn wrong_input_is_refused() {
         for (memory, options, says) in [
             (&dot, SearchOptions::from(0), "at least 1 and at most 1024"),
             (&dot, SearchOptions::from(1025), "at least 1 and at most 1024"),
+            (&dot, SearchOptions::from(1).plan_for(0), "plan_for must be at least 1, got 0"),
             (&dot, SearchOptions::from(2).at_least(f32::NAN), "finite"),
             (&dot, SearchOptions::from(2).at_least(f32::INFINITY), "finite"),
             (&dot, SearchOptions::from(2).at_most(1.0), "which take at_least"),
@@ -417,6 +418,30 @@ fn wrong_input_is_refused() {
         if !device.is_cpu() {
             assert!(matches!(refused(&euclidean, &[1e30, 0.0], 1.into()), Error::Range { .. }), "{name}");
         }
+    }
+}
+
+/// A search knows neither beta nor biases, and sums no rows: none of them limits what a GPU searches, and no error names
+/// them.
+#[test]
+fn the_range_of_a_search_is_that_of_similarities() {
+    for (name, device) in harness::devices() {
+        let rule = Rule::new(Similarity::Dot, Separation::TopK { k: 900 }, 1e30);
+        let mut memory = MemoryOptions::new(2, rule).value_dim(1).bias().build(device).unwrap();
+        let rows: Vec<f32> = (0..1000).flat_map(|i| [1e30, i as f32 * 1e26]).collect();
+        memory.add(Patterns::new(&rows).values(&[3e38; 1000]).bias(&[3e38; 1000])).unwrap();
+        let hits = memory.search_blocking(&[0.0, 1.0], SearchOptions::from(900).at_least(1e26)).unwrap();
+        assert_eq!((hits.found, hits.ids[0]), (Some(vec![999]), Some(PatternId(999))), "{name}");
+        if device.is_cpu() {
+            continue;
+        }
+        let error = memory.search_blocking(&[3e9, 0.0], 1).unwrap_err().to_string();
+        assert!(error.contains("beside keys as they are") && !error.contains("beta"), "{name}: {error}");
+        let mut near = MemoryOptions::new(2, Rule { similarity: Similarity::Euclidean, ..rule }).build(device).unwrap();
+        near.add(&[1.0, 0.0, 3e38, 0.0]).unwrap();
+        let error = near.search_blocking(&[0.0, 0.0], 1).unwrap_err().to_string();
+        assert!(error.contains("row 1") && error.contains("similarities of at most"), "{name}: {error}");
+        assert!(!error.contains("beta"), "{name}: {error}");
     }
 }
 

@@ -10,7 +10,8 @@ use crate::fork;
 use crate::wait;
 
 /// An answer that may not be computed yet, from [`Memory::retrieve`](crate::Memory::retrieve),
-/// [`Memory::retrieve_partial`](crate::Memory::retrieve_partial) or a [`Job`](crate::job::Job).
+/// [`Memory::search`](crate::Memory::search), [`Memory::retrieve_partial`](crate::Memory::retrieve_partial) or a
+/// [`Job`](crate::job::Job).
 ///
 /// It is a future that any executor can await. A loop that must not block calls [`Pending::try_take`] once a frame
 /// instead, or asks [`Pending::is_ready`]. Dropping it discards the answer; GPU work that was submitted still
@@ -67,6 +68,14 @@ impl<T> Pending<T> {
         Self { state: PendingState::Computing(answer.future), device: answer.device, polling: None }
     }
 
+    /// What `made` makes of the answer, which has not been asked for yet.
+    pub(crate) fn map<U>(self, made: impl FnOnce(Result<T>) -> Result<U> + Send + Sync + 'static) -> Pending<U>
+    where
+        T: Send + Sync + 'static,
+    {
+        Pending::new(Answer { device: self.device, future: Box::pin(async move { made(answer_of(self.state).await) }) })
+    }
+
     /// Whether the answer can be taken. Never blocks, and never polls a host's device.
     pub fn is_ready(&mut self) -> bool {
         if let (PendingState::Computing(_), Some(device)) = (&self.state, &self.device) {
@@ -106,6 +115,15 @@ impl<T> Pending<T> {
             device.wait()?;
         }
         wait::block_on(OPERATION, self)
+    }
+}
+
+/// The answer of a state that has not been taken.
+async fn answer_of<T>(state: PendingState<T>) -> Result<T> {
+    match state {
+        PendingState::Computing(future) => future.await,
+        PendingState::Ready(answer) => answer,
+        PendingState::Taken => std::future::pending().await,
     }
 }
 

@@ -30,7 +30,7 @@ impl<K: Key> KeyedMemory<K> {
     /// As [`Memory::reserve`](crate::Memory::reserve).
     pub fn reserve(&mut self, additional: usize) -> Result<()> {
         const OPERATION: &str = "KeyedMemory::reserve";
-        self.index.try_reserve(OPERATION, additional)?;
+        self.index.try_reserve(OPERATION, additional, 0)?;
         self.memory.reserve(additional).map_err(|error| error.named(OPERATION))
     }
 
@@ -100,6 +100,7 @@ impl<K: Key> KeyedMemory<K> {
     pub fn remove<Q: Borrow<K::Ref>>(&mut self, keys: &[Q]) -> Result<()> {
         const OPERATION: &str = "KeyedMemory::remove";
         let ids = self.ids_of(OPERATION, &borrowed::<K, Q>(OPERATION, keys)?)?;
+        self.index.unshared(OPERATION)?;
         self.memory.remove_batch(&ids).map_err(|error| error.named(OPERATION))?;
         for id in ids {
             self.index.remove(id);
@@ -150,7 +151,8 @@ impl<K: Key> KeyedMemory<K> {
         let new = self.memory.checked_batch(operation, patterns, rows)?;
         let mut metadata = checked_texts(operation, metadata, rows)?;
         let new_keys = rows - replaced.len();
-        self.index.try_reserve(operation, new_keys)?;
+        let described = metadata.as_ref().map_or(0, |texts| texts.iter().flatten().count());
+        self.index.try_reserve(operation, new_keys, described)?;
         let mut added = self.memory.store(operation, rows, &new, &replaced, progress)?.iter();
         let mut replaced = replaced.into_iter().peekable();
         for (row, key) in keys.into_iter().enumerate() {

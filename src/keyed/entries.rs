@@ -23,7 +23,8 @@ impl<'a, Q> Entries<'a, Q> {
         Self { keys, patterns: patterns.into(), metadata: None }
     }
 
-    /// Gives the `n` entries metadata: JSON texts, which are kept as they are; `None` for an entry that has none.
+    /// Gives the `n` entries metadata: JSON texts, which are kept as they are, nested at most 127 deep; `None` for an
+    /// entry that has none.
     ///
     /// ```
     /// use attractor::keyed::{Entries, KeyedMemory};

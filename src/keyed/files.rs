@@ -141,7 +141,7 @@ impl<K: Key> KeyedMemory<K> {
         let keys = borrowed::<K, Q>(OPERATION, keys)?;
         check_distinct(OPERATION, &keys)?;
         keys.iter().try_for_each(|key| self.check_new(OPERATION, key))?;
-        self.index.try_reserve(OPERATION, keys.len())?;
+        self.index.try_reserve(OPERATION, keys.len(), 0)?;
         let added = self.memory.import_with_progress(files, progress).map_err(|error| error.named(OPERATION))?;
         for (key, id) in keys.into_iter().zip(added) {
             self.index.insert(K::share(key), id, None);
@@ -158,7 +158,7 @@ fn index<K: Key>(
     fail: impl Fn(String) -> crate::Error,
 ) -> Result<Index<K>> {
     let mut index = Index::default();
-    index.try_reserve(LOAD, memory.len())?;
+    index.try_reserve(LOAD, memory.len(), if metadata.is_some() { memory.len() } else { 0 })?;
     for position in 0..memory.position_count() {
         let Some(id) = memory.id_at(position) else { continue };
         let key = match keys {

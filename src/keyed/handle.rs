@@ -61,7 +61,7 @@ impl<K: Key> KeyedMemory<K> {
         let keys = borrowed::<K, Q>(OPERATION, keys)?;
         check_distinct(OPERATION, &keys)?;
         let mut index = Index::default();
-        index.try_reserve(OPERATION, keys.len())?;
+        index.try_reserve(OPERATION, keys.len(), 0)?;
         for (id, key) in ids(&memory).zip(keys) {
             index.insert(K::share(key), id, None);
         }

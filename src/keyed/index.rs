@@ -1,29 +1,30 @@
 //! Which pattern has which key, and the metadata of each.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use super::key::Key;
+use super::key::stored::Stored;
 use crate::error::{Error, Result};
 use crate::id::PatternId;
 use crate::room::no_room;
+
+/// The key of each pattern. A search that has not been answered shares it.
+pub(super) type Keys<K> = HashMap<PatternId, <K as Stored<<K as Key>::Ref>>::Shared>;
 
 /// The keys of all patterns of a memory.
 #[derive(Clone)]
 pub(super) struct Index<K: Key> {
     ids: HashMap<K::Shared, PatternId>,
-    entries: HashMap<PatternId, Entry<K>>,
-}
-
-#[derive(Clone)]
-struct Entry<K: Key> {
-    key: K::Shared,
-    metadata: Option<Box<str>>,
+    keys: Arc<Keys<K>>,
+    metadata: HashMap<PatternId, Box<str>>,
 }
 
 impl<K: Key> Default for Index<K> {
     fn default() -> Self {
-        Self { ids: HashMap::new(), entries: HashMap::new() }
+        Self { ids: HashMap::new(), keys: Arc::default(), metadata: HashMap::new() }
     }
 }
 
@@ -33,17 +34,22 @@ impl<K: Key> Index<K> {
     }
 
     pub fn key(&self, id: PatternId) -> Option<&K::Ref> {
-        self.entries.get(&id).map(|entry| std::borrow::Borrow::borrow(&entry.key))
+        self.keys.get(&id).map(Borrow::borrow)
+    }
+
+    /// The key of each pattern as it is now, whatever changes.
+    pub fn keys(&self) -> Arc<Keys<K>> {
+        self.keys.clone()
     }
 
     pub fn metadata(&self, id: PatternId) -> Option<&str> {
-        self.entries.get(&id)?.metadata.as_deref()
+        self.metadata.get(&id).map(AsRef::as_ref)
     }
 
     /// Whether some pattern has metadata.
     #[cfg(feature = "files")]
     pub fn has_metadata(&self) -> bool {
-        self.entries.values().any(|entry| entry.metadata.is_some())
+        !self.metadata.is_empty()
     }
 
     /// The pattern of `key`.
@@ -54,29 +60,57 @@ impl<K: Key> Index<K> {
         self.id(key).ok_or_else(|| Error::UnknownKey { operation, key: text(key) })
     }
 
-    /// Makes room for `additional` keys.
-    pub fn try_reserve(&mut self, operation: &'static str, additional: usize) -> Result<()> {
-        let full = |_| no_room::<(K::Shared, PatternId)>(operation, "keys", additional);
-        self.ids.try_reserve(additional).map_err(full)?;
-        self.entries.try_reserve(additional).map_err(full)
+    /// The key of each pattern, to be changed: a copy where a search still reads it.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn unshared(&mut self, operation: &'static str) -> Result<&mut Keys<K>> {
+        if Arc::get_mut(&mut self.keys).is_none() {
+            let mut copy: Keys<K> = HashMap::new();
+            let length = self.keys.len();
+            copy.try_reserve(length).map_err(|_| no_room::<(PatternId, K::Shared)>(operation, "keys", length))?;
+            copy.extend(self.keys.iter().map(|(id, key)| (*id, key.clone())));
+            self.keys = Arc::new(copy);
+        }
+        Ok(Arc::get_mut(&mut self.keys).expect("a copy that nothing else holds"))
     }
 
-    /// Gives the pattern `id`, which has no key, the key `key`, which no pattern has.
+    /// Makes room for `additional` keys, of which `described` have metadata.
+    pub fn try_reserve(&mut self, operation: &'static str, additional: usize, described: usize) -> Result<()> {
+        let full = |_| no_room::<(K::Shared, PatternId)>(operation, "keys", additional);
+        self.metadata
+            .try_reserve(described)
+            .map_err(|_| no_room::<(PatternId, Box<str>)>(operation, "metadata", described))?;
+        if additional > 0 {
+            self.ids.try_reserve(additional).map_err(full)?;
+            self.unshared(operation)?.try_reserve(additional).map_err(full)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the pattern `id`, which has no key, the key `key`, which no pattern has. [`Index::try_reserve`] comes
+    /// before.
     pub fn insert(&mut self, key: K::Shared, id: PatternId, metadata: Option<Box<str>>) {
         self.ids.insert(key.clone(), id);
-        self.entries.insert(id, Entry { key, metadata });
+        Arc::make_mut(&mut self.keys).insert(id, key);
+        if let Some(metadata) = metadata {
+            self.metadata.insert(id, metadata);
+        }
     }
 
     pub fn set_metadata(&mut self, id: PatternId, metadata: Option<Box<str>>) {
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.metadata = metadata;
+        match metadata {
+            Some(metadata) => drop(self.metadata.insert(id, metadata)),
+            None => drop(self.metadata.remove(&id)),
         }
     }
 
+    /// Takes its key from the pattern `id`. [`Index::unshared`] comes before.
     pub fn remove(&mut self, id: PatternId) {
-        if let Some(entry) = self.entries.remove(&id) {
-            self.ids.remove(std::borrow::Borrow::<K::Ref>::borrow(&entry.key));
+        if let Some(key) = Arc::make_mut(&mut self.keys).remove(&id) {
+            self.ids.remove(Borrow::<K::Ref>::borrow(&key));
         }
+        self.metadata.remove(&id);
     }
 }
 

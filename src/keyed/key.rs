@@ -36,7 +36,7 @@ pub(super) mod stored {
     /// Keys that are handed in and out as `R`.
     pub trait Stored<R: ?Sized> {
         /// A key as it is kept; clones share its text.
-        type Shared: Borrow<R> + Clone + Debug + Eq + Hash + Send + Sync;
+        type Shared: Borrow<R> + Clone + Debug + Eq + Hash + Send + Sync + 'static;
 
         /// Whether keys are texts.
         const IS_TEXT: bool;

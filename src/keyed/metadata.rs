@@ -3,10 +3,21 @@
 use crate::error::{Error, Result};
 use crate::room::room;
 
-/// Why `text` is no JSON. Without the feature `files` nothing can be given metadata.
+/// How deep arrays and objects may be nested: what `serde_json` parses.
+#[cfg(feature = "files")]
+const MAX_NESTING: usize = 127;
+
+/// Why `text` is no JSON, or none that is kept: nested deeper than the parser goes. Without the feature `files` nothing
+/// can be given metadata.
 pub(super) fn check_json(text: &str) -> Result<(), String> {
     #[cfg(feature = "files")]
-    return serde_json::from_str::<serde_json::Value>(text).map(|_| ()).map_err(|error| error.to_string());
+    return serde_json::from_str::<serde_json::Value>(text).map(|_| ()).map_err(|error| {
+        let why = error.to_string();
+        match why.strip_prefix("recursion limit exceeded") {
+            Some(place) => format!("arrays and objects are nested deeper than {MAX_NESTING}{place}"),
+            None => why,
+        }
+    });
     #[cfg(not(feature = "files"))]
     Err(format!("{} bytes, and metadata need the feature `files`", text.len()))
 }

@@ -1,9 +1,9 @@
 //! Memories whose patterns have keys of the caller's own: numbers or texts, each at most once, with metadata beside
 //! them.
 //!
-//! A [`KeyedMemory`] wraps a [`Memory`](crate::Memory), which retrieves; what it reports are pattern ids, and
-//! [`KeyedMemory::key_of`] gives their keys, as long as they are stored: an answer that was begun before a removal may
-//! name a pattern that has lost its key. In this module a *key* is the caller's; the `d` floats that the rest of the
+//! A [`KeyedMemory`] wraps a [`Memory`](crate::Memory). [`KeyedMemory::search`] finds keys. The memory retrieves; what
+//! it reports are pattern ids, and [`KeyedMemory::key_of`] gives their keys, as long as they are stored: a retrieval
+//! that was begun before a removal may name a pattern that has lost its key. In this module a *key* is the caller's; the `d` floats that the rest of the
 //! library calls a key belong to the pattern.
 //!
 //! ```
@@ -14,9 +14,8 @@
 //! memory.add(Entries::new(&["east", "north"], &[1.0, 0.0, 0.0, 1.0]))?;
 //! memory.upsert(Entries::new(&["north", "west"], &[0.1, 0.9, -1.0, 0.0]))?;
 //! memory.remove(&["east"])?;
-//! let hits = memory.memory().search_blocking(&[-0.8, 0.3], 1)?;
-//! let nearest = hits.ids[0].and_then(|id| memory.key_of(id));
-//! assert_eq!(nearest, Some("west"));
+//! let nearest = memory.search_blocking(&[-0.8, 0.3], 1)?;
+//! assert_eq!(nearest.keys().next(), Some(Some("west")));
 //! # Ok::<(), attractor::Error>(())
 //! ```
 
@@ -29,8 +28,10 @@ mod handle;
 mod index;
 mod key;
 mod metadata;
+mod search;
 
 pub use batches::{Batch, Batches};
 pub use entries::Entries;
 pub use handle::KeyedMemory;
 pub use key::Key;
+pub use search::KeyedHits;

@@ -6,10 +6,10 @@ use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use attractor::files::{Address, KeyType, NewTensor, PatternFiles, SavedMemory, write_tensors};
-use attractor::keyed::{Entries, KeyedMemory};
+use attractor::keyed::{Entries, KeyedHits, KeyedMemory};
 use attractor::{
     Device, Error, LoadOptions, Memory, MemoryOptions, PatternId, Patterns, Precision, Progress, RetrieveOptions, Rule,
-    Separation, Similarity,
+    SearchOptions, Separation, Similarity,
 };
 use harness::Rng;
 use tempfile::TempDir;
@@ -147,6 +147,7 @@ fn refusals_name_the_key_and_change_nothing() {
         let rows = [9.0; 4];
         let nan = [9.0, 9.0, 9.0, f32::NAN];
         let long = "x".repeat(1000);
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
         let new = ["three", "four"];
         let none: [&str; 0] = [];
         let refused = [
@@ -170,6 +171,11 @@ fn refusals_name_the_key_and_change_nothing() {
             (
                 memory.add(Entries::new(&new, &rows).metadata(&[None, Some("")])),
                 "KeyedMemory::add: metadata must be JSON",
+            ),
+            (
+                memory.add(Entries::new(&new, &rows).metadata(&[Some(&nested(128)), None])),
+                "KeyedMemory::add: metadata must be JSON, got other text for entry 0: arrays and objects are nested \
+                 deeper than 127 at line 1",
             ),
             (
                 memory.add(Entries::new(&["a"], Patterns::new(&rows[..2]).bias(&[1.0]))),
@@ -212,6 +218,7 @@ fn refusals_name_the_key_and_change_nothing() {
         // Ids were not used up either.
         memory.upsert(Entries::new(&["three", "one"], &rows)).unwrap();
         assert_eq!(memory.id_of("three"), Some(PatternId(2)), "{name}");
+        memory.set_metadata("one", Some(&nested(127))).unwrap();
         memory.set_metadata("one", None).unwrap();
         assert_eq!(memory.metadata("one").unwrap(), None, "{name}");
         memory.add(Entries::new(&none, &[])).unwrap();
@@ -245,6 +252,64 @@ fn masks_keep_what_keys_and_metadata_say() {
         let expected: Vec<u64> = (100..200).filter(|key| key % 2 == 0 && *key != 104).collect();
         assert_eq!(top(even), expected, "{name}");
         assert_eq!(top(memory.mask_where(|key, _| *key > 196)), [197, 198, 199], "{name}");
+    }
+}
+
+/// A search finds keys by masks of keys, and the keys are those of its moment, whatever changes before it is read.
+#[test]
+fn searches_find_the_keys_of_their_moment() {
+    for (name, device) in harness::quick_devices() {
+        let rule = Rule::new(Similarity::Dot, Separation::Softmax, 1.0);
+        let mut memory = KeyedMemory::<String>::new(Memory::new(device, 2, rule).unwrap()).unwrap();
+        let keys: Vec<String> = (0..300).map(|i| format!("key {i}")).collect();
+        let rows = Rng(5).vector(600);
+        memory.add(Entries::new(&keys, &rows)).unwrap();
+        memory.remove(&["key 7"]).unwrap();
+        let queries = [0.3, 0.2, -0.9, 0.1];
+        let found = |hits: &KeyedHits<String>| -> Vec<Vec<(String, f32)>> {
+            (0..2).map(|b| hits.of(b).map(|(key, similarity)| (key.to_string(), similarity)).collect()).collect()
+        };
+        let now = memory.search_blocking(&queries, 5).unwrap();
+        let expected = memory.memory().search_blocking(&queries, 5).unwrap();
+        assert_eq!(now.hits, expected, "{name}");
+        let named: Vec<Option<&str>> = expected.ids.iter().map(|id| id.and_then(|id| memory.key_of(id))).collect();
+        assert_eq!(now.keys().collect::<Vec<_>>(), named, "{name}");
+        assert_eq!(found(&now)[1].len(), 5, "{name}");
+
+        let (removed, renamed, cleared) =
+            (memory.search(&queries, 5), memory.search(&queries, 5), memory.search(&queries, 5));
+        let first = found(&now)[0][0].0.clone();
+        memory.remove(&[first.as_str()]).unwrap();
+        assert_eq!(removed.unwrap().wait().unwrap(), now, "{name}: removed");
+        // The key is of another pattern, and the pattern may be where the other was.
+        memory.add(Entries::new(&[first.as_str(), "new"], &[-9.0, 0.0, 9.0, 9.0])).unwrap();
+        assert_eq!(renamed.unwrap().wait().unwrap(), now, "{name}: added under the same key");
+        memory.clear();
+        assert!(memory.search_blocking(&queries, 5).is_err(), "{name}");
+        assert_eq!(pollster::block_on(cleared.unwrap()).unwrap(), now, "{name}: cleared");
+
+        memory.add(Entries::new(&keys, &rows)).unwrap();
+        let some = memory.mask_of_keys(["key 3", "key 250"]).unwrap();
+        let hits = memory.search_blocking(&queries, SearchOptions::from(4).at_least(-100.0).mask(some)).unwrap();
+        assert_eq!((&hits.hits.found, hits.keys().len()), (&Some(vec![2, 2]), 8), "{name}");
+        let mut listed: Vec<String> = found(&hits)[1].iter().map(|(key, _)| key.clone()).collect();
+        listed.sort();
+        assert_eq!(listed, ["key 250", "key 3"], "{name}");
+        assert_eq!(hits.keys().flatten().count(), 4, "{name}");
+        let odd = memory.mask_where(|key, _| key.ends_with('1'));
+        let hits = memory.search_blocking(&queries, SearchOptions::from(6).mask(odd)).unwrap();
+        assert!(hits.keys().all(|key| key.is_some_and(|key| key.ends_with('1'))), "{name}");
+
+        for (got, operation) in [
+            (memory.search_blocking(&[f32::NAN, 0.0], 1).map(drop), "KeyedMemory::search_blocking: "),
+            (memory.search(&[0.0], 1).map(drop), "KeyedMemory::search: "),
+            (memory.search(&[0.0, 0.0], 0).map(drop), "KeyedMemory::search: top"),
+        ] {
+            let error = got.unwrap_err().to_string();
+            assert!(error.starts_with(operation), "{name}: {error}");
+        }
+        let numbers = KeyedMemory::<u64>::new(Memory::new(device, 2, rule).unwrap()).unwrap();
+        assert!(matches!(numbers.search_blocking(&[0.0, 0.0], 1), Err(Error::Empty { .. })), "{name}");
     }
 }
 

@@ -469,6 +469,11 @@ typedef struct attractor_memory attractor_memory;
 typedef struct attractor_pending attractor_pending;
 
 /**
+ * A search in progress, as `attractor_pending` is a retrieval.
+ */
+typedef struct attractor_pending_hits attractor_pending_hits;
+
+/**
  * A finished retrieval: the answers to B queries against N patterns. It never changes, so any number of threads may
  * read it at once. The arrays that its functions return live until it is freed.
  */
@@ -639,6 +644,21 @@ typedef struct attractor_retrieve_options {
    * Not 0: report every weight, N of them for each query.
    */
   uint32_t weights;
+  /**
+   * With `has_threshold`: of `top`, report only patterns of at least this similarity; under euclidean and manhattan
+   * similarity within this distance (euclidean: its square). Rounded to f32. Patterns that are not among the `top`
+   * of largest weight are not looked at.
+   */
+  double threshold;
+  /**
+   * Not 0: `threshold` is one.
+   */
+  uint32_t has_threshold;
+  /**
+   * Of `top`, report only patterns of at least this weight, from 1/1,024 to 1, and count all that have it; 0 for no
+   * least weight.
+   */
+  float least_weight;
 } attractor_retrieve_options;
 
 /**
@@ -1106,6 +1126,12 @@ const float *attractor_retrieval_top_weight(const struct attractor_retrieval *re
 const float *attractor_retrieval_top_similarity(const struct attractor_retrieval *retrieval, size_t *length);
 
 /**
+ * How many patterns meet `threshold` and `least_weight`, B of them, if one of these was asked for: with `least_weight`
+ * of all patterns, otherwise of the `top` of largest weight.
+ */
+const uint64_t *attractor_retrieval_top_found(const struct attractor_retrieval *retrieval, size_t *length);
+
+/**
  * Statistics of the weights of the last step, B of them, if `statistics` was asked for.
  */
 const struct attractor_statistics *attractor_retrieval_statistics(const struct attractor_retrieval *retrieval,
@@ -1139,6 +1165,21 @@ attractor_error attractor_memory_search(const struct attractor_memory *memory,
                                         size_t count,
                                         const struct attractor_search_options *options,
                                         struct attractor_hits **hits);
+
+/**
+ * Begins the same search without waiting for it; it waits only for a call that is changing the memory. `*pending` gets
+ * what will be found; free it with `attractor_pending_hits_free` at any time. Queries and mask have been copied when
+ * this returns, and the memory may change or be freed: the search sees it as it was.
+ *
+ * Errors: those of `attractor_memory_search`; a device that fails later makes `attractor_pending_hits_take` return
+ * `ATTRACTOR_ERROR_LOST`. `*pending` is NULL then.
+ */
+attractor_error attractor_memory_search_begin(const struct attractor_memory *memory,
+                                              const float *queries,
+                                              size_t queries_length,
+                                              size_t count,
+                                              const struct attractor_search_options *options,
+                                              struct attractor_pending_hits **pending);
 
 /**
  * Frees the handle; NULL is ignored.
@@ -1208,6 +1249,32 @@ attractor_error attractor_pending_wait(struct attractor_pending *pending, struct
  * discarded.
  */
 void attractor_pending_free(struct attractor_pending *pending);
+
+/**
+ * Whether `attractor_pending_hits_take` would return the hits or an error. Never waits.
+ */
+bool attractor_pending_hits_is_ready(struct attractor_pending_hits *pending);
+
+/**
+ * Takes the hits if they are ready; free them with `attractor_hits_free`. Never waits: while they are not ready it
+ * returns `ATTRACTOR_NOT_READY`. `pending` must still be freed.
+ *
+ * Errors: as `attractor_pending_take`. `*hits` is NULL then, and while they are not ready.
+ */
+attractor_error attractor_pending_hits_take(struct attractor_pending_hits *pending, struct attractor_hits **hits);
+
+/**
+ * Waits for the hits on this thread and takes them; free them with `attractor_hits_free`. `pending` must still be
+ * freed.
+ *
+ * Errors: as `attractor_pending_take`.
+ */
+attractor_error attractor_pending_hits_wait(struct attractor_pending_hits *pending, struct attractor_hits **hits);
+
+/**
+ * Frees the handle at any time; NULL is ignored. As `attractor_pending_free`.
+ */
+void attractor_pending_hits_free(struct attractor_pending_hits *pending);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -60,6 +60,7 @@ const _: () = {
     any_thread::<attractor_adapters>();
     any_thread::<attractor_memory>();
     any_thread::<attractor_pending>();
+    any_thread::<attractor_pending_hits>();
     any_thread::<attractor_retrieval>();
     any_thread::<attractor_hits>();
 };

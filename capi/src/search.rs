@@ -8,7 +8,8 @@ use attractor::{Hits, SearchOptions, Similarity};
 use crate::codes::{attractor_mask, attractor_status};
 use crate::error::{Failure, Outcome, attractor_error, code, guard};
 use crate::memory::attractor_memory;
-use crate::pointer::{Out, borrow, free, lend, rows};
+use crate::pending::attractor_pending_hits;
+use crate::pointer::{Array, Out, borrow, free, lend, rows};
 use crate::retrieval::{ATTRACTOR_NO_PATTERN, each};
 use crate::retrieve::mask_of;
 use crate::versioned::{init, read, versioned};
@@ -98,7 +99,7 @@ pub struct attractor_hits {
 }
 
 impl attractor_hits {
-    fn new(hits: Hits) -> Outcome<Self> {
+    pub(crate) fn new(hits: Hits) -> Outcome<Self> {
         let ids = each(&hits.ids, |id| id.map_or(ATTRACTOR_NO_PATTERN, |id| id.0))?;
         Ok(Self { ids, status: each(&hits.status, |status| (*status).into())?, hits })
     }
@@ -127,16 +128,56 @@ pub unsafe extern "C" fn attractor_memory_search(
         // SAFETY: the crate's contract.
         let memory = unsafe { borrow("memory", memory) }?;
         // SAFETY: the crate's contract.
-        let queries = unsafe { rows("queries", (queries, queries_length), count, memory.dim) }?;
-        let memory = memory.read()?;
-        let options = match options.is_null() {
-            true => SearchOptions::default(),
-            // SAFETY: the crate's contract.
-            false => unsafe { read(options, defaults(0))?.checked(memory.rule().similarity) }?,
-        };
-        out.give(attractor_hits::new(memory.search_blocking(queries, options)?)?);
+        let (queries, options) = unsafe { request(memory, (queries, queries_length), count, options) }?;
+        out.give(attractor_hits::new(memory.read()?.search_blocking(queries, options)?)?);
         Ok(())
     })
+}
+
+/// Begins the same search without waiting for it; it waits only for a call that is changing the memory. `*pending` gets
+/// what will be found; free it with `attractor_pending_hits_free` at any time. Queries and mask have been copied when
+/// this returns, and the memory may change or be freed: the search sees it as it was.
+///
+/// Errors: those of `attractor_memory_search`; a device that fails later makes `attractor_pending_hits_take` return
+/// `ATTRACTOR_ERROR_LOST`. `*pending` is NULL then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn attractor_memory_search_begin(
+    memory: *const attractor_memory,
+    queries: *const f32,
+    queries_length: usize,
+    count: usize,
+    options: *const attractor_search_options,
+    pending: *mut *mut attractor_pending_hits,
+) -> attractor_error {
+    code("attractor_memory_search_begin", || {
+        // SAFETY: the crate's contract.
+        let (out, memory) = unsafe { (Out::handle("pending", pending)?, borrow("memory", memory)?) };
+        // SAFETY: the crate's contract.
+        let (queries, options) = unsafe { request(memory, (queries, queries_length), count, options) }?;
+        out.give(attractor_pending_hits::new(memory.read()?.search(queries, options)?));
+        Ok(())
+    })
+}
+
+/// The queries, in memory of the caller, and the options of a search.
+///
+/// # Safety
+/// The crate's contract.
+unsafe fn request<'a>(
+    memory: &attractor_memory,
+    queries: Array<f32>,
+    count: usize,
+    options: *const attractor_search_options,
+) -> Outcome<(&'a [f32], SearchOptions)> {
+    // SAFETY: by this function's own contract.
+    unsafe {
+        let queries = rows("queries", queries, count, memory.dim)?;
+        let options = match options.is_null() {
+            true => SearchOptions::default(),
+            false => read(options, defaults(0))?.checked(memory.read()?.rule().similarity)?,
+        };
+        Ok((queries, options))
+    }
 }
 
 /// Frees the handle; NULL is ignored.

@@ -44,6 +44,92 @@ fn an_answer_is_taken_once_and_may_be_dropped() {
     }
 }
 
+#[test]
+fn hits_are_taken_once_and_may_be_dropped() {
+    let memory = Owned::of_two(4);
+    let query = [1.0f32, 0.0];
+    // SAFETY: handles that were just given.
+    unsafe {
+        let begin =
+            |memory: &Owned, pending| attractor_memory_search_begin(memory.0, query.as_ptr(), 2, 1, null(), pending);
+        let now = given(|hits| attractor_memory_search(memory.0, query.as_ptr(), 2, 1, null(), hits));
+        let ids = |hits| std::slice::from_raw_parts(attractor_hits_ids(hits, null_mut()), 4);
+        let pending = given(|pending| begin(&memory, pending));
+        // The search sees the memory as it was.
+        succeeds(attractor_memory_remove(memory.0, ids(now)[0]));
+        while !attractor_pending_hits_is_ready(pending) {
+            std::thread::yield_now();
+        }
+        let taken = given(|hits| attractor_pending_hits_take(pending, hits));
+        assert_eq!(ids(taken), ids(now));
+        attractor_hits_free(taken);
+        attractor_hits_free(now);
+        let mut none = null_mut();
+        refused(attractor_pending_hits_take(pending, &raw mut none), ATTRACTOR_ERROR_TAKEN, &["taken before"]);
+        refused(attractor_pending_hits_wait(pending, &raw mut none), ATTRACTOR_ERROR_TAKEN, &["taken before"]);
+        assert!(none.is_null() && attractor_pending_hits_is_ready(pending));
+        attractor_pending_hits_free(pending);
+
+        for _ in 0..100 {
+            attractor_pending_hits_free(given(|pending| begin(&memory, pending)));
+        }
+        // The memory is freed first, and the hits still arrive.
+        let orphan = {
+            let memory = Owned::of_two(1000);
+            given(|pending| begin(&memory, pending))
+        };
+        let hits = given(|hits| attractor_pending_hits_wait(orphan, hits));
+        assert_eq!((attractor_hits_count(hits), attractor_hits_places(hits)), (1, 1000));
+        attractor_hits_free(hits);
+        attractor_pending_hits_free(orphan);
+    }
+}
+
+/// Eight threads poll and wait for one search; one of them gets what it finds.
+#[test]
+fn one_thread_gets_the_hits() {
+    struct Shared(*mut attractor_pending_hits);
+    // SAFETY: the header allows it.
+    unsafe impl Sync for Shared {}
+
+    let memory = Owned::of_two(1000);
+    let query = [1.0f32, 0.0];
+    // SAFETY: a handle that is freed when every thread is done with it.
+    let pending = Shared(unsafe {
+        given(|pending| attractor_memory_search_begin(memory.0, query.as_ptr(), 2, 1, null(), pending))
+    });
+    let taken = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (pending, taken) = (&pending, &taken);
+            scope.spawn(move || {
+                let mut hits = null_mut();
+                // SAFETY: the handle is alive.
+                let code = unsafe {
+                    match thread {
+                        0 => attractor_pending_hits_wait(pending.0, &raw mut hits),
+                        _ => loop {
+                            let code = attractor_pending_hits_take(pending.0, &raw mut hits);
+                            if code != ATTRACTOR_NOT_READY {
+                                break code;
+                            }
+                        },
+                    }
+                };
+                match code {
+                    ATTRACTOR_OK => _ = taken.fetch_add(1, Ordering::Relaxed),
+                    code => refused(code, ATTRACTOR_ERROR_TAKEN, &[]),
+                }
+                // SAFETY: this thread's own, or null.
+                unsafe { attractor_hits_free(hits) };
+            });
+        }
+    });
+    assert_eq!(taken.into_inner(), 1);
+    // SAFETY: every thread is done with it.
+    unsafe { attractor_pending_hits_free(pending.0) };
+}
+
 /// One of the threads that ask for an answer at once gets it.
 #[test]
 fn one_thread_gets_the_answer() {

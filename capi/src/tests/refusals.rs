@@ -53,6 +53,14 @@ fn null_is_refused_everywhere() {
         null_pointer(attractor_retrieve_options_init(null_mut(), 88), "options");
         null_pointer(attractor_pending_take(null_mut(), &raw mut a_retrieval), "pending");
         null_pointer(attractor_pending_wait(null_mut(), &raw mut a_retrieval), "pending");
+        let (mut a_search, mut hits) = (null_mut(), null_mut());
+        let search = |memory, query, pending| attractor_memory_search_begin(memory, query, 2, 1, null(), pending);
+        null_pointer(search(none, query.as_ptr(), &raw mut a_search), "memory");
+        null_pointer(search(memory.0, null(), &raw mut a_search), "queries");
+        null_pointer(search(memory.0, query.as_ptr(), null_mut()), "pending");
+        null_pointer(attractor_pending_hits_take(null_mut(), &raw mut hits), "pending");
+        null_pointer(attractor_pending_hits_wait(null_mut(), &raw mut hits), "pending");
+        assert!(a_search.is_null() && hits.is_null() && attractor_pending_hits_is_ready(null_mut()));
         assert!(a_memory.is_null() && a_retrieval.is_null() && a_pending.is_null());
 
         assert!(attractor_pending_is_ready(null_mut()), "what waits for it does not wait for ever");
@@ -72,6 +80,7 @@ fn null_is_refused_everywhere() {
         attractor_adapters_free(null_mut());
         attractor_memory_free(null_mut());
         attractor_pending_free(null_mut());
+        attractor_pending_hits_free(null_mut());
         attractor_retrieval_free(null_mut());
         attractor_device_free(device);
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use attractor::files::{self, Address, KeyType, NewTensor, PatternFiles, Role, SavedMemory, Tensor};
+use attractor::files::{self, Address, KeyType, NewTensor, PatternFiles, Role, Tensor};
 use attractor::keyed::{Key, KeyedMemory};
 use attractor::retrieval::MAX_TOP;
 use attractor::{Device, Hits, Memory, PatternId, Rule, SearchOptions, Separation, Similarity};
@@ -60,6 +60,9 @@ pub struct SearchArgs {
     /// The file to write, instead of lines of JSON on standard output.
     #[arg(long, value_name = "F.safetensors")]
     out: Option<PathBuf>,
+    /// Print how the hits are computed, with --out: kernels, tiles, windows, dispatches, estimated bytes and operations.
+    #[arg(long, requires = "out")]
+    explain: bool,
     /// How a query is compared with a pattern [default: cosine, or that of --memory].
     #[arg(long, value_enum)]
     similarity: Option<SimilarityArg>,
@@ -99,7 +102,7 @@ impl SearchArgs {
     fn stored(&self) -> Result<(Stored, Rule), Failure> {
         let (stored, rule) = match (&self.memory, &self.keys) {
             (Some(path), _) => {
-                let saved = SavedMemory::open(path)?;
+                let saved = Stored::saved(path)?;
                 let rule = saved.rule();
                 (Stored::Memory(saved), rule)
             }
@@ -143,6 +146,9 @@ pub fn run(args: &SearchArgs) -> Result<(), Failure> {
     let chunk = (CHUNK / columns.max(args.top)).clamp(1, batch.max(1));
     // One plan for every chunk, so that a query's bits do not depend on where the cuts fall.
     let options = args.options(rule.similarity).plan_for(chunk);
+    if args.explain && batch > 0 {
+        emit(&format!("{}\n", memory.explain_search(chunk, &options)?))?;
+    }
     let mut all = Found::default();
     for first in (0..batch).step_by(chunk) {
         let rows = first..batch.min(first + chunk);

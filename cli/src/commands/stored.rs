@@ -1,6 +1,7 @@
 //! Patterns in files, from which commands answer.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use attractor::files::{PatternFiles, SavedMemory};
 use attractor::{Device, LoadOptions, Memory, Precision, Rule};
@@ -49,6 +50,17 @@ pub enum Stored {
 }
 
 impl Stored {
+    /// The saved memory that `--memory` names.
+    pub fn saved(path: &Path) -> Result<SavedMemory, Failure> {
+        SavedMemory::open(path).map_err(|error| match Failure::from(error) {
+            Failure::Work(why) if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy")) => {
+                let file = path.display();
+                Failure::Work(format!("{why}; --memory takes what Memory::save wrote, --keys {file} the array itself"))
+            }
+            failure => failure,
+        })
+    }
+
     pub fn dim(&self) -> usize {
         match self {
             Self::Tensors(patterns) => patterns.dim(),

@@ -1448,6 +1448,8 @@ fn searches_print_lines_or_write_tensors() {
     let said = CPU
         .succeeds(dir.path(), &[&args[..], &["--top", "3", "--threshold", "2", "--out", "hits.safetensors"]].concat());
     assert!(said.contains("ids 2 x 3, similarity 2 x 3, found (2,)"), "{said}");
+    let said = CPU.succeeds(dir.path(), &[&args[..], &["--explain", "--out", "other.safetensors"]].concat());
+    assert!(said.contains("2 queries against 3 patterns on") && said.contains("wrote other"), "{said}");
     let bytes = fs::read(dir.path().join("hits.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let whole = |name: &str| -> Vec<u64> {
@@ -1508,6 +1510,7 @@ fn searches_refuse_what_makes_no_sense() {
         (&["--memory", "k.npy"], 2, &["--memory", "--keys"]),
         (&["--rows-in-file"], 2, &["--rows-in-file", "--keys"]),
         (&["--out", "hits.npy"], 2, &["--out", ".safetensors"]),
+        (&["--explain"], 2, &["--out"]),
         (&["--out", "nowhere/hits.safetensors"], 1, &["nowhere"]),
     ] {
         refuses(dir.path(), &[&args[..], more].concat(), status, words);

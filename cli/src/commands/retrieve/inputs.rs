@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use attractor::files::{PatternFiles, Role, SavedMemory, Tensor};
+use attractor::files::{PatternFiles, Role, Tensor};
 use attractor::{Mask, Rule};
 
 use super::args::RetrieveArgs;
@@ -26,7 +26,7 @@ impl Inputs {
     pub fn open(args: &RetrieveArgs) -> Result<Self, Failure> {
         let (stored, saved) = match (&args.memory, &args.keys) {
             (Some(path), _) => {
-                let saved = SavedMemory::open(path)?;
+                let saved = Stored::saved(path)?;
                 let rule = saved.rule();
                 (Stored::Memory(saved), Some(rule))
             }

@@ -47,8 +47,8 @@
 //!
 //! [`Device::from_wgpu`] joins a device that an application owns. [`Memory::record`] records a retrieval into the
 //! application's encoder, from and to its buffers; [`Memory::record_readback`] brings the answers to the host, as a
-//! [`Pending`] that a frame loop polls; [`Memory::job`] cuts a long retrieval into slices for many frames. None of them
-//! submits or waits.
+//! [`Pending`] that a frame loop polls; [`Memory::job`] cuts a long retrieval into slices for many frames, and
+//! [`Memory::search_job`] a search. None of them submits or waits.
 //!
 //! # Features
 //!

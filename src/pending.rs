@@ -68,12 +68,13 @@ impl<T> Pending<T> {
         Self { state: PendingState::Computing(answer.future), device: answer.device, polling: None }
     }
 
-    /// What `made` makes of the answer, which has not been asked for yet.
-    pub(crate) fn map<U>(self, made: impl FnOnce(Result<T>) -> Result<U> + Send + Sync + 'static) -> Pending<U>
+    /// What `made` makes of the answer.
+    pub(crate) fn map<U>(mut self, made: impl FnOnce(Result<T>) -> Result<U> + Send + Sync + 'static) -> Pending<U>
     where
         T: Send + Sync + 'static,
     {
-        Pending::new(Answer { device: self.device, future: Box::pin(async move { made(answer_of(self.state).await) }) })
+        let device = self.device.take();
+        Pending::new(Answer { device, future: Box::pin(async move { made(self.await) }) })
     }
 
     /// Whether the answer can be taken. Never blocks, and never polls a host's device.
@@ -115,15 +116,6 @@ impl<T> Pending<T> {
             device.wait()?;
         }
         wait::block_on(OPERATION, self)
-    }
-}
-
-/// The answer of a state that has not been taken.
-async fn answer_of<T>(state: PendingState<T>) -> Result<T> {
-    match state {
-        PendingState::Computing(future) => future.await,
-        PendingState::Ready(answer) => answer,
-        PendingState::Taken => std::future::pending().await,
     }
 }
 

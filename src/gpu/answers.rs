@@ -177,13 +177,8 @@ impl Answers {
     }
 
     /// The answers in `bytes` as partial softmax states over `patterns[b]` patterns of query `b`, to be merged, each
-    /// with the positions, scores and similarities of its list of the largest scores.
-    pub fn means(
-        &self,
-        bytes: &[u8],
-        stamp: u32,
-        patterns: &[u64],
-    ) -> Result<Vec<(Mean, impl Iterator<Item = (u64, f64, f64)> + use<>)>> {
+    /// with its list of the largest scores.
+    pub fn means(&self, bytes: &[u8], stamp: u32, patterns: &[u64]) -> Result<Vec<(Mean, Vec<Listed>)>> {
         let words = numbers::<u32>("retrieve", "answers", bytes)?;
         let row = |at: u64, query: usize, width: usize| &words[at as usize / 4 + query * width..][..width];
         let layout = self.facts.layout;
@@ -197,8 +192,7 @@ impl Answers {
                 extend(state, layout.dim);
             }
             extend(self.output, layout.output_dim());
-            let of = |one: Listed| (one.position.into(), f64::from(one.score) + 0.0, f64::from(one.similarity));
-            let listed = self.listed(&words, query).into_iter().map(of);
+            let listed = self.listed(&words, query);
             if status == Status::NothingLeft {
                 let none = f64::NEG_INFINITY;
                 return Ok((Mean { log_sum: none, score: 0.0, largest: none, rows }, listed));

@@ -150,12 +150,12 @@ impl Engine {
             let bytes = run.bytes(request.wait).await?;
             drop(lease);
             for (mean, listed) in layout.answers.means(&bytes, layout.stamp, &patterns[part])? {
-                let scored = |(position, score, similarity)| Scored {
-                    score,
-                    id: index_offset.wrapping_add(position),
-                    similarity: rule.similarity.measure(similarity),
-                };
-                let best = Best::of(*top, listed.map(scored).collect());
+                let scored = listed.into_iter().map(|one| Scored {
+                    score: f64::from(one.score) + 0.0,
+                    id: index_offset.wrapping_add(one.position.into()),
+                    similarity: rule.similarity.measure(one.similarity.into()),
+                });
+                let best = Best::of(*top, scored.collect());
                 bodies.push((Body::Mean(mean), best));
             }
         }

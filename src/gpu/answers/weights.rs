@@ -27,7 +27,7 @@ pub(crate) struct MemoryFacts {
 pub(super) const WORDS: u64 = 8;
 
 /// An entry of a list, and the similarity of its pattern.
-pub(super) struct Listed {
+pub(crate) struct Listed {
     pub position: u32,
     pub score: f32,
     pub similarity: f32,

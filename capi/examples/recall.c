@@ -192,6 +192,8 @@ int main(int argc, char **argv) {
     attractor_retrieve_options retrieve;
     attractor_retrieval *waited = NULL, *polled = NULL;
     attractor_pending *pending = NULL;
+    attractor_pending_hits *searching = NULL;
+    attractor_hits *hits = NULL;
     attractor_error code;
     uint64_t first_id = 0;
     unsigned frames = 0;
@@ -246,6 +248,17 @@ int main(int argc, char **argv) {
     must_fail(attractor_pending_take(pending, &polled), ATTRACTOR_ERROR_TAKEN, "taken before");
     check(polled == NULL, "an answer is given once");
     attractor_pending_free(pending);
+
+    printf("searching:\n");
+    must(attractor_memory_search_begin(memory, queries, QUERIES * DIM, QUERIES, NULL, &searching), "search");
+    while ((code = attractor_pending_hits_take(searching, &hits)) == ATTRACTOR_NOT_READY)
+        drawn += draw_frame();
+    must(code, "the hits");
+    check(attractor_hits_count(hits) == QUERIES && attractor_hits_places(hits) == PATTERNS, "all patterns, in order");
+    check(attractor_hits_ids(hits, NULL)[0] == attractor_retrieval_top_ids(waited, NULL)[0], "it weighs most, too");
+    attractor_hits_free(hits);
+    must_fail(attractor_pending_hits_take(searching, &hits), ATTRACTOR_ERROR_TAKEN, "taken before");
+    attractor_pending_hits_free(searching);
 
     printf("forgetting:\n");
     must(attractor_memory_remove(memory, first_id), "removal");

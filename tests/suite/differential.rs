@@ -47,7 +47,7 @@ fn extreme_numbers() {
 type Damage = (&'static str, fn(&Trial) -> bool, fn(&mut Retrieval));
 
 /// What a faulty engine might answer. The last query is damaged; nothing else is touched.
-const DAMAGES: [Damage; 9] = [
+const DAMAGES: [Damage; 10] = [
     (
         "an output that is off by a thousandth",
         |_| true,
@@ -94,6 +94,13 @@ const DAMAGES: [Damage; 9] = [
             let top = got.top.as_mut().unwrap();
             let at = top.ids.len() - top.k;
             top.ids[at] = top.ids[at].map(|id| PatternId((id.0 + 1) % patterns));
+        },
+    ),
+    (
+        "a pattern more of a least weight",
+        |trial| trial.least_weight.is_some(),
+        |got| {
+            *got.top.as_mut().unwrap().found.as_mut().unwrap().last_mut().unwrap() += 1;
         },
     ),
     (

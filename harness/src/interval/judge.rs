@@ -133,10 +133,28 @@ impl Expected<'_> {
         ))
     }
 
-    /// The patterns of largest weight, of which `asked` were asked for. The id of a pattern is its position.
-    pub fn top(&self, asked: usize, ids: &[Option<PatternId>], weights: &[f32]) -> Result<(), String> {
+    /// The patterns of largest weight, of which `asked` were asked for; of those of a least weight alone, and how many
+    /// these are. The id of a pattern is its position.
+    pub fn top(
+        &self,
+        asked: usize,
+        least: Option<(f32, u64)>,
+        ids: &[Option<PatternId>],
+        weights: &[f32],
+    ) -> Result<(), String> {
         let count = asked.min(self.trial.case.patterns());
-        let there = count.min(self.usable.len());
+        let mut there = count.min(self.usable.len());
+        if let Some((least, found)) = least {
+            let of = |bound: &[f64]| bound.iter().filter(|weight| **weight >= f64::from(least)).count() as u64;
+            let (surely, maybe) = (of(&self.least), of(&self.most));
+            if !(surely..=maybe).contains(&found) {
+                return Err(format!("{found} patterns of weight {least:e}, not within {surely} and {maybe}"));
+            }
+            there = count.min(found as usize);
+            if let Some(weight) = weights.iter().take(there).find(|weight| **weight < least) {
+                return Err(format!("a weight of {weight:e} where {least:e} is the least"));
+            }
+        }
         if ids.len() != count || weights.len() != count {
             return Err(format!("{} top patterns instead of {count}", ids.len()));
         }

@@ -174,7 +174,8 @@ pub fn trial(seed: u64, number: usize) -> Trial {
         2 if case.steps == 1 && case.clamp.is_none() => Way::Parts,
         _ => Way::Blocking,
     };
-    let mut trial = Trial { case, removed, way, energy: false, statistics: false, weights: false, top: 0 };
+    let mut trial =
+        Trial { case, removed, way, energy: false, statistics: false, weights: false, top: 0, least_weight: None };
     if way == Way::Parts {
         trial.top = if n.once_in(2) { n.pick(&[1, 2, 5, 12]) } else { 0 };
     } else {
@@ -182,6 +183,9 @@ pub fn trial(seed: u64, number: usize) -> Trial {
         trial.weights = n.once_in(2);
         trial.statistics = n.once_in(3);
         trial.top = if n.once_in(3) { n.pick(&[1, 2, 5, 12]) } else { 0 };
+        if trial.top > 0 && n.once_in(2) {
+            trial.least_weight = Some(n.pick(&[1.0 / 1024.0, 0.01, 0.05, 0.2, 0.5, 1.0]));
+        }
     }
     // Some rules have no energy: that is refused, and tells nothing.
     let defined = match similarity {

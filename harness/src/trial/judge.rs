@@ -31,6 +31,9 @@ impl Trial {
         if self.statistics {
             options = options.statistics();
         }
+        if let Some(least) = self.least_weight {
+            options = options.weight_at_least(least);
+        }
         options
     }
 
@@ -179,7 +182,10 @@ impl Trial {
         if self.top > 0 {
             let top = got.top.as_ref().ok_or("no top")?;
             let ranks = b * top.k..(b + 1) * top.k;
-            expected.top(self.top, &top.ids[ranks.clone()], &top.weight[ranks])?;
+            let found = top.found.as_ref().and_then(|found| found.get(b));
+            let least = self.least_weight.map(|least| Ok((least, *found.ok_or("no count")?)));
+            let least = least.transpose().map_err(|why: &str| why.to_string())?;
+            expected.top(self.top, least, &top.ids[ranks.clone()], &top.weight[ranks])?;
         }
         if self.statistics {
             expected.statistics(&got.statistics.as_ref().ok_or("no statistics")?[b])?;
@@ -226,7 +232,7 @@ impl Trial {
                 .status(finished.status)
                 .and_then(|()| expected.state(&finished.state))
                 .and_then(|()| expected.output(&finished.output))
-                .and_then(|()| expected.top(self.top, &ids, &weights));
+                .and_then(|()| expected.top(self.top, None, &ids, &weights));
             if let Err(wrong) = judged {
                 return Ok(Outcome::Wrong(format!("query {b} of merged parts: {wrong}")));
             }

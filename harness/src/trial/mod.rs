@@ -40,6 +40,8 @@ pub struct Trial {
     pub weights: bool,
     /// How many of the largest weights are asked for.
     pub top: usize,
+    /// The least weight of these, if one is asked for.
+    pub least_weight: Option<f32>,
 }
 
 /// How a trial came out.

@@ -29,8 +29,9 @@ impl fmt::Display for Trial {
         writeln!(f, "        queries: vec!{:?},", self.case.queries)?;
         writeln!(f, "        steps: {steps},\n        tolerance: {tolerance:?},\n    }},")?;
         writeln!(f, "    removed: vec!{:?},\n    way: Way::{:?},", self.removed, self.way)?;
-        let Self { energy, statistics, weights, top, .. } = self;
+        let Self { energy, statistics, weights, top, least_weight, .. } = self;
         writeln!(f, "    energy: {energy},\n    statistics: {statistics},\n    weights: {weights},\n    top: {top},")?;
+        writeln!(f, "    least_weight: {least_weight:?},")?;
         write!(f, "}}")
     }
 }

@@ -65,7 +65,7 @@ impl Trial {
                 break;
             }
         }
-        let optional: [(bool, Change<'_>); 12] = [
+        let optional: [(bool, Change<'_>); 13] = [
             (case.values.is_some(), &|t| (t.case.values, t.case.value_dim) = (None, None)),
             (case.bias.is_some(), &|t| t.case.bias = None),
             (case.keep.is_some(), &|t| t.case.keep = None),
@@ -77,7 +77,8 @@ impl Trial {
             (self.energy, &|t| t.energy = false),
             (self.statistics, &|t| t.statistics = false),
             (self.weights, &|t| t.weights = false),
-            (self.top > 0, &|t| t.top = 0),
+            (self.least_weight.is_some(), &|t| t.least_weight = None),
+            (self.top > 0, &|t| (t.top, t.least_weight) = (0, None)),
         ];
         for (there, change) in optional {
             if there {

@@ -2,15 +2,20 @@
 //! use lib/stored_f32
 //! use lib/source
 //! use lib/records
+//! use lib/score
 //! use lib/listed
-// The similarities of each query with the patterns on its list that one window has. One workgroup handles ENTRIES of
-// one query's list: LANES invocations share the product of a pattern.
+// The similarities of each query with the patterns on its list that one window has, or with SCORES their scores, in the
+// order of operations of `stream_similarity`. One workgroup handles ENTRIES of one query's list: LANES invocations share
+// the product of a pattern.
 
 const WORKGROUP: u32 = 64u;
 const ENTRIES: u32 = 8u;
 const LANES: u32 = 8u;
 const TERMS: u32 = 0u;
 const VALUES: u32 = 0u;
+const SCORES: u32 = 0u;
+// Whether biases count.
+const BIAS: u32 = 1u;
 
 struct Params {
     base: vec4<u32>,
@@ -19,9 +24,9 @@ struct Params {
     window_first: u32,
     window_rows: u32,
     source_vectors: u32,
+    beta: f32,
     padding_0: u32,
     padding_1: u32,
-    padding_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -42,11 +47,15 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         return;
     }
     let query = query_at(workgroup.y);
+    let count = min(heads[query].count, params.stride);
+    if (workgroup.x * ENTRIES >= count) {
+        return;
+    }
     let entry = workgroup.x * ENTRIES + local / LANES;
     let lane = local % LANES;
     // Indices below the window wrap around to large ones.
     var row = params.window_rows;
-    if (entry < min(heads[query].count, params.stride)) {
+    if (entry < count) {
         row = list[query * params.capacity + entry].x - params.window_first;
     }
     var part = 0.0;
@@ -63,8 +72,13 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
             total += parts[local + l];
         }
         var similarity = similarity_of(total);
+        var bias = 0.0;
         if (TERMS == 1u) {
             similarity *= terms[row].x;
+            bias = select(0.0, terms[row].y, BIAS == 1u);
+        }
+        if (SCORES == 1u) {
+            similarity = bounded_score(params.beta * similarity + bias);
         }
         similarities[query * params.stride + entry] = similarity;
     }

@@ -7,11 +7,13 @@
 // `margin` of the largest that the list or this span has, under top-k those above the floor of the list, and of these
 // at most the k largest; ties keep the smaller index. One workgroup handles one span of ENTRIES * LANES scores of one
 // query and writes what it picks, in order, to a segment of its own; what finds no room there is remembered by its
-// largest score.
+// largest score. With REACH scores are upper bounds, and those are picked that reach what the list of lower bounds, of
+// which `heads` are the heads, leaves possible: within `margin` of its largest or no less than its floor.
 
 const LANES: u32 = 64u;
 const ENTRIES: u32 = 32u;
 const TOP: u32 = 0u;
+const REACH: u32 = 0u;
 
 struct Params {
     base: vec4<u32>,
@@ -35,6 +37,14 @@ struct Params {
 var<workgroup> dropped: atomic<u32>;
 var<workgroup> bests: array<u32, LANES>;
 var<workgroup> kth: u32;
+
+// Whether a score may enter the list.
+fn may_enter(z: f32, largest: f32, floor: u32) -> bool {
+    if (TOP == 1u) {
+        return key_of(z) > floor;
+    }
+    return z - largest > -params.margin || (REACH == 1u && key_of(z) >= floor);
+}
 
 // The k-th largest of the largest keys of the invocations, by its rank: at least k of the span's scores reach it. For k
 // up to LANES.
@@ -96,13 +106,12 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     most = maximum_of(local, most);
 
     // What enters has a score within the margin of this one, or under top-k a key above the floor.
-    let largest = max(most, head.maximum);
+    let largest = select(max(most, head.maximum), head.maximum, REACH == 1u);
     var floor = head.floor;
     var mine = 0u;
     for (var t = begin + local; t < end; t += LANES) {
         let z = scores[row + t];
-        let enters = select(z - largest > -params.margin, key_of(z) > floor, TOP == 1u);
-        mine += select(0u, 1u, counts(z) && enters);
+        mine += select(0u, 1u, counts(z) && may_enter(z, largest, floor));
     }
     var total = uniform_of(local, count_of(local, mine));
     // Of top-k scores beyond the room only the k largest count. A bound on the k-th leaves few enough, but for ties and
@@ -144,7 +153,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
                 enters = enters && (key_of(z) > floor || (tied && tie.before < ties));
                 ties -= min(ties, tie.total);
             } else {
-                enters = enters && select(z - largest > -params.margin, key_of(z) > floor, TOP == 1u);
+                enters = enters && may_enter(z, largest, floor);
             }
             let place = place_of(local, enters);
             if (enters) {

@@ -7,10 +7,12 @@
 // Folds what was picked from a chunk of scores (`filter_candidates`) into each query's list of candidates, in the order
 // of the patterns. Under entmax these are the scores within `margin` of the running maximum, because no other can have
 // weight; the list is pruned when the maximum rises, and what finds no room is remembered by its largest score. Under
-// top-k they are the k largest so far; ties keep the smaller index. One workgroup handles one query.
+// top-k they are the k largest so far; ties keep the smaller index. With REACH scores are upper bounds, and the list has
+// those that reach what the list of lower bounds leaves possible (`filter_candidates`). One workgroup handles one query.
 
 const LANES: u32 = 128u;
 const TOP: u32 = 0u;
+const REACH: u32 = 0u;
 
 struct Params {
     base: vec4<u32>,
@@ -28,13 +30,19 @@ struct Params {
 @group(0) @binding(1) var<storage, read> queries: array<u32>;
 @group(0) @binding(2) var<storage, read> picked: array<Head>;
 @group(0) @binding(3) var<storage, read> segments: array<vec2<u32>>;
-@group(0) @binding(4) var<storage, read_write> heads: array<Head>;
-@group(0) @binding(5) var<storage, read_write> list: array<vec2<u32>>;
+@group(0) @binding(4) var<storage, read> lowers: array<Head>;
+@group(0) @binding(5) var<storage, read_write> heads: array<Head>;
+@group(0) @binding(6) var<storage, read_write> list: array<vec2<u32>>;
 
 var<workgroup> dropped: atomic<u32>;
 
-// Keeps the entries of the list at `first` for which the score is within the margin, in order; returns how many.
-fn prune(local: u32, first: u32, count: u32, maximum: f32) -> u32 {
+// Whether a score is within the margin, or reaches the floor of lower bounds.
+fn may_stay(z: f32, maximum: f32, floor: u32) -> bool {
+    return z - maximum > -params.margin || (REACH == 1u && key_of(z) >= floor);
+}
+
+// Keeps the entries of the list at `first` that may stay, in order; returns how many.
+fn prune(local: u32, first: u32, count: u32, maximum: f32, floor: u32) -> u32 {
     var kept = 0u;
     for (var base = 0u; base < count; base += LANES) {
         let i = base + local;
@@ -45,7 +53,7 @@ fn prune(local: u32, first: u32, count: u32, maximum: f32) -> u32 {
         // An entry is read before another takes its place.
         storageBarrier();
         let z = bitcast<f32>(entry.y);
-        let stays = i < count && z - maximum > -params.margin;
+        let stays = i < count && may_stay(z, maximum, floor);
         let place = place_of(local, stays);
         if (stays) {
             list[first + kept + place.before] = entry;
@@ -100,22 +108,31 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     }
 
     var most = head.maximum;
-    for (var base = 0u; base < params.spans; base += LANES) {
-        if (base + local < params.spans) {
-            most = max(most, picked[first_span + base + local].maximum);
+    if (REACH == 1u) {
+        most = lowers[query].maximum;
+    } else {
+        for (var base = 0u; base < params.spans; base += LANES) {
+            if (base + local < params.spans) {
+                most = max(most, picked[first_span + base + local].maximum);
+            }
         }
+        most = maximum_of(local, most);
     }
-    most = maximum_of(local, most);
     for (var base = 0u; base < params.spans; base += LANES) {
         if (base + local < params.spans) {
             atomicMax(&dropped, picked[first_span + base + local].dropped);
         }
     }
-    var count = uniform_of(local, min(head.count, params.capacity));
-    if (TOP == 0u && uniform_of(local, u32(most > head.maximum)) == 1u) {
-        count = uniform_of(local, prune(local, first, count, most));
+    var floor = head.floor;
+    if (REACH == 1u) {
+        floor = lowers[query].floor;
     }
-    var floor = uniform_of(local, head.floor);
+    floor = uniform_of(local, floor);
+    var count = uniform_of(local, min(head.count, params.capacity));
+    // A floor of lower bounds rises without their maximum.
+    if (TOP == 0u && uniform_of(local, u32(REACH == 1u || most > head.maximum)) == 1u) {
+        count = uniform_of(local, prune(local, first, count, most, floor));
+    }
 
     for (var span = 0u; span < params.spans; span += 1u) {
         let held = uniform_of(local, min(picked[first_span + span].count, params.room));
@@ -130,7 +147,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
             if (TOP == 1u) {
                 enters = enters && key_of(z) > floor;
             } else {
-                enters = enters && z - most > -params.margin;
+                enters = enters && may_stay(z, most, floor);
             }
             let place = place_of(local, enters);
             var start = count;

@@ -6,7 +6,6 @@ use crate::cpu::bounds::levels::Levels;
 use crate::cpu::rows::Rows;
 use crate::error::Result;
 use crate::exact::scores::key_norm;
-use crate::precision::Precision;
 use crate::room::{copy_first, zeros};
 use crate::rule::Similarity;
 use crate::store::{EncodedRows, Layout, NewRows, RowSources};
@@ -58,8 +57,7 @@ impl RowBlock {
         keys: Rows,
         values: Option<Rows>,
     ) -> Result<Self> {
-        let bounded = layout.precision == Precision::I8Exact && Levels::bound(similarity);
-        let levels = bounded.then(|| Levels::allocate(operation, rows, layout.dim, similarity));
+        let levels = layout.keeps_levels(similarity).then(|| Levels::allocate(operation, rows, layout.dim, similarity));
         Ok(Self {
             keys,
             levels: levels.transpose()?,

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::buffer::{self, Binding};
+use super::coarse::CoarseRows;
 use super::context::Context;
 use super::patterns::{SLOTS, StoredRows};
 use super::plan::limits::MAX_PATTERNS;
@@ -126,7 +127,7 @@ impl Engine {
                 allowed: MAX_PATTERNS,
             });
         }
-        let (layout, terms) = (self.layout, self.has_terms());
+        let (layout, rule, terms) = (self.layout, self.rule, self.has_terms());
         let context = self.context.clone();
         let resident = self.resident_rows.unwrap_or(usize::MAX);
         let (mut end, mut number) = (self.windows.capacity(), self.windows.count());
@@ -150,6 +151,7 @@ impl Engine {
                 },
                 terms: if terms { Some(create("attractor.terms", 16)?) } else { None },
                 slot,
+                coarse: CoarseRows::create(&context, &layout, rule.similarity, rows)?,
             })
         })
     }

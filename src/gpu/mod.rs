@@ -5,6 +5,7 @@
 mod answers;
 mod batch;
 mod buffer;
+mod coarse;
 mod context;
 mod deferred_errors;
 mod dispatch;

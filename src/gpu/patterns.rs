@@ -1,6 +1,7 @@
 //! The buffers that hold the patterns of one window on the device.
 
 use super::buffer::Binding;
+use super::coarse::CoarseRows;
 use crate::store::Window;
 
 /// Slots through which windows stream.
@@ -17,6 +18,8 @@ pub(crate) struct StoredRows {
     /// The slot that keys and values are in while they are worked on, if the device does not hold them all the time.
     /// A task then has the bindings of the slot, the memory has others, which nothing reads.
     pub slot: Option<usize>,
+    /// The keys in 8 bits, where bounds of scores are computed from them.
+    pub coarse: Option<CoarseRows>,
 }
 
 /// Rows `first .. first + rows` of a memory, one window, that have to be in a slot.

@@ -214,7 +214,7 @@ impl<'a> Listing<'a> {
         }
         let mut searched = active;
         if task.listable(rule) {
-            self.sweep(&compared, active, Over::List(rule, top));
+            self.list(&compared, active, rule, top);
             self.one(solve_threshold::dispatch(
                 &self.pass,
                 active,

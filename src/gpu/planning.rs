@@ -21,6 +21,10 @@ use crate::tuning::Tuning;
 /// The most updates of one retrieval: each is recorded, whether or not all queries have stopped by then.
 const MAX_STEPS: u32 = (1 << 20) - 1;
 
+/// The most patterns that are selected or reported where bounds list candidates: a list has room for several times as
+/// many.
+const MOST_BOUNDED: u32 = 512;
+
 /// The sizes of one retrieval.
 pub(crate) struct Sizing {
     pub shape: Problem,
@@ -56,11 +60,29 @@ impl Engine {
             fused: softmax,
             lists: !softmax || weighs || options.energy || options.trace,
             top: options.top > 0,
+            bounded: self.bounds(KernelRule::of(rule, patterns), options),
             compared: rule.similarity == Similarity::Cosine,
             previous: weighs,
             result: self.layout.value_dim.is_some() || options.clamp.is_some(),
             unbounded: options.faults.unbounded,
         }
+    }
+
+    /// Whether bounds from keys in 8 bits can list what `rule` selects and what is reported of it: not where all weights
+    /// are reported, nor so much that lists would not hold it.
+    fn bounds(&self, rule: KernelRule, options: &RetrieveOptions) -> bool {
+        let listed = match rule {
+            KernelRule::Softmax { .. } => false,
+            KernelRule::Entmax { .. } => !rule.is_steep(),
+            KernelRule::Top { k } => k <= MOST_BOUNDED,
+        };
+        let all = options.statistics || options.energy || options.trace || options.weights != WeightsOf::None;
+        listed
+            && !all
+            && options.top <= MOST_BOUNDED as usize
+            && self.layout.keeps_levels(self.rule.similarity)
+            // Others may count as zero.
+            && self.rule.beta.abs() >= f32::MIN_POSITIVE
     }
 
     /// The plans and sizes for a problem, under the device's present tuning.

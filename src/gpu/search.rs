@@ -157,7 +157,9 @@ impl Engine {
         let batch = options.plan_for.unwrap_or(batch);
         let shape = engine.shape_of(engine.rule, engine.windows.len() as u64, batch, &retrieval);
         // Lists of every pattern are lists, too, and nothing is summed.
-        let sizing = engine.sizing(Problem { fused: false, lists: true, result: false, ..shape }, &retrieval);
+        // Patterns that meet a threshold are counted by their scores.
+        let bounded = shape.bounded && options.bound.is_none();
+        let sizing = engine.sizing(Problem { fused: false, lists: true, result: false, bounded, ..shape }, &retrieval);
         Searching { engine, retrieval, sizing, k, least: options.least_score(self.rule.similarity) }
     }
 

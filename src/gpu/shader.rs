@@ -48,6 +48,7 @@ pub const FRAGMENTS: &[Fragment] = &[
     fragment!("lib/stored_f32", 0),
     fragment!("lib/stored_i8", 0),
     fragment!("lib/stream_keys", 1),
+    fragment!("lib/stream_rows", 7),
     fragment!("lib/tile_mask", 0),
     fragment!("lib/trial", 0),
     fragment!("lib/vote", 0),

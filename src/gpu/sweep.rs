@@ -9,7 +9,7 @@ use super::kernels::fused::{matrix, register, stream};
 use super::kernels::rows::write_rows::{self, SourceRows};
 use super::kernels::sparse::{count_scores, filter_candidates, merge_candidates};
 use super::kernels::staged::similarity::{Comparison, Trial};
-use super::kernels::staged::{merge, projection, separation, similarity, stream_similarity, weights};
+use super::kernels::staged::{merge, projection, separation, similarity, stream_bounds, stream_similarity, weights};
 use super::operands::{Chunk, KernelRule, QueryBlock, Sums};
 use super::plan::choice::Plan;
 use super::targets::OwnedRows;
@@ -36,10 +36,12 @@ pub(crate) enum Over {
     Staged(Sums, Option<u32>),
     /// Candidates of a rule, into lists; and so many of the largest scores into theirs.
     List(KernelRule, Option<u32>),
+    /// Patterns that bounds do not rule out among the candidates of a rule or so many of the largest scores, into lists.
+    Bound(KernelRule, u32),
     /// So many of the largest scores, into lists.
     Top(u32),
     /// So many of the largest scores, into the lists of candidates; and how many are at least a threshold.
-    Nearest(u32, Option<f32>),
+    Nearest(u32, f32),
     /// Trial thresholds.
     Try(KernelRule, Trial),
     /// Weights by the records, summed into the running state.
@@ -110,6 +112,16 @@ impl Sweep {
                 listed(rule, &task.operands.workspace.candidates, list);
                 largest(top, list);
             }
+            Over::Bound(rule, k) => {
+                if let (Some(at_once), Some(rows)) = (task.streamed(), &chunk.rows.coarse) {
+                    list.push_back(stream_bounds::dispatch(&pass, (compared, queries), at_once, stride, (rows, chunk)));
+                }
+                largest(Some(k), list);
+                let room = task.staged.room();
+                let segments = filter_candidates::Segments { score_stride: stride, room };
+                list.push_back(filter_candidates::reaching(&pass, queries, rule, segments, chunk));
+                list.push_back(merge_candidates::reaching(&pass, queries, rule, room, chunk));
+            }
             Over::Top(k) => {
                 list.push_back(scores());
                 largest(Some(k), list);
@@ -117,9 +129,7 @@ impl Sweep {
             Over::Nearest(k, least) => {
                 list.push_back(scores());
                 listed(KernelRule::Top { k }, &task.operands.workspace.candidates, list);
-                if let Some(least) = least {
-                    list.push_back(count_scores::dispatch(&pass, queries, least, stride, chunk));
-                }
+                list.push_back(count_scores::dispatch(&pass, queries, least, stride, chunk));
             }
             Over::Try(rule, trial) => {
                 let splits = task.searching.splits;

@@ -151,6 +151,11 @@ impl Task {
         self.staged.streamed.filter(|_| !searches)
     }
 
+    /// Whether candidates are listed by bounds from keys in 8 bits: where few queries are scored.
+    pub fn bounded(&self) -> bool {
+        self.operands.problem.bounded && self.streamed().is_some()
+    }
+
     /// Whether a list can hold what the rule selects: of top-k always, or never.
     pub fn listable(&self, rule: KernelRule) -> bool {
         match rule {

@@ -77,6 +77,9 @@ impl Handles {
                 .collect();
             write(to, 16, bytemuck::cast_slice(&terms))?;
         }
+        if let Some(to) = &to.coarse {
+            to.write(self, at, rows, &squares, (layout, rule.similarity))?;
+        }
         let values = rows.values.as_ref().zip(layout.value_dim).map_or_else(Vec::new, |(values, columns)| {
             let stored = values.rows.chunks_exact(element * layout.value_stride()).zip(values.scales.iter());
             let largest = |row: Vec<f32>| row.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
@@ -96,7 +99,7 @@ impl Handles {
     }
 
     /// Schedules a write for the next submission.
-    fn write(&self, to: &wgpu::Buffer, offset: u64, bytes: &[u8]) -> Result<()> {
+    pub(super) fn write(&self, to: &wgpu::Buffer, offset: u64, bytes: &[u8]) -> Result<()> {
         let Some(size) = wgpu::BufferSize::new(bytes.len() as u64) else { return Ok(()) };
         // `Queue::write_buffer` does not report a lost device.
         let staged = buffer::scoped(self, "write", || {

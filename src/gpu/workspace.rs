@@ -31,7 +31,7 @@ pub(crate) struct Workspace {
     pub searched: Binding,
     /// Candidates of the rule.
     pub candidates: CandidateLists,
-    /// Patterns of largest score, which are reported.
+    /// Patterns of largest score, which are reported; until bounds are settled, of largest lower bound.
     pub top: CandidateLists,
     /// What was picked from each span of a chunk, and the heads that say how much.
     pub segments: Binding,
@@ -41,8 +41,12 @@ pub(crate) struct Workspace {
     pub given: Binding,
     pub records: Binding,
     pub tallies: Binding,
-    /// Similarities of the patterns on the lists of largest scores.
+    /// Similarities of the patterns on the lists of largest scores, and scores of those that bounds did not rule out.
     pub similarities: Binding,
+    /// Bounds of the norms of what is compared.
+    pub norms: Binding,
+    /// Upper bounds of the scores of a chunk, whose lower bounds are in `scores`.
+    pub uppers: Binding,
 }
 
 /// Lists of candidates, and their heads.
@@ -101,11 +105,15 @@ pub struct Sizes {
     pub tallies: u64,
     /// Similarities of listed patterns.
     pub similarities: u64,
+    /// Norms of what is compared.
+    pub norms: u64,
+    /// Upper bounds of the scores of a chunk.
+    pub uppers: u64,
 }
 
 impl Sizes {
     /// Each of them.
-    pub fn all(&self) -> [u64; 23] {
+    pub fn all(&self) -> [u64; 25] {
         [
             self.state,
             self.result,
@@ -130,6 +138,8 @@ impl Sizes {
             self.records,
             self.tallies,
             self.similarities,
+            self.norms,
+            self.uppers,
         ]
     }
 
@@ -197,6 +207,8 @@ impl Workspace {
             records: make("attractor.records", sizes.records)?,
             tallies: make("attractor.tallies", sizes.tallies)?,
             similarities: make("attractor.similarities", sizes.similarities)?,
+            norms: make("attractor.norms", sizes.norms)?,
+            uppers: make("attractor.uppers", sizes.uppers)?,
         })
     }
 }

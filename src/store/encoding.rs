@@ -70,6 +70,35 @@ pub(crate) fn quantize(row: &[f32], levels: &mut [i8]) -> f32 {
     scale
 }
 
+/// The levels of `key / divisor`, with their scale and a bound of how far they are from it: at least
+/// `|key / divisor - scale levels|`, infinite where that is beyond `f32`.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "vector code of the caller's instruction set")]
+pub(crate) fn quantize_bounded(key: &[f32], divisor: f64, levels: &mut [i8]) -> (f32, f32) {
+    let scale = (f64::from(quantize(key, levels)) / divisor) as f32;
+    let exact = f64::from(scale);
+    // Side by side, so that the compiler can use vector registers.
+    let (mut squares, mut wholes) = ([0.0f64; 8], [0.0f64; 8]);
+    for (key, levels) in key.chunks(8).zip(levels.chunks(8)) {
+        for (lane, (key, level)) in key.iter().zip(levels).enumerate() {
+            let value = f64::from(*key) / divisor;
+            let off = value - exact * f64::from(*level);
+            squares[lane] += off * off;
+            wholes[lane] += value * value;
+        }
+    }
+    let [off, whole] = [squares, wholes].map(|lanes| lanes.iter().sum::<f64>().sqrt());
+    // With room for the rounding of the sums, and of each quotient.
+    let roundings = (key.len() as f64 + 16.0) * f64::EPSILON;
+    (scale, rounded_up(off * (1.0 + roundings) + 2.0 * f64::EPSILON * whole))
+}
+
+/// The least `f32` that is not below a number that is not negative; infinite where there is none.
+pub(crate) fn rounded_up(value: f64) -> f32 {
+    let nearest = value as f32;
+    if f64::from(nearest) < value { nearest.next_up() } else { nearest }
+}
+
 /// Tight rows of `columns` as stored rows, padded with zeros to `stride(columns)` elements, and the scale of each row
 /// (1 where the precision has none).
 pub(crate) fn encode(rows: &[f32], columns: usize, precision: Precision) -> (Vec<u8>, Vec<f32>) {

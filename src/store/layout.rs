@@ -1,6 +1,7 @@
 //! The row layout of a memory.
 
 use crate::precision::Precision;
+use crate::rule::Similarity;
 
 /// The row layout of keys and values: each row is padded with zeros to whole vectors of four floats, so that shaders
 /// load `vec4<f32>` and padding adds nothing to any sum.
@@ -30,6 +31,12 @@ impl Layout {
 
     pub fn value_stride(&self) -> usize {
         self.value_dim.map_or(0, stride)
+    }
+
+    /// Whether keys that are compared by `similarity` are kept in 8 bits beside their rows, too, because their scores
+    /// have bounds from them. Manhattan has none: the magnitudes of its terms do not follow from sums of products.
+    pub fn keeps_levels(&self, similarity: Similarity) -> bool {
+        self.precision == Precision::I8Exact && similarity != Similarity::Manhattan
     }
 
     /// The width of an output: `dv`, or `d` where keys are their own values.

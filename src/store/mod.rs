@@ -13,7 +13,8 @@ mod snapshots;
 mod view;
 mod windows;
 
-pub(crate) use encoding::{Encoded, EncodedRows, check_halves, decode, decode_into, half_of, quantize, try_decode};
+pub(crate) use encoding::{Encoded, EncodedRows, check_halves, decode, decode_into, half_of, try_decode};
+pub(crate) use encoding::{quantize, quantize_bounded, rounded_up};
 pub(crate) use host_rows::HostRows;
 pub(crate) use ids::{Ids, Places};
 pub(crate) use layout::{Layout, stride};

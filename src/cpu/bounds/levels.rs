@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::exact::scores::MIN_NORM;
 use crate::room::{copy_first, zeros};
 use crate::rule::Similarity;
-use crate::store::quantize;
+use crate::store::quantize_bounded;
 
 /// Rows of one task where many are stored.
 const ROWS_PER_TASK: usize = 256;
@@ -40,13 +40,7 @@ pub(in crate::cpu) struct LevelRows<'a> {
 }
 
 impl Levels {
-    /// Whether scores of this similarity have bounds from levels. Manhattan has none: the magnitudes of its terms do
-    /// not follow from sums of products.
-    pub fn bound(similarity: Similarity) -> bool {
-        similarity != Similarity::Manhattan
-    }
-
-    /// `rows` rows of zeros, for a similarity that is [bound](Levels::bound).
+    /// `rows` rows of zeros, for a similarity of which [levels are kept](crate::store::Layout::keeps_levels).
     pub fn allocate(operation: &'static str, rows: usize, dim: usize, similarity: Similarity) -> Result<Self> {
         let stride = dim.next_multiple_of(PART);
         let squares = (similarity == Similarity::Euclidean).then(|| zeros(operation, "squares", rows));
@@ -84,7 +78,7 @@ impl Levels {
             let rows = levels.chunks_exact_mut(stride).zip(scales).zip(errors);
             for (((levels, scale), error), (key, norm)) in rows.zip(keys.chunks_exact(pitch).zip(norms)) {
                 let divisor = if similarity == Similarity::Cosine { norm.max(MIN_NORM) } else { 1.0 };
-                (*scale, *error) = vectorized(|| row(&key[..columns], divisor, &mut levels[..columns]));
+                (*scale, *error) = vectorized(|| quantize_bounded(&key[..columns], divisor, &mut levels[..columns]));
             }
         });
         if let Some(squares) = &mut self.squares {
@@ -106,33 +100,6 @@ impl Levels {
             squares: self.squares.as_ref().map_or(&[], |squares| &squares[at..at + count]),
         }
     }
-}
-
-/// The levels of `key / divisor`, with their scale and their error.
-#[inline(always)]
-fn row(key: &[f32], divisor: f64, levels: &mut [i8]) -> (f32, f32) {
-    let scale = (f64::from(quantize(key, levels)) / divisor) as f32;
-    let exact = f64::from(scale);
-    // Side by side, so that the compiler can use vector registers.
-    let (mut squares, mut wholes) = ([0.0f64; 8], [0.0f64; 8]);
-    for (key, levels) in key.chunks(8).zip(levels.chunks(8)) {
-        for (lane, (key, level)) in key.iter().zip(levels).enumerate() {
-            let value = f64::from(*key) / divisor;
-            let off = value - exact * f64::from(*level);
-            squares[lane] += off * off;
-            wholes[lane] += value * value;
-        }
-    }
-    let [off, whole] = [squares, wholes].map(|lanes| lanes.iter().sum::<f64>().sqrt());
-    // With room for the rounding of the sums, and of each quotient.
-    let roundings = (key.len() as f64 + 16.0) * f64::EPSILON;
-    (scale, rounded_up(off * (1.0 + roundings) + 2.0 * f64::EPSILON * whole))
-}
-
-/// The least `f32` that is not below a number that is not negative; infinite where there is none.
-fn rounded_up(value: f64) -> f32 {
-    let nearest = value as f32;
-    if f64::from(nearest) < value { nearest.next_up() } else { nearest }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::cpu::bounds::interval::{Bounds, BoundsPanel, Reaching, Uppers};
-use crate::cpu::bounds::levels::{LevelRows, Levels};
+use crate::cpu::bounds::levels::LevelRows;
 use crate::cpu::bounds::list::{Bounded, BoundedList};
 use crate::cpu::bounds::query::LevelQuery;
 use crate::cpu::pack::Query;
@@ -16,7 +16,6 @@ use crate::cpu::tiles::{NO_BIAS, PatternView, TILE, split};
 use crate::cpu::usable::Flags;
 use crate::exact::separation;
 use crate::exact::solved::Solved;
-use crate::precision::Precision;
 use crate::rule::Separation;
 
 /// Queries that are multiplied one after the other, at most.
@@ -102,8 +101,7 @@ impl Plan<'_> {
     /// Whether a scan of 8-bit rows answers queries of this rule.
     fn has_bounds(&self) -> bool {
         let engine = self.view.engine;
-        engine.layout.precision == Precision::I8Exact
-            && Levels::bound(engine.rule.similarity)
+        engine.layout.keeps_levels(engine.rule.similarity)
             && !matches!(self.separation, Separation::Softmax | Separation::Softmax1)
             && self.keep(0.0).largest <= self.most_rescored() / 2
             && (self.top == 0 || self.lists_top())

@@ -120,7 +120,6 @@ impl<'a> Pass<'a> {
     /// How rows are stored.
     pub fn stored_fragments(&self) -> Vec<Substitution> {
         match self.operands.layout.precision {
-            // Refused by `build`, until kernels read the bounds of 8-bit rows.
             Precision::F32 | Precision::I8Exact => vec![],
             Precision::F16 => vec![("lib/stored_f32", "lib/stored_f16")],
             Precision::I8 => vec![("lib/stored_f32", "lib/stored_i8")],

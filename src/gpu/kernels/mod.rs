@@ -10,6 +10,7 @@ pub mod rows {
     pub mod compact_queries;
     pub mod copy_states;
     pub mod load_queries;
+    pub mod query_norms;
     pub mod write_rows;
 }
 
@@ -27,6 +28,7 @@ pub mod staged {
     pub mod projection;
     pub mod separation;
     pub mod similarity;
+    pub mod stream_bounds;
     pub mod stream_similarity;
     pub mod update_states;
     pub mod weights;
@@ -42,6 +44,7 @@ pub mod sparse {
     pub mod merge_candidates;
     pub mod rank_hits;
     pub mod rank_top;
+    pub mod settle_listed;
     pub mod solve_threshold;
 }
 
@@ -50,14 +53,17 @@ pub const KERNELS: &[&Kernel] = &[
     &rows::load_queries::KERNEL,
     &rows::compact_queries::KERNEL,
     &rows::copy_states::KERNEL,
+    &rows::query_norms::KERNEL,
     &fused::stream::KERNEL,
     &fused::register::KERNEL,
     &fused::matrix::KERNEL,
     &staged::similarity::KERNEL,
     &staged::stream_similarity::KERNEL,
+    &staged::stream_bounds::KERNEL,
     &staged::separation::KERNEL,
     &sparse::filter_candidates::KERNEL,
     &sparse::merge_candidates::KERNEL,
+    &sparse::settle_listed::KERNEL,
     &sparse::count_scores::KERNEL,
     &sparse::solve_threshold::KERNEL,
     &sparse::rank_hits::KERNEL,

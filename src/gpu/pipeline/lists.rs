@@ -1,9 +1,11 @@
 //! What a block returns as lists: the largest weights of its last step, candidates, hits, and scores.
 
 use super::Listing;
-use crate::gpu::kernels::common::LIST_CAPACITY;
+use crate::gpu::buffer::Binding;
+use crate::gpu::kernels::common::{LIST_CAPACITY, top_of};
 use crate::gpu::kernels::rows::write_rows::SourceRows;
-use crate::gpu::kernels::sparse::{compare_listed, rank_hits, rank_top, solve_threshold};
+use crate::gpu::kernels::rows::{compact_queries, query_norms};
+use crate::gpu::kernels::sparse::{compare_listed, rank_hits, rank_top, settle_listed, solve_threshold};
 use crate::gpu::operands::KernelRule;
 use crate::gpu::sweep::Over;
 use crate::gpu::targets::{OwnedRows, SearchOutputs};
@@ -11,6 +13,35 @@ use crate::gpu::task::{ListOutputs, Outputs};
 use crate::gpu::workspace::CandidateLists;
 
 impl Listing<'_> {
+    /// Lists of candidates of `queries`, and of their `top` largest scores: by bounds from keys in 8 bits where these
+    /// serve, and for queries of which they rule out too little from the scores of all patterns.
+    pub(super) fn list(&mut self, compared: &Binding, queries: &Binding, rule: KernelRule, top: Option<u32>) {
+        let dependent = self.pass.data_dependent;
+        let mut left = queries;
+        if self.task.bounded() {
+            self.bound(compared, queries, rule, top);
+            left = &self.task.operands.workspace.searched;
+        }
+        self.sweep(compared, left, Over::List(rule, top));
+        self.pass.data_dependent = dependent;
+    }
+
+    /// The same by bounds alone. Queries whose lists overflow are left to the list of those that are searched.
+    fn bound(&mut self, compared: &Binding, queries: &Binding, rule: KernelRule, top: Option<u32>) {
+        let (task, workspace) = (self.task, &self.task.operands.workspace);
+        let inputs = (compared, queries);
+        self.one(query_norms::dispatch(&self.pass, inputs));
+        let (_, selected) = top_of(rule);
+        self.sweep(compared, queries, Over::Bound(rule, selected.max(top.unwrap_or(1)).max(1)));
+        self.pass.data_dependent = true;
+        for window in &task.windows {
+            self.one(compare_listed::scores(&self.pass, inputs, window));
+        }
+        self.one(settle_listed::dispatch(&self.pass, queries, rule, top.is_some()));
+        let (chosen, rest) = (&workspace.listed, &workspace.searched);
+        self.one(compact_queries::dispatch(&self.pass, Some(queries), settle_listed::OVERFLOW, chosen, rest));
+    }
+
     /// The patterns of the `k` largest scores of the block's last step.
     pub(super) fn top(&mut self, outputs: &Outputs, k: u32) {
         let (task, workspace) = (self.task, &self.task.operands.workspace);
@@ -47,8 +78,11 @@ impl Listing<'_> {
         let (operands, workspace) = (&self.task.operands, &self.task.operands.workspace);
         let everyone = &workspace.everyone;
         let compared = self.compared(everyone, &workspace.state);
-        self.sweep(&compared, everyone, Over::Nearest(outputs.k, outputs.least));
         let rule = KernelRule::Top { k: outputs.k };
+        match outputs.least {
+            None => self.list(&compared, everyone, rule, None),
+            Some(least) => self.sweep(&compared, everyone, Over::Nearest(outputs.k, least)),
+        }
         self.one(solve_threshold::dispatch(
             &self.pass,
             everyone,

@@ -19,7 +19,10 @@ impl Plan {
         let staged_stride = if problem.lists { staged.score_stride() } else { 0 };
         let partials = block * u64::from(self.splits.max(staged_splits));
         let lists = u64::from(problem.lists) * block;
-        let top = u64::from(problem.top) * block;
+        let bounded = u64::from(problem.bounded && staged.streamed.is_some()) * block;
+        let top = (u64::from(problem.top) * block).max(bounded);
+        let scored = (u64::from(problem.top) * block * u64::from(compare_listed::STRIDE))
+            .max(bounded * u64::from(LIST_CAPACITY));
         let spans = u64::from(staged.chunk().div_ceil(filter_candidates::SPAN));
         Sizes {
             state: key_rows,
@@ -44,7 +47,9 @@ impl Plan {
             given: lists * staged.searched_splits() * 4 * u64::from(similarity::TRIAL_WORDS),
             records: lists * 32,
             tallies: lists * 32,
-            similarities: top * 4 * u64::from(compare_listed::STRIDE),
+            similarities: 4 * scored,
+            norms: bounded * 4,
+            uppers: bounded * 4 * u64::from(staged_stride),
         }
     }
 

@@ -28,6 +28,8 @@ pub struct Problem {
     pub lists: bool,
     /// Whether queries have lists of their largest scores besides.
     pub top: bool,
+    /// Whether bounds from keys in 8 bits list candidates, where few queries stream.
+    pub bounded: bool,
     /// Whether the workspace holds normalised copies of the states.
     pub compared: bool,
     /// Whether the workspace holds the states before the last step.

@@ -94,12 +94,14 @@ pub(super) fn staged_splits(
     let tile = u64::from(similarity::ROWS);
     let columns = problem.columns();
     let lists = u64::from(problem.lists);
-    // A pattern has a score of each query, and beside lists half of what `filter_candidates` may pick, and what trials
-    // give.
-    let top = u64::from(problem.top) * (8 * u64::from(LIST_CAPACITY) + 4 * u64::from(compare_listed::STRIDE));
+    // A pattern has a score of each query, beside it an upper bound, and beside lists half of what `filter_candidates`
+    // may pick, and what trials give.
+    let bounded = u64::from(problem.bounded);
+    let scored = (u64::from(problem.top) * u64::from(compare_listed::STRIDE)).max(bounded * u64::from(LIST_CAPACITY));
+    let top = u64::from(problem.top || problem.bounded) * 8 * u64::from(LIST_CAPACITY) + 4 * scored;
     let listed = lists * 8 * u64::from(LIST_CAPACITY) + top;
     let others = SCRATCH + block * (problem.row_bytes() + listed);
-    let spare = WORKSPACE.saturating_sub(others) / (block * (4 + 5 * lists));
+    let spare = WORKSPACE.saturating_sub(others) / (block * (4 + 5 * lists + 4 * bounded));
     let chunk = (tuning.max_score_bytes / (4 * block)).min(tuning.max_chunk_rows).min(spare);
     let chunk = ((chunk / tile).max(1) * tile).min(problem.patterns.max(1).next_multiple_of(tile));
     let groups =

@@ -1,9 +1,9 @@
-//! Host side of `shaders/sparse/compare_listed.wgsl`: the similarities of listed patterns.
+//! Host side of `shaders/sparse/compare_listed.wgsl`: the similarities of listed patterns, or their scores.
 
 use crate::gpu::buffer::Binding;
 use crate::gpu::dispatch::{Dispatch, Setting, Work};
 use crate::gpu::kernel::{Access, Kernel, Variant, params};
-use crate::gpu::kernels::common::{LIST_CAPACITY, LIST_TOP, Pass};
+use crate::gpu::kernels::common::{ESTIMATED_SUPPORT, LIST_CAPACITY, LIST_TOP, Pass};
 use crate::gpu::patterns::StoredRows;
 use crate::gpu::workspace::CandidateLists;
 use crate::store::Window;
@@ -14,7 +14,8 @@ params! {
     window_first: u32,
     window_rows: u32,
     source_vectors: u32,
-    padding: [u32; 3],
+    beta: f32,
+    padding: [u32; 2],
 }
 
 pub const KERNEL: Kernel = Kernel {
@@ -31,6 +32,12 @@ pub const KERNEL: Kernel = Kernel {
         Variant { constants: &[("TERMS", 1)], ..Variant::STORED[2] },
         Variant { constants: &[], fragments: &[("lib/compare_dot", "lib/compare_euclidean")] },
         Variant { constants: &[], fragments: &[("lib/compare_dot", "lib/compare_manhattan")] },
+        Variant { constants: &[("SCORES", 1)], ..Variant::PLAIN },
+        Variant { constants: &[("SCORES", 1), ("TERMS", 1), ("BIAS", 0)], ..Variant::PLAIN },
+        Variant {
+            constants: &[("SCORES", 1), ("TERMS", 1)],
+            fragments: &[("lib/compare_dot", "lib/compare_euclidean")],
+        },
     ],
 };
 
@@ -50,21 +57,49 @@ pub fn dispatch(
     entries: u32,
     window: &Window<StoredRows>,
 ) -> Dispatch {
+    let setting = Setting::constants([]);
+    compare(pass, (compared, queries), lists, [STRIDE, entries, entries], window, setting)
+}
+
+/// The scores of `queries`, which are compared by `compared`, with all patterns on their lists of candidates that are
+/// in `window`, with room for whole lists.
+pub fn scores(pass: &Pass<'_>, (compared, queries): (&Binding, &Binding), window: &Window<StoredRows>) -> Dispatch {
+    let mut setting = Setting::constants([("SCORES", 1)]);
+    if pass.operands.layout.bias && !pass.operands.biased {
+        setting.constants.push(("BIAS", 0));
+    }
+    let lists = &pass.operands.workspace.candidates;
+    let entries = [LIST_CAPACITY, LIST_CAPACITY, ESTIMATED_SUPPORT];
+    compare(pass, (compared, queries), lists, entries, window, setting)
+}
+
+/// What of the first `most` entries of each list is in `window`, estimated at `entries`, `stride` floats from one query's
+/// to the next's.
+fn compare(
+    pass: &Pass<'_>,
+    (compared, queries): (&Binding, &Binding),
+    lists: &CandidateLists,
+    [stride, most, entries]: [u32; 3],
+    window: &Window<StoredRows>,
+    mut setting: Setting,
+) -> Dispatch {
     let (keys, vectors) = (&window.storage.keys, pass.operands.problem.key_vectors);
     let params = Params {
         capacity: LIST_CAPACITY,
-        stride: STRIDE,
+        stride,
         window_first: window.first as u32,
         window_rows: window.rows as u32,
         source_vectors: vectors,
-        padding: [0; 3],
+        beta: pass.operands.rule.beta,
+        padding: [0; 2],
     };
     let terms = window.storage.terms.as_ref();
     let similarities = &pass.operands.workspace.similarities;
     let storage = [queries, compared, keys, terms.unwrap_or(keys), &lists.heads, &lists.list, similarities];
     let pairs = u64::from(pass.block.count) * u64::from(entries);
     let work = Work { flops: pairs * 8 * u64::from(vectors), bytes: pairs * (12 + pass.stored_bytes(vectors)) };
-    let setting = Setting { constants: vec![("TERMS", terms.is_some().into())], fragments: pass.compared_fragments() };
-    let grid = [entries.div_ceil(ENTRIES), pass.block.count, 1];
+    setting.constants.push(("TERMS", terms.is_some().into()));
+    setting.fragments = pass.compared_fragments();
+    let grid = [most.div_ceil(ENTRIES), pass.block.count, 1];
     pass.dispatch(&KERNEL, setting, &params, &storage, grid, work)
 }

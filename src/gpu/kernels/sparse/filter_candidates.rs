@@ -27,7 +27,11 @@ pub const KERNEL: Kernel = Kernel {
     fields: Params::FIELDS,
     loops: 9,
     iterations: |_| iterations(),
-    variants: &[Variant::PLAIN, Variant { constants: &[("TOP", 1)], ..Variant::PLAIN }],
+    variants: &[
+        Variant::PLAIN,
+        Variant { constants: &[("TOP", 1)], ..Variant::PLAIN },
+        Variant { constants: &[("REACH", 1)], ..Variant::PLAIN },
+    ],
 };
 
 /// Scores of one workgroup.
@@ -51,6 +55,15 @@ pub(crate) struct Segments {
     pub room: u32,
 }
 
+/// How far below the largest lower bound an upper bound may be where what it bounds can still have weight. Under top-k
+/// the floor of the lower bounds says what is possible.
+pub(crate) fn reach_of(rule: KernelRule) -> f32 {
+    match rule {
+        KernelRule::Entmax { .. } => entmax_numbers(rule).1,
+        _ => 0.0,
+    }
+}
+
 /// The scores of a chunk that may enter the lists, into segments.
 pub fn dispatch(
     pass: &Pass<'_>,
@@ -62,19 +75,45 @@ pub fn dispatch(
 ) -> Dispatch {
     let (_, margin, _) = entmax_numbers(rule);
     let (top, k) = top_of(rule);
+    let params = Params { first: chunk.is_first().into(), k, margin, ..Params::default() };
+    let storage = (&pass.operands.workspace.scores, &lists.heads);
+    pick(pass, queries, storage, Setting::constants([("TOP", top)]), params, segments, chunk)
+}
+
+/// The upper bounds of a chunk that reach what the lower bounds on the lists of largest scores leave possible, into
+/// segments.
+pub fn reaching(
+    pass: &Pass<'_>,
+    queries: &Binding,
+    rule: KernelRule,
+    segments: Segments,
+    chunk: &Chunk<'_>,
+) -> Dispatch {
+    let workspace = &pass.operands.workspace;
+    let params = Params { margin: reach_of(rule), ..Params::default() };
+    let storage = (&workspace.uppers, &workspace.top.heads);
+    pick(pass, queries, storage, Setting::constants([("REACH", 1)]), params, segments, chunk)
+}
+
+fn pick(
+    pass: &Pass<'_>,
+    queries: &Binding,
+    (scores, heads): (&Binding, &Binding),
+    setting: Setting,
+    params: Params,
+    segments: Segments,
+    chunk: &Chunk<'_>,
+) -> Dispatch {
     let spans = chunk.count.div_ceil(SPAN);
     let params = Params {
-        first: chunk.is_first().into(),
         first_pattern: chunk.window_first + chunk.first_row,
         rows: chunk.count,
         score_stride: segments.score_stride,
         spans,
         room: segments.room,
-        k,
-        margin,
+        ..params
     };
     let workspace = &pass.operands.workspace;
-    let storage = [queries, &workspace.scores, &lists.heads, &workspace.picked, &workspace.segments];
-    let setting = Setting::constants([("TOP", top)]);
+    let storage = [queries, scores, heads, &workspace.picked, &workspace.segments];
     pass.dispatch(&KERNEL, setting, &params, &storage, [spans, pass.block.count, 1], pass.scanned(chunk, 2, 4))
 }

@@ -22,12 +22,16 @@ params! {
 pub const KERNEL: Kernel = Kernel {
     stem: "merge_candidates",
     source: include_str!("../../../../shaders/sparse/merge_candidates.wgsl"),
-    storage: &[Access::Read, Access::Read, Access::Read, Access::Write, Access::Write],
+    storage: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Write, Access::Write],
     params: Params::SIZE,
     fields: Params::FIELDS,
     loops: 6,
     iterations: |sizes| iterations(sizes.chunk_rows, LIST_CAPACITY.into(), LIST_TOP.into()),
-    variants: &[Variant::PLAIN, Variant { constants: &[("TOP", 1)], ..Variant::PLAIN }],
+    variants: &[
+        Variant::PLAIN,
+        Variant { constants: &[("TOP", 1)], ..Variant::PLAIN },
+        Variant { constants: &[("REACH", 1)], ..Variant::PLAIN },
+    ],
 };
 
 /// Invocations of a workgroup: few, as most of the time goes into barriers.
@@ -58,12 +62,34 @@ pub fn dispatch(
 ) -> Dispatch {
     let (_, margin, _) = entmax_numbers(rule);
     let (top, k) = top_of(rule);
-    let spans = chunk.count.div_ceil(filter_candidates::SPAN);
-    let params =
-        Params { first: chunk.is_first().into(), spans, room, capacity: LIST_CAPACITY, k, margin, padding: [0; 2] };
+    // Without REACH no other list is read.
+    let others = &pass.operands.workspace.picked;
+    let setting = Setting::constants([("TOP", top)]);
+    fold(pass, queries, (lists, others), setting, Params { room, k, margin, ..Params::default() }, chunk)
+}
+
+/// The segments of a chunk of upper bounds into the lists of candidates, which keep what the lower bounds on the lists
+/// of largest scores leave possible.
+pub fn reaching(pass: &Pass<'_>, queries: &Binding, rule: KernelRule, room: u32, chunk: &Chunk<'_>) -> Dispatch {
     let workspace = &pass.operands.workspace;
-    let storage = [queries, &workspace.picked, &workspace.segments, &lists.heads, &lists.list];
+    let params = Params { room, margin: filter_candidates::reach_of(rule), ..Params::default() };
+    let setting = Setting::constants([("REACH", 1)]);
+    fold(pass, queries, (&workspace.candidates, &workspace.top.heads), setting, params, chunk)
+}
+
+fn fold(
+    pass: &Pass<'_>,
+    queries: &Binding,
+    (lists, others): (&CandidateLists, &Binding),
+    setting: Setting,
+    params: Params,
+    chunk: &Chunk<'_>,
+) -> Dispatch {
+    let spans = chunk.count.div_ceil(filter_candidates::SPAN);
+    let params = Params { first: chunk.is_first().into(), spans, capacity: LIST_CAPACITY, ..params };
+    let workspace = &pass.operands.workspace;
+    let storage = [queries, &workspace.picked, &workspace.segments, others, &lists.heads, &lists.list];
     let heads = u64::from(pass.block.count) * u64::from(spans);
     let work = Work { flops: heads, bytes: 16 * heads };
-    pass.dispatch(&KERNEL, Setting::constants([("TOP", top)]), &params, &storage, [pass.block.count, 1, 1], work)
+    pass.dispatch(&KERNEL, setting, &params, &storage, [pass.block.count, 1, 1], work)
 }

@@ -24,7 +24,7 @@ pub const KERNEL: Kernel = Kernel {
     storage: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Read, Access::Write],
     params: Params::SIZE,
     fields: Params::FIELDS,
-    loops: 9,
+    loops: 2,
     iterations: |sizes| iterations(sizes.key_vectors),
     variants: &[
         Variant::COMPARED[0],
@@ -36,11 +36,11 @@ pub const KERNEL: Kernel = Kernel {
 };
 
 /// Patterns of a workgroup.
-const ROWS: u32 = 32;
+pub const ROWS: u32 = 32;
 
 /// Loop iterations of one invocation, as if nothing were unrolled: four patterns of four queries, then two sums. Before
 /// them, two words of the mask for each query, and after them two scores of patterns that are not read.
-fn iterations(key_vectors: u64) -> u64 {
+pub fn iterations(key_vectors: u64) -> u64 {
     4 * (1 + 2) + 4 + 4 * (1 + 4 + key_vectors.div_ceil(8) * (1 + 4) + 4) + 2 * (1 + 8) + 2
 }
 

@@ -1,0 +1,116 @@
+//! Host side of `shaders/staged/stream_bounds.wgsl`: bounds of the scores of few queries against a chunk of patterns,
+//! from keys in 8 bits, each of which is read once.
+
+use crate::gpu::buffer::Binding;
+use crate::gpu::coarse::CoarseRows;
+use crate::gpu::dispatch::{Dispatch, Setting, Work};
+use crate::gpu::kernel::{Access, Kernel, Variant, params};
+use crate::gpu::kernels::common::Pass;
+use crate::gpu::kernels::staged::stream_similarity::{ROWS, iterations};
+use crate::gpu::operands::Chunk;
+use crate::rule::Similarity;
+
+params! {
+    keep_first: u32,
+    keep_stride: u32,
+    window_first: u32,
+    first_row: u32,
+    rows: u32,
+    key_vectors: u32,
+    score_stride: u32,
+    beta: f32,
+    rounding: f32,
+    vanished: f32,
+    room: f32,
+    flushed: f32,
+}
+
+const DOT: &[(&str, &str)] = &[];
+const EUCLIDEAN: &[(&str, &str)] = &[("lib/compare_dot", "lib/compare_euclidean")];
+
+pub const KERNEL: Kernel = Kernel {
+    stem: "stream_bounds",
+    source: include_str!("../../../../shaders/staged/stream_bounds.wgsl"),
+    storage: &[
+        Access::Read,
+        Access::Read,
+        Access::Read,
+        Access::Read,
+        Access::Read,
+        Access::Read,
+        Access::Write,
+        Access::Write,
+    ],
+    params: Params::SIZE,
+    fields: Params::FIELDS,
+    loops: 1,
+    iterations: |sizes| iterations(sizes.key_vectors),
+    variants: &[
+        Variant { constants: &[], fragments: DOT },
+        Variant { constants: &[("QUERIES", 1), ("EUCLIDEAN", 1)], fragments: EUCLIDEAN },
+        Variant { constants: &[("QUERIES", 2), ("KEEP", 1), ("BIAS", 0)], fragments: DOT },
+        Variant { constants: &[("QUERIES", 4), ("KEEP", 1), ("EUCLIDEAN", 1)], fragments: EUCLIDEAN },
+    ],
+};
+
+/// How far sums in `f32` over `dim` coordinates may be off, relative to the sum of the magnitudes of their terms: twice
+/// what the terms and the operations around them need.
+pub fn rounding(dim: usize) -> f32 {
+    (dim + 64) as f32 * f32::EPSILON
+}
+
+/// What flushing numbers below the smallest normal one to zero may cost, with room: of a distance, of any score, and of
+/// a score for each unit of the norms of query and key.
+fn flushed(dim: usize, similarity: Similarity, beta: f32) -> [f32; 3] {
+    let (dim, smallest, beta) = (dim as f64, f64::from(f32::MIN_POSITIVE), f64::from(beta.abs()));
+    // Cosine divides products by the norm of a key, which is at least 1e-12.
+    let products = if similarity == Similarity::Cosine { (dim + dim.sqrt()) * 1e12 } else { dim };
+    [4.0 * (dim * smallest).sqrt(), 1e-30 + 4.0 * beta * smallest * products, 4.0 * beta * smallest * dim.sqrt()]
+        .map(|bound| (bound as f32).next_up())
+}
+
+/// The bounds of a chunk to the scores (lower) and to `uppers`, `score_stride` floats from one query's to the next's,
+/// `each` queries at once: 1, 2 or 4. The norms of what is compared have been taken.
+pub fn dispatch(
+    pass: &Pass<'_>,
+    (compared, queries): (&Binding, &Binding),
+    each: u32,
+    score_stride: u32,
+    (rows, chunk): (&CoarseRows, &Chunk<'_>),
+) -> Dispatch {
+    let (operands, workspace) = (pass.operands, &pass.operands.workspace);
+    let (mask, keep_first, keep_stride) = pass.mask_rows(&rows.keys);
+    let vectors = operands.problem.key_vectors;
+    let (similarity, beta) = (operands.rule.similarity, operands.rule.beta);
+    let [vanished, room, flushed] = flushed(operands.layout.dim, similarity, beta);
+    let params = Params {
+        keep_first,
+        keep_stride,
+        window_first: chunk.window_first,
+        first_row: chunk.first_row,
+        rows: chunk.count,
+        key_vectors: vectors,
+        score_stride,
+        beta,
+        rounding: rounding(operands.layout.dim),
+        vanished,
+        room,
+        flushed,
+    };
+    let storage =
+        [queries, compared, &rows.keys, &rows.terms, mask, &workspace.norms, &workspace.scores, &workspace.uppers];
+    let grid = [chunk.count.div_ceil(ROWS), pass.block.count.div_ceil(each), 1];
+    let (count, patterns) = (u64::from(pass.block.count), u64::from(chunk.count));
+    let work = Work {
+        flops: count * patterns * 8 * u64::from(vectors),
+        bytes: u64::from(grid[1]) * patterns * (4 * u64::from(vectors) + 16) + 8 * count * patterns,
+    };
+    let euclidean = similarity == Similarity::Euclidean;
+    let mut constants =
+        vec![("QUERIES", each), ("KEEP", operands.mask.is_some().into()), ("EUCLIDEAN", euclidean.into())];
+    if operands.layout.bias && !operands.biased {
+        constants.push(("BIAS", 0));
+    }
+    let fragments = if euclidean { EUCLIDEAN } else { DOT }.to_vec();
+    pass.dispatch(&KERNEL, Setting { constants, fragments }, &params, &storage, grid, work)
+}

@@ -43,7 +43,11 @@ fn may_enter(z: f32, largest: f32, floor: u32) -> bool {
     if (TOP == 1u) {
         return key_of(z) > floor;
     }
-    return z - largest > -params.margin || (REACH == 1u && key_of(z) >= floor);
+    let within = z - largest > -params.margin;
+    if (REACH == 1u) {
+        return within | (key_of(z) >= floor);
+    }
+    return within;
 }
 
 // The k-th largest of the largest keys of the invocations, by its rank: at least k of the span's scores reach it. For k

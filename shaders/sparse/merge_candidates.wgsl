@@ -38,7 +38,19 @@ var<workgroup> dropped: atomic<u32>;
 
 // Whether a score is within the margin, or reaches the floor of lower bounds.
 fn may_stay(z: f32, maximum: f32, floor: u32) -> bool {
-    return z - maximum > -params.margin || (REACH == 1u && key_of(z) >= floor);
+    let within = z - maximum > -params.margin;
+    if (REACH == 1u) {
+        return within | (key_of(z) >= floor);
+    }
+    return within;
+}
+
+// The key below which nothing enters.
+fn floor_of(query: u32, head: Head) -> u32 {
+    if (REACH == 1u) {
+        return lowers[query].floor;
+    }
+    return head.floor;
 }
 
 // Keeps the entries of the list at `first` that may stay, in order; returns how many.
@@ -123,11 +135,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
             atomicMax(&dropped, picked[first_span + base + local].dropped);
         }
     }
-    var floor = head.floor;
-    if (REACH == 1u) {
-        floor = lowers[query].floor;
-    }
-    floor = uniform_of(local, floor);
+    var floor = uniform_of(local, floor_of(query, head));
     var count = uniform_of(local, min(head.count, params.capacity));
     // A floor of lower bounds rises without their maximum.
     if (TOP == 0u && uniform_of(local, u32(REACH == 1u || most > head.maximum)) == 1u) {

@@ -5,11 +5,18 @@ use attractor::{
 };
 use harness::Rng;
 
-const SIMILARITIES: [Similarity; 4] =
+pub const SIMILARITIES: [Similarity; 4] =
     [Similarity::Dot, Similarity::Cosine, Similarity::Euclidean, Similarity::Manhattan];
 
 /// Memories of the same patterns in `f32` and with bounds.
-fn both(rule: Rule, dim: usize, keys: &[f32], bias: Option<&[f32]>, window_bytes: Option<u64>) -> [Memory; 2] {
+pub fn both(
+    device: &Device,
+    rule: Rule,
+    dim: usize,
+    keys: &[f32],
+    bias: Option<&[f32]>,
+    window_bytes: Option<u64>,
+) -> [Memory; 2] {
     [Precision::F32, Precision::I8Exact].map(|precision| {
         let mut options = MemoryOptions::new(dim, rule).precision(precision);
         if bias.is_some() {
@@ -18,7 +25,7 @@ fn both(rule: Rule, dim: usize, keys: &[f32], bias: Option<&[f32]>, window_bytes
         if let Some(bytes) = window_bytes {
             options = options.window_bytes(bytes);
         }
-        let mut memory = options.build(&Device::cpu()).unwrap();
+        let mut memory = options.build(device).unwrap();
         memory.add(harness::patterns(keys, None, bias)).unwrap();
         memory
     })
@@ -42,7 +49,7 @@ fn ask(memories: &[Memory; 2], what: &str, queries: &[f32], options: &RetrieveOp
 }
 
 /// Separations of all kinds that lists answer, and softmax.
-fn separations() -> [Separation; 7] {
+pub fn separations() -> [Separation; 7] {
     [
         Separation::TopK { k: 1 },
         Separation::TopK { k: 10 },
@@ -71,7 +78,7 @@ fn random_memories_answer_as_f32_rows_do() {
         let mut numbers = Rng(1000 + seed);
         let (keys, bias) = (numbers.vector(patterns * dim), numbers.vector(patterns));
         let window = [None, Some(dim.next_multiple_of(4) as u64 * 4 * 300)][pick(2)];
-        let memories = both(rule, dim, &keys, with_bias.then_some(&bias[..]), window);
+        let memories = both(&Device::cpu(), rule, dim, &keys, with_bias.then_some(&bias[..]), window);
         // Near stored patterns and elsewhere.
         let mut queries = numbers.vector(batch * dim);
         for (query, key) in queries.chunks_exact_mut(dim).zip(keys.chunks_exact(dim)).step_by(2) {
@@ -108,7 +115,7 @@ fn nearest(similarity: Similarity, keys: &[f32], dim: usize, query: &[f32], k: u
 }
 
 /// Norms from 1e-3 to 1e3 in one memory, rows that differ by less than their error in 8 bits, zeros and subnormal rows.
-fn adversarial(dim: usize, patterns: usize) -> Vec<f32> {
+pub fn adversarial(dim: usize, patterns: usize) -> Vec<f32> {
     let mut rng = Rng(dim as u64);
     let center = rng.vector(dim);
     let mut keys = Vec::with_capacity(patterns * dim);
@@ -140,7 +147,8 @@ fn top_k_of_difficult_rows_is_exact() {
         queries.extend(vec![0.0; dim]);
         for similarity in SIMILARITIES {
             for k in [1, 10, 100] {
-                let memories = both(Rule::new(similarity, Separation::TopK { k }, 1.0), dim, &keys, None, None);
+                let memories =
+                    both(&Device::cpu(), Rule::new(similarity, Separation::TopK { k }, 1.0), dim, &keys, None, None);
                 for (q, query) in queries.chunks_exact(dim).enumerate() {
                     let what = format!("{similarity} d {dim} k {k} query {q}");
                     let options = RetrieveOptions::default().top(k);
@@ -174,7 +182,8 @@ fn sparse_rules_of_difficult_rows_are_those_of_f32() {
         for similarity in SIMILARITIES {
             for separation in separations() {
                 for beta in [1e-3, 1.0, 300.0] {
-                    let memories = both(Rule::new(similarity, separation, beta), dim, &keys, None, None);
+                    let memories =
+                        both(&Device::cpu(), Rule::new(similarity, separation, beta), dim, &keys, None, None);
                     let [expected, got] = memories
                         .each_ref()
                         .map(|memory| memory.retrieve_blocking(&queries, &RetrieveOptions::default().top(5)).unwrap());
@@ -201,7 +210,7 @@ fn ties_and_lists_that_overflow_are_exact() {
     let mut keys: Vec<f32> = row.iter().copied().cycle().take(patterns * dim).collect();
     for similarity in SIMILARITIES {
         for separation in separations() {
-            let memories = both(Rule::new(similarity, separation, 4.0), dim, &keys, None, None);
+            let memories = both(&Device::cpu(), Rule::new(similarity, separation, 4.0), dim, &keys, None, None);
             ask(&memories, &format!("{similarity} {separation:?}"), &row, &RetrieveOptions::default().top(6));
         }
     }
@@ -211,7 +220,7 @@ fn ties_and_lists_that_overflow_are_exact() {
         key.iter_mut().zip(&row).for_each(|(k, x)| *k = (1.0 + 0.001 * (i + 1) as f32) * x);
     }
     let rule = Rule::new(Similarity::Dot, Separation::TopK { k: 12 }, 1.0);
-    let memories = both(rule, dim, &keys, None, None);
+    let memories = both(&Device::cpu(), rule, dim, &keys, None, None);
     let got = memories[1].retrieve_blocking(&row, &RetrieveOptions::default().top(12)).unwrap().top.unwrap();
     let expected: Vec<u64> = (0..9).rev().map(|i| i * 3331 + 17).chain([0, 1, 2]).collect();
     assert_eq!(got.ids.iter().map(|id| id.unwrap().0).collect::<Vec<_>>(), expected);
@@ -230,7 +239,8 @@ fn wide_rows_of_the_largest_magnitudes_are_exact() {
         keys[2 * dim..3 * dim].iter_mut().step_by(2).for_each(|k| *k = -*k);
         keys[3 * dim] = 2.9e4;
         for similarity in SIMILARITIES {
-            let memories = both(Rule::new(similarity, Separation::TopK { k: 2 }, 1e-9), dim, &keys, None, None);
+            let memories =
+                both(&Device::cpu(), Rule::new(similarity, Separation::TopK { k: 2 }, 1e-9), dim, &keys, None, None);
             for sign in [1.0, -1.0] {
                 let query = vec![sign * 2e4; dim];
                 ask(&memories, &format!("{similarity} d {dim}"), &query, &RetrieveOptions::default().top(2));
@@ -246,7 +256,7 @@ fn rows_that_change_keep_their_bounds() {
     }
     let dim = 19;
     let rule = Rule::new(Similarity::Euclidean, Separation::TopK { k: 4 }, 2.0);
-    let mut memories = both(rule, dim, &Rng(1).vector(700 * dim), None, Some(20 * 4 * 100));
+    let mut memories = both(&Device::cpu(), rule, dim, &Rng(1).vector(700 * dim), None, Some(20 * 4 * 100));
     let mut rng = Rng(5);
     for round in 0..40 {
         let (row, more) = (rng.vector(dim), rng.vector(3 * dim));
@@ -267,23 +277,6 @@ fn rows_that_change_keep_their_bounds() {
         memory.add(&rng.clone().vector(50 * dim)[..]).unwrap();
     }
     ask(&memories, "after clear", &rng.vector(dim), &RetrieveOptions::default().top(4));
-}
-
-#[test]
-fn a_gpu_answers_as_from_rows_in_f32() {
-    for (name, device) in harness::gpus() {
-        for separation in [Separation::Softmax, Separation::Sparsemax, Separation::TopK { k: 5 }] {
-            let mut rng = Rng(61);
-            let (keys, queries) = (rng.vector(700 * 13), rng.vector(6 * 13));
-            let answers = [Precision::F32, Precision::I8Exact].map(|precision| {
-                let rule = Rule::new(Similarity::Cosine, separation, 4.0);
-                let mut memory = MemoryOptions::new(13, rule).precision(precision).build(device).unwrap();
-                memory.add(&keys).unwrap();
-                memory.retrieve_blocking(&queries, &RetrieveOptions::default().top(3)).unwrap()
-            });
-            same(&format!("{name} {separation:?}"), &answers[0], &answers[1]);
-        }
-    }
 }
 
 /// Real embeddings, where the machine has them.
@@ -307,7 +300,7 @@ fn every_query_of_the_packages_finds_what_exact_search_finds() {
     let dim = 384;
     assert_eq!(queries.len(), 1000 * dim);
     let rule = Rule::new(Similarity::Cosine, Separation::TopK { k: 10 }, 20.0);
-    let memories = both(rule, dim, &keys, None, None);
+    let memories = both(&Device::cpu(), rule, dim, &keys, None, None);
     for (q, query) in queries.chunks_exact(dim).enumerate() {
         let options = RetrieveOptions::default().top(10);
         ask(&memories, &format!("query {q}"), query, &options);
@@ -319,7 +312,8 @@ fn every_query_of_the_packages_finds_what_exact_search_finds() {
     }
     for separation in [Separation::Sparsemax, Separation::Entmax { alpha: 1.5 }] {
         for beta in [40.0, 20.0, 10.0, 5.0] {
-            let memories = both(Rule::new(Similarity::Cosine, separation, beta), dim, &keys, None, None);
+            let memories =
+                both(&Device::cpu(), Rule::new(Similarity::Cosine, separation, beta), dim, &keys, None, None);
             for query in queries.chunks_exact(dim).step_by(20) {
                 ask(&memories, &format!("{separation:?} beta {beta}"), query, &RetrieveOptions::default());
             }

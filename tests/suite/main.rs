@@ -7,6 +7,7 @@
 mod arguments;
 mod attacks;
 mod bounds;
+mod coarse;
 mod conformance;
 mod cooperate;
 mod corpus;

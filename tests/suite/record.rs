@@ -7,7 +7,13 @@ use harness::Case;
 use harness::host::{Host, hosts};
 use wgpu::util::DeviceExt;
 
-fn read(device: &wgpu::Device, queue: &wgpu::Queue, encoder: wgpu::CommandEncoder, buffer: &wgpu::Buffer) -> Vec<u32> {
+/// What a buffer holds once the commands have run.
+pub fn read(
+    device: &wgpu::Device,
+    queue: &wgpu::Queue,
+    encoder: wgpu::CommandEncoder,
+    buffer: &wgpu::Buffer,
+) -> Vec<u32> {
     let mut encoder = encoder;
     let staging = device.create_buffer(&wgpu::BufferDescriptor {
         label: None,

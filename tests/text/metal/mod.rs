@@ -170,6 +170,7 @@ const CHECKS: &[Check] = &[
 const OWN_ELEMENTS: &[(&str, &str, &str)] = &[
     ("solve_threshold", "flags", "the first thread alone"),
     ("weights", "tallies", "the first thread alone"),
+    ("settle_listed", "flags", "the first thread alone"),
     ("count_scores", "found", "the first thread alone"),
     ("separation", "scores", "each thread turns its own scores into weights"),
     ("weights", "scores", "each thread turns its own scores into weights"),
@@ -208,6 +209,7 @@ const BITS: &[(&str, &str, &str)] = &[
     ("similarity", "forget_trials", "NO_SCORE, as it is stored"),
     ("similarity", "try_tile", "sums of weights, scores and logarithms, as they are stored"),
     ("solve_threshold", "main", "a score or a weight of the list, as it is stored"),
+    ("settle_listed", "main", "a score, as it is stored"),
 ];
 
 impl<'a> Reading<'a> {
@@ -891,6 +893,7 @@ fn every_plan_fits() {
                                 fused,
                                 lists,
                                 top: lists,
+                                bounded: lists,
                                 compared: true,
                                 previous: true,
                                 result: true,

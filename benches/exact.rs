@@ -1,50 +1,106 @@
-//! Measures the store [`Precision::I8Exact`], alternating with [`Precision::F32`], on the CPU engine:
+//! Measures the store [`Precision::I8Exact`], alternating with [`Precision::F32`], on the CPU engine or a Vulkan adapter:
 //!
-//! `cargo bench --locked --bench exact [-- NAME [PATTERNS]]`. NAME selects the rows whose names contain it.
+//! `cargo bench --locked --bench exact [-- [vulkan] [NAME [PATTERNS]]]`. NAME selects the rows whose names contain it.
 //!
-//! With `ATTRACTOR_PACKAGES` it tells how many of 12,000 real embeddings are scored again from their `f32` rows, too
-//! (`examples/packages.rs` describes the folder).
-//!
-//! The memory has patterns of 384 dimensions, by default 100,000, compared by cosine. Each round also reads as many
-//! bytes as the 8-bit rows have, as fast as all threads can: the floor of one query.
+//! The memory has patterns of 384 dimensions, by default 100,000, compared by cosine. On the CPU engine each round also
+//! reads as many bytes as the 8-bit rows have, as fast as all threads can: the floor of one query. There, with
+//! `ATTRACTOR_PACKAGES`, it tells how many of 12,000 real embeddings are scored again from their `f32` rows, too
+//! (`examples/packages.rs` describes the folder). On an adapter [`Precision::I8`] alternates with both, and searches are
+//! measured.
 
 use std::hint::black_box;
 use std::path::Path;
 
+use attractor::device::{DeviceOptions, SoftwareAdapters};
 use attractor::internals::{Reads, rescored};
+use attractor::wgpu::Backends;
 use attractor::{Device, Memory, MemoryOptions, Precision, RetrieveOptions, Rule, Separation, Similarity};
 use harness::Rng;
 use harness::measure::beside::{DIM, medians};
 
 const ROUNDS: usize = 31;
 
+/// Rules whose candidates lists hold.
+const RULES: [(&str, Separation, f32); 3] = [
+    ("topk 10", Separation::TopK { k: 10 }, 20.0),
+    ("sparsemax", Separation::Sparsemax, 40.0),
+    ("entmax 1.5", Separation::Entmax { alpha: 1.5 }, 80.0),
+];
+
 fn main() {
     // Cargo adds `--bench`.
-    let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let mut args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let vulkan = args.first().is_some_and(|first| first == "vulkan");
+    if vulkan {
+        args.remove(0);
+    }
     let only = args.first().map_or("", String::as_str);
     let patterns = args.get(1).map_or(100_000, |count| count.parse().expect("a number of patterns"));
-    println!("N = {patterns}, d = {DIM}, cosine, {} threads, medians of {ROUNDS}", rayon::current_num_threads());
+    let place = if vulkan { adapter() } else { Device::cpu() };
+    let threads = rayon::current_num_threads();
+    println!("{}, N = {patterns}, d = {DIM}, cosine, {threads} threads, medians of {ROUNDS}", place.info());
+    if vulkan {
+        return on_adapter(&place, patterns, only);
+    }
     if let Some(folder) = std::env::var_os("ATTRACTOR_PACKAGES") {
         count(&Path::new(&folder).join("packages-minilm384.safetensors"));
     }
     let floor = Reads::of(patterns * DIM);
-    let keys = Rng(1).vector(patterns * DIM);
-    for (name, separation, beta) in [
-        ("topk 10", Separation::TopK { k: 10 }, 20.0),
-        ("sparsemax", Separation::Sparsemax, 40.0),
-        ("entmax 1.5", Separation::Entmax { alpha: 1.5 }, 80.0),
-    ] {
+    for (name, separation, beta) in RULES {
         let rule = Rule::new(Similarity::Cosine, separation, beta);
-        let [f32, exact] = [Precision::F32, Precision::I8Exact].map(|precision| {
-            let mut memory =
-                MemoryOptions::new(DIM, rule).precision(precision).build(&Device::cpu()).expect("a memory");
-            memory.add(&keys).expect("room for patterns");
-            memory
-        });
+        let [f32, exact] =
+            [Precision::F32, Precision::I8Exact].map(|precision| memory(&place, rule, precision, patterns));
         for batch in [1, 2, 4, 8, 16, 64] {
             let row = format!("{name}, B {batch}");
             if row.contains(only) {
                 measure(&f32, &exact, &floor, &row, batch);
+            }
+        }
+    }
+}
+
+/// The first Vulkan adapter.
+fn adapter() -> Device {
+    let options = DeviceOptions::default().backends(Backends::VULKAN).software(SoftwareAdapters::Allow);
+    pollster::block_on(Device::with_options(&options)).expect("a Vulkan adapter")
+}
+
+fn memory(device: &Device, rule: Rule, precision: Precision, patterns: usize) -> Memory {
+    let mut memory = MemoryOptions::new(DIM, rule).precision(precision).build(device).expect("a memory");
+    memory.add(&Rng(1).vector(patterns * DIM)).expect("room for patterns");
+    memory
+}
+
+/// Prints the median times of three stores on an adapter, which alternate.
+fn on_adapter(device: &Device, patterns: usize, only: &str) {
+    for (name, separation, beta) in RULES {
+        let rule = Rule::new(Similarity::Cosine, separation, beta);
+        let stores = [Precision::F32, Precision::I8, Precision::I8Exact];
+        let memories = stores.map(|precision| memory(device, rule, precision, patterns));
+        for batch in [1, 4, 16] {
+            let queries = &Rng(7).vector(batch * DIM)[..];
+            let print = |row: String, works: [&dyn Fn(); 3]| {
+                if !row.contains(only) {
+                    return;
+                }
+                let [f32, i8, exact] = medians(ROUNDS, works);
+                let (beside_f32, beside_i8) = (f32 / exact, i8 / exact);
+                println!(
+                    "{row:24} f32 {f32:8.2} ms, i8 {i8:8.2} ms, i8-exact {exact:8.2} ms: {beside_f32:.2} and \
+                     {beside_i8:.2} times faster"
+                );
+            };
+            let retrieve = memories.each_ref().map(|memory| {
+                move || {
+                    drop(black_box(memory.retrieve_blocking(queries, &RetrieveOptions::default()).expect("an answer")))
+                }
+            });
+            print(format!("{name}, B {batch}"), retrieve.each_ref().map(|work| work as &dyn Fn()));
+            let search = memories
+                .each_ref()
+                .map(|memory| move || drop(black_box(memory.search_blocking(queries, 10).expect("hits"))));
+            if name == RULES[0].0 {
+                print(format!("search 10, B {batch}"), search.each_ref().map(|work| work as &dyn Fn()));
             }
         }
     }

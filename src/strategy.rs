@@ -40,6 +40,8 @@ pub struct Overrides {
     pub query_block: Option<u32>,
     /// Queries of one invocation of a tile: 4, or 8.
     pub queries_per_invocation: Option<u32>,
+    /// Whether bounds from keys in 8 bits list candidates, where they serve.
+    pub bounds: Option<bool>,
 }
 
 /// Faults that tests inject, to show that they are noticed.

@@ -96,6 +96,10 @@ settings! {
     /// The most patterns whose scores are computed at once. Kernels that scan them with one workgroup a query loop so
     /// often.
     max_chunk_rows: [1 << 16, 1 << 17, 1 << 17] within 1..=1 << 17;
+    /// The least coordinates of all patterns, `N d`, of a memory of [`I8Exact`](crate::Precision::I8Exact) in which few
+    /// queries are answered from the 8-bit keys: what fewer bytes save has to pay for the dispatches that score some
+    /// patterns again. Measured on lavapipe; those of GPUs are estimates from their bandwidth.
+    bounds_min_coordinates: [1 << 24, 1 << 24, 1 << 22] within 0..=1 << 62;
     /// The most multiply-adds of one workgroup that tries thresholds of sparse rules whose lists overflow.
     search_max_macs_per_workgroup: [1 << 23, 1 << 27, 1 << 27] within 1..=1 << 29;
 }

@@ -2,7 +2,7 @@
 //! wait for it or await it.
 
 use attractor::explain::Explanation;
-use attractor::internals::{Faults, Overrides, Strategy, forced};
+use attractor::internals::{Faults, Overrides, Strategy, forced, forced_search};
 use attractor::reference::similarity;
 use attractor::retrieval::{Statistics, WeightsOf};
 use attractor::{Device, Error, Hits, Memory, Precision, Retrieval, RetrieveOptions, Rule, SearchOptions};
@@ -26,6 +26,8 @@ pub struct Check {
     far: bool,
     /// A strategy that the plan has to take, and its kernel.
     forced: Option<(Strategy, &'static str)>,
+    /// Whether candidates are to be listed by bounds, however few the patterns; the largest weights are asked for.
+    bounds: bool,
 }
 
 /// A check that is ready to be answered.
@@ -76,7 +78,7 @@ const WEIGHT_BOUND: f64 = 2e-5;
 
 impl Check {
     fn new(what: impl Into<String>, case: Case) -> Self {
-        Self { what: what.into(), case, reports: false, nearest: None, far: false, forced: None }
+        Self { what: what.into(), case, reports: false, nearest: None, far: false, forced: None, bounds: false }
     }
 
     /// What is to be retrieved on `device`: the case's queries, from this memory, with these options.
@@ -85,11 +87,19 @@ impl Check {
         if self.reports {
             options = options.weights(WeightsOf::All).statistics().top(5);
         }
-        let overrides = Overrides { strategy: self.forced.map(|(strategy, _)| strategy), ..Overrides::default() };
+        if self.bounds {
+            options = options.top(5);
+        }
+        let overrides = Overrides {
+            strategy: self.forced.map(|(strategy, _)| strategy),
+            bounds: self.bounds.then_some(true),
+            ..Overrides::default()
+        };
+        let nearest = self.nearest.clone().map(|nearest| forced_search(nearest, overrides.clone(), Faults::NONE));
         let options = forced(options, overrides, Faults::NONE);
         let memory = self.case.build(device)?;
         let told = memory.explain(self.case.batch(), &options)?;
-        Ok(Asked { memory, options, nearest: self.nearest.clone(), told })
+        Ok(Asked { memory, options, nearest, told })
     }
 
     /// What came of it on `device`, and by which kernels.
@@ -396,6 +406,21 @@ fn settings() -> Vec<Check> {
         };
         let what = format!("{similarity}, {precision}, a bias, the nearest");
         checks.push(Check { nearest: Some(nearest), ..Check::new(what, case) });
+    }
+    for (batch, dim, similarity, separation, with_bias, masked) in [
+        (1, 70, Similarity::Euclidean, Separation::Sparsemax, true, false),
+        (2, 133, Similarity::Cosine, Separation::TopK { k: 7 }, false, true),
+        (4, 21, Similarity::Dot, Separation::Entmax { alpha: 1.5 }, true, false),
+        (9, 64, Similarity::Euclidean, Separation::TopK { k: 7 }, false, true),
+        (2, 16, Similarity::Dot, Separation::TopK { k: 7 }, false, false),
+    ] {
+        let rule = Rule::new(similarity, separation, 0.6);
+        let mut case = stored_case(Case::random(67, batch, 5_003, dim, None, rule), Precision::I8Exact);
+        case.bias = with_bias.then(|| Rng(58).vector(5_003));
+        case.keep = masked.then(|| Rng(58).vector(batch * 5_003).iter().map(|x| *x > -0.4).collect());
+        let what = format!("{similarity}, {separation}, by bounds");
+        let nearest = (!masked).then(|| SearchOptions::from(20));
+        checks.push(Check { bounds: true, nearest, ..Check::new(what, case) });
     }
     let rule = Rule::new(Similarity::Dot, Separation::TopK { k: 1100 }, 1.0);
     checks.push(Check::new("top 1100, searched", Case::random(56, 2, 5_003, 5, None, rule)));

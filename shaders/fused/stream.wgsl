@@ -1,5 +1,6 @@
 //! use lib/fused_params
 //! use lib/mask
+//! use lib/kept
 //! use lib/score
 //! use lib/compare_dot
 //! use lib/stored_f32

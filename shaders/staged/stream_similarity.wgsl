@@ -1,9 +1,9 @@
 //! use lib/mask
+//! use lib/kept
 //! use lib/score
 //! use lib/compare_dot
 //! use lib/stored_f32
 //! use lib/stream_keys
-//! use lib/stream_rows
 //! use lib/listed
 // Stage 1 for few queries: the scores of a list of queries against a chunk of patterns, each pattern fetched once for
 // QUERIES queries. One workgroup handles ROWS patterns: LANES invocations share the product of a pattern.
@@ -35,6 +35,8 @@ struct Params {
 @group(0) @binding(5) var<storage, read> keep: array<u32>;
 @group(0) @binding(6) var<storage, read_write> scores: array<f32>;
 
+var<workgroup> parts: array<f32, QUERIES * ROWS * LANES>;
+
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let workgroup = within + params.base.xyz;
@@ -48,7 +50,29 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     // Those that are read: none where no query may use any of them.
     let first_row = params.first_row + first;
     let read = select(0u, ROWS, any_kept(first_slot, first_row, first_row + rows - 1u));
-    add_parts(local, first_slot, slots, first_row, rows, read);
+    let lane = local % LANES;
+
+    var query: array<u32, QUERIES>;
+    for (var q = 0u; q < QUERIES; q += 1u) {
+        query[q] = query_at(min(first_slot + q, slots - 1u));
+    }
+    for (var t = local / LANES; t < read; t += WORKGROUP / LANES) {
+        var part: array<f32, QUERIES>;
+        for (var q = 0u; q < QUERIES; q += 1u) {
+            part[q] = 0.0;
+        }
+        if (t < rows) {
+            for (var c = lane; c < params.key_vectors; c += LANES) {
+                let key = key_at(first_row + t, c);
+                for (var q = 0u; q < QUERIES; q += 1u) {
+                    part[q] += compare(compared[query[q] * params.key_vectors + c], key);
+                }
+            }
+        }
+        for (var q = 0u; q < QUERIES; q += 1u) {
+            parts[(q * ROWS + t) * LANES + lane] = part[q];
+        }
+    }
     workgroupBarrier();
 
     // Others read scores in vectors of four.
@@ -57,9 +81,13 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         let slot = first_slot + i / ROWS;
         let t = i % ROWS;
         if (slot < slots && t < padded) {
+            var total = 0.0;
+            for (var l = 0u; l < LANES; l += 1u) {
+                total += parts[i * LANES + l];
+            }
             var z = NO_SCORE;
             if (t < rows) {
-                z = score(query_at(slot), first_row + t, total_of(i));
+                z = score(query_at(slot), first_row + t, total);
             }
             scores[slot * params.score_stride + first + t] = z;
         }

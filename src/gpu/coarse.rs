@@ -5,19 +5,21 @@ use super::handles::Handles;
 use crate::error::Result;
 use crate::exact::scores::MIN_NORM;
 use crate::rule::Similarity;
-use crate::store::{EncodedRows, Layout, decode, quantize_bounded, rounded_up};
+use crate::store::{EncodedRows, Layout, decode, quantize_bounded};
 
 /// The keys of one window in 8 bits, padded as its rows are.
 #[derive(Clone, Debug)]
 pub(crate) struct CoarseRows {
     pub keys: Binding,
     /// Four floats for each row `g`, which cosine divides by its norm, and what stands for it, `g^`: at least
-    /// `|g - g^|`, the bias, the scale of `g^`, and at least `|g| + |g^|`.
+    /// `|g - g^|`, the bias, the scale of `g^`, and `|g^|`.
     pub terms: Binding,
 }
 
 /// Bytes of the terms of a row.
 const TERM_BYTES: usize = 16;
+/// No row that is answered from is longer.
+const LONGEST: f32 = 1e38;
 
 impl CoarseRows {
     /// Room for `rows` rows of keys that are compared by `similarity`, where bounds are computed.
@@ -48,13 +50,13 @@ impl CoarseRows {
         let stored = rows.keys.rows.chunks_exact(layout.precision.bytes() * stride);
         for (row, (stored, levels)) in stored.zip(levels.chunks_exact_mut(stride)).enumerate() {
             let key = decode(stored, layout.dim, layout.precision, rows.keys.scales[row]);
-            let norm = squares[row].sqrt();
-            let divisor = if similarity == Similarity::Cosine { norm.max(MIN_NORM) } else { 1.0 };
+            let divisor = if similarity == Similarity::Cosine { squares[row].sqrt().max(MIN_NORM) } else { 1.0 };
             let (scale, error) = quantize_bounded(&key, divisor, &mut levels[..layout.dim]);
-            let magnitude = rounded_up((2.0 * norm / divisor + f64::from(error)) * (1.0 + 1e-9));
+            let square: i64 = levels.iter().map(|level| i64::from(*level).pow(2)).sum();
+            let rounded = (f64::from(scale) * (square as f64).sqrt()) as f32;
             let bias = rows.bias.as_ref().map_or(0.0, |bias| bias[row]);
-            // Shaders know no infinity. Beside rows as long queries are refused but for such that nothing overflows.
-            terms.push([error.min(f32::MAX), bias, scale, magnitude.min(f32::MAX)]);
+            // Shaders know no infinity, and sums of rows this long are refused.
+            terms.push([error.min(LONGEST), bias, scale, rounded.min(LONGEST)]);
         }
         handles.write(&self.keys.buffer, (at * stride) as u64, bytemuck::cast_slice(&levels))?;
         handles.write(&self.terms.buffer, (at * TERM_BYTES) as u64, bytemuck::cast_slice(&terms))

@@ -92,6 +92,9 @@ impl Engine {
         if quirks::needs_small_tiles(&self.context.adapter) {
             tuning.wide_tile_min_batch = u64::MAX;
         }
+        let coordinates = shape.patterns.saturating_mul(self.layout.dim as u64);
+        let large = coordinates >= tuning.bounded().bounds_min_coordinates;
+        let shape = Problem { bounded: shape.bounded && options.overrides.bounds.unwrap_or(large), ..shape };
         let plan = Plan::new(&shape, &tuning, &options.overrides);
         let staged = plan.staged(&shape, &tuning, &options.overrides);
         let searching = staged.searching(&shape, &tuning, &options.overrides);

@@ -114,7 +114,7 @@ impl Sweep {
             }
             Over::Bound(rule, k) => {
                 if let (Some(at_once), Some(rows)) = (task.streamed(), &chunk.rows.coarse) {
-                    list.push_back(stream_bounds::dispatch(&pass, (compared, queries), at_once, stride, (rows, chunk)));
+                    list.push_back(stream_bounds::dispatch(&pass, queries, at_once, stride, (rows, chunk)));
                 }
                 largest(Some(k), list);
                 let room = task.staged.room();

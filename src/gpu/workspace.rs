@@ -43,8 +43,9 @@ pub(crate) struct Workspace {
     pub tallies: Binding,
     /// Similarities of the patterns on the lists of largest scores, and scores of those that bounds did not rule out.
     pub similarities: Binding,
-    /// Bounds of the norms of what is compared.
-    pub norms: Binding,
+    /// What is compared in 16 bits, and numbers of each query beside it.
+    pub levels: Binding,
+    pub level_numbers: Binding,
     /// Upper bounds of the scores of a chunk, whose lower bounds are in `scores`.
     pub uppers: Binding,
 }
@@ -105,15 +106,17 @@ pub struct Sizes {
     pub tallies: u64,
     /// Similarities of listed patterns.
     pub similarities: u64,
-    /// Norms of what is compared.
-    pub norms: u64,
+    /// What is compared in 16 bits.
+    pub levels: u64,
+    /// Four numbers of each query beside it.
+    pub level_numbers: u64,
     /// Upper bounds of the scores of a chunk.
     pub uppers: u64,
 }
 
 impl Sizes {
     /// Each of them.
-    pub fn all(&self) -> [u64; 25] {
+    pub fn all(&self) -> [u64; 26] {
         [
             self.state,
             self.result,
@@ -138,7 +141,8 @@ impl Sizes {
             self.records,
             self.tallies,
             self.similarities,
-            self.norms,
+            self.levels,
+            self.level_numbers,
             self.uppers,
         ]
     }
@@ -207,7 +211,8 @@ impl Workspace {
             records: make("attractor.records", sizes.records)?,
             tallies: make("attractor.tallies", sizes.tallies)?,
             similarities: make("attractor.similarities", sizes.similarities)?,
-            norms: make("attractor.norms", sizes.norms)?,
+            levels: make("attractor.query_levels", sizes.levels)?,
+            level_numbers: make("attractor.level_numbers", sizes.level_numbers)?,
             uppers: make("attractor.uppers", sizes.uppers)?,
         })
     }

@@ -94,7 +94,7 @@ pub(crate) fn quantize_bounded(key: &[f32], divisor: f64, levels: &mut [i8]) -> 
 }
 
 /// The least `f32` that is not below a number that is not negative; infinite where there is none.
-pub(crate) fn rounded_up(value: f64) -> f32 {
+fn rounded_up(value: f64) -> f32 {
     let nearest = value as f32;
     if f64::from(nearest) < value { nearest.next_up() } else { nearest }
 }

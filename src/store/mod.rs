@@ -14,7 +14,7 @@ mod view;
 mod windows;
 
 pub(crate) use encoding::{Encoded, EncodedRows, check_halves, decode, decode_into, half_of, try_decode};
-pub(crate) use encoding::{quantize, quantize_bounded, rounded_up};
+pub(crate) use encoding::{quantize, quantize_bounded};
 pub(crate) use host_rows::HostRows;
 pub(crate) use ids::{Ids, Places};
 pub(crate) use layout::{Layout, stride};

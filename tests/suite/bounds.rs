@@ -96,7 +96,20 @@ fn rare() -> Vec<(Case, RetrieveOptions)> {
         let options = forced(case.options(), Overrides::default(), Faults::POISON);
         (case, options)
     };
+    // Lists by bounds, over several chunks, with the largest weights beside them; and so flat that they overflow.
+    let by_bounds = |separation, beta, masked: bool| {
+        let mut case = Case::random(15, 3, 5000, 9, None, Rule::new(Similarity::Euclidean, separation, beta));
+        case.precision = Precision::I8Exact;
+        case.keep = masked.then(|| (0..3 * 5000).map(|i| i % 700 < 300).collect());
+        let overrides =
+            Overrides { bounds: Some(true), rows_per_split: Some(1), splits: Some(8), ..Overrides::default() };
+        let options = forced(RetrieveOptions::steps(2).top(20), overrides, Faults::POISON);
+        (case, options)
+    };
     vec![
+        by_bounds(Separation::Sparsemax, 3.0, false),
+        by_bounds(Separation::Sparsemax, 1e-3, false),
+        by_bounds(Separation::TopK { k: 300 }, 1.0, true),
         large,
         skipped,
         listed(Separation::Sparsemax, 1e-3, 5000),

@@ -1,7 +1,7 @@
 //! The store of 8-bit rows with bounds on GPUs: few queries of what lists hold answer from 8 bits as from `f32` rows.
 
 use attractor::device::DeviceOptions;
-use attractor::internals::{Faults, Overrides, Strategy, forced};
+use attractor::internals::{Faults, Overrides, Strategy, forced, forced_search};
 use attractor::record::{Rows, SearchTargets};
 use attractor::retrieval::WeightsOf;
 use attractor::{Device, Hits, Mask, Memory, PatternId, Retrieval, RetrieveOptions, Rule, SearchOptions, Separation};
@@ -16,9 +16,19 @@ use crate::record::read;
 /// The kernel that reads 8-bit rows.
 const BOUNDS: &str = "stream_bounds";
 
+/// What has bounds list candidates in memories of any size, where they serve.
+fn always() -> Overrides {
+    Overrides { bounds: Some(true), ..Overrides::default() }
+}
+
 /// Whether `options` would answer from 8-bit rows.
 fn is_bounded(memory: &Memory, batch: usize, options: &RetrieveOptions) -> bool {
-    memory.explain(batch, options).unwrap().kernels.iter().any(|work| work.kernel == BOUNDS)
+    memory
+        .explain(batch, &forced(options.clone(), always(), Faults::NONE))
+        .unwrap()
+        .kernels
+        .iter()
+        .any(|work| work.kernel == BOUNDS)
 }
 
 /// How far two answers are apart, over the largest coordinate; infinite where other patterns are reported.
@@ -39,6 +49,7 @@ fn apart(expected: &Retrieval, got: &Retrieval) -> f32 {
 
 /// Asserts that both memories answer alike.
 fn ask(memories: &[Memory; 2], what: &str, queries: &[f32], options: &RetrieveOptions) {
+    let options = &forced(options.clone(), always(), Faults::NONE);
     let [expected, got] = memories.each_ref().map(|memory| memory.retrieve_blocking(queries, options).unwrap());
     let off = apart(&expected, &got);
     assert!(off <= 2e-6, "{what}: off by {off}");
@@ -46,7 +57,7 @@ fn ask(memories: &[Memory; 2], what: &str, queries: &[f32], options: &RetrieveOp
 
 /// Asserts that both memories find the same patterns, in the same order, with the same similarities.
 fn search(memories: &[Memory; 2], what: &str, queries: &[f32], options: impl Into<SearchOptions>) -> Hits {
-    let options = options.into();
+    let options = forced_search(options.into(), always(), Faults::NONE);
     let [expected, got] = memories.each_ref().map(|memory| memory.search_blocking(queries, &options).unwrap());
     assert_eq!(expected.ids, got.ids, "{what}");
     let bits = |hits: &Hits| hits.similarity.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
@@ -252,8 +263,22 @@ fn explanations_tell_which_rows_are_read() {
         }
         let rule = Rule::new(Similarity::Dot, Separation::Sparsemax, 2.0);
         let [_, memory] = both(device, rule, 8, &keys, None, None);
-        let staged = Overrides { strategy: Some(Strategy::Staged), ..Overrides::default() };
-        assert!(!is_bounded(&memory, 1, &forced(RetrieveOptions::default(), staged, Faults::NONE)), "{name}");
+        let staged = Overrides { strategy: Some(Strategy::Staged), ..always() };
+        let never = Overrides { bounds: Some(false), ..Overrides::default() };
+        for overrides in [staged, never] {
+            let told = memory.explain(1, &forced(RetrieveOptions::default(), overrides, Faults::NONE)).unwrap();
+            assert!(told.kernels.iter().all(|work| work.kernel != BOUNDS), "{name}");
+        }
+        // Otherwise the tuning tells from which size on.
+        for (least, bounded) in [(900 * 8, true), (900 * 8 + 1, false)] {
+            let device = harness::reopened(device);
+            let mut tuning = device.tuning().unwrap();
+            assert!(tuning.set("bounds_min_coordinates", least));
+            device.set_tuning(tuning);
+            let [_, memory] = both(&device, rule, 8, &keys, None, None);
+            let told = memory.explain(1, &RetrieveOptions::default()).unwrap();
+            assert_eq!(told.kernels.iter().any(|work| work.kernel == BOUNDS), bounded, "{name} {least}");
+        }
     }
 }
 
@@ -272,10 +297,17 @@ fn recorded_searches_are_bounded_too() {
         let usage = usage | wgpu::BufferUsages::COPY_SRC;
         let descriptor = wgpu::BufferDescriptor { label: None, size: 1024, usage, mapped_at_creation: false };
         let positions = gpu.create_buffer(&descriptor);
+        let options = forced_search(k.into(), always(), Faults::NONE);
         let mut encoder = gpu.create_command_encoder(&Default::default());
-        memory.record_search(&mut encoder, &SearchTargets::new(3, Rows::new(&rows), Rows::new(&positions)), k).unwrap();
+        memory
+            .record_search(
+                &mut encoder,
+                &SearchTargets::new(3, Rows::new(&rows), Rows::new(&positions)),
+                options.clone(),
+            )
+            .unwrap();
         let got = read(gpu, queue, encoder, &positions);
-        let expected = memory.search_blocking(&queries, k).unwrap();
+        let expected = memory.search_blocking(&queries, options).unwrap();
         let got: Vec<_> = got[..3 * k].iter().map(|position| Some(PatternId((*position).into()))).collect();
         assert_eq!(expected.ids, got, "{name}");
     }
@@ -306,14 +338,15 @@ fn damaged_bounds_are_caught() {
         let rule = Rule::new(Similarity::Dot, Separation::Sparsemax, 3.0);
         let answers = |device: &Device| {
             let [_, memory] = both(device, rule, dim, &keys, None, None);
-            let found = memory.search_blocking(&queries, 20).unwrap();
-            (found, memory.retrieve_blocking(&queries, &RetrieveOptions::default().top(9)).unwrap())
+            let found = memory.search_blocking(&queries, forced_search(20.into(), always(), Faults::NONE)).unwrap();
+            let options = forced(RetrieveOptions::default().top(9), always(), Faults::NONE);
+            (found, memory.retrieve_blocking(&queries, &options).unwrap())
         };
         let sound = answers(like);
         for (stem, from, to) in [
-            (BOUNDS, "let off = term.x + params.rounding * term.w;", "let off = 0.02 * term.x;"),
-            (BOUNDS, "total + norm * off", "total + 0.02 * norm * off"),
-            (BOUNDS, "total - norm * off", "total + 0.9 * norm * off"),
+            (BOUNDS, "let off = (number.z + number.w) * term.x", "let off = 0.02 * number.z * term.x"),
+            (BOUNDS, "vec2<f32>(product - off, product + off)", "vec2<f32>(product - off, product + 0.02 * off)"),
+            (BOUNDS, "vec2<f32>(product - off, product + off)", "vec2<f32>(product + 0.9 * off, product + off)"),
             ("filter_candidates", "(key_of(z) >= floor)", "(key_of(z) >= floor + 0x40000u)"),
             ("settle_listed", "let lost = head.dropped != 0u", "let lost = head.dropped == 1u"),
             ("compare_listed", "similarity = bounded_score(params.beta * similarity + bias);", "similarity += 1.0;"),

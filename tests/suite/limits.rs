@@ -2,13 +2,12 @@
 
 use attractor::internals::{Faults, Overrides, Plan, Problem, Strategy, forced, forced_search};
 use attractor::tuning::Tuning;
-use attractor::{Memory, MemoryOptions, Patterns, RetrieveOptions, Rule, SearchOptions, Separation, Similarity};
+use attractor::{MemoryOptions, Patterns, Precision, RetrieveOptions, Rule, SearchOptions, Separation, Similarity};
 use harness::{Case, Rng};
 
 /// The share of its bound by which the answers are off; above 1 is wrong.
 fn share(device: &attractor::Device, case: &Case, overrides: Overrides, faults: Faults) -> f64 {
-    let mut memory = Memory::new(device, case.dim, case.rule).unwrap();
-    memory.add(&case.keys).unwrap();
+    let memory = case.build(device).unwrap();
     let options = forced(RetrieveOptions::steps(case.steps), overrides, faults);
     let got = memory.retrieve_blocking(&case.queries, &options).unwrap();
     case.judge(&got, 0..case.batch())
@@ -77,8 +76,13 @@ fn a_damaged_kernel_of_a_sparse_rule_is_caught() {
     let few = Case::random(65, 3, 5000, 70, None, rule(4.0));
     // So flat that no list holds what has weight.
     let searched = Case::random(64, 20, 5000, 70, None, rule(1e-3));
+    let bounded = Case { precision: Precision::I8Exact, ..few.clone() };
+    let overflowing = Case { precision: Precision::I8Exact, ..Case::random(65, 3, 5000, 70, None, rule(1e-3)) };
     let damages = [
         (&few, "stream_similarity", ("ROWS", 16)),
+        (&bounded, "stream_bounds", ("ROWS", 16)),
+        (&bounded, "query_levels", ("LANES", 48)),
+        (&overflowing, "settle_listed", ("OVERFLOW", 4)),
         (&listed, "filter_candidates", ("ENTRIES", 4)),
         (&listed, "merge_candidates", ("TOP", 1)),
         (&listed, "solve_threshold", ("SCORES", 1)),
@@ -88,15 +92,13 @@ fn a_damaged_kernel_of_a_sparse_rule_is_caught() {
         (&searched, "weights", ("RULE", 0)),
     ];
     for (name, device) in harness::gpus() {
-        for case in [&few, &listed, &searched] {
-            assert!(
-                share(device, case, Overrides::default(), Faults::NONE) <= 1.0,
-                "{name}: sound kernels answer rightly"
-            );
+        let overrides = || Overrides { bounds: Some(true), ..Overrides::default() };
+        for case in [&few, &bounded, &overflowing, &listed, &searched] {
+            assert!(share(device, case, overrides(), Faults::NONE) <= 1.0, "{name}: sound kernels answer rightly");
         }
         for (case, stem, damage) in damages {
             let faults = Faults { constant: Some((stem, damage)), ..Faults::NONE };
-            let share = share(device, case, Overrides::default(), faults);
+            let share = share(device, case, overrides(), faults);
             assert!(share > 1.0, "{name}: {stem} {damage:?} gives {share:.2} times the bound");
         }
     }

@@ -10,7 +10,7 @@ pub mod rows {
     pub mod compact_queries;
     pub mod copy_states;
     pub mod load_queries;
-    pub mod query_norms;
+    pub mod query_levels;
     pub mod write_rows;
 }
 
@@ -53,7 +53,7 @@ pub const KERNELS: &[&Kernel] = &[
     &rows::load_queries::KERNEL,
     &rows::compact_queries::KERNEL,
     &rows::copy_states::KERNEL,
-    &rows::query_norms::KERNEL,
+    &rows::query_levels::KERNEL,
     &fused::stream::KERNEL,
     &fused::register::KERNEL,
     &fused::matrix::KERNEL,

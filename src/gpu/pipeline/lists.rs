@@ -4,7 +4,7 @@ use super::Listing;
 use crate::gpu::buffer::Binding;
 use crate::gpu::kernels::common::{LIST_CAPACITY, top_of};
 use crate::gpu::kernels::rows::write_rows::SourceRows;
-use crate::gpu::kernels::rows::{compact_queries, query_norms};
+use crate::gpu::kernels::rows::{compact_queries, query_levels};
 use crate::gpu::kernels::sparse::{compare_listed, rank_hits, rank_top, settle_listed, solve_threshold};
 use crate::gpu::operands::KernelRule;
 use crate::gpu::sweep::Over;
@@ -30,7 +30,7 @@ impl Listing<'_> {
     fn bound(&mut self, compared: &Binding, queries: &Binding, rule: KernelRule, top: Option<u32>) {
         let (task, workspace) = (self.task, &self.task.operands.workspace);
         let inputs = (compared, queries);
-        self.one(query_norms::dispatch(&self.pass, inputs));
+        self.one(query_levels::dispatch(&self.pass, inputs));
         let (_, selected) = top_of(rule);
         self.sweep(compared, queries, Over::Bound(rule, selected.max(top.unwrap_or(1)).max(1)));
         self.pass.data_dependent = true;

@@ -48,7 +48,8 @@ impl Plan {
             records: lists * 32,
             tallies: lists * 32,
             similarities: 4 * scored,
-            norms: bounded * 4,
+            levels: bounded * 8 * u64::from(problem.key_vectors),
+            level_numbers: bounded * 16,
             uppers: bounded * 4 * u64::from(staged_stride),
         }
     }

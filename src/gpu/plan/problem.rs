@@ -46,9 +46,10 @@ impl Problem {
         self.key_vectors + self.value_vectors
     }
 
-    /// Bytes of a query's states, running sums and results.
+    /// Bytes of a query's states, running sums and results, and of its levels.
     pub fn row_bytes(&self) -> u64 {
-        16 * u64::from(5 * self.key_vectors + 2 * self.value_vectors)
+        let levels = if self.bounded { 8 * u64::from(self.key_vectors) } else { 0 };
+        16 * u64::from(5 * self.key_vectors + 2 * self.value_vectors) + levels
     }
 
     /// Multiply-adds of the scores.

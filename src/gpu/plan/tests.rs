@@ -35,6 +35,7 @@ fn shapes() -> impl Iterator<Item = Problem> {
                     fused,
                     lists: all,
                     top: all,
+                    bounded: all,
                     compared: all,
                     previous: all,
                     result: all || value_vectors > 0,

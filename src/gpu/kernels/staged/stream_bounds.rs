@@ -20,13 +20,12 @@ params! {
     score_stride: u32,
     beta: f32,
     rounding: f32,
+    few: f32,
     vanished: f32,
     room: f32,
     flushed: f32,
+    padding: [u32; 3],
 }
-
-const DOT: &[(&str, &str)] = &[];
-const EUCLIDEAN: &[(&str, &str)] = &[("lib/compare_dot", "lib/compare_euclidean")];
 
 pub const KERNEL: Kernel = Kernel {
     stem: "stream_bounds",
@@ -43,37 +42,45 @@ pub const KERNEL: Kernel = Kernel {
     ],
     params: Params::SIZE,
     fields: Params::FIELDS,
-    loops: 1,
+    loops: 8,
     iterations: |sizes| iterations(sizes.key_vectors),
     variants: &[
-        Variant { constants: &[], fragments: DOT },
-        Variant { constants: &[("QUERIES", 1), ("EUCLIDEAN", 1)], fragments: EUCLIDEAN },
-        Variant { constants: &[("QUERIES", 2), ("KEEP", 1), ("BIAS", 0)], fragments: DOT },
-        Variant { constants: &[("QUERIES", 4), ("KEEP", 1), ("EUCLIDEAN", 1)], fragments: EUCLIDEAN },
+        Variant::PLAIN,
+        Variant { constants: &[("QUERIES", 1), ("EUCLIDEAN", 1)], ..Variant::PLAIN },
+        Variant { constants: &[("QUERIES", 2), ("KEEP", 1), ("BIAS", 0)], ..Variant::PLAIN },
+        Variant { constants: &[("QUERIES", 4), ("KEEP", 1), ("EUCLIDEAN", 1)], ..Variant::PLAIN },
     ],
 };
 
-/// How far sums in `f32` over `dim` coordinates may be off, relative to the sum of the magnitudes of their terms: twice
-/// what the terms and the operations around them need.
-pub fn rounding(dim: usize) -> f32 {
+/// How far sums in `f32` over `dim` coordinates may be off, relative to the sum of the magnitudes of their terms, in any
+/// order: twice what the terms and the operations around them need.
+fn rounding(dim: usize) -> f32 {
     (dim + 64) as f32 * f32::EPSILON
+}
+
+/// The same of sums of squares that 64 invocations share, and of a few operations.
+pub fn few_roundings(dim: usize) -> f32 {
+    (dim / 256 + 64) as f32 * f32::EPSILON
 }
 
 /// What flushing numbers below the smallest normal one to zero may cost, with room: of a distance, of any score, and of
 /// a score for each unit of the norms of query and key.
 fn flushed(dim: usize, similarity: Similarity, beta: f32) -> [f32; 3] {
     let (dim, smallest, beta) = (dim as f64, f64::from(f32::MIN_POSITIVE), f64::from(beta.abs()));
+    // The product of two units is multiplied by whole numbers up to 32,258 and 127.
+    let products = dim * smallest * f64::from(1 << 23);
     // Cosine divides products by the norm of a key, which is at least 1e-12.
-    let products = if similarity == Similarity::Cosine { (dim + dim.sqrt()) * 1e12 } else { dim };
-    [4.0 * (dim * smallest).sqrt(), 1e-30 + 4.0 * beta * smallest * products, 4.0 * beta * smallest * dim.sqrt()]
+    let least = if similarity == Similarity::Cosine { 1e-12 } else { 1.0 };
+    [4.0 * products.sqrt(), 1e-30 + 4.0 * beta * products / least, 4.0 * beta * smallest * dim.sqrt()]
         .map(|bound| (bound as f32).next_up())
 }
 
 /// The bounds of a chunk to the scores (lower) and to `uppers`, `score_stride` floats from one query's to the next's,
-/// `each` queries at once: 1, 2 or 4. The norms of what is compared have been taken.
+/// `each` queries at once: 1, 2 or 4. Levels of the queries
+/// have been made.
 pub fn dispatch(
     pass: &Pass<'_>,
-    (compared, queries): (&Binding, &Binding),
+    queries: &Binding,
     each: u32,
     score_stride: u32,
     (rows, chunk): (&CoarseRows, &Chunk<'_>),
@@ -93,16 +100,26 @@ pub fn dispatch(
         score_stride,
         beta,
         rounding: rounding(operands.layout.dim),
+        few: few_roundings(operands.layout.dim),
         vanished,
         room,
         flushed,
+        padding: [0; 3],
     };
-    let storage =
-        [queries, compared, &rows.keys, &rows.terms, mask, &workspace.norms, &workspace.scores, &workspace.uppers];
+    let storage = [
+        queries,
+        &workspace.levels,
+        &workspace.level_numbers,
+        &rows.keys,
+        &rows.terms,
+        mask,
+        &workspace.scores,
+        &workspace.uppers,
+    ];
     let grid = [chunk.count.div_ceil(ROWS), pass.block.count.div_ceil(each), 1];
     let (count, patterns) = (u64::from(pass.block.count), u64::from(chunk.count));
     let work = Work {
-        flops: count * patterns * 8 * u64::from(vectors),
+        flops: count * patterns * 16 * u64::from(vectors),
         bytes: u64::from(grid[1]) * patterns * (4 * u64::from(vectors) + 16) + 8 * count * patterns,
     };
     let euclidean = similarity == Similarity::Euclidean;
@@ -111,6 +128,5 @@ pub fn dispatch(
     if operands.layout.bias && !operands.biased {
         constants.push(("BIAS", 0));
     }
-    let fragments = if euclidean { EUCLIDEAN } else { DOT }.to_vec();
-    pass.dispatch(&KERNEL, Setting { constants, fragments }, &params, &storage, grid, work)
+    pass.dispatch(&KERNEL, Setting::constants(constants), &params, &storage, grid, work)
 }

@@ -24,7 +24,7 @@ pub const KERNEL: Kernel = Kernel {
     storage: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Read, Access::Write],
     params: Params::SIZE,
     fields: Params::FIELDS,
-    loops: 2,
+    loops: 9,
     iterations: |sizes| iterations(sizes.key_vectors),
     variants: &[
         Variant::COMPARED[0],

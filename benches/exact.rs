@@ -90,6 +90,8 @@ fn on_adapter(device: &Device, patterns: usize, only: &str) {
                      {beside_i8:.2} times faster"
                 );
             };
+            let ids = |memory: &Memory| memory.search_blocking(queries, 10).expect("hits").ids;
+            assert_eq!(ids(&memories[0]), ids(&memories[2]), "both stores find the same");
             let retrieve = memories.each_ref().map(|memory| {
                 move || {
                     drop(black_box(memory.retrieve_blocking(queries, &RetrieveOptions::default()).expect("an answer")))

@@ -35,7 +35,12 @@ pub enum Precision {
     /// patterns. The store takes 5/4 of the room of `F32`. In files it is `f32` rows, from which the rest is made
     /// again.
     ///
-    /// A GPU has the `f32` rows alone and reads them, as under `F32`: there the store saves nothing.
+    /// A GPU has both, too. There up to 16 queries at a time
+    /// ([`Tuning::stream_max_batch`](crate::tuning::Tuning::stream_max_batch)) are answered from the 8-bit keys, for
+    /// top-k, sparsemax and entmax up to an alpha of 2, and for searches without a threshold, in memories of at least
+    /// [`Tuning::bounds_min_coordinates`](crate::tuning::Tuning::bounds_min_coordinates); where more than 512 patterns
+    /// are selected or reported, or statistics, weights or energies, the `f32` rows are read.
+    /// [`Memory::explain`](crate::Memory::explain) lists the kernel `stream_bounds` where the 8-bit keys are.
     I8Exact,
 }
 

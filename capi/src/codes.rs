@@ -174,7 +174,7 @@ pub enum attractor_precision {
     /// Rounded to 255 levels between plus and minus the row's largest magnitude.
     ATTRACTOR_PRECISION_I8 = 2,
     /// As given, and beside them the keys in 8 bits: few queries read these, and answers are those of
-    /// `ATTRACTOR_PRECISION_F32`. A GPU has the f32 rows alone.
+    /// `ATTRACTOR_PRECISION_F32`.
     ATTRACTOR_PRECISION_I8_EXACT = 3,
 }
 

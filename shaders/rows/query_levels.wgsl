@@ -6,6 +6,8 @@
 // and of norms. One workgroup handles one query.
 
 const LANES: u32 = 64u;
+// Units of a low byte in one of a high byte.
+const PART: u32 = 254u;
 
 struct Params {
     base: vec4<u32>,
@@ -36,6 +38,8 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         largest = max(largest, max(max(x.x, x.y), max(x.z, x.w)));
     }
     largest = max(maximum_of(local, largest), 1.0e-30);
+    let part = f32(PART);
+    let most = 127.0 * part;
     // In units of the largest magnitude, so that no square overflows or vanishes.
     var whole = 0.0;
     var rounded = 0.0;
@@ -44,9 +48,9 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         let x = compared[row + v] / largest;
         let high = pack4x8snorm(x);
         let rest = x - unpack_stored(high) / 127.0;
-        let low = pack4x8snorm(254.0 * rest);
-        let level = 254.0 * unpack_stored(high) + unpack_stored(low);
-        let left = rest - unpack_stored(low) / 32258.0;
+        let low = pack4x8snorm(part * rest);
+        let level = part * unpack_stored(high) + unpack_stored(low);
+        let left = rest - unpack_stored(low) / most;
         levels[row + v] = vec2<u32>(high, low);
         whole += dot(x, x);
         rounded += dot(level, level);
@@ -57,7 +61,8 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     off = sqrt(sum_of(local, off));
     if (local == 0u) {
         let up = 1.0 + params.rounding;
-        let unit = largest / 32258.0;
-        numbers[query] = vec4<f32>(unit, unit * rounded, largest * whole * up, largest * (off + params.rounding * whole) * up);
+        let unit = largest / most;
+        let away = off + params.rounding * whole;
+        numbers[query] = vec4<f32>(unit, unit * rounded, largest * whole * up, largest * away * up);
     }
 }

@@ -4,9 +4,9 @@
 //! use lib/records
 //! use lib/score
 //! use lib/listed
-// The similarities of each query with the patterns on its list that one window has, or with SCORES their scores, in the
-// order of operations of `stream_similarity`. One workgroup handles ENTRIES of one query's list: LANES invocations share
-// the product of a pattern.
+// The similarities of each query with the patterns on its list that one window has, or with SCORES their scores, by the
+// operations of `stream_similarity` in their order. One workgroup handles ENTRIES of one query's list: LANES invocations
+// share the product of a pattern.
 
 const WORKGROUP: u32 = 64u;
 const ENTRIES: u32 = 8u;

@@ -7,8 +7,9 @@
 // Folds what was picked from a chunk of scores (`filter_candidates`) into each query's list of candidates, in the order
 // of the patterns. Under entmax these are the scores within `margin` of the running maximum, because no other can have
 // weight; the list is pruned when the maximum rises, and what finds no room is remembered by its largest score. Under
-// top-k they are the k largest so far; ties keep the smaller index. With REACH scores are upper bounds, and the list has
-// those that reach what the list of lower bounds leaves possible (`filter_candidates`). One workgroup handles one query.
+// top-k they are the k largest so far; ties keep the smaller index. With REACH scores are upper bounds, and the list
+// has those that reach what the list of lower bounds leaves possible (`filter_candidates`). One workgroup handles one
+// query.
 
 const LANES: u32 = 128u;
 const TOP: u32 = 0u;

@@ -2,10 +2,10 @@
 //! use lib/score
 //! use lib/kept
 //! use lib/listed
-// Bounds of the scores of a list of few queries against a chunk of patterns, from keys in 8 bits and queries in 16: what
-// the kernels that score `f32` rows compute lies between them (docs/MATH.md). The terms of a row are how far its key may
-// be from the `f32` row, its bias, its scale, and its norm. One workgroup handles ROWS patterns: LANES invocations share
-// the product of a pattern, which is a whole number.
+// Bounds of the scores of a list of few queries against a chunk of patterns, from keys in 8 bits and queries in 16:
+// what the kernels that score `f32` rows compute lies between them (docs/MATH.md). The terms of a row are how far its
+// key may be from the `f32` row, its bias, its scale, and its norm. One workgroup handles ROWS patterns: LANES
+// invocations share the product of a pattern, a sum of whole numbers.
 
 const WORKGROUP: u32 = 64u;
 const QUERIES: u32 = 4u;

@@ -68,8 +68,8 @@ impl Engine {
         }
     }
 
-    /// Whether bounds from keys in 8 bits can list what `rule` selects and what is reported of it: not where all weights
-    /// are reported, nor so much that lists would not hold it.
+    /// Whether bounds from keys in 8 bits can list what `rule` selects and what is reported of it: not where all
+    /// weights are reported, nor so much that lists would not hold it.
     fn bounds(&self, rule: KernelRule, options: &RetrieveOptions) -> bool {
         let listed = match rule {
             KernelRule::Softmax { .. } => false,

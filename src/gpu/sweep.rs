@@ -36,7 +36,8 @@ pub(crate) enum Over {
     Staged(Sums, Option<u32>),
     /// Candidates of a rule, into lists; and so many of the largest scores into theirs.
     List(KernelRule, Option<u32>),
-    /// Patterns that bounds do not rule out among the candidates of a rule or so many of the largest scores, into lists.
+    /// Patterns that bounds do not rule out among the candidates of a rule and so many of the largest scores, into
+    /// lists.
     Bound(KernelRule, u32),
     /// So many of the largest scores, into lists.
     Top(u32),

@@ -81,7 +81,7 @@ fn a_damaged_kernel_of_a_sparse_rule_is_caught() {
     let damages = [
         (&few, "stream_similarity", ("ROWS", 16)),
         (&bounded, "stream_bounds", ("ROWS", 16)),
-        (&bounded, "query_levels", ("LANES", 48)),
+        (&bounded, "query_levels", ("PART", 1)),
         (&overflowing, "settle_listed", ("OVERFLOW", 4)),
         (&listed, "filter_candidates", ("ENTRIES", 4)),
         (&listed, "merge_candidates", ("TOP", 1)),

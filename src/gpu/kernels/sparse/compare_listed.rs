@@ -73,8 +73,8 @@ pub fn scores(pass: &Pass<'_>, (compared, queries): (&Binding, &Binding), window
     compare(pass, (compared, queries), lists, entries, window, setting)
 }
 
-/// What of the first `most` entries of each list is in `window`, estimated at `entries`, `stride` floats from one query's
-/// to the next's.
+/// What of the first `most` entries of each list is in `window`, estimated at `entries`, `stride` floats from one
+/// query's to the next's.
 fn compare(
     pass: &Pass<'_>,
     (compared, queries): (&Binding, &Binding),

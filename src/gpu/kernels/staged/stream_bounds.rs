@@ -52,8 +52,8 @@ pub const KERNEL: Kernel = Kernel {
     ],
 };
 
-/// How far sums in `f32` over `dim` coordinates may be off, relative to the sum of the magnitudes of their terms, in any
-/// order: twice what the terms and the operations around them need.
+/// How far sums in `f32` over `dim` coordinates may be off, in any order, relative to the sum of the magnitudes of
+/// their terms: twice what the terms and the operations around them need.
 fn rounding(dim: usize) -> f32 {
     (dim + 64) as f32 * f32::EPSILON
 }

@@ -93,8 +93,9 @@ impl Engine {
             tuning.wide_tile_min_batch = u64::MAX;
         }
         let coordinates = shape.patterns.saturating_mul(self.layout.dim as u64);
-        let large = coordinates >= tuning.bounded().bounds_min_coordinates;
-        let shape = Problem { bounded: shape.bounded && options.overrides.bounds.unwrap_or(large), ..shape };
+        // Where rows stream, what the bounds rule out is not even copied.
+        let pays = coordinates >= tuning.bounded().bounds_min_coordinates || self.streams();
+        let shape = Problem { bounded: shape.bounded && options.overrides.bounds.unwrap_or(pays), ..shape };
         let plan = Plan::new(&shape, &tuning, &options.overrides);
         let staged = plan.staged(&shape, &tuning, &options.overrides);
         let searching = staged.searching(&shape, &tuning, &options.overrides);

@@ -65,6 +65,11 @@ impl Sweep {
         }
     }
 
+    /// Whether its dispatches read keys or values, and not only what the device has beside them.
+    pub fn reads_rows(&self) -> bool {
+        !matches!(self.over, Over::Bound(..))
+    }
+
     /// Lists the dispatches of one chunk.
     pub fn list(&self, task: &Task, chunk: &Chunk<'_>, list: &mut VecDeque<Dispatch>) {
         let Self { block, data_dependent, compared, queries, over } = self;

@@ -16,13 +16,14 @@ impl Listing<'_> {
     /// Lists of candidates of `queries`, and of their `top` largest scores: by bounds from keys in 8 bits where these
     /// serve, and for queries of which they rule out too little from the scores of all patterns.
     pub(super) fn list(&mut self, compared: &Binding, queries: &Binding, rule: KernelRule, top: Option<u32>) {
-        let dependent = self.pass.data_dependent;
-        let mut left = queries;
-        if self.task.bounded() {
-            self.bound(compared, queries, rule, top);
-            left = &self.task.operands.workspace.searched;
+        let over = Over::List(rule, top);
+        if !self.task.bounded() {
+            return self.sweep(compared, queries, over);
         }
-        self.sweep(compared, left, Over::List(rule, top));
+        let dependent = self.pass.data_dependent;
+        self.bound(compared, queries, rule, top);
+        let left = &self.task.operands.workspace.searched;
+        self.unless_empty(left, |listing| listing.sweep(compared, left, over));
         self.pass.data_dependent = dependent;
     }
 
@@ -34,8 +35,9 @@ impl Listing<'_> {
         let (_, selected) = top_of(rule);
         self.sweep(compared, queries, Over::Bound(rule, selected.max(top.unwrap_or(1)).max(1)));
         self.pass.data_dependent = true;
-        for window in &task.windows {
-            self.one(compare_listed::scores(&self.pass, inputs, window));
+        self.rows_of(&workspace.candidates);
+        for window in task.visited() {
+            self.of_window(window, compare_listed::scores(&self.pass, inputs, window));
         }
         self.one(settle_listed::dispatch(&self.pass, queries, rule, top.is_some()));
         let (chosen, rest) = (&workspace.listed, &workspace.searched);

@@ -63,6 +63,7 @@ impl Iterator for Dispatches {
                         *position = (chunk.window_first + chunk.first_row + chunk.count) as usize;
                         *number += 1;
                         sweep.list(task, &chunk, &mut self.listed);
+                        let window = window.filter(|_| sweep.reads_rows());
                         if let Some(load) = window.and_then(|window| self.loaded.need(window, Wanted::All)) {
                             return Some(Command::Pause(Pause::Load(load)));
                         }

@@ -94,7 +94,7 @@ fn on_adapter(device: &Device, patterns: usize, only: &str) {
             assert_eq!(ids(&memories[0]), ids(&memories[2]), "both stores find the same");
             let retrieve = memories.each_ref().map(|memory| {
                 move || {
-                    drop(black_box(memory.retrieve_blocking(queries, &RetrieveOptions::default()).expect("an answer")))
+                    drop(black_box(memory.retrieve_blocking(queries, &RetrieveOptions::default()).expect("an answer")));
                 }
             });
             print(format!("{name}, B {batch}"), retrieve.each_ref().map(|work| work as &dyn Fn()));

@@ -24,6 +24,8 @@ const MAX_STEPS: u32 = (1 << 20) - 1;
 /// The most patterns that are selected or reported where bounds list candidates: a list has room for several times as
 /// many.
 const MOST_BOUNDED: u32 = 512;
+/// The most queries of a batch whose candidates bounds list: each has lists of its own.
+const MOST_BOUNDED_QUERIES: u64 = 64;
 
 /// The sizes of one retrieval.
 pub(crate) struct Sizing {
@@ -93,9 +95,12 @@ impl Engine {
             tuning.wide_tile_min_batch = u64::MAX;
         }
         let coordinates = shape.patterns.saturating_mul(self.layout.dim as u64);
+        let bounds = tuning.bounded();
         // Where rows stream, what the bounds rule out is not even copied.
-        let pays = coordinates >= tuning.bounded().bounds_min_coordinates || self.streams();
-        let shape = Problem { bounded: shape.bounded && options.overrides.bounds.unwrap_or(pays), ..shape };
+        let pays = coordinates >= bounds.bounds_min_coordinates || self.streams();
+        let few = shape.batch <= bounds.stream_max_batch.min(MOST_BOUNDED_QUERIES);
+        let bounded = shape.bounded && few && options.overrides.bounds.unwrap_or(pays);
+        let shape = Problem { bounded, ..shape };
         let plan = Plan::new(&shape, &tuning, &options.overrides);
         let staged = plan.staged(&shape, &tuning, &options.overrides);
         let searching = staged.searching(&shape, &tuning, &options.overrides);

@@ -135,15 +135,14 @@ fn searches_among_difficult_rows_find_what_f32_rows_do() {
 #[test]
 fn sparse_rules_of_difficult_rows_are_those_of_f32() {
     for (name, device) in harness::thorough_devices().filter(|(_, device)| !device.is_cpu()) {
-        for (dim, patterns) in [(1, 2500), (20, 9000), (384, 3000)] {
+        for (dim, patterns) in [(1, 2500), (20, 9000), (384, 1500)] {
             let keys = adversarial(dim, patterns);
             let queries = Rng(9).vector(5 * dim);
             for similarity in SIMILARITIES {
                 for separation in separations() {
-                    for beta in [1e-3, 1.0, 300.0] {
+                    for beta in [1e-3, 30.0] {
                         let memories = both(device, Rule::new(similarity, separation, beta), dim, &keys, None, None);
                         let what = format!("{name} {similarity} {separation:?} beta {beta} d {dim}");
-                        ask(&memories, &what, &queries, &RetrieveOptions::default());
                         ask(&memories, &what, &queries, &RetrieveOptions::default().top(5));
                     }
                 }
@@ -179,7 +178,7 @@ fn ties_and_lists_that_overflow_are_exact() {
         }
         // A few of the many ties elsewhere, so that the list of one query does not overflow.
         for (i, key) in keys.chunks_exact_mut(dim).enumerate().filter(|(i, _)| i % 997 != 17 && i % 50 != 0) {
-            key.iter_mut().for_each(|k| *k = 0.01 * (i as f32 % 7.0));
+            key.fill(0.01 * (i as f32 % 7.0));
         }
         let rule = Rule::new(Similarity::Dot, Separation::TopK { k: 12 }, 1.0);
         let memories = both(device, rule, dim, &keys, None, None);

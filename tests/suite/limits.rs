@@ -77,12 +77,10 @@ fn a_damaged_kernel_of_a_sparse_rule_is_caught() {
     // So flat that no list holds what has weight.
     let searched = Case::random(64, 20, 5000, 70, None, rule(1e-3));
     let bounded = Case { precision: Precision::I8Exact, ..few.clone() };
-    let overflowing = Case { precision: Precision::I8Exact, ..Case::random(65, 3, 5000, 70, None, rule(1e-3)) };
     let damages = [
         (&few, "stream_similarity", ("ROWS", 16)),
         (&bounded, "stream_bounds", ("ROWS", 16)),
         (&bounded, "query_levels", ("PART", 1)),
-        (&overflowing, "settle_listed", ("OVERFLOW", 4)),
         (&listed, "filter_candidates", ("ENTRIES", 4)),
         (&listed, "merge_candidates", ("TOP", 1)),
         (&listed, "solve_threshold", ("SCORES", 1)),
@@ -93,7 +91,7 @@ fn a_damaged_kernel_of_a_sparse_rule_is_caught() {
     ];
     for (name, device) in harness::gpus() {
         let overrides = || Overrides { bounds: Some(true), ..Overrides::default() };
-        for case in [&few, &bounded, &overflowing, &listed, &searched] {
+        for case in [&few, &bounded, &listed, &searched] {
             assert!(share(device, case, overrides(), Faults::NONE) <= 1.0, "{name}: sound kernels answer rightly");
         }
         for (case, stem, damage) in damages {
@@ -125,6 +123,29 @@ fn a_damaged_kernel_of_a_search_is_caught() {
         for damage in damages {
             assert!(search(Some(damage)) != sound, "{name}: {damage:?} changes no hit");
         }
+    }
+}
+
+/// A list of a search that overflows and is not made again gives other hits.
+#[test]
+fn a_damaged_kernel_of_bounds_is_caught() {
+    let (dim, mut rng) = (9, Rng(67));
+    let center = rng.vector(dim);
+    // No bound tells one from another.
+    let keys: Vec<f32> = rng.vector(5000 * dim).iter().zip(center.iter().cycle()).map(|(k, c)| c + 1e-4 * k).collect();
+    for (name, device) in harness::gpus() {
+        let rule = Rule::new(Similarity::Dot, Separation::Softmax, 1.0);
+        let mut memory = MemoryOptions::new(dim, rule).precision(Precision::I8Exact).build(device).unwrap();
+        memory.add(&keys).unwrap();
+        let search = |constant| {
+            let overrides = Overrides { bounds: Some(true), ..Overrides::default() };
+            let options = forced_search(SearchOptions::from(50), overrides, Faults { constant, ..Faults::NONE });
+            memory.search_blocking(&center, options).unwrap()
+        };
+        let sound = search(None);
+        assert!(search(Some(("settle_listed", ("REPORT", 1)))) == sound, "{name}: the control");
+        let damage = ("settle_listed", ("OVERFLOW", 64));
+        assert!(search(Some(damage)) != sound, "{name}: {damage:?} changes no hit");
     }
 }
 

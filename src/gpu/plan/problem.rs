@@ -28,7 +28,7 @@ pub struct Problem {
     pub lists: bool,
     /// Whether queries have lists of their largest scores besides.
     pub top: bool,
-    /// Whether bounds from keys in 8 bits list candidates, where few queries stream.
+    /// Whether bounds from keys in 8 bits list candidates of a batch of few queries, where they stream.
     pub bounded: bool,
     /// Whether the workspace holds normalised copies of the states.
     pub compared: bool,

@@ -35,7 +35,7 @@ fn shapes() -> impl Iterator<Item = Problem> {
                     fused,
                     lists: all,
                     top: all,
-                    bounded: all,
+                    bounded: !fused && batch <= 64,
                     compared: all,
                     previous: all,
                     result: all || value_vectors > 0,

@@ -3,27 +3,7 @@
 
 use super::buffer::Binding;
 use super::kernel::Kernel;
-use super::patterns::Load;
 use super::shader::{Constant, Substitution};
-use super::workspace::CandidateLists;
-
-/// What is done next.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Dispatch(Dispatch),
-    Pause(Pause),
-}
-
-/// What the host does between dispatches of a task whose rows stream.
-#[derive(Debug)]
-pub(crate) enum Pause {
-    /// Rows go into a slot.
-    Load(Load),
-    /// A list of queries is read back: what follows is skipped where it is empty, so that rows are not loaded in vain.
-    Unless(Binding),
-    /// The lists of so many queries are read back: of what follows, only the patterns that they name are loaded.
-    Lists(CandidateLists, u32),
-}
 
 /// All workgroups of one kernel, before they are cut by cost.
 #[derive(Debug)]

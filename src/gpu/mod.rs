@@ -6,6 +6,7 @@ mod answers;
 mod batch;
 mod buffer;
 mod coarse;
+mod command;
 mod context;
 mod deferred_errors;
 mod dispatch;

@@ -2,7 +2,7 @@
 //!
 //! A [`Task`] answers a batch in blocks of queries. A block goes through [`Phase`]s: its queries are loaded, updated
 //! step by step, and answered. Each phase lists [`Item`]s: single dispatches, and [`Sweep`]s over the patterns, which
-//! list the dispatches of one chunk of patterns at a time. [`Dispatches`] walks all of it as one iterator of dispatches
+//! list the dispatches of one chunk of patterns at a time. [`Dispatches`](walk::Dispatches) walks all of it as one iterator of dispatches
 //! that holds no more for a larger memory.
 //!
 //! Nothing here depends on what the device computes: which queries go on and which thresholds need a search is decided
@@ -10,7 +10,7 @@
 //! Only where rows stream does the host read such lists back, and skip what one that is empty makes idle.
 
 mod lists;
-mod walk;
+pub(super) mod walk;
 
 use std::collections::VecDeque;
 
@@ -31,8 +31,6 @@ use super::workspace::CandidateLists;
 use crate::rule::Similarity;
 use crate::store::Window;
 use crate::strategy::Strategy;
-
-pub(super) use walk::Dispatches;
 
 /// Passes of the search over all patterns: each divides the bracket by one more than the trials. For entmax the bracket
 /// is at most 88 wide (logarithms of an `f32`) and ends below 1e-7; for top-k it holds all keys and ends with one.

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use super::buffer::Binding;
+use super::command::{Command, Pause};
 use super::context::Context;
-use super::dispatch::{Command, Dispatch, Pause};
+use super::dispatch::Dispatch;
 use super::handles::Handles;
 use super::patterns::{Load, Wanted};
-use super::pipeline::Dispatches;
+use super::pipeline::walk::Dispatches;
 use super::pipelines::Pipeline;
 use super::shader::Constant;
 use super::task::Task;

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use super::buffer::{self, Binding};
+use super::command::Pause;
 use super::context::Context;
-use super::dispatch::Pause;
 use super::encode::encode;
 use super::engine::Engine;
 use super::kernels::common::LIST_CAPACITY;

@@ -4,7 +4,8 @@
 use std::collections::VecDeque;
 
 use super::{Item, Listing, Phase, phases};
-use crate::gpu::dispatch::{Command, Dispatch, Pause};
+use crate::gpu::command::{Command, Pause};
+use crate::gpu::dispatch::Dispatch;
 use crate::gpu::operands::QueryBlock;
 use crate::gpu::patterns::{Loaded, Wanted};
 use crate::gpu::sweep::Sweep;

@@ -1,12 +1,12 @@
-//! Measures the store [`Precision::I8Exact`], alternating with [`Precision::F32`], on the CPU engine or a Vulkan adapter:
+//! Measures the store [`Precision::I8Exact`], alternating with [`Precision::F32`], on the CPU engine or an adapter:
 //!
 //! `cargo bench --locked --bench exact [-- [vulkan] [NAME [PATTERNS]]]`. NAME selects the rows whose names contain it.
 //!
 //! The memory has patterns of 384 dimensions, by default 100,000, compared by cosine. On the CPU engine each round also
 //! reads as many bytes as the 8-bit rows have, as fast as all threads can: the floor of one query. There, with
 //! `ATTRACTOR_PACKAGES`, it tells how many of 12,000 real embeddings are scored again from their `f32` rows, too
-//! (`examples/packages.rs` describes the folder). On an adapter [`Precision::I8`] alternates with both, and searches are
-//! measured.
+//! (`examples/packages.rs` describes the folder). On an adapter [`Precision::I8`] alternates with both, and searches
+//! are measured.
 
 use std::hint::black_box;
 use std::path::Path;

@@ -5,8 +5,8 @@
 //! use lib/score
 //! use lib/listed
 // The similarities of each query with the patterns on its list that one window has, or with SCORES their scores, by the
-// operations of `stream_similarity` in their order. One workgroup handles ENTRIES of one query's list: LANES invocations
-// share the product of a pattern.
+// operations of `stream_similarity` in their order. One workgroup handles ENTRIES of one query's list: LANES
+// invocations share the product of a pattern.
 
 const WORKGROUP: u32 = 64u;
 const ENTRIES: u32 = 8u;

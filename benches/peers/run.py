@@ -10,7 +10,8 @@ beside the floor in time that this machine sets, measured in the same run.
 `--rows T1m-faiss` and the like ask for single ones, `m` for a million patterns and `x` for the store `i8-exact`.
 `--device` names our device (cpu, vulkan, metal, dx12, gl, auto) and `--peer-device` PyTorch's (cpu, cuda, mps).
 
-`--peer burn` takes burn on the same adapter instead, which tunes itself for minutes before each size on a software one:
+`--peer burn` takes burn on the same adapter instead, which tunes itself for minutes before each size on a software one,
+for softmax or, with `--rows T1-burn,T64-burn`, for searches:
 
     cargo build --release --locked --manifest-path benches/peers/burn/Cargo.toml --target-dir target/burn
     python3 benches/peers/run.py --peer burn --device vulkan --software [--out FILE]
@@ -69,7 +70,7 @@ def searches():
             request = dict(batch=batch, patterns=patterns, dim=384, search=10)
             name, what = f"T{batch}{suffix}", f"search, top 10 of {patterns:,}"
             plain = (f"{name}-plain", what, request, dict(plain=True))
-            libraries = [(f"{name}-{peer}", what, request, peer) for peer in ("torch", "faiss", "usearch")]
+            libraries = [(f"{name}-{peer}", what, request, peer) for peer in ("torch", "faiss", "usearch", "burn")]
             rows += [plain, *libraries]
             exact = request | dict(precision="i8-exact")
             rows += [
@@ -327,6 +328,8 @@ def main():
         rows.append((name, name + "/16" * (sizes[size]["divided"] and on_cpu), what, request, against))
     for name, what, request, against in searches():
         # A million patterns take half a minute to prepare: they are measured where they are asked for.
+        if (against == "burn") != (arguments.peer == "burn"):
+            continue
         if name in asked or (not asked and arguments.searches and "m-" not in name and "mx-" not in name):
             rows.append((name, name, what, request, against))
     search_side = None
@@ -337,7 +340,9 @@ def main():
         if "failed" in told:
             notes.append(f"{name} was not measured: {told['failed']}.")
             continue
-        if "search" in request and isinstance(against, str):
+        if "search" in request and against == "burn":
+            peer, theirs = other_side, other_side and other_side.ask(op="prepare", **request, **told_of_device)
+        elif "search" in request and isinstance(against, str):
             if search_side is None:
                 program = str(Path(__file__).with_name("search_peer.py"))
                 search_side = Runner([arguments.python, program, str(arguments.threads)], environment)
@@ -373,7 +378,7 @@ def main():
             low, high = quartiles(ratios)
             line.update(peer=theirs, theirs=statistics.median(pair[1] for pair in pairs), ratio=statistics.median(ratios))
             row += f" {shown(line['theirs']):>11} {line['ratio']:>6.2f}x {f'{low:.2f}-{high:.2f}':>13}"
-            if arguments.peer == "burn":
+            if arguments.peer == "burn" and "search" not in request:
                 (least, aim), reached = BURN_ASKED, line["ratio"]
                 line.update(asked=least, aim=aim)
                 held_to = "past the aim" if reached >= aim else "past the floor" if reached >= least else "BELOW THE FLOOR"

@@ -1,7 +1,8 @@
 //! burn's side of `run.py`: the same requests and answers as `measure.rs`, one JSON value a line.
 //!
 //! softmax is burn's own attention or its product, softmax and product, whichever is faster when it is prepared; both
-//! are judged by plain loops on some rows. What is timed ends with the output on the host, as ours does.
+//! are judged by plain loops on some rows. A search is a product and `topk_with_indices`, of rows that are stored with
+//! norm 1. What is timed ends with the output on the host, as ours does.
 
 use std::io::{BufRead, Write};
 use std::time::{Duration, Instant};
@@ -56,6 +57,8 @@ fn named(request: &Value) -> Value {
 enum How {
     Attention,
     Products,
+    /// The largest scores, so many.
+    Search(usize),
 }
 
 struct Job {
@@ -75,6 +78,12 @@ impl Job {
                 attention(q, k.clone(), k, None, None, options)
             }
             How::Products => softmax(q.matmul(k.clone().transpose()) * self.beta, 3).matmul(k),
+            How::Search(top) => {
+                let (similarity, positions) = q.matmul(k.transpose()).topk_with_indices(top, 3);
+                // The positions come to the host, too.
+                positions.try_into_data()?;
+                similarity
+            }
         };
         let data = output.try_into_data()?;
         Ok(data.as_slice::<f32>().map_err(|error| format!("{error:?}"))?.to_vec())
@@ -112,6 +121,9 @@ fn error_of(output: &[f32], keys: &[f32], queries: &[f32], dim: usize, beta: f64
 fn prepare(request: &Value, opened: &Opened) -> Result<(Job, Value)> {
     let number = |name: &str| request[name].as_u64().ok_or_else(|| format!("{name}: expected a count"));
     let (batch, patterns, dim) = (number("batch")? as usize, number("patterns")? as usize, number("dim")? as usize);
+    if let Some(top) = request["search"].as_u64() {
+        return search(opened, (batch, patterns, dim), top as usize);
+    }
     let rule = request["rule"].as_str().unwrap_or("softmax");
     if rule != "softmax" {
         return Err(format!("no peer for the rule {rule}").into());
@@ -147,11 +159,47 @@ fn prepare(request: &Value, opened: &Opened) -> Result<(Job, Value)> {
     if best.is_infinite() {
         return Err(format!("off plain loops: {}", json!(tried)).into());
     }
-    let how = match job.how {
-        How::Attention => "attention",
-        How::Products => "matmul, softmax, matmul",
-    };
+    let how = if matches!(job.how, How::Attention) { "attention" } else { "matmul, softmax, matmul" };
     Ok((job, json!({ "device": opened.told, "burn": "0.22", "how": how, "tried": tried })))
+}
+
+/// `rows` of `dim` floats, each divided by its norm.
+fn normalised(mut rows: Vec<f32>, dim: usize) -> Vec<f32> {
+    for row in rows.chunks_exact_mut(dim) {
+        let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+        row.iter_mut().for_each(|x| *x /= norm);
+    }
+    rows
+}
+
+/// A search of the `top` largest cosines, judged on some queries by plain loops.
+fn search(opened: &Opened, (batch, patterns, dim): (usize, usize, usize), top: usize) -> Result<(Job, Value)> {
+    let [keys, queries] = [(1, patterns), (2, batch)].map(|(seed, rows)| normalised(normal(seed, rows * dim), dim));
+    let rows = |rows: &[f32]| {
+        let shape = [1, 1, rows.len() / dim, dim];
+        Tensor::<4>::from_data(TensorData::new(rows.to_vec(), shape), &opened.device)
+    };
+    let job = Job { keys: rows(&keys), queries: rows(&queries), beta: 1.0, how: How::Search(top) };
+    // Compiles, and tunes itself.
+    let first = Instant::now();
+    let got = job.run(job.how)?;
+    let first = first.elapsed().as_secs_f64();
+    let mut error = 0.0f64;
+    for q in [0, batch / 2, batch - 1] {
+        let query = &queries[q * dim..(q + 1) * dim];
+        let mut falling: Vec<f64> = keys
+            .chunks_exact(dim)
+            .map(|key| key.iter().zip(query).map(|(k, x)| f64::from(*k) * f64::from(*x)).sum())
+            .collect();
+        falling.sort_unstable_by(|a, b| b.total_cmp(a));
+        for (expected, got) in falling.iter().zip(&got[q * top..(q + 1) * top]) {
+            error = error.max((expected - f64::from(*got)).abs());
+        }
+    }
+    if error > TOLERANCE {
+        return Err(format!("off plain loops by {error}").into());
+    }
+    Ok((job, json!({ "device": opened.told, "burn": "0.22", "how": "matmul, topk_with_indices", "first": first })))
 }
 
 fn answer(request: &Value, opened: &mut Option<Opened>, job: &mut Option<Job>) -> Result<Value> {

@@ -3,8 +3,8 @@
 //!
 //! `cargo bench --locked --bench streaming [-- cpu|vulkan [NAME]]`. NAME selects the rows whose names contain it.
 //!
-//! The memory has patterns of 384 dimensions, compared by cosine: 100,000 on the CPU engine, 16,384 on an adapter. On the
-//! CPU engine the rows stay in their file, which the system has in its cache; an adapter holds a quarter of them.
+//! The memory has patterns of 384 dimensions, compared by cosine: 100,000 on the CPU engine, 16,384 on an adapter. On
+//! the CPU engine the rows stay in their file, which the system has in its cache; an adapter holds a quarter of them.
 
 use std::hint::black_box;
 

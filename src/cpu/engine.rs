@@ -1,4 +1,5 @@
-//! The CPU engine's memory: patterns in windows of host memory or in a file, written, read and shared with retrievals that run.
+//! The CPU engine's memory: patterns in windows of host memory or in a file, written, read and shared with retrievals
+//! that run.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -87,8 +87,8 @@ impl Collector {
 }
 
 impl Engine {
-    /// Submits a retrieval for the rows of `queries`, which have been validated; where rows stream, it is submitted while
-    /// the answer is awaited, which `snapshot` lasts until.
+    /// Submits a retrieval for the rows of `queries`, which have been validated; where rows stream, it is submitted
+    /// while the answer is awaited, which `snapshot` lasts until.
     pub fn retrieve(
         &self,
         operation: &'static str,

@@ -196,7 +196,8 @@ impl Engine {
         Ok(bodies)
     }
 
-    /// For each query of `part`, the positions of the patterns that can have weight or are reported, and perhaps others.
+    /// For each query of `part`, the positions of the patterns that can have weight or are reported, and perhaps
+    /// others.
     async fn weighed_or_reported(&self, request: &PartialRequest<'_>, part: &[usize]) -> Result<Vec<Vec<usize>>> {
         let top = request.options.top;
         if let Separation::TopK { k } = self.rule.separation {

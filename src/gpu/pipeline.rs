@@ -2,8 +2,8 @@
 //!
 //! A [`Task`] answers a batch in blocks of queries. A block goes through [`Phase`]s: its queries are loaded, updated
 //! step by step, and answered. Each phase lists [`Item`]s: single dispatches, and [`Sweep`]s over the patterns, which
-//! list the dispatches of one chunk of patterns at a time. [`Dispatches`](walk::Dispatches) walks all of it as one iterator of dispatches
-//! that holds no more for a larger memory.
+//! list the dispatches of one chunk of patterns at a time. [`Dispatches`](walk::Dispatches) walks all of it as one
+//! iterator of dispatches that holds no more for a larger memory.
 //!
 //! Nothing here depends on what the device computes: which queries go on and which thresholds need a search is decided
 //! inside kernels, by lists of queries. So a retrieval is the same dispatches whether it is run, recorded or counted.

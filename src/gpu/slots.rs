@@ -87,8 +87,8 @@ impl Slots {
         window
     }
 
-    /// Puts the rows of `load`, or those at the `positions` that it has, which rise, into the staging buffer of its slot,
-    /// once the device has read what was there before. Nothing where there are none.
+    /// Puts the rows of `load`, or those at the `positions` that it has, which rise, into the staging buffer of its
+    /// slot, once the device has read what was there before. Nothing where there are none.
     ///
     /// # Errors
     /// [`Error::DeviceLost`](crate::Error::DeviceLost); those of [`HostRows::encoded`].

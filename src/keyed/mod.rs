@@ -3,8 +3,8 @@
 //!
 //! A [`KeyedMemory`] wraps a [`Memory`](crate::Memory). [`KeyedMemory::search`] finds keys. The memory retrieves; what
 //! it reports are pattern ids, and [`KeyedMemory::key_of`] gives their keys, as long as they are stored: a retrieval
-//! that was begun before a removal may name a pattern that has lost its key. In this module a *key* is the caller's; the `d` floats that the rest of the
-//! library calls a key belong to the pattern.
+//! that was begun before a removal may name a pattern that has lost its key. In this module a *key* is the caller's;
+//! the `d` floats that the rest of the library calls a key belong to the pattern.
 //!
 //! ```
 //! use attractor::keyed::{Entries, KeyedMemory};

@@ -83,12 +83,12 @@ impl MemoryOptions {
     /// too ([`MemoryOptions::host_copy`]), or in their file ([`LoadOptions::rows_in_file`]). Three quarters of the
     /// bytes are for rows that stay on the device; the others stream through two buffers of an eighth each: while the
     /// device works on one, the host fills the next. Terms, 16 bytes a pattern where there are any, the 8-bit keys of
-    /// [`Precision::I8Exact`], which make most copies needless for few queries, and the workspace come on top; so do two
-    /// such buffers for each further retrieval that runs at the same time.
+    /// [`Precision::I8Exact`], which make most copies needless for few queries, and the workspace come on top; so do
+    /// two such buffers for each further retrieval that runs at the same time.
     ///
     /// Answers are those of a memory that the device holds. A pass over the patterns takes the time of the copy, where
-    /// that is longer; [`Precision::F16`] and [`Precision::I8`] copy less. An update and a search pass once, and rules of
-    /// sparse weights then copy the rows of their support. Such a retrieval is submitted while its
+    /// that is longer; [`Precision::F16`] and [`Precision::I8`] copy less. An update and a search pass once, and rules
+    /// of sparse weights then copy the rows of their support. Such a retrieval is submitted while its
     /// [`Pending`](crate::Pending) is polled, awaited or waited for. It cannot be recorded
     /// ([`Error::Unsupported`](crate::Error::Unsupported)). The CPU engine has no use for the bound.
     ///

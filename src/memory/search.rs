@@ -30,11 +30,10 @@ impl Memory {
     ///
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) and [`Error::NotFinite`](crate::Error::NotFinite) for the queries;
-    /// [`Error::Range`](crate::Error::Range) for queries beyond the [range](Memory#range) of a GPU, at a beta of 1 and without
-    /// biases;
-    /// [`Error::Empty`](crate::Error::Empty); [`Error::Parameter`](crate::Error::Parameter) for the options,
-    /// [`Error::Stale`](crate::Error::Stale) for a mask that this memory has outlived. With the answer come the errors
-    /// of [`Memory::retrieve`].
+    /// [`Error::Range`](crate::Error::Range) for queries beyond the [range](Memory#range) of a GPU, at a beta of 1 and
+    /// without biases; [`Error::Empty`](crate::Error::Empty); [`Error::Parameter`](crate::Error::Parameter) for the
+    /// options, [`Error::Stale`](crate::Error::Stale) for a mask that this memory has outlived. With the answer come
+    /// the errors of [`Memory::retrieve`].
     pub fn search(&self, queries: &[f32], options: impl Into<SearchOptions>) -> Result<Pending<Hits>> {
         const OPERATION: &str = "Memory::search";
         let options = options.into();

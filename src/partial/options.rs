@@ -38,16 +38,17 @@ impl PartialOptions {
         self
     }
 
-    /// Adds `offset` to positions where ties are broken by index (top-k) and where patterns are reported, so that shards
-    /// of one memory, of which each starts where the one before ends, break ties as one memory does; 0 by default.
+    /// Adds `offset` to positions where ties are broken by index (top-k) and where patterns are reported, so that
+    /// shards of one memory, of which each starts where the one before ends, break ties as one memory does; 0 by
+    /// default.
     pub fn index_offset(mut self, offset: u64) -> Self {
         self.index_offset = offset;
         self
     }
 
-    /// Keeps this many patterns of largest score, at most [`MAX_TOP`], none at 0, the default: of all merged parts, those
-    /// of largest weight are reported ([`MergedRetrieval::top`](super::MergedRetrieval::top)). Parts that are merged
-    /// keep the same number.
+    /// Keeps this many patterns of largest score, at most [`MAX_TOP`], none at 0, the default: of all merged parts,
+    /// those of largest weight are reported ([`MergedRetrieval::top`](super::MergedRetrieval::top)). Parts that are
+    /// merged keep the same number.
     ///
     /// ```
     /// use attractor::partial::PartialOptions;

@@ -123,9 +123,9 @@ impl RetrieveOptions {
         self
     }
 
-    /// Of the patterns that [`RetrieveOptions::top`] asks for, reports those alone of at least this weight, and how many
-    /// patterns have it, reported or not ([`Top::found`](crate::retrieval::Top::found)): at least 1/1024, so that no
-    /// more than [`MAX_TOP`] patterns can have it, and at most 1.
+    /// Of the patterns that [`RetrieveOptions::top`] asks for, reports those alone of at least this weight, and how
+    /// many patterns have it, reported or not ([`Top::found`](crate::retrieval::Top::found)): at least 1/1024, so that
+    /// no more than [`MAX_TOP`] patterns can have it, and at most 1.
     ///
     /// ```
     /// use attractor::{Device, Memory, PatternId, RetrieveOptions, Rule};

@@ -421,8 +421,8 @@ fn wrong_input_is_refused() {
     }
 }
 
-/// A search knows neither beta nor biases, and sums no rows: none of them limits what a GPU searches, and no error names
-/// them.
+/// A search knows neither beta nor biases, and sums no rows: none of them limits what a GPU searches, and no error
+/// names them.
 #[test]
 fn the_range_of_a_search_is_that_of_similarities() {
     for (name, device) in harness::devices() {

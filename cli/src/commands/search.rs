@@ -60,7 +60,8 @@ pub struct SearchArgs {
     /// The file to write, instead of lines of JSON on standard output.
     #[arg(long, value_name = "F.safetensors")]
     out: Option<PathBuf>,
-    /// Print how the hits are computed, with --out: kernels, tiles, windows, dispatches, estimated bytes and operations.
+    /// Print how the hits are computed, with --out: kernels, tiles, windows, dispatches, estimated bytes and
+    /// operations.
     #[arg(long, requires = "out")]
     explain: bool,
     /// How a query is compared with a pattern [default: cosine, or that of --memory].

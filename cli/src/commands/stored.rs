@@ -12,7 +12,8 @@ use crate::ui::progress;
 /// Where the rows of patterns are kept.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub struct PlacementArgs {
-    /// Leave the rows of --memory in its file, and read them as they are needed: for memories larger than this machine's.
+    /// Leave the rows of --memory in its file, and read them as they are needed: for memories larger than this
+    /// machine's.
     #[arg(long, conflicts_with = "keys")]
     pub rows_in_file: bool,
     /// The most bytes of keys and values that a GPU holds; the others stream through it.

@@ -1,5 +1,5 @@
-//! All that tasks do as one iterator of dispatches, phase by phase and chunk by chunk, with pauses for the host where rows
-//! stream.
+//! All that tasks do as one iterator of dispatches, phase by phase and chunk by chunk, with pauses for the host where
+//! rows stream.
 
 use std::collections::VecDeque;
 

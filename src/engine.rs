@@ -17,6 +17,8 @@ use crate::wait;
 pub(crate) struct Limits {
     /// Bytes of keys, and of values, in one window.
     pub window_bytes: u64,
+    /// Bytes of one buffer, through which keys and values stream together.
+    pub buffer_bytes: u64,
     /// Dimensions of a key or a value.
     pub dim: usize,
 }
@@ -24,8 +26,12 @@ pub(crate) struct Limits {
 impl Limits {
     pub fn of(device: &Device) -> Self {
         match &device.backend {
-            Backend::Cpu => Self { window_bytes: usize::MAX as u64 / 2, dim: usize::MAX / 64 },
-            Backend::Gpu(context) => Self { window_bytes: context.window_limit(), dim: gpu::plan::limits::MAX_DIM },
+            Backend::Cpu => Self { window_bytes: usize::MAX as u64 / 2, buffer_bytes: u64::MAX, dim: usize::MAX / 64 },
+            Backend::Gpu(context) => Self {
+                window_bytes: context.window_limit(),
+                buffer_bytes: context.limits.max_buffer_size,
+                dim: gpu::plan::limits::MAX_DIM,
+            },
         }
     }
 }

@@ -32,7 +32,7 @@ impl MemoryOptions {
                 });
             }
         }
-        let Limits { window_bytes: limit, dim: max_dim } = Limits::of(device);
+        let Limits { window_bytes: limit, buffer_bytes, dim: max_dim } = Limits::of(device);
         for dim in [self.dim, self.value_dim.unwrap_or(0)] {
             if dim > max_dim {
                 let (need, allowed) = (dim as u64, max_dim as u64);
@@ -60,8 +60,8 @@ impl MemoryOptions {
                 let (limit, need) = ("bytes of keys and values on the device (device_bytes)", 2 * row);
                 return Err(Error::Limit { operation: OPERATION, limit, need, allowed: bytes });
             }
+            max_rows = max_rows.min(streamed_rows(held, row, buffer_bytes));
             // Two windows at a time stream.
-            max_rows = max_rows.min((held / 8).max(1));
             resident_rows = Some(usize::try_from(held - 2 * max_rows).unwrap_or(usize::MAX));
         }
         let max_rows = max_rows as usize;
@@ -87,5 +87,28 @@ impl Memory {
     /// As [`MemoryOptions::build`].
     pub fn new(device: &Device, dim: usize, rule: Rule) -> Result<Self> {
         MemoryOptions::new(dim, rule).build(device)
+    }
+}
+
+/// The most rows, of `row` bytes of key and value, of a window that streams through a device that holds `held` of them:
+/// an eighth, as far as one buffer of `buffer_bytes` takes keys and values to the device together.
+fn streamed_rows(held: u64, row: u64, buffer_bytes: u64) -> u64 {
+    // Buffers have whole vectors of 16 bytes.
+    (held / 8).min(buffer_bytes / 16 * 16 / row).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::streamed_rows;
+
+    #[test]
+    fn the_keys_and_values_of_a_window_that_streams_fit_one_buffer() {
+        assert_eq!(streamed_rows(7, 32, u64::MAX), 1);
+        assert_eq!(streamed_rows(800, 32, u64::MAX), 100);
+        for (row, buffer) in [(32u64, 32 << 20), (12, (1 << 31) - 1), (4 * 800, 256 << 20), (6_710_888, 32 << 20)] {
+            let rows = streamed_rows(u64::MAX, row, buffer);
+            assert!((rows * row).next_multiple_of(16) <= buffer, "{rows} rows of {row} in {buffer}");
+            assert!(((rows + 1) * row).next_multiple_of(16) > buffer, "{rows} rows of {row} in {buffer}");
+        }
     }
 }

@@ -82,15 +82,21 @@ impl MemoryOptions {
     /// The most bytes of keys and values that a GPU holds, for memories that are larger. All rows are in host memory,
     /// too ([`MemoryOptions::host_copy`]), or in their file ([`LoadOptions::rows_in_file`]). Three quarters of the
     /// bytes are for rows that stay on the device; the others stream through two buffers of an eighth each: while the
-    /// device works on one, the host fills the next. Terms, 16 bytes a pattern where there are any, the 8-bit keys of
-    /// [`Precision::I8Exact`], which make most copies needless for few queries, and the workspace come on top; so do
+    /// device works on one, the host fills the next, by way of two buffers of that size in host memory.
+    ///
+    /// On top of the bytes come what the device has of every pattern, 16 bytes of terms where there are any and `d + 16`
+    /// bytes with [`Precision::I8Exact`], whose 8-bit keys make most copies needless for few queries; the workspace; and
     /// two such buffers for each further retrieval that runs at the same time.
     ///
     /// Answers are those of a memory that the device holds. A pass over the patterns takes the time of the copy, where
-    /// that is longer; [`Precision::F16`] and [`Precision::I8`] copy less. An update and a search pass once, and rules
-    /// of sparse weights then copy the rows of their support. Such a retrieval is submitted while its
-    /// [`Pending`](crate::Pending) is polled, awaited or waited for. It cannot be recorded
-    /// ([`Error::Unsupported`](crate::Error::Unsupported)). The CPU engine has no use for the bound.
+    /// that is longer; [`Precision::F16`] and [`Precision::I8`] copy less. There is a pass for each update and each
+    /// search of a block of queries ([`Explanation::query_block`](crate::Explanation)), and one more for reports that
+    /// need one; rules of sparse weights copy the rows of their support besides.
+    /// [`Explanation::streamed_bytes`](crate::Explanation) has the sum.
+    ///
+    /// Such a retrieval is submitted while its [`Pending`](crate::Pending) is polled, awaited or waited for; a poll
+    /// copies one buffer at most. It cannot be recorded ([`Error::Unsupported`](crate::Error::Unsupported)). The CPU
+    /// engine has no use for the bound.
     ///
     /// ```
     /// use attractor::{Device, MemoryOptions, Rule};
@@ -199,7 +205,8 @@ impl LoadOptions {
     /// the [`LoadOptions::host_copy`] that stays in the file.
     ///
     /// Answers are bit-exact those of the memory in the host's memory. Patterns can be removed, but not added or
-    /// updated ([`Error::Unsupported`](crate::Error::Unsupported)). The file must not be written to: once it has
+    /// updated ([`Error::Unsupported`](crate::Error::Unsupported)), until [`Memory::clear`](crate::Memory::clear), after
+    /// which rows are in host memory. The file must not be written to: once its length or its time of modification has
     /// changed, or a row cannot be read, every call that needs rows returns [`Error::File`](crate::Error::File).
     /// [`Memory::save`](crate::Memory::save) to the same path is no change: it puts another file in its place.
     ///

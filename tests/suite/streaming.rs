@@ -172,6 +172,26 @@ fn what_changes_meanwhile_changes_no_answer() {
 }
 
 #[test]
+fn one_poll_loads_one_window() {
+    for (name, device) in gpus() {
+        let mut rng = Rng(82);
+        let mut memories = pair(device, &MemoryOptions::new(8, Rule::softmax(1.0)));
+        fill(&mut memories, &mut rng, 3 * HELD);
+        let (queries, options) = (rng.vector(8), RetrieveOptions::default());
+        let mut pending = memories[0].retrieve(&queries, &options).unwrap();
+        let mut polls = 0;
+        let answer = loop {
+            polls += 1;
+            if let Some(answer) = pending.try_take() {
+                break answer.unwrap();
+            }
+        };
+        assert!(polls > (3 * HELD - HELD) / WINDOW, "{name}: {polls} polls");
+        assert_eq!(answer, memories[1].retrieve_blocking(&queries, &options).unwrap(), "{name}");
+    }
+}
+
+#[test]
 fn threads_stream_side_by_side() {
     for (name, device) in gpus() {
         let mut rng = Rng(80);

@@ -76,6 +76,11 @@ impl Engine {
         }
     }
 
+    /// Where the rows of the host are, if they stay elsewhere.
+    pub fn sources(&self) -> Option<RowSources> {
+        self.rows().ok().and_then(cpu::engine::Engine::sources)
+    }
+
     /// Refuses to store patterns where rows stay in a file, which is only read.
     ///
     /// # Errors

@@ -31,6 +31,11 @@ impl Engine {
         Self { sources: Some(sources), ..Self::new(layout, rule) }
     }
 
+    /// Where the rows are, if not in the windows.
+    pub fn sources(&self) -> Option<RowSources> {
+        self.sources.clone()
+    }
+
     /// Whether rows are elsewhere, and only read.
     pub fn is_kept(&self) -> bool {
         self.sources.is_some()

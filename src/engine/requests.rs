@@ -181,7 +181,7 @@ impl Engine {
             Kind::Gpu(engine) => {
                 wait::check(operation)?;
                 let engine = self.answering(engine);
-                wait::block_on(operation, engine.partials(queries, options, view, gpu::Wait::Allowed))
+                wait::block_on(operation, engine.partials(operation, queries, options, view, gpu::Wait::Allowed))
             }
         }
     }

@@ -116,7 +116,7 @@ impl Engine {
         for part in self.sub_batches(batch, &sizing, options) {
             let SubBatch { task, target, staging, layout } = self.sub_batch(&request, part)?;
             let schedule = Schedule::new(&self.context, options.faults.constant, [task]);
-            runs.push((self.start(schedule, &workspace, target, staging, wait)?, layout));
+            runs.push((self.start(operation, schedule, &workspace, (target, staging), wait)?, layout));
         }
         let lease = self.recycle_after(workspace);
         let submission = runs.last().and_then(|(run, _)| run.submission());

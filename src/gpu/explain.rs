@@ -90,7 +90,8 @@ impl Engine {
         let workspace = self.workspace(sizing)?;
         let mut left = MAX_COUNTED_DISPATCHES;
         let mut kernels: Vec<KernelWork> = Vec::new();
-        let (mut submissions, mut loaded) = (0usize, 0u64);
+        let (mut submissions, mut streamed) = (0usize, 0u64);
+        let [key, value, _] = self.row_sizes().map(|bytes| bytes as u64);
         for (part, times) in parts {
             let program = Schedule::new(&self.context, faults.constant, [task(workspace.clone(), part)?]);
             let Some(counted) = program.count(self.context.submission(), left)? else {
@@ -98,7 +99,9 @@ impl Engine {
                 return Err(Error::Limit { operation, limit: "dispatches of an explanation", need, allowed });
             };
             submissions = submissions.saturating_add(counted.pieces.saturating_mul(times));
-            loaded = loaded.saturating_add(counted.loaded.saturating_mul(times as u64));
+            let [keys, values] = counted.loaded;
+            let bytes = keys.saturating_mul(key).saturating_add(values.saturating_mul(value));
+            streamed = streamed.saturating_add(bytes.saturating_mul(times as u64));
             for one in counted.kernels {
                 left = left.saturating_sub(one.dispatches);
                 one.times(times as u64).add_to(&mut kernels);
@@ -118,7 +121,7 @@ impl Engine {
             windows: self.windows.filled().count(),
             submissions,
             workspace_bytes: sizing.sizes.total(),
-            streamed_bytes: loaded.saturating_mul((self.slot_size().key + self.slot_size().value) as u64),
+            streamed_bytes: streamed,
             kernels,
         };
         self.recycle(workspace);

@@ -34,6 +34,7 @@ const SMALLEST_SCORE: f32 = -1.0e38;
 
 /// Validated queries, and the patterns that each may use.
 struct PartialRequest<'a> {
+    operation: &'static str,
     queries: &'a [f32],
     options: &'a PartialOptions,
     alive: Option<&'a Alive>,
@@ -74,7 +75,7 @@ impl Engine {
     ) -> Result<Answer<Vec<Partial>>> {
         let (engine, queries, options) = (self.frozen(), copy(operation, "queries", queries)?, options.clone());
         let answer = async move {
-            let states = engine.partials(&queries, &options, &view, Wait::Forbidden).await;
+            let states = engine.partials(operation, &queries, &options, &view, Wait::Forbidden).await;
             drop(snapshot);
             states
         };
@@ -87,6 +88,7 @@ impl Engine {
     /// [`Error::DeviceLost`]; [`Error::OutOfMemory`] where the host has no room for what is merged.
     pub async fn partials(
         &self,
+        operation: &'static str,
         queries: &[f32],
         options: &PartialOptions,
         view: &View,
@@ -96,7 +98,7 @@ impl Engine {
         let stored = self.windows.len();
         let subset = options.range(stored);
         let batch = queries.len() / self.layout.dim;
-        let request = PartialRequest { queries, options, alive, subset, stored, wait };
+        let request = PartialRequest { operation, queries, options, alive, subset, stored, wait };
         // A mask of one row is shared by all queries.
         let same = options.mask.as_ref().is_none_or(|mask| !mask.is_per_query());
         let all = request.usable(0).count() as u64;
@@ -145,7 +147,7 @@ impl Engine {
             let operands = Operands { rule, ..task.operands };
             let task = Task { operands, range: request.subset.clone(), ..task };
             let schedule = Schedule::new(&self.context, None, [task]);
-            let run = self.start(schedule, &workspace, target, staging, request.wait)?;
+            let run = self.start(request.operation, schedule, &workspace, (target, staging), request.wait)?;
             let lease = self.recycle_after(workspace);
             let bytes = run.bytes(request.wait).await?;
             drop(lease);
@@ -326,7 +328,7 @@ impl Engine {
         let queries = part.iter().copied();
         let task = self.task(&sizing, workspace.clone(), &options, request.alive, queries, 0, goal)?;
         let schedule = Schedule::new(context, None, [Task { range, ..task }]);
-        let run = self.start(schedule, &workspace, target, staging, request.wait)?;
+        let run = self.start(request.operation, schedule, &workspace, (target, staging), request.wait)?;
         let _lease = self.recycle_after(workspace);
         run.bytes(request.wait).await
     }

@@ -29,6 +29,18 @@ pub(crate) struct Load {
     pub first: usize,
     pub rows: usize,
     pub wanted: Wanted,
+    pub sides: Sides,
+}
+
+/// Which sides of rows are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sides {
+    pub keys: bool,
+    pub values: bool,
+}
+
+impl Sides {
+    pub const KEYS: Self = Self { keys: true, values: false };
 }
 
 /// Which rows of a window are read.
@@ -41,16 +53,28 @@ pub(crate) enum Wanted {
 
 /// What is in the slots, as dispatches are listed: windows by their first rows.
 #[derive(Debug, Default)]
-pub(crate) struct Loaded([Option<(usize, Wanted)>; SLOTS]);
+pub(crate) struct Loaded([Held; SLOTS]);
+
+/// What a slot has of keys, and of values.
+type Held = [Option<(usize, Wanted)>; 2];
 
 impl Loaded {
-    /// What has to be loaded before a dispatch reads what is `wanted` of `window`, if anything; it is in its slot from
-    /// then on.
-    pub fn need(&mut self, window: &Window<StoredRows>, wanted: Wanted) -> Option<Load> {
+    /// What has to be loaded before a dispatch reads `sides` of what is `wanted` of `window`, if anything; it is in its
+    /// slot from then on.
+    pub fn need(&mut self, window: &Window<StoredRows>, wanted: Wanted, sides: Sides) -> Option<Load> {
         let slot = window.storage.slot?;
         let Window { first, rows, .. } = *window;
-        let there = self.0[slot].is_some_and(|(held, of)| held == first && (of == Wanted::All || of == wanted));
-        self.0[slot] = if there { self.0[slot] } else { Some((first, wanted)) };
-        (!there).then_some(Load { slot, first, rows, wanted })
+        let has_values = window.storage.values.is_some();
+        let held = &mut self.0[slot];
+        let mut load = |side: usize, reads: bool| {
+            let there = held[side].is_some_and(|(held, of)| held == first && (of == Wanted::All || of == wanted));
+            let load = reads && !there;
+            if load {
+                held[side] = Some((first, wanted));
+            }
+            load
+        };
+        let sides = Sides { keys: load(0, sides.keys), values: load(1, sides.values && has_values) };
+        (sides.keys || sides.values).then_some(Load { slot, first, rows, wanted, sides })
     }
 }

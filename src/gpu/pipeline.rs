@@ -23,7 +23,7 @@ use super::kernels::sparse::{bracket_threshold, gather_support, solve_threshold}
 use super::kernels::staged::similarity::{STEPS, Trial};
 use super::kernels::staged::{merge, update_states};
 use super::operands::{KernelRule, QueryBlock, Sums};
-use super::patterns::StoredRows;
+use super::patterns::{Sides, StoredRows};
 use super::sweep::{Over, Sweep};
 use super::targets::OwnedRows;
 use super::task::{Goal, Outputs, Task, WeightOutputs};
@@ -53,10 +53,10 @@ enum Phase {
 #[derive(Debug)]
 enum Item {
     One(Dispatch),
-    OfWindow(Box<Window<StoredRows>>, Dispatch),
+    OfWindow(Box<Window<StoredRows>>, Sides, Dispatch),
     Lists(CandidateLists, u32),
     Sweep(Sweep),
-    Unless(Binding),
+    Unless { list: Binding, rare: bool },
     End,
 }
 
@@ -109,11 +109,11 @@ impl<'a> Listing<'a> {
     }
 
     /// Lists what `list` lists for the queries of `queries`, which the host skips if it has to load rows for it and the
-    /// list is empty.
-    fn unless_empty(&mut self, queries: &Binding, list: impl FnOnce(&mut Self)) {
+    /// list is empty, as it is where that is `rare`.
+    fn unless_empty(&mut self, queries: &Binding, rare: bool, list: impl FnOnce(&mut Self)) {
         let streams = self.task.streams();
         if streams {
-            self.items.push_back(Item::Unless(queries.clone()));
+            self.items.push_back(Item::Unless { list: queries.clone(), rare });
         }
         list(self);
         if streams {
@@ -128,8 +128,8 @@ impl<'a> Listing<'a> {
         }
     }
 
-    fn of_window(&mut self, window: &Window<StoredRows>, dispatch: Dispatch) {
-        self.items.push_back(Item::OfWindow(Box::new(window.clone()), dispatch));
+    fn of_window(&mut self, window: &Window<StoredRows>, sides: Sides, dispatch: Dispatch) {
+        self.items.push_back(Item::OfWindow(Box::new(window.clone()), sides, dispatch));
     }
 
     fn sweep(&mut self, compared: &Binding, queries: &Binding, over: Over) {
@@ -164,7 +164,7 @@ impl<'a> Listing<'a> {
         if step > 1 && operands.stops_early {
             let stopped = update_states::STOPPED;
             self.one(compact_queries::dispatch(&self.pass, None, stopped, active, &workspace.searched));
-            return self.unless_empty(active, |listing| listing.advance(outputs, step));
+            return self.unless_empty(active, false, |listing| listing.advance(outputs, step));
         }
         self.advance(outputs, step);
     }
@@ -233,7 +233,7 @@ impl<'a> Listing<'a> {
         } else if let Some(k) = top {
             self.sweep(&compared, active, Over::Top(k));
         }
-        self.unless_empty(searched, |listing| {
+        self.unless_empty(searched, true, |listing| {
             listing.search(&compared, searched, rule);
             listing.sweep(&compared, searched, Over::Project(rule, sums));
             let slot = merge::slot(task.chunks(&task.staged));
@@ -304,7 +304,7 @@ impl<'a> Listing<'a> {
         for (i, window) in self.task.visited().enumerate() {
             for side in summed_rows(&window.storage, sums) {
                 let dispatch = gather_support::dispatch(&self.pass, queries, window, i == 0, side, sums);
-                self.of_window(window, dispatch);
+                self.of_window(window, Sides { keys: sums.keys > 0, values: sums.values > 0 }, dispatch);
             }
         }
     }
@@ -372,7 +372,7 @@ impl<'a> Listing<'a> {
             self.one(compact_queries::dispatch(&self.pass, Some(everyone), unlisted.0, unlisted.1, unlisted.2));
             searched = &workspace.searched;
         }
-        self.unless_empty(searched, |listing| listing.search(compared, searched, rule));
+        self.unless_empty(searched, true, |listing| listing.search(compared, searched, rule));
     }
 
     /// What the energy at the present state is computed from.

@@ -81,7 +81,9 @@ impl Engine {
         let all = options.statistics || options.energy || options.trace || options.weights != WeightsOf::None;
         listed
             && !all
-            && options.top <= MOST_BOUNDED as usize
+            && options.listed(usize::MAX) <= MOST_BOUNDED as usize
+            // Whether a browser has products of packed bytes is not known here.
+            && cfg!(not(target_arch = "wasm32"))
             && self.layout.keeps_levels(self.rule.similarity)
             // Others may count as zero.
             && self.rule.beta.abs() >= f32::MIN_POSITIVE

@@ -50,8 +50,8 @@ pub(crate) struct Counted {
     pub kernels: Vec<KernelWork>,
     /// Pieces of the budget.
     pub pieces: usize,
-    /// Rows that are loaded, but those of which lists tell.
-    pub loaded: u64,
+    /// Keys and values that are loaded, but those of which lists tell.
+    pub loaded: [u64; 2],
 }
 
 /// What is handed out at once.
@@ -227,14 +227,16 @@ impl Schedule {
     /// Counts instead. Nothing is compiled. `None` where there are more than `most` dispatches.
     pub fn count(mut self, budget: f64, most: u64) -> Result<Option<Counted>> {
         let mut kernels: Vec<KernelWork> = Vec::new();
-        let (mut pieces, mut dispatches, mut loaded) = (0, 0u64, 0u64);
+        let (mut pieces, mut dispatches, mut loaded) = (0, 0u64, [0u64; 2]);
         while !self.is_done() {
             if let Some(pause) = self.take_pause() {
-                if let Pause::Load(load @ Load { wanted: Wanted::All, .. }) = &pause {
-                    loaded += load.rows as u64;
+                if let Pause::Load(Load { rows, wanted: Wanted::All, sides, .. }) = &pause {
+                    for (side, reads) in loaded.iter_mut().zip([sides.keys, sides.values]) {
+                        *side += if reads { *rows as u64 } else { 0 };
+                    }
                 }
-                // As if every list held what it is for.
-                self.resume(matches!(pause, Pause::Unless(_)));
+                // As if every list of candidates held what it is for.
+                self.resume(matches!(pause, Pause::Unless { rare: true, .. }));
                 continue;
             }
             self.advance(budget, false, |dispatch, done, part, _| {

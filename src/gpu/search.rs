@@ -204,7 +204,7 @@ impl Engine {
             let SearchPart { task, target, staging, layout, stamp } =
                 searching.part(&workspace, view, queries, part)?;
             let schedule = Schedule::new(context, retrieval.faults.constant, [task]);
-            runs.push((engine.start(schedule, &workspace, target, staging, wait)?, layout, stamp));
+            runs.push((engine.start(operation, schedule, &workspace, (target, staging), wait)?, layout, stamp));
         }
         let lease = engine.recycle_after(workspace);
         let submission = runs.last().and_then(|(run, ..)| run.submission());

@@ -8,7 +8,7 @@ use futures::channel::oneshot;
 use super::buffer::{self, Binding};
 use super::context::Context;
 use super::handles::Handles;
-use super::patterns::{Load, SLOTS, StoredRows};
+use super::patterns::{Load, SLOTS, Sides, StoredRows};
 use super::poller::Mapped;
 use super::readback::{Wait, dropped, lost, mapping};
 use crate::error::Result;
@@ -57,6 +57,7 @@ pub(crate) struct Staged {
     /// Consecutive rows that lie together in the staging buffer: where they begin there, where in the slot, and how
     /// many they are.
     runs: Vec<[usize; 3]>,
+    sides: Sides,
 }
 
 /// A window of which fewer rows than one in so many are read is loaded row by row.
@@ -94,6 +95,7 @@ impl Slots {
     /// [`Error::DeviceLost`](crate::Error::DeviceLost); those of [`HostRows::encoded`].
     pub async fn stage(
         &self,
+        operation: &'static str,
         context: &Arc<Context>,
         host: &dyn HostRows,
         load: Load,
@@ -132,10 +134,12 @@ impl Slots {
         for [staged, row, count] in &runs {
             let (begin, mut done) = (load.first + row, 0);
             while done < *count {
-                let encoded = host.encoded(OPERATION, begin + done..begin + count)?;
+                let encoded = host.encoded(operation, begin + done..begin + count)?;
                 let at = staged + done;
-                let values = encoded.values.as_ref().map(|values| (rows * key + at * value, values));
-                for (start, rows) in std::iter::once((at * key, &encoded.keys)).chain(values) {
+                let keys = load.sides.keys.then_some((at * key, &encoded.keys));
+                let values = encoded.values.as_ref().filter(|_| load.sides.values);
+                let values = values.map(|values| (rows * key + at * value, values));
+                for (start, rows) in keys.into_iter().chain(values) {
                     view.slice(start..start + rows.rows.len()).copy_from_slice(&rows.rows);
                 }
                 done += encoded.count;
@@ -143,7 +147,7 @@ impl Slots {
         }
         drop(view);
         buffer.unmap();
-        Ok(Some(Staged { slot: load.slot, buffer, runs }))
+        Ok(Some(Staged { slot: load.slot, buffer, runs, sides: load.sides }))
     }
 
     fn staging_buffer(&self, handles: &Handles) -> Result<wgpu::Buffer> {
@@ -154,8 +158,9 @@ impl Slots {
     /// Records the copy of staged rows to their slot.
     pub fn copy(&self, staged: &Staged, encoder: &mut wgpu::CommandEncoder) {
         let SlotSize { rows, key, value } = self.size;
-        let keys = Some((&self.keys, 0, key));
-        let values = self.values.as_ref().map(|values| (values, rows * key, value));
+        let keys = staged.sides.keys.then_some((&self.keys, 0, key));
+        let values = self.values.as_ref().filter(|_| staged.sides.values);
+        let values = values.map(|values| (values, rows * key, value));
         for (slots, first, bytes) in keys.into_iter().chain(values) {
             for [from, to, count] in &staged.runs {
                 let [from, to, size] = [first + from * bytes, to * bytes, count * bytes].map(|at| at as u64);

@@ -39,6 +39,8 @@ pub(crate) struct Streaming {
     /// The buffer that the answers are computed in, and the one that the host maps.
     answers: wgpu::Buffer,
     staging: wgpu::Buffer,
+    /// The call that is answered, for errors of the host's rows.
+    operation: &'static str,
 }
 
 /// A workspace that is in use until this is dropped.
@@ -110,7 +112,7 @@ impl Streaming {
                         Wanted::All => None,
                         Wanted::Listed(_) => Some(within(&listed, &load)),
                     };
-                    staged = slots.stage(&self.context, &*self.host, load, rows, wait).await?;
+                    staged = slots.stage(self.operation, &self.context, &*self.host, load, rows, wait).await?;
                     self.schedule.resume(false);
                     if wait == Wait::Forbidden && staged.is_some() {
                         next_poll().await;
@@ -120,16 +122,14 @@ impl Streaming {
                     listed = self.listed(&lists, queries, wait).await?;
                     self.schedule.resume(false);
                 }
-                Some(Pause::Unless(list)) => {
+                Some(Pause::Unless { list, .. }) => {
                     let skip = self.length(&list, wait).await? == 0;
                     self.schedule.resume(skip);
                 }
             }
         }
     }
-}
 
-impl Streaming {
     /// The length of a list of queries, as the dispatches that have been submitted leave it.
     async fn length(&self, list: &Binding, wait: Wait) -> Result<u32> {
         Ok(self.words([(list, 1)], wait).await?[0])
@@ -203,10 +203,10 @@ impl Engine {
     /// Starts the dispatches of `schedule`, whose tasks work in `workspace`, then a copy of `answers` to `staging`.
     pub fn start(
         &self,
+        operation: &'static str,
         schedule: Schedule,
         workspace: &Arc<Workspace>,
-        answers: wgpu::Buffer,
-        staging: wgpu::Buffer,
+        (answers, staging): (wgpu::Buffer, wgpu::Buffer),
         wait: Wait,
     ) -> Result<Run> {
         let (context, workspace) = (self.context.clone(), workspace.clone());
@@ -214,7 +214,7 @@ impl Engine {
             None => Run::Submitted(context.run(schedule, &answers, staging, wait)?),
             Some(host) => {
                 let host = host.clone();
-                Run::Streaming(Box::new(Streaming { context, schedule, workspace, host, answers, staging }))
+                Run::Streaming(Box::new(Streaming { context, schedule, workspace, host, answers, staging, operation }))
             }
         })
     }

@@ -11,6 +11,7 @@ use super::kernels::sparse::{count_scores, filter_candidates, merge_candidates};
 use super::kernels::staged::similarity::{Comparison, Trial};
 use super::kernels::staged::{merge, projection, separation, similarity, stream_bounds, stream_similarity, weights};
 use super::operands::{Chunk, KernelRule, QueryBlock, Sums};
+use super::patterns::Sides;
 use super::plan::choice::Plan;
 use super::targets::OwnedRows;
 use super::task::{Goal, Task};
@@ -65,9 +66,13 @@ impl Sweep {
         }
     }
 
-    /// Whether its dispatches read keys or values, and not only what the device has beside them.
-    pub fn reads_rows(&self) -> bool {
-        !matches!(self.over, Over::Bound(..))
+    /// What its dispatches read of rows, and not only of what the device has beside them.
+    pub fn sides(&self) -> Sides {
+        let values = match self.over {
+            Over::Fused(sums) | Over::Staged(sums, _) | Over::Project(_, sums) => sums.values > 0,
+            _ => false,
+        };
+        Sides { keys: !matches!(self.over, Over::Bound(..)), values }
     }
 
     /// Lists the dispatches of one chunk.

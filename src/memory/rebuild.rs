@@ -8,7 +8,8 @@ use crate::store::Growth;
 impl Memory {
     /// The same patterns under the same ids at the same positions, on `device`: after a device was lost, or to move.
     /// Rows come from the [host copy](crate::MemoryOptions::host_copy) where one is kept; otherwise they are read back
-    /// from where they are, which waits. On a device that allows windows as large its answers are bit-exact, as on
+    /// from where they are, which waits. Rows that stay in a file
+    /// ([`LoadOptions::rows_in_file`](crate::LoadOptions::rows_in_file)) stay there. On a device that allows windows as large its answers are bit-exact, as on
     /// any of its kind.
     ///
     /// ```
@@ -27,7 +28,7 @@ impl Memory {
     /// new one fails; [`Error::Unsupported`](crate::Error::Unsupported) where a browser would have to wait for rows of
     /// a GPU; the errors of [`MemoryOptions::build`](crate::MemoryOptions::build) and [`Memory::reserve`].
     pub fn rebuild(&self, device: &Device) -> Result<Self> {
-        let mut memory = self.options.build(device)?;
+        let mut memory = self.options.build_from(device, self.engine.sources())?;
         let positions = self.position_count();
         let windows = self.engine.window_rows();
         if windows.iter().all(|rows| *rows <= memory.layout.max_rows) {

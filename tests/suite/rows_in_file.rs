@@ -81,9 +81,10 @@ fn rows_in_a_file_answer_as_rows_in_memory() {
                 for id in [0, 4, 500, 698].map(PatternId) {
                     assert_eq!(kept.get(id).unwrap(), loaded.get(id).unwrap(), "{name} {precision:?}");
                 }
-                // Into host memory, and to another file: the same rows.
-                let rebuilt = kept.rebuild(&Device::cpu()).unwrap();
+                // On another engine, and in another file: the same rows.
+                let mut rebuilt = kept.rebuild(&Device::cpu()).unwrap();
                 alike(&format!("rebuilt {precision:?}"), [&rebuilt, &loaded.rebuild(&Device::cpu()).unwrap()], 2);
+                assert!(matches!(rebuilt.reserve(1), Err(Error::Unsupported { .. })), "they stay where they are");
                 let again = folder.path().join("again.safetensors");
                 kept.save(&again).unwrap();
                 assert_eq!(fs::read(&again).unwrap(), fs::read(&path).unwrap(), "{name} {precision:?}");
@@ -174,7 +175,7 @@ fn across_devices_a_file_that_changes_is_refused() {
     file.write_all(&[1]).unwrap();
     file.set_modified(SystemTime::now() + Duration::from_secs(5)).unwrap();
     drop(file);
-    refused(&memory, &path, "has changed since the memory was opened");
+    refused(&memory, &path, "has changed since a memory was loaded from it");
     // Truncates it: rows that cannot be read are never zeros in an answer.
     let memory = open(&path);
     let modified = fs::metadata(&path).unwrap().modified().unwrap();

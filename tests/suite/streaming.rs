@@ -4,7 +4,7 @@
 use attractor::partial::{Partial, PartialOptions};
 use attractor::retrieval::WeightsOf;
 use attractor::{
-    Device, Error, LoadOptions, Mask, Memory, MemoryOptions, PatternId, Precision, RetrieveOptions, Rule,
+    Device, Error, LoadOptions, Mask, Memory, MemoryOptions, PatternId, Patterns, Precision, RetrieveOptions, Rule,
     SearchOptions, Separation, Similarity,
 };
 use harness::Rng;
@@ -229,6 +229,15 @@ fn a_device_that_holds_nothing_is_refused_and_so_are_recordings() {
         let explained = memory.explain(1, &RetrieveOptions::default()).unwrap();
         assert_eq!(explained.streamed_bytes, 128, "{explained}");
         assert!(explained.to_string().contains("128B of patterns streamed"), "{explained}");
+        memory.add(&[0.25; 16]).unwrap();
+        let bytes = |options: &RetrieveOptions| memory.explain(1, options).unwrap().streamed_bytes;
+        assert_eq!(bytes(&RetrieveOptions::converge(20, 1e-3)), bytes(&RetrieveOptions::steps(20)));
+        // Keys are searched, and values only summed.
+        let options = MemoryOptions::new(16, Rule::softmax(1.0)).value_dim(400).device_bytes(2 * 4 * (16 + 400));
+        let mut memory = options.build(device).unwrap();
+        memory.add(Patterns::new(&[0.5; 48]).values(&[0.5; 1200])).unwrap();
+        assert_eq!(memory.explain_search(1, 1).unwrap().streamed_bytes, 3 * 64);
+        assert_eq!(memory.explain(1, &RetrieveOptions::default()).unwrap().streamed_bytes, 3 * (64 + 1600));
     }
 }
 

@@ -7,6 +7,7 @@ use crate::gpu::kernels::rows::write_rows::SourceRows;
 use crate::gpu::kernels::rows::{compact_queries, query_levels};
 use crate::gpu::kernels::sparse::{compare_listed, rank_hits, rank_top, settle_listed, solve_threshold};
 use crate::gpu::operands::KernelRule;
+use crate::gpu::patterns::Sides;
 use crate::gpu::sweep::Over;
 use crate::gpu::targets::{OwnedRows, SearchOutputs};
 use crate::gpu::task::{ListOutputs, Outputs};
@@ -23,7 +24,7 @@ impl Listing<'_> {
         let dependent = self.pass.data_dependent;
         self.bound(compared, queries, rule, top);
         let left = &self.task.operands.workspace.searched;
-        self.unless_empty(left, |listing| listing.sweep(compared, left, over));
+        self.unless_empty(left, true, |listing| listing.sweep(compared, left, over));
         self.pass.data_dependent = dependent;
     }
 
@@ -37,7 +38,7 @@ impl Listing<'_> {
         self.pass.data_dependent = true;
         self.rows_of(&workspace.candidates);
         for window in task.visited() {
-            self.of_window(window, compare_listed::scores(&self.pass, inputs, window));
+            self.of_window(window, Sides::KEYS, compare_listed::scores(&self.pass, inputs, window));
         }
         self.one(settle_listed::dispatch(&self.pass, queries, rule, top.is_some()));
         let (chosen, rest) = (&workspace.listed, &workspace.searched);
@@ -55,7 +56,7 @@ impl Listing<'_> {
         self.rows_of(lists);
         for window in task.visited() {
             let dispatch = compare_listed::dispatch(&self.pass, (&compared, everyone), lists, k, window);
-            self.of_window(window, dispatch);
+            self.of_window(window, Sides::KEYS, dispatch);
         }
         if let Some(ListOutputs { heads, entries, similarities, .. }) = &outputs.top {
             self.write_lists(lists, 2 * k, heads, entries);

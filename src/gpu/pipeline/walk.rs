@@ -39,7 +39,7 @@ impl Dispatches {
         let mut open = 1;
         while open > 0 {
             match self.items.pop_front() {
-                Some(Item::Unless(_)) => open += 1,
+                Some(Item::Unless { .. }) => open += 1,
                 Some(Item::End) => open -= 1,
                 Some(_) => {}
                 None => return,
@@ -64,8 +64,8 @@ impl Iterator for Dispatches {
                         *position = (chunk.window_first + chunk.first_row + chunk.count) as usize;
                         *number += 1;
                         sweep.list(task, &chunk, &mut self.listed);
-                        let window = window.filter(|_| sweep.reads_rows());
-                        if let Some(load) = window.and_then(|window| self.loaded.need(window, Wanted::All)) {
+                        let need = |window| self.loaded.need(window, Wanted::All, sweep.sides());
+                        if let Some(load) = window.and_then(need) {
                             return Some(Command::Pause(Pause::Load(load)));
                         }
                     }
@@ -75,9 +75,9 @@ impl Iterator for Dispatches {
             }
             match self.items.pop_front() {
                 Some(Item::One(dispatch)) => return Some(Command::Dispatch(dispatch)),
-                Some(Item::OfWindow(window, dispatch)) => {
+                Some(Item::OfWindow(window, sides, dispatch)) => {
                     self.listed.push_back(dispatch);
-                    if let Some(load) = self.loaded.need(&window, Wanted::Listed(self.lists)) {
+                    if let Some(load) = self.loaded.need(&window, Wanted::Listed(self.lists), sides) {
                         return Some(Command::Pause(Pause::Load(load)));
                     }
                 }
@@ -85,7 +85,9 @@ impl Iterator for Dispatches {
                     self.lists += 1;
                     return Some(Command::Pause(Pause::Lists(lists, queries)));
                 }
-                Some(Item::Unless(list)) => return Some(Command::Pause(Pause::Unless(list))),
+                Some(Item::Unless { list, rare }) => {
+                    return Some(Command::Pause(Pause::Unless { list, rare }));
+                }
                 Some(Item::End) => {}
                 Some(Item::Sweep(sweep)) => self.sweep = Some((sweep, task.range.start, 0)),
                 None => match self.phases.get_or_insert_with(|| Box::new(phases(task))).next() {

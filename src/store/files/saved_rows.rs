@@ -68,7 +68,8 @@ impl RowSource for SavedRows {
             false => Ok(()),
             true => {
                 let path = source.path();
-                let why = "the file has changed since the memory was opened, which reads its rows; load it again";
+                let why =
+                    "the file has changed since a memory was loaded from it (LoadOptions::rows_in_file); load it again";
                 Err(unfit(operation, path, format!("{}: {why}", path.display())))
             }
         }

@@ -17,8 +17,8 @@ pub(crate) enum Command {
 pub(crate) enum Pause {
     /// Rows go into a slot.
     Load(Load),
-    /// A list of queries is read back: what follows is skipped where it is empty, so that rows are not loaded in vain. It
-    /// is empty as a rule where it is `rare`.
+    /// A list of queries is read back: what follows is skipped where it is empty, so that rows are not loaded in vain.
+    /// It is empty as a rule where it is `rare`.
     Unless { list: Binding, rare: bool },
     /// The lists of so many queries are read back: of what follows, only the patterns that they name are loaded.
     Lists(CandidateLists, u32),

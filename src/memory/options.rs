@@ -84,9 +84,9 @@ impl MemoryOptions {
     /// bytes are for rows that stay on the device; the others stream through two buffers of an eighth each: while the
     /// device works on one, the host fills the next, by way of two buffers of that size in host memory.
     ///
-    /// On top of the bytes come what the device has of every pattern, 16 bytes of terms where there are any and `d + 16`
-    /// bytes with [`Precision::I8Exact`], whose 8-bit keys make most copies needless for few queries; the workspace; and
-    /// two such buffers for each further retrieval that runs at the same time.
+    /// On top of the bytes come what the device has of every pattern, 16 bytes of terms where there are any and `d +
+    /// 16` bytes with [`Precision::I8Exact`], whose 8-bit keys make most copies needless for few queries; the
+    /// workspace; and two such buffers for each further retrieval that runs at the same time.
     ///
     /// Answers are those of a memory that the device holds. A pass over the patterns takes the time of the copy, where
     /// that is longer; [`Precision::F16`] and [`Precision::I8`] copy less. There is a pass for each update and each
@@ -205,10 +205,11 @@ impl LoadOptions {
     /// the [`LoadOptions::host_copy`] that stays in the file.
     ///
     /// Answers are bit-exact those of the memory in the host's memory. Patterns can be removed, but not added or
-    /// updated ([`Error::Unsupported`](crate::Error::Unsupported)), until [`Memory::clear`](crate::Memory::clear), after
-    /// which rows are in host memory. The file must not be written to: once its length or its time of modification has
-    /// changed, or a row cannot be read, every call that needs rows returns [`Error::File`](crate::Error::File).
-    /// [`Memory::save`](crate::Memory::save) to the same path is no change: it puts another file in its place.
+    /// updated ([`Error::Unsupported`](crate::Error::Unsupported)), until [`Memory::clear`](crate::Memory::clear),
+    /// after which rows are in host memory. The file must not be written to: once its length or its time of
+    /// modification has changed, or a row cannot be read, every call that needs rows returns
+    /// [`Error::File`](crate::Error::File). [`Memory::save`](crate::Memory::save) to the same path is no change: it
+    /// puts another file in its place.
     ///
     /// ```
     /// use attractor::{Device, LoadOptions, Memory, Rule};

@@ -9,8 +9,8 @@ impl Memory {
     /// The same patterns under the same ids at the same positions, on `device`: after a device was lost, or to move.
     /// Rows come from the [host copy](crate::MemoryOptions::host_copy) where one is kept; otherwise they are read back
     /// from where they are, which waits. Rows that stay in a file
-    /// ([`LoadOptions::rows_in_file`](crate::LoadOptions::rows_in_file)) stay there. On a device that allows windows as large its answers are bit-exact, as on
-    /// any of its kind.
+    /// ([`LoadOptions::rows_in_file`](crate::LoadOptions::rows_in_file)) stay there. On a device that allows windows as
+    /// large its answers are bit-exact, as on any of its kind.
     ///
     /// ```
     /// use attractor::{Device, MemoryOptions, RetrieveOptions, Rule};

@@ -86,7 +86,7 @@ pub fn remarks(args: &RetrieveArgs, memory: &Memory, answers: &Retrieval) -> Str
     if let (Some(asked), Some(top)) = (args.top, &answers.top)
         && top.k < asked
     {
-        let _ = writeln!(text, "--top {asked}: there are {patterns} patterns, so {} are reported", top.k);
+        let _ = writeln!(text, "--top {asked}: there are {patterns} patterns, so {} at most are reported", top.k);
     }
     if let Some(statistics) = &answers.statistics {
         let answered = || statistics.iter().zip(&answers.status).filter(|(_, status)| **status == Status::Answered);

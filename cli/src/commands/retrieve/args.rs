@@ -41,9 +41,10 @@ update changed no coordinate by more than 1e-4), and when asked
                   than K'; top_similarity (B x K', f32): dot product or
                   cosine, or the distance (euclidean: its square)
     --least-weight W, --threshold S
-                  top_found (B, u64): how many patterns meet both, of all
-                  with --least-weight, otherwise of the K'; others are left
-                  out of --top
+                  top_found (B, u64): how many patterns meet what is given:
+                  with --least-weight of all patterns, with --threshold
+                  alone of the K'; patterns that do not are left out of
+                  --top
     --weights     weights (B x N, f32)
 
 A query whose mask leaves no pattern gets zeros; their number is printed. Exit status: 0, 2 for bad usage, 1 for \

@@ -90,9 +90,9 @@ impl MemoryOptions {
     ///
     /// Answers are those of a memory that the device holds. A pass over the patterns takes the time of the copy, where
     /// that is longer; [`Precision::F16`] and [`Precision::I8`] copy less. There is a pass for each update and each
-    /// search of a block of queries ([`Explanation::query_block`](crate::Explanation)), and one more for reports that
-    /// need one; rules of sparse weights copy the rows of their support besides.
-    /// [`Explanation::streamed_bytes`](crate::Explanation) has the sum.
+    /// search of a block of queries ([`Explanation::query_block`](crate::explain::Explanation)), and one more for
+    /// reports that need one; rules of sparse weights copy the rows of their support besides.
+    /// [`Explanation::streamed_bytes`](crate::explain::Explanation) has the sum.
     ///
     /// Such a retrieval is submitted while its [`Pending`](crate::Pending) is polled, awaited or waited for; a poll
     /// copies one buffer at most. It cannot be recorded ([`Error::Unsupported`](crate::Error::Unsupported)). The CPU

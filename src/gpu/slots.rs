@@ -2,6 +2,7 @@
 //! a time, and for each a staging buffer that the host fills while the device works on the other slot.
 
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 use futures::channel::oneshot;
 
@@ -12,7 +13,7 @@ use super::patterns::{Load, SLOTS, Sides, StoredRows};
 use super::poller::Mapped;
 use super::readback::{Wait, dropped, lost, mapping};
 use crate::error::Result;
-use crate::store::{HostRows, Window};
+use crate::store::{EncodedRows, HostRows, Window};
 use crate::sync::lock;
 
 const OPERATION: &str = "stream patterns";
@@ -59,6 +60,9 @@ pub(crate) struct Staged {
     runs: Vec<[usize; 3]>,
     sides: Sides,
 }
+
+/// Bytes after which a poll that must not block has copied enough.
+const MAX_COPIED_BYTES: usize = 16 << 20;
 
 /// A window of which fewer rows than one in so many are read is loaded row by row.
 const MIN_SHARE_LOADED: usize = 4;
@@ -128,26 +132,40 @@ impl Slots {
                 }
             }
         }
-        let SlotSize { rows, key, value } = self.size;
-        let range = buffer.slice(..).get_mapped_range_mut();
-        let mut view = range.map_err(|error| lost(OPERATION, error.to_string()))?;
+        let most = (MAX_COPIED_BYTES / (self.size.key + self.size.value)).max(1);
+        let mut copied = 0;
         for [staged, row, count] in &runs {
-            let (begin, mut done) = (load.first + row, 0);
+            let mut done = 0;
             while done < *count {
-                let encoded = host.encoded(operation, begin + done..begin + count)?;
-                let at = staged + done;
-                let keys = load.sides.keys.then_some((at * key, &encoded.keys));
-                let values = encoded.values.as_ref().filter(|_| load.sides.values);
-                let values = values.map(|values| (rows * key + at * value, values));
-                for (start, rows) in keys.into_iter().chain(values) {
-                    view.slice(start..start + rows.rows.len()).copy_from_slice(&rows.rows);
+                if copied >= most && wait == Wait::Forbidden {
+                    copied = 0;
+                    next_poll().await;
                 }
-                done += encoded.count;
+                let begin = load.first + row + done;
+                let rows = host.encoded(operation, begin..begin + most.min(count - done))?;
+                self.write(&buffer, staged + done, &rows, load.sides)?;
+                (done, copied) = (done + rows.count, copied + rows.count);
             }
         }
-        drop(view);
         buffer.unmap();
+        if wait == Wait::Forbidden {
+            next_poll().await;
+        }
         Ok(Some(Staged { slot: load.slot, buffer, runs, sides: load.sides }))
+    }
+
+    /// Writes `sides` of rows to a staging buffer, which is mapped, as its rows from row `at` on.
+    fn write(&self, buffer: &wgpu::Buffer, at: usize, rows: &EncodedRows<'_>, sides: Sides) -> Result<()> {
+        let SlotSize { rows: capacity, key, value } = self.size;
+        let range = buffer.slice(..).get_mapped_range_mut();
+        let mut view = range.map_err(|error| lost(OPERATION, error.to_string()))?;
+        let keys = sides.keys.then_some((at * key, &rows.keys));
+        let values = rows.values.as_ref().filter(|_| sides.values);
+        let values = values.map(|values| (capacity * key + at * value, values));
+        for (start, side) in keys.into_iter().chain(values) {
+            view.slice(start..start + side.rows.len()).copy_from_slice(&side.rows);
+        }
+        Ok(())
     }
 
     fn staging_buffer(&self, handles: &Handles) -> Result<wgpu::Buffer> {
@@ -176,6 +194,19 @@ impl Slots {
         let staging = Staging { buffer: staged.buffer, used: Some((submission.clone(), mapped)) };
         lock(&self.staging)[staged.slot] = Some(staging);
     }
+}
+
+/// Ends this poll, which has copied as much as one poll may: a caller that must not block polls again.
+async fn next_poll() {
+    let mut polled = false;
+    let poll = move |context: &mut std::task::Context<'_>| {
+        if std::mem::replace(&mut polled, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    };
+    std::future::poll_fn(poll).await;
 }
 
 /// Runs of consecutive rows at `positions`, which rise, of a window that begins at `first`.

@@ -1,7 +1,6 @@
 //! Runs of which rows stream through slots, and of all others: what an engine starts, and what comes back.
 
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
 
 use super::buffer::{self, Binding};
 use super::command::Pause;
@@ -114,9 +113,6 @@ impl Streaming {
                     };
                     staged = slots.stage(self.operation, &self.context, &*self.host, load, rows, wait).await?;
                     self.schedule.resume(false);
-                    if wait == Wait::Forbidden && staged.is_some() {
-                        next_poll().await;
-                    }
                 }
                 Some(Pause::Lists(lists, queries)) => {
                     listed = self.listed(&lists, queries, wait).await?;
@@ -168,19 +164,6 @@ impl Streaming {
         let bytes = Readback::new(context.clone(), staging, submission).get(wait).await?;
         numbers(OPERATION, "lists", &bytes[..4 * count])
     }
-}
-
-/// Ends this poll, which has loaded a window: a caller that must not block polls again.
-async fn next_poll() {
-    let mut polled = false;
-    let poll = move |context: &mut std::task::Context<'_>| {
-        if std::mem::replace(&mut polled, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    };
-    std::future::poll_fn(poll).await;
 }
 
 /// Those of `positions`, which rise, that the window of `load` has.

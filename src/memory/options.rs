@@ -95,7 +95,7 @@ impl MemoryOptions {
     /// [`Explanation::streamed_bytes`](crate::explain::Explanation) has the sum.
     ///
     /// Such a retrieval is submitted while its [`Pending`](crate::Pending) is polled, awaited or waited for; a poll
-    /// copies one buffer at most. It cannot be recorded ([`Error::Unsupported`](crate::Error::Unsupported)). The CPU
+    /// copies 16 MiB at most. It cannot be recorded ([`Error::Unsupported`](crate::Error::Unsupported)). The CPU
     /// engine has no use for the bound.
     ///
     /// ```

@@ -172,7 +172,7 @@ fn what_changes_meanwhile_changes_no_answer() {
 }
 
 #[test]
-fn one_poll_loads_one_window() {
+fn one_poll_loads_one_window_at_most() {
     for (name, device) in gpus() {
         let mut rng = Rng(82);
         let mut memories = pair(device, &MemoryOptions::new(8, Rule::softmax(1.0)));

@@ -576,7 +576,39 @@ typedef struct attractor_memory_options {
    * 0, for a later version.
    */
   uint32_t reserved;
+  /**
+   * The maximum number of bytes of keys and values that a GPU holds; the others are in host memory and stream through
+   * it. 0 for a GPU that holds all. Nothing can be recorded of such a memory.
+   */
+  uint64_t device_bytes;
 } attractor_memory_options;
+
+/**
+ * How a saved memory is laid out again; `attractor_load_options_init` fills it.
+ */
+typedef struct attractor_load_options {
+  /**
+   * `sizeof(attractor_load_options)`.
+   */
+  size_t size;
+  /**
+   * As in `attractor_memory_options`.
+   */
+  uint64_t window_bytes;
+  /**
+   * As in `attractor_memory_options`.
+   */
+  uint64_t device_bytes;
+  /**
+   * Not 0: keys and values stay in the file, which must not be written to, and are read whenever they are needed.
+   * Patterns can be removed then, but not added or updated.
+   */
+  uint32_t rows_in_file;
+  /**
+   * 0, for a later version.
+   */
+  uint32_t reserved;
+} attractor_load_options;
 
 /**
  * Options of one retrieval of B queries; `attractor_retrieve_options_init` fills them.
@@ -964,6 +996,13 @@ attractor_error attractor_memory_get(const struct attractor_memory *memory,
                                      float *bias);
 
 /**
+ * Fills `*options`, of `size` = `sizeof(attractor_load_options)` bytes: rows in host memory, or on the device.
+ *
+ * Errors: `ATTRACTOR_ERROR_NULL_POINTER`, `ATTRACTOR_ERROR_PARAMETER` for a size that no version of the struct has.
+ */
+attractor_error attractor_load_options_init(struct attractor_load_options *options, size_t size);
+
+/**
  * Saves the memory to the file at `path`, in UTF-8: a safetensors file with the rule, and every pattern with its id,
  * in the precision in which it is stored. A failure leaves the old file, never a part of the new one. On a GPU this
  * waits.
@@ -974,8 +1013,8 @@ attractor_error attractor_memory_get(const struct attractor_memory *memory,
 attractor_error attractor_memory_save(const struct attractor_memory *memory, const char *path);
 
 /**
- * Loads a saved memory to any device: bit-exactly the same patterns, under the same ids. `window_bytes` is as in
- * `attractor_memory_options`.
+ * Loads a saved memory to any device: bit-exactly the same patterns, under the same ids. `options` may be NULL, for
+ * those of `attractor_load_options_init`.
  *
  * Errors: `ATTRACTOR_ERROR_FILE` for a file that cannot be read, is damaged or is not a memory;
  * `ATTRACTOR_ERROR_LIMIT` or `ATTRACTOR_ERROR_OUT_OF_MEMORY` where the device has no room;
@@ -984,7 +1023,7 @@ attractor_error attractor_memory_save(const struct attractor_memory *memory, con
  */
 attractor_error attractor_memory_load(const struct attractor_device *device,
                                       const char *path,
-                                      uint64_t window_bytes,
+                                      const struct attractor_load_options *options,
                                       struct attractor_memory **memory);
 
 /**

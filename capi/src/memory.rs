@@ -77,6 +77,9 @@ pub struct attractor_memory_options {
     pub saturate: u32,
     /// 0, for a later version.
     pub reserved: u32,
+    /// The maximum number of bytes of keys and values that a GPU holds; the others are in host memory and stream through
+    /// it. 0 for a GPU that holds all. Nothing can be recorded of such a memory.
+    pub device_bytes: u64,
 }
 
 versioned!(attractor_memory_options, beta: f32);
@@ -96,6 +99,7 @@ fn defaults(size: usize, dim: usize) -> attractor_memory_options {
         beta: Rule::attention(dim).beta,
         saturate: 0,
         reserved: 0,
+        device_bytes: 0,
     }
 }
 
@@ -122,6 +126,9 @@ impl attractor_memory_options {
         }
         if self.window_bytes > 0 {
             options = options.window_bytes(self.window_bytes);
+        }
+        if self.device_bytes > 0 {
+            options = options.device_bytes(self.device_bytes);
         }
         Ok(options)
     }

@@ -49,7 +49,7 @@ static void check_saved(const attractor_device *device, size_t patterns, const c
     } while (FindNextFileW(search, &found));
     FindClose(search);
     check(files == 1, "there is one file");
-    must(attractor_memory_load(device, path_utf8, 0, &memory), "the file is a memory");
+    must(attractor_memory_load(device, path_utf8, NULL, &memory), "the file is a memory");
     check(attractor_memory_len(memory) == patterns, what);
     attractor_memory_free(memory);
     printf("  %s\n", what);

@@ -24,12 +24,13 @@ fn null_is_refused_everywhere() {
         null_pointer(attractor_device_open(null(), &mut null_mut()), "options");
         null_pointer(attractor_adapters_list(null_mut(), null_mut()), "adapters");
         null_pointer(attractor_memory_options_init(null_mut(), 64, 2), "options");
+        null_pointer(attractor_load_options_init(null_mut(), 32), "options");
         null_pointer(attractor_memory_create(null(), &raw const options, &raw mut a_memory), "device");
         null_pointer(attractor_memory_create(device, null(), &raw mut a_memory), "options");
         null_pointer(attractor_memory_create(device, &raw const options, null_mut()), "memory");
-        null_pointer(attractor_memory_load(device, null(), 0, &raw mut a_memory), "path");
-        null_pointer(attractor_memory_load(null(), path, 0, &raw mut a_memory), "device");
-        null_pointer(attractor_memory_load(device, path, 0, null_mut()), "memory");
+        null_pointer(attractor_memory_load(device, null(), null(), &raw mut a_memory), "path");
+        null_pointer(attractor_memory_load(null(), path, null(), &raw mut a_memory), "device");
+        null_pointer(attractor_memory_load(device, path, null(), null_mut()), "memory");
         null_pointer(attractor_memory_id_at(none, 0, &raw mut id), "memory");
         null_pointer(attractor_memory_id_at(memory.0, 0, null_mut()), "id");
         null_pointer(add(none, query.as_ptr(), null(), null(), 1, null_mut()), "memory");

@@ -1,6 +1,7 @@
 //! Values, options and reports: what a caller passes arrives, and what the library finds comes back.
 
 use std::ffi::CString;
+use std::mem::MaybeUninit;
 use std::ptr::{null, null_mut};
 
 use super::calls::*;
@@ -89,19 +90,32 @@ fn everything_comes_through() {
         let device = given(|device| attractor_device_cpu(device));
         if cfg!(feature = "files") {
             succeeds(saved);
-            let again = given(|again| attractor_memory_load(device, path.as_ptr(), 0, again));
+            let mut options = MaybeUninit::<attractor_load_options>::uninit();
+            succeeds(attractor_load_options_init(options.as_mut_ptr(), size_of::<attractor_load_options>()));
+            let mut options = options.assume_init();
+            options.rows_in_file = 1;
+            let kept = given(|kept| attractor_memory_load(device, path.as_ptr(), &raw const options, kept));
+            let again = given(|again| attractor_memory_load(device, path.as_ptr(), null(), again));
             assert_eq!((attractor_memory_len(again), attractor_memory_value_dim(again)), (3, 3));
             let (mut one, mut other) = ([0.0f32; 3], [0.0f32; 3]);
             let query = queries.as_ptr();
             succeeds(ask(memory.0, query, 1, null(), one.as_mut_ptr(), 3, null_mut()));
             succeeds(ask(again, query, 1, null(), other.as_mut_ptr(), 3, null_mut()));
             assert_eq!(one, other);
+            succeeds(ask(kept, query, 1, null(), other.as_mut_ptr(), 3, null_mut()));
+            assert_eq!(one, other);
+            refused(attractor_memory_reserve(kept, 1), ATTRACTOR_ERROR_UNSUPPORTED, &["rows_in_file"]);
+            attractor_memory_free(kept);
+            options.reserved = 1;
+            let mut none = null_mut();
+            let unknown = attractor_memory_load(device, path.as_ptr(), &raw const options, &raw mut none);
+            refused(unknown, ATTRACTOR_ERROR_UNSUPPORTED, &["reserved"]);
             attractor_memory_free(again);
         } else {
             refused(saved, ATTRACTOR_ERROR_UNSUPPORTED, &["files"]);
         }
         let mut none = null_mut();
-        let missing = attractor_memory_load(device, c"/no/such/file".as_ptr(), 0, &raw mut none);
+        let missing = attractor_memory_load(device, c"/no/such/file".as_ptr(), null(), &raw mut none);
         let code = if cfg!(feature = "files") { ATTRACTOR_ERROR_FILE } else { ATTRACTOR_ERROR_UNSUPPORTED };
         refused(missing, code, &[]);
         attractor_device_free(device);
@@ -176,7 +190,7 @@ fn searches_come_through() {
         assert!(length == 0 && message().contains("without a threshold"), "{}", message());
         attractor_hits_free(hits);
 
-        let mut asked = std::mem::MaybeUninit::<attractor_search_options>::uninit();
+        let mut asked = MaybeUninit::<attractor_search_options>::uninit();
         succeeds(attractor_search_options_init(asked.as_mut_ptr(), size_of::<attractor_search_options>()));
         let mut asked = asked.assume_init();
         let keep = [1u8, 1, 1, 0, 0, 0];

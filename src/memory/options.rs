@@ -99,10 +99,11 @@ impl MemoryOptions {
     /// engine has no use for the bound.
     ///
     /// ```
-    /// use attractor::{Device, MemoryOptions, Rule};
+    /// use attractor::{Device, MemoryOptions, Rule, Separation, Similarity};
     /// let device = Device::new_blocking()?;
+    /// let rule = Rule::new(Similarity::Cosine, Separation::Softmax, 8.0);
     /// // 1,000 patterns of 4 kB, of which the device holds 1 MB.
-    /// let mut memory = MemoryOptions::new(1024, Rule::softmax(8.0)).device_bytes(1 << 20).build(&device)?;
+    /// let mut memory = MemoryOptions::new(1024, rule).device_bytes(1 << 20).build(&device)?;
     /// let keys: Vec<f32> = (0..1000 * 1024).map(|i| (i % 7919) as f32 / 7919.0 - 0.5).collect();
     /// memory.add(&keys)?;
     /// assert_eq!(memory.search_blocking(&keys[999 * 1024..], 1)?.ids, [memory.id_at(999)]);

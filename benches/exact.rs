@@ -125,8 +125,8 @@ fn count(file: &Path) {
         let listed: Vec<usize> = counts.iter().copied().flatten().collect();
         let mean = listed.iter().sum::<usize>() as f64 / listed.len().max(1) as f64;
         println!(
-            "{separation:?}, beta {beta}: of {} patterns {mean:.1} are scored again on average, at most {}; all for {} of \
-             {} queries",
+            "{separation:?}, beta {beta}: of {} patterns {mean:.1} are scored again on average, at most {}; all for {} \
+             of {} queries",
             keys.len() / DIM,
             listed.iter().max().unwrap_or(&0),
             counts.len() - listed.len(),

@@ -64,7 +64,7 @@ impl Engine {
         let Placement { host_copy, sources, resident_rows } = placement;
         let mirrored = host_copy || sources.is_some() || resident_rows.is_some();
         let cpu = move || match sources {
-            Some(sources) => cpu::engine::Engine::kept(layout, rule, sources),
+            Some(sources) => cpu::engine::Engine::sourced(layout, rule, sources),
             None => cpu::engine::Engine::new(layout, rule),
         };
         match &device.backend {
@@ -87,7 +87,7 @@ impl Engine {
     /// [`Error::Unsupported`].
     pub fn check_writable(&self, operation: &'static str) -> Result<()> {
         match self.rows() {
-            Ok(engine) if engine.is_kept() => {
+            Ok(engine) if engine.is_sourced() => {
                 let what = "storing patterns in a memory whose rows stay in its file (LoadOptions::rows_in_file)";
                 Err(Error::Unsupported { operation, what: what.into() })
             }

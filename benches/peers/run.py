@@ -242,7 +242,7 @@ def main():
     parse.add_argument("--rounds", type=int, default=7)
     parse.add_argument("--seconds", type=float, default=0.4, help="of each side in each round")
     parse.add_argument("--rows", default="", help="a comma-separated choice; `none` for growth alone")
-    parse.add_argument("--searches", action="store_true", help="also rows T1-... to T64x-...: searches, beside libraries")
+    parse.add_argument("--searches", action="store_true", help="also rows T1-... to T64x-...: beside libraries")
     parse.add_argument("--growth", action="store_true")
     parse.add_argument("--startup", action="store_true")
     parse.add_argument("--against", default="", help="of growth, a comma-separated choice of what against")

@@ -77,8 +77,8 @@ pub struct attractor_memory_options {
     pub saturate: u32,
     /// 0, for a later version.
     pub reserved: u32,
-    /// The maximum number of bytes of keys and values that a GPU holds; the others are in host memory and stream through
-    /// it. 0 for a GPU that holds all. Nothing can be recorded of such a memory.
+    /// The maximum number of bytes of keys and values that a GPU holds; the others are in host memory and stream
+    /// through it. 0 for a GPU that holds all. Nothing can be recorded of such a memory.
     pub device_bytes: u64,
 }
 

@@ -27,7 +27,7 @@ impl Engine {
     }
 
     /// An engine whose windows have the rows of `sources`, in order, once they are stored.
-    pub fn kept(layout: Layout, rule: Rule, sources: RowSources) -> Self {
+    pub fn sourced(layout: Layout, rule: Rule, sources: RowSources) -> Self {
         Self { sources: Some(sources), ..Self::new(layout, rule) }
     }
 
@@ -37,7 +37,7 @@ impl Engine {
     }
 
     /// Whether rows are elsewhere, and only read.
-    pub fn is_kept(&self) -> bool {
+    pub fn is_sourced(&self) -> bool {
         self.sources.is_some()
     }
 
@@ -69,7 +69,7 @@ impl Engine {
             const OPERATION: &str = "Memory::reserve";
             let block = match sources {
                 None => RowBlock::allocate(OPERATION, rows, layout, similarity)?,
-                Some(sources) => RowBlock::kept(OPERATION, rows, layout, similarity, (sources, first))?,
+                Some(sources) => RowBlock::sourced(OPERATION, rows, layout, similarity, (sources, first))?,
             };
             first += rows;
             Ok(Arc::new(block))
@@ -141,7 +141,7 @@ impl Engine {
         const BYTES: usize = 16 << 20;
         let Layout { precision, .. } = self.layout;
         let row = precision.bytes() * (self.layout.key_stride() + self.layout.value_stride());
-        if self.is_kept() { (BYTES / row).clamp(1, BORROWED) } else { BORROWED }
+        if self.is_sourced() { (BYTES / row).clamp(1, BORROWED) } else { BORROWED }
     }
 
     /// The encoded rows at `positions`, which are in use, up to the end of their window.

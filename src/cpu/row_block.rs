@@ -37,16 +37,16 @@ impl RowBlock {
     }
 
     /// `rows` rows that `sources` has from row `first` on. What follows from them is stored with them.
-    pub fn kept(
+    pub fn sourced(
         operation: &'static str,
         rows: usize,
         layout: Layout,
         similarity: Similarity,
         (sources, first): (&RowSources, usize),
     ) -> Result<Self> {
-        let kept = |source| Rows::kept(operation, layout.precision, rows, (source, first));
-        let values = sources.values.as_ref().map(kept).transpose()?;
-        Self::of(operation, rows, layout, similarity, kept(&sources.keys)?, values)
+        let sourced = |source| Rows::sourced(operation, layout.precision, rows, (source, first));
+        let values = sources.values.as_ref().map(sourced).transpose()?;
+        Self::of(operation, rows, layout, similarity, sourced(&sources.keys)?, values)
     }
 
     fn of(

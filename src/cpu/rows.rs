@@ -25,7 +25,7 @@ pub(super) enum Rows {
         scales: Vec<f32>,
     },
     /// Rows that a source has from row `first` on, read each time that they are loaded.
-    Kept {
+    Sourced {
         source: Arc<dyn RowSource>,
         first: usize,
         precision: Precision,
@@ -47,14 +47,14 @@ impl Rows {
     }
 
     /// `rows` rows that `source` has from row `first` on.
-    pub fn kept(
+    pub fn sourced(
         operation: &'static str,
         precision: Precision,
         rows: usize,
         (source, first): (&Arc<dyn RowSource>, usize),
     ) -> Result<Self> {
         let scaled = if precision == Precision::I8 { rows } else { 0 };
-        Ok(Self::Kept { source: source.clone(), first, precision, scales: zeros(operation, "scales", scaled)? })
+        Ok(Self::Sourced { source: source.clone(), first, precision, scales: zeros(operation, "scales", scaled)? })
     }
 
     /// A copy with the same number of rows, of which the first `used` are copied.
@@ -67,7 +67,7 @@ impl Rows {
                 levels: levels.try_clone(operation, elements)?,
                 scales: copy_first(operation, "scales", scales, used)?,
             },
-            Self::Kept { source, first, precision, scales } => Self::Kept {
+            Self::Sourced { source, first, precision, scales } => Self::Sourced {
                 source: source.clone(),
                 first: *first,
                 precision: *precision,
@@ -91,7 +91,7 @@ impl Rows {
                 Self::I8 { levels, scales } => {
                     scales[at + row] = quantize(from, &mut levels[start..start + columns]);
                 }
-                Self::Kept { .. } => debug_assert!(false, "memories refuse to write to a file"),
+                Self::Sourced { .. } => debug_assert!(false, "memories refuse to write to a file"),
             }
         }
     }
@@ -108,8 +108,8 @@ impl Rows {
                 bytemuck::cast_slice_mut(&mut levels[range]).copy_from_slice(&rows.rows);
                 scales[at..at + count].copy_from_slice(&rows.scales);
             }
-            Self::Kept { scales, .. } if scales.is_empty() => {}
-            Self::Kept { scales, .. } => scales[at..at + count].copy_from_slice(&rows.scales),
+            Self::Sourced { scales, .. } if scales.is_empty() => {}
+            Self::Sourced { scales, .. } => scales[at..at + count].copy_from_slice(&rows.scales),
         }
     }
 
@@ -120,7 +120,7 @@ impl Rows {
             Self::F32(rows) => (bytemuck::cast_slice(&rows[range]).into(), None),
             Self::F16(rows) => (bytemuck::cast_slice(&rows[range]).into(), None),
             Self::I8 { levels, scales } => (bytemuck::cast_slice(&levels[range]).into(), Some(&scales[at..at + count])),
-            Self::Kept { source, first, precision, scales } => {
+            Self::Sourced { source, first, precision, scales } => {
                 let mut rows = vec![0; range.len() * precision.bytes()];
                 source.fill(first + at, &mut rows);
                 (rows.into(), scales.get(at..at + count).filter(|scales| !scales.is_empty()))
@@ -142,7 +142,7 @@ impl Rows {
                 scratch.resize(count * stride, 0.0);
                 Level::best().run(Bytes { from: &levels[range], scales: &scales[at..], stride, to: scratch });
             }
-            Self::Kept { source, first, precision, scales } => {
+            Self::Sourced { source, first, precision, scales } => {
                 scratch.resize(count * stride, 0.0);
                 let first = first + at;
                 match precision {

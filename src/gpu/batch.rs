@@ -118,15 +118,10 @@ impl Engine {
             let schedule = Schedule::new(&self.context, options.faults.constant, [task]);
             runs.push((self.start(operation, schedule, &workspace, (target, staging), wait)?, layout));
         }
-        let lease = self.recycle_after(workspace);
-        let submission = runs.last().and_then(|(run, _)| run.submission());
-        // What has been submitted needs neither a snapshot nor a wait.
-        let (wait, snapshot) = if lease.is_some() { (wait, snapshot) } else { (Wait::Forbidden, None) };
+        let runs = self.joined(runs, workspace, wait, snapshot);
+        let submission = runs.submission();
         let answer = async move {
-            for (run, layout) in runs {
-                collector.append(&layout, &run.bytes(wait).await?)?;
-            }
-            drop((lease, snapshot));
+            runs.take(|layout, bytes| collector.append(layout, bytes)).await?;
             Ok(collector.finish())
         };
         Ok(Answer::on_device(Submitted { context: self.context.clone(), submission }, answer))

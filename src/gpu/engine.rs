@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use super::buffer::{self, Binding};
-use super::coarse::CoarseRows;
 use super::context::Context;
+use super::levels::StoredLevels;
 use super::patterns::{SLOTS, StoredRows};
 use super::plan::limits::MAX_PATTERNS;
 use super::range::{Magnitudes, QueryRange, States, unshared};
@@ -151,7 +151,7 @@ impl Engine {
                 },
                 terms: if terms { Some(create("attractor.terms", 16)?) } else { None },
                 slot,
-                coarse: CoarseRows::create(&context, &layout, rule.similarity, rows)?,
+                levels: StoredLevels::create(&context, &layout, rule.similarity, rows)?,
             })
         })
     }

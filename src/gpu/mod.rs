@@ -5,7 +5,6 @@
 mod answers;
 mod batch;
 mod buffer;
-mod coarse;
 mod command;
 mod context;
 mod deferred_errors;
@@ -18,6 +17,7 @@ mod handles;
 mod job;
 pub(crate) mod kernel;
 pub(crate) mod kernels;
+mod levels;
 pub(crate) mod limits;
 mod masks;
 pub(crate) mod matrices;

@@ -147,10 +147,8 @@ impl Engine {
             let operands = Operands { rule, ..task.operands };
             let task = Task { operands, range: request.subset.clone(), ..task };
             let schedule = Schedule::new(&self.context, None, [task]);
-            let run = self.start(request.operation, schedule, &workspace, (target, staging), request.wait)?;
-            let lease = self.recycle_after(workspace);
-            let bytes = run.bytes(request.wait).await?;
-            drop(lease);
+            let PartialRequest { operation, wait, .. } = *request;
+            let bytes = self.bytes_of(operation, schedule, workspace, (target, staging), wait).await?;
             for (mean, listed) in layout.answers.means(&bytes, layout.stamp, &patterns[part])? {
                 let scored = listed.into_iter().map(|one| Scored {
                     score: f64::from(one.score) + 0.0,
@@ -328,9 +326,7 @@ impl Engine {
         let queries = part.iter().copied();
         let task = self.task(&sizing, workspace.clone(), &options, request.alive, queries, 0, goal)?;
         let schedule = Schedule::new(context, None, [Task { range, ..task }]);
-        let run = self.start(request.operation, schedule, &workspace, (target, staging), request.wait)?;
-        let _lease = self.recycle_after(workspace);
-        run.bytes(request.wait).await
+        self.bytes_of(request.operation, schedule, workspace, (target, staging), request.wait).await
     }
 }
 

@@ -1,7 +1,7 @@
 //! The buffers that hold the patterns of one window on the device.
 
 use super::buffer::Binding;
-use super::coarse::CoarseRows;
+use super::levels::StoredLevels;
 use crate::store::Window;
 
 /// Slots through which windows stream.
@@ -19,7 +19,7 @@ pub(crate) struct StoredRows {
     /// A task then has the bindings of the slot, the memory has others, which nothing reads.
     pub slot: Option<usize>,
     /// The keys in 8 bits, where bounds of scores are computed from them.
-    pub coarse: Option<CoarseRows>,
+    pub levels: Option<StoredLevels>,
 }
 
 /// Rows `first .. first + rows` of a memory, one window, that have to be in a slot.

@@ -199,23 +199,17 @@ impl Engine {
         let searching = self.searching(batch, options);
         let Searching { engine, retrieval, sizing, .. } = &searching;
         let workspace = engine.run_workspace(sizing, retrieval)?;
-        let mut runs: Vec<(Run, HitsLayout, u32)> = Vec::new();
+        let mut runs: Vec<(Run, (HitsLayout, u32))> = Vec::new();
         for part in searching.parts(batch) {
             let SearchPart { task, target, staging, layout, stamp } =
                 searching.part(&workspace, view, queries, part)?;
             let schedule = Schedule::new(context, retrieval.faults.constant, [task]);
-            runs.push((engine.start(operation, schedule, &workspace, (target, staging), wait)?, layout, stamp));
+            runs.push((engine.start(operation, schedule, &workspace, (target, staging), wait)?, (layout, stamp)));
         }
-        let lease = engine.recycle_after(workspace);
-        let submission = runs.last().and_then(|(run, ..)| run.submission());
-        let view = view.clone();
-        // What has been submitted needs neither a snapshot nor a wait.
-        let (wait, snapshot) = if lease.is_some() { (wait, snapshot) } else { (Wait::Forbidden, None) };
+        let runs = engine.joined(runs, workspace, wait, snapshot);
+        let (submission, view) = (runs.submission(), view.clone());
         let answer = async move {
-            for (run, layout, stamp) in runs {
-                layout.take(&mut hits, &run.bytes(wait).await?, stamp, &view)?;
-            }
-            drop((lease, snapshot));
+            runs.take(|(layout, stamp), bytes| layout.take(&mut hits, bytes, *stamp, &view)).await?;
             Ok(hits)
         };
         Ok(Answer::on_device(Submitted { context: context.clone(), submission }, answer))

@@ -15,7 +15,7 @@ use super::slots::Staged;
 use super::workspace::{CandidateLists, Workspace};
 use crate::error::{Error, Result};
 use crate::room::{extend, numbers};
-use crate::store::HostRows;
+use crate::store::{HostRows, Snapshot};
 use crate::sync::lock;
 
 const OPERATION: &str = "stream patterns";
@@ -42,8 +42,35 @@ pub(crate) struct Streaming {
     operation: &'static str,
 }
 
+/// The runs of one batch, in order, each with what its answers are read by.
+pub(crate) struct Runs<L> {
+    runs: Vec<(Run, L)>,
+    wait: Wait,
+    /// Where rows stream: what the runs work in and on until they are done.
+    held: Option<(Lease, Option<Snapshot>)>,
+}
+
+impl<L> Runs<L> {
+    /// The submission that writes the last answers, where it has been made.
+    pub fn submission(&self) -> Option<wgpu::SubmissionIndex> {
+        self.runs.last().and_then(|(run, _)| run.submission())
+    }
+
+    /// Hands the answers of each run to `take`.
+    ///
+    /// # Errors
+    /// Those of [`Run::bytes`] and of `take`.
+    pub async fn take(self, mut take: impl FnMut(&L, &[u8]) -> Result<()>) -> Result<()> {
+        let _held = self.held;
+        for (run, layout) in self.runs {
+            take(&layout, &run.bytes(self.wait).await?)?;
+        }
+        Ok(())
+    }
+}
+
 /// A workspace that is in use until this is dropped.
-pub(crate) struct Lease {
+struct Lease {
     workspace: Arc<Workspace>,
     idle: Arc<Mutex<Vec<Arc<Workspace>>>>,
 }
@@ -202,11 +229,45 @@ impl Engine {
         })
     }
 
+    /// Joins `runs` that were started in `workspace`. Where all of them have been submitted, they need neither the
+    /// workspace nor the snapshot any more, and their answers come without a wait for the device.
+    pub fn joined<L>(
+        &self,
+        runs: Vec<(Run, L)>,
+        workspace: Arc<Workspace>,
+        wait: Wait,
+        snapshot: Option<Snapshot>,
+    ) -> Runs<L> {
+        let held = self.recycle_after(workspace).map(|lease| (lease, snapshot));
+        Runs { runs, wait: if held.is_some() { wait } else { Wait::Forbidden }, held }
+    }
+
+    /// Runs the dispatches of `schedule`, as [`Engine::start`] starts them, and returns the answers.
+    ///
+    /// # Errors
+    /// Those of [`Run::bytes`].
+    pub async fn bytes_of(
+        &self,
+        operation: &'static str,
+        schedule: Schedule,
+        workspace: Arc<Workspace>,
+        buffers: (wgpu::Buffer, wgpu::Buffer),
+        wait: Wait,
+    ) -> Result<Vec<u8>> {
+        let run = self.start(operation, schedule, &workspace, buffers, wait)?;
+        let _lease = self.recycle_after(workspace);
+        run.bytes(wait).await
+    }
+
     /// Keeps a workspace for later retrievals: at once where all that uses it has been submitted, or once the lease,
     /// which is held until then, is dropped.
-    pub fn recycle_after(&self, workspace: Arc<Workspace>) -> Option<Lease> {
-        let lease = Lease { workspace, idle: self.idle_workspaces.clone() };
-        // Dropped, it is idle.
-        self.host.is_some().then_some(lease)
+    fn recycle_after(&self, workspace: Arc<Workspace>) -> Option<Lease> {
+        match self.host {
+            Some(_) => Some(Lease { workspace, idle: self.idle_workspaces.clone() }),
+            None => {
+                self.recycle(workspace);
+                None
+            }
+        }
     }
 }

@@ -124,7 +124,7 @@ impl Sweep {
                 largest(top, list);
             }
             Over::Bound(rule, k) => {
-                if let (Some(at_once), Some(rows)) = (task.streamed(), &chunk.rows.coarse) {
+                if let (Some(at_once), Some(rows)) = (task.streamed(), &chunk.rows.levels) {
                     list.push_back(stream_bounds::dispatch(&pass, queries, at_once, stride, (rows, chunk)));
                 }
                 largest(Some(k), list);

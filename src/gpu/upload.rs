@@ -77,7 +77,7 @@ impl Handles {
                 .collect();
             write(to, 16, bytemuck::cast_slice(&terms))?;
         }
-        if let Some(to) = &to.coarse {
+        if let Some(to) = &to.levels {
             to.write(self, at, rows, &squares, (layout, rule.similarity))?;
         }
         let values = rows.values.as_ref().zip(layout.value_dim).map_or_else(Vec::new, |(values, columns)| {

@@ -55,7 +55,8 @@ impl PartialOptions {
     /// use attractor::{Device, Memory, Rule};
     /// let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(3.0))?;
     /// memory.add(&[1.0, 0.0, 0.0, 1.0, 0.5, 0.5])?;
-    /// let part = |subset| memory.retrieve_partial_blocking(&[0.0, 1.0], &PartialOptions::default().subset(subset).top(2));
+    /// let best = PartialOptions::default().top(2);
+    /// let part = |subset| memory.retrieve_partial_blocking(&[0.0, 1.0], &best.clone().subset(subset));
     /// let merged = part(0..2)?.remove(0).merge(part(2..3)?.remove(0))?.finish();
     /// assert_eq!(merged.top.iter().map(|pattern| pattern.index).collect::<Vec<_>>(), [1, 2]);
     /// # Ok::<(), attractor::Error>(())

@@ -7,7 +7,6 @@
 mod arguments;
 mod attacks;
 mod bounds;
-mod coarse;
 mod conformance;
 mod cooperate;
 mod corpus;
@@ -23,6 +22,7 @@ mod host;
 mod ids;
 mod job;
 mod keyed;
+mod levels;
 mod limits;
 mod masks;
 mod partial;

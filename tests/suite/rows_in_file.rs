@@ -1,5 +1,5 @@
-//! Memories whose rows stay in their file: the answers of memories in host memory, to the bit, and an error once the
-//! file is not what it was.
+//! Memories whose rows stay in their file: answers are bit-exact those of memories in host memory, and a file that has
+//! changed is refused.
 
 use std::fs::{self, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};

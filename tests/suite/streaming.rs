@@ -1,5 +1,5 @@
-//! Memories that their device does not hold: the answers of one that it holds, to the bit, whatever is asked and
-//! whatever happens meanwhile.
+//! Memories that their device does not hold: every answer is bit-exact that of a memory that it holds, also while
+//! patterns change.
 
 use attractor::partial::{Partial, PartialOptions};
 use attractor::retrieval::WeightsOf;
@@ -48,7 +48,7 @@ fn fill(memories: &mut [Memory; 2], rng: &mut Rng, rows: usize) {
     assert_eq!(streamed.add(patterns()).unwrap(), held.add(patterns()).unwrap());
 }
 
-/// Everything that is asked of both is answered alike, to the bit.
+/// Both memories give bit-exact answers, waited for and awaited.
 #[track_caller]
 fn alike(what: &str, memories: &[Memory; 2], queries: &[f32], options: &RetrieveOptions) {
     let [streamed, held] = memories;

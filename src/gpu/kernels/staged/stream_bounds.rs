@@ -2,11 +2,11 @@
 //! from keys in 8 bits, each of which is read once.
 
 use crate::gpu::buffer::Binding;
-use crate::gpu::coarse::CoarseRows;
 use crate::gpu::dispatch::{Dispatch, Setting, Work};
 use crate::gpu::kernel::{Access, Kernel, Variant, params};
 use crate::gpu::kernels::common::Pass;
 use crate::gpu::kernels::staged::stream_similarity::{ROWS, iterations};
+use crate::gpu::levels::StoredLevels;
 use crate::gpu::operands::Chunk;
 use crate::rule::Similarity;
 
@@ -83,7 +83,7 @@ pub fn dispatch(
     queries: &Binding,
     each: u32,
     score_stride: u32,
-    (rows, chunk): (&CoarseRows, &Chunk<'_>),
+    (rows, chunk): (&StoredLevels, &Chunk<'_>),
 ) -> Dispatch {
     let (operands, workspace) = (pass.operands, &pass.operands.workspace);
     let (mask, keep_first, keep_stride) = pass.mask_rows(&rows.keys);

@@ -9,7 +9,7 @@ use crate::store::{EncodedRows, Layout, decode, quantize_bounded};
 
 /// The keys of one window in 8 bits, padded as its rows are.
 #[derive(Clone, Debug)]
-pub(crate) struct CoarseRows {
+pub(crate) struct StoredLevels {
     pub keys: Binding,
     /// Four floats for each row `g`, which cosine divides by its norm, and what stands for it, `g^`: at least
     /// `|g - g^|`, the bias, the scale of `g^`, and `|g^|`.
@@ -21,7 +21,7 @@ const TERM_BYTES: usize = 16;
 /// No row that is answered from is longer.
 const LONGEST: f32 = 1e38;
 
-impl CoarseRows {
+impl StoredLevels {
     /// Room for `rows` rows of keys that are compared by `similarity`, where bounds are computed.
     pub fn create(handles: &Handles, layout: &Layout, similarity: Similarity, rows: usize) -> Result<Option<Self>> {
         if !layout.keeps_levels(similarity) {

@@ -577,8 +577,8 @@ typedef struct attractor_memory_options {
    */
   uint32_t reserved;
   /**
-   * The maximum number of bytes of keys and values that a GPU holds; the others are in host memory and stream through
-   * it. 0 for a GPU that holds all. Nothing can be recorded of such a memory.
+   * The maximum number of bytes of keys and values that a GPU holds; the others are in host memory and stream
+   * through it. 0 for a GPU that holds all. Nothing can be recorded of such a memory.
    */
   uint64_t device_bytes;
 } attractor_memory_options;

@@ -1,4 +1,4 @@
-//! Whether rows are finite, and which element is not.
+//! Whether rows are finite, or bipolar, and which element is not.
 
 use rayon::prelude::*;
 
@@ -41,6 +41,27 @@ pub(crate) fn check_finite(operation: &'static str, what: &'static str, values: 
         }
     }
     Ok(())
+}
+
+/// Refuses rows with a coordinate other than 1 and -1, naming the first; `first` is the row of the input that they begin
+/// with.
+pub(crate) fn check_bipolar(
+    operation: &'static str,
+    what: &'static str,
+    values: &[f32],
+    columns: usize,
+    first: usize,
+) -> Result<()> {
+    match values.iter().position(|value| value.abs() != 1.0) {
+        None => Ok(()),
+        Some(at) => Err(Error::Range {
+            operation,
+            what,
+            row: first + at / columns,
+            expected: "coordinates of 1 and -1, without which self-couplings cannot be taken away".into(),
+            got: format!("column {} is {}", at % columns, values[at]),
+        }),
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,16 @@
 //! A problem with its queries, retrieved on a device and judged by the reference.
 
 use attractor::reference::{Answer, Problem};
-use attractor::{Device, Mask, Memory, MemoryOptions, Patterns, Precision, Retrieval, RetrieveOptions, Rule};
+use std::ops::Range;
+
+use attractor::{
+    Device, Mask, Memory, MemoryOptions, PatternId, Patterns, Precision, Retrieval, RetrieveOptions, Rule,
+};
+use attractor::{Update, retrieval::Status};
 
 use crate::bound::{bound, worst};
 use crate::rng::Rng;
+use crate::update_bound::update_share;
 
 /// Rows to store, of which some parts may be absent.
 pub fn patterns<'a>(keys: &'a [f32], values: Option<&'a [f32]>, bias: Option<&'a [f32]>) -> Patterns<'a> {
@@ -32,6 +38,14 @@ pub struct Case {
     pub keep: Option<Vec<bool>>,
     /// `B x d`, true where a coordinate is known.
     pub clamp: Option<Vec<bool>>,
+    /// `B x d`, added to the sums of every update.
+    pub field: Option<Vec<f32>>,
+    /// `B`, in place of the rule's beta.
+    pub betas: Option<Vec<f32>>,
+    /// `B` positions of patterns that are left out.
+    pub exclude: Option<Vec<Option<usize>>>,
+    /// `B` ranges of positions that queries see.
+    pub rows: Option<Vec<Range<usize>>>,
     /// How patterns are stored.
     pub precision: Precision,
     /// The largest window, in bytes.
@@ -57,6 +71,10 @@ impl Case {
             bias: None,
             keep: None,
             clamp: None,
+            field: None,
+            betas: None,
+            exclude: None,
+            rows: None,
             precision: Precision::F32,
             window_bytes: None,
             queries: rng.vector(batch * dim),
@@ -88,6 +106,11 @@ impl Case {
             bias: self.bias.as_deref(),
             keep: self.keep.as_deref().map(|keep| &keep[b * n..(b + 1) * n]),
             clamp: self.clamp.as_deref().map(|clamp| &clamp[b * self.dim..(b + 1) * self.dim]),
+            field: self.field.as_deref().map(|field| &field[b * self.dim..(b + 1) * self.dim]),
+            beta: self.betas.as_ref().map(|betas| betas[b]),
+            exclude: self.exclude.as_ref().and_then(|exclude| exclude[b]),
+            rows: self.rows.as_ref().map(|rows| rows[b].clone()),
+            number: b as u32,
             ..Problem::new(self.rule, self.dim, &self.keys)
         }
     }
@@ -111,6 +134,20 @@ impl Case {
         }
         if let Some(known) = &self.clamp {
             options = options.clamp(known);
+        }
+        if let Some(field) = &self.field {
+            options = options.field(field);
+        }
+        if let Some(betas) = &self.betas {
+            options = options.betas(betas);
+        }
+        if let Some(exclude) = &self.exclude {
+            // Ids of a memory that is filled once are positions.
+            let ids: Vec<_> = exclude.iter().map(|position| position.map(|at| PatternId(at as u64))).collect();
+            options = options.exclude(&ids);
+        }
+        if let Some(rows) = &self.rows {
+            options = options.rows(rows);
         }
         options
     }
@@ -144,6 +181,18 @@ impl Case {
         let mut share = 0.0f64;
         for b in sample {
             let expected = self.reference(b);
+            if !self.rule.separation.is_normalized()
+                || self.rule.update != Update::default()
+                || self.betas.is_some()
+                || self.field.is_some()
+            {
+                let nothing_left = expected.local.is_empty() == (got.status[b] == Status::NothingLeft);
+                if got.steps[b] != expected.steps || !nothing_left {
+                    return f64::INFINITY;
+                }
+                share = share.max(update_share(self, b, &expected, got.output_row(b), got.state_row(b)));
+                continue;
+            }
             let bound = bound(self.rule, self.dim, &self.keys, values, self.query(b), self.steps);
             let error = worst(got.output_row(b), &expected.output).max(worst(got.state_row(b), &expected.state));
             let change = worst(&got.change[b..=b], &[expected.change]);

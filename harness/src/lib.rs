@@ -38,6 +38,7 @@ pub mod seal;
 pub mod stats;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod trial;
+pub mod update_bound;
 pub mod workloads;
 
 pub use bound::{bound, worst};
@@ -47,3 +48,4 @@ pub use devices::{
     adapters, devices, gpus, is_quick, quick_devices, reopened, reopened_with, runs_on, supported, thorough_devices,
 };
 pub use rng::Rng;
+pub use update_bound::update_share;

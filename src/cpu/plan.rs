@@ -136,6 +136,9 @@ impl<'a> Plan<'a> {
             Separation::Sparsemax => Keep::within(1.0 + margin),
             Separation::Entmax { alpha } => Keep::within(entmax::support_width(f64::from(alpha)) + margin),
             Separation::TopK { k } => Keep::largest(k, margin),
+            Separation::Linear | Separation::Power { .. } | Separation::Rectified { .. } | Separation::Step { .. } => {
+                unreachable!("weights that are not normalised are not listed")
+            }
         };
         if self.lists_top() { weighed.and_largest(self.top, margin) } else { weighed }
     }

@@ -13,7 +13,9 @@ use crate::gpu;
 use crate::partial::{Partial, PartialOptions};
 use crate::pending::Pending;
 use crate::retrieval::options::RetrieveOptions;
+use crate::retrieval::per_query::PerQuery;
 use crate::retrieval::report::Retrieval;
+use crate::rule::{Rule, Update};
 use crate::search::{Hits, SearchOptions};
 use crate::store::{Alive, Snapshot, View};
 use crate::wait;
@@ -49,6 +51,15 @@ impl Engine {
             Kind::Cpu(_) => Ok(()),
             Kind::Gpu(engine) => engine.check_range(operation, queries, options, alive),
         }
+    }
+
+    /// Refuses what the engine does not compute.
+    pub fn check_family(&self, operation: &'static str, rule: &Rule, options: &RetrieveOptions) -> Result<()> {
+        let plain = rule.separation.is_normalized() && rule.update == Update::default();
+        if plain && options.per_query == PerQuery::default() {
+            return Ok(());
+        }
+        Err(Error::Unsupported { operation, what: format!("the rule `{rule}` with these options, which") })
     }
 
     /// The engine that answers: where rows stream through a GPU, one with those of the host, as they are now.

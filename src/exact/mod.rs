@@ -13,3 +13,4 @@ pub(crate) mod softmax;
 pub(crate) mod solved;
 pub(crate) mod threshold;
 pub(crate) mod topk;
+pub(crate) mod unnormalized;

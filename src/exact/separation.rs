@@ -16,6 +16,9 @@ pub(crate) fn solve(separation: Separation, entries: &mut [Entry]) -> Solved {
         Separation::Sparsemax => entmax::solve(entries, 2.0),
         Separation::Entmax { alpha } => entmax::solve(entries, f64::from(alpha)),
         Separation::TopK { k } => topk::solve(entries, k),
+        Separation::Linear | Separation::Power { .. } | Separation::Rectified { .. } | Separation::Step { .. } => {
+            unreachable!("weights that are not normalised are not listed")
+        }
     }
 }
 

@@ -70,6 +70,9 @@ impl KernelRule {
             Separation::Entmax { alpha } => Self::Entmax { gain: alpha - 1.0 },
             Separation::TopK { k } if k as u64 >= patterns => Self::Softmax { one_more: false },
             Separation::TopK { k } => Self::Top { k: k as u32 },
+            Separation::Linear | Separation::Power { .. } | Separation::Rectified { .. } | Separation::Step { .. } => {
+                unreachable!("refused by the engine")
+            }
         }
     }
 

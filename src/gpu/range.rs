@@ -272,6 +272,9 @@ impl Magnitudes {
             Separation::Softmax | Separation::Softmax1 => patterns,
             Separation::TopK { k } => k.min(patterns),
             Separation::Sparsemax | Separation::Entmax { .. } => patterns.min(2),
+            Separation::Linear | Separation::Power { .. } | Separation::Rectified { .. } | Separation::Step { .. } => {
+                patterns
+            }
         };
         let bound = NormBounds { bias: if searched { 0.0 } else { self.bound.bias }, ..self.bound };
         let sums_fit = |largest: f64| summed as f64 * largest <= MAX_SUM;

@@ -32,6 +32,7 @@ impl MemoryOptions {
                 });
             }
         }
+        self.rule.update.check_shape(OPERATION, self.dim, self.value_dim)?;
         let Limits { window_bytes: limit, buffer_bytes, dim: max_dim } = Limits::of(device);
         for dim in [self.dim, self.value_dim.unwrap_or(0)] {
             if dim > max_dim {

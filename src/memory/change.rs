@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::handle::Memory;
 use crate::error::{Error, Result};
-use crate::finite::check_finite;
+use crate::finite::{check_bipolar, check_finite};
 use crate::fork;
 use crate::id::{PatternId, PatternIds};
 use crate::patterns::{Patterns, rows};
@@ -124,8 +124,12 @@ impl Memory {
         Ok((rows, new))
     }
 
-    /// Refuses finite rows that the precision cannot hold; `first` is the row of the input that they begin with.
+    /// Refuses finite rows that the precision cannot hold, and keys that are not bipolar where the rule takes
+    /// self-couplings away; `first` is the row of the input that they begin with.
     pub(super) fn check_range(&self, operation: &'static str, rows: &NewRows<'_>, first: usize) -> Result<()> {
+        if self.rule.update.remove_self {
+            check_bipolar(operation, "keys", rows.keys, self.layout.dim, first)?;
+        }
         if self.layout.precision != Precision::F16 || self.options.saturate {
             return Ok(());
         }

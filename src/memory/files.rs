@@ -7,7 +7,7 @@ use super::handle::Memory;
 use super::insertion::{Insertion, blocks, pieces};
 use super::options::{LoadOptions, MemoryOptions};
 use crate::device::handle::Device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::PatternIds;
 use crate::patterns::Patterns;
 use crate::progress::{Progress, Reporter, proceed};
@@ -211,6 +211,11 @@ impl SavedMemory {
         progress: impl FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Memory> {
         let Contents { rule, dim, value_dim, precision, saturate, bias, windows } = self.contents();
+        if options.rule.is_some_and(|rule| rule.update.remove_self) && !rule.update.remove_self {
+            let what = "taking self-couplings away from patterns that were saved under a rule that does not, \
+                        and need not be bipolar,";
+            return Err(Error::Unsupported { operation: "Memory::load", what: what.into() });
+        }
         let asked = MemoryOptions {
             dim: *dim,
             value_dim: *value_dim,

@@ -2,7 +2,7 @@
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::finite::check_finite;
+use crate::finite::{check_bipolar, check_finite};
 use crate::fork;
 use crate::mask::MemoryExtent;
 use crate::patterns::rows;
@@ -45,10 +45,15 @@ impl MemoryFacts<'_> {
     pub fn check(self, operation: &'static str, queries: Queries<'_>, options: &RetrieveOptions) -> Result<View> {
         let batch = self.batch(operation, queries)?;
         options.validate(operation, batch, self.rule.similarity, &self.extent)?;
+        options.check_rule(operation, &self.rule)?;
+        self.engine.check_family(operation, &self.rule, options)?;
         if options.energy || options.trace {
             self.rule.check_energy(operation)?;
         }
         self.check_queries(operation, queries, batch)?;
+        if let (Queries::Given(queries), true) = (queries, self.rule.needs_bipolar_states()) {
+            check_bipolar(operation, "queries", queries, self.layout.dim, 0)?;
+        }
         let (engine, alive) = (self.engine, self.view.alive());
         match queries {
             Queries::Given(queries) => engine.check_range(operation, queries, options, alive)?,

@@ -22,6 +22,9 @@ impl Partial {
             Separation::Sparsemax => (2, 0.0, 0),
             Separation::Entmax { alpha } => (3, alpha, 0),
             Separation::TopK { k } => (4, 0.0, k as u64),
+            Separation::Linear | Separation::Power { .. } | Separation::Rectified { .. } | Separation::Step { .. } => {
+                unreachable!("refused by the engine")
+            }
         };
         let similarity = match self.rule.similarity {
             Similarity::Dot => 0,

@@ -1,7 +1,7 @@
 //! Energies, straight from the table: one branch a row of it.
 
-use super::{Problem, separate};
-use crate::rule::{Separation, Similarity};
+use super::{Problem, potential, separate};
+use crate::rule::{Activation, Separation, Similarity};
 
 impl Problem<'_> {
     /// The energy of state `x`, or `None` for a rule that has none. Infinite where a softmax has nothing left.
@@ -14,9 +14,10 @@ impl Problem<'_> {
     ///
     /// for dot similarity, `M` the largest norm of a key, masked or not, and
     /// `H(p) = sum (p - p^alpha) / (alpha (alpha-1))`; for euclidean similarity the first term alone, and none for
-    /// softmax1.
+    /// softmax1. Separations that are not normalised have `-gain/beta sum F(z)` where states are signs, under dot
+    /// similarity. A field adds `-<field, x>` to each.
     pub fn energy(&self, x: &[f64]) -> Option<f64> {
-        let beta = f64::from(self.rule.beta);
+        let beta = self.beta_of(1);
         let n = self.patterns() as f64;
         let scores = self.scores(x);
         let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -40,7 +41,17 @@ impl Problem<'_> {
             Separation::Sparsemax => (sparse(2.0), 0.0),
             Separation::Entmax { alpha } => (sparse(f64::from(alpha)), 0.0),
             Separation::TopK { .. } => return None,
+            Separation::Linear | Separation::Power { .. } | Separation::Rectified { .. } | Separation::Step { .. } => {
+                let signs = matches!(self.rule.update.activation, Activation::Sign { .. });
+                if beta == 0.0 || self.rule.similarity != Similarity::Dot || !signs {
+                    return None;
+                }
+                let left = scores.iter().filter(|z| **z > f64::NEG_INFINITY);
+                let pooled: f64 = left.map(|z| potential(self.rule.separation, *z)).sum();
+                return Some(-f64::from(self.rule.update.gain) * pooled / beta - self.of_field(x));
+            }
         };
+        let constant = constant - self.of_field(x);
         match (self.rule.similarity, self.rule.separation) {
             _ if beta == 0.0 => None,
             (Similarity::Dot, _) => {
@@ -52,9 +63,14 @@ impl Problem<'_> {
                 Some(-pooled / beta + 0.5 * square + constant + 0.5 * largest)
             }
             (Similarity::Euclidean, Separation::Softmax1) => None,
-            (Similarity::Euclidean, _) => Some(-pooled / beta),
+            (Similarity::Euclidean, _) => Some(-pooled / beta - self.of_field(x)),
             _ => None,
         }
+    }
+
+    /// `<field, x>`.
+    fn of_field(&self, x: &[f64]) -> f64 {
+        self.field.map_or(0.0, |field| field.iter().zip(x).map(|(field, x)| f64::from(*field) * x).sum())
     }
 }
 

@@ -4,8 +4,9 @@
 //!
 //! ```text
 //! z_i = beta * similarity(x, k_i) + b_i      similarity
-//! p   = separation(z)                        separation
-//! x'  = sum_i p_i k_i,  y = sum_i p_i v_i    projection
+//! w   = separation(z)                        separation
+//! sum_i w_i k_i,  y = sum_i w_i v_i          projection
+//! x'  = what the rule's update makes of it   update
 //! ```
 //!
 //! ```
@@ -20,18 +21,21 @@ mod projection;
 mod report;
 mod separation;
 mod similarity;
+mod update;
 
 pub use projection::project;
 pub use report::{Statistics, statistics, top};
-pub use separation::separate;
+pub use separation::{potential, separate};
 pub use similarity::similarity;
 
-use crate::rule::Rule;
+use std::ops::Range;
+
+use crate::rule::{Next, Rule, Schedule};
 
 /// Everything that one retrieval depends on, besides the query.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Problem<'a> {
-    /// Similarity, separation and beta.
+    /// Similarity, separation, beta and update.
     pub rule: Rule,
     /// `d`, the length of a key and of a query.
     pub dim: usize,
@@ -45,6 +49,16 @@ pub struct Problem<'a> {
     pub keep: Option<&'a [bool]>,
     /// `d` flags, `true` where a coordinate stays as the query has it; none when absent.
     pub clamp: Option<&'a [bool]>,
+    /// `d` numbers to add to the sums of every update, when present.
+    pub field: Option<&'a [f32]>,
+    /// Beta in place of the rule's, when present.
+    pub beta: Option<f32>,
+    /// The pattern that is left out, when present.
+    pub exclude: Option<usize>,
+    /// The positions of the patterns that may be used; all when absent.
+    pub rows: Option<Range<usize>>,
+    /// The number of the query in its batch, of which what is drawn by chance depends.
+    pub number: u32,
 }
 
 /// What the reference computes for one query.
@@ -58,7 +72,9 @@ pub struct Answer {
     pub weights: Vec<f64>,
     /// The scores of the last step, one per pattern; `-inf` where masked.
     pub scores: Vec<f64>,
-    /// `max |x' - x|` of the last step.
+    /// `h` of the last step: what the activation was applied to. Empty where no pattern was left.
+    pub local: Vec<f64>,
+    /// `max |x' - x|` of the last step; where coordinates move in blocks, of the steps of the last sweep.
     pub change: f64,
     /// Updates done.
     pub steps: u32,
@@ -67,9 +83,22 @@ pub struct Answer {
 }
 
 impl<'a> Problem<'a> {
-    /// A problem with neither values, bias nor mask.
+    /// A problem with neither values, bias, mask nor field.
     pub fn new(rule: Rule, dim: usize, keys: &'a [f32]) -> Self {
-        Self { rule, dim, keys, values: None, bias: None, keep: None, clamp: None }
+        Self {
+            rule,
+            dim,
+            keys,
+            values: None,
+            bias: None,
+            keep: None,
+            clamp: None,
+            field: None,
+            beta: None,
+            exclude: None,
+            rows: None,
+            number: 0,
+        }
     }
 
     /// The number of patterns.
@@ -77,18 +106,30 @@ impl<'a> Problem<'a> {
         self.keys.len() / self.dim
     }
 
-    /// The scores of state `x`, one per pattern.
+    /// Beta in update number `step`, from 1.
+    pub fn beta_of(&self, step: u32) -> f64 {
+        let beta = f64::from(self.beta.unwrap_or(self.rule.beta));
+        let Some(Schedule { last, steps }) = self.rule.update.schedule else { return beta };
+        let ratio = f64::from(last) / f64::from(self.rule.beta);
+        let share = if steps > 1 { f64::from(step.min(steps) - 1) / f64::from(steps - 1) } else { 1.0 };
+        beta * ratio.powf(share)
+    }
+
+    /// The scores of state `x` at the beta of the first update, one per pattern.
     pub fn scores(&self, x: &[f64]) -> Vec<f64> {
+        self.scores_of(x, 1)
+    }
+
+    /// The scores of state `x` in update number `step`, one per pattern.
+    fn scores_of(&self, x: &[f64], step: u32) -> Vec<f64> {
         let mut scores = Vec::with_capacity(self.patterns());
         for i in 0..self.patterns() {
             let key: Vec<f64> = self.keys[i * self.dim..(i + 1) * self.dim].iter().map(|&k| f64::from(k)).collect();
-            let mut z = f64::from(self.rule.beta) * similarity(self.rule.similarity, x, &key);
+            let mut z = self.beta_of(step) * similarity(self.rule.similarity, x, &key);
             if let Some(bias) = self.bias {
                 z += f64::from(bias[i]);
             }
-            if let Some(keep) = self.keep
-                && !keep[i]
-            {
+            if !self.uses(i) {
                 z = f64::NEG_INFINITY;
             }
             // Zero has one sign, so that ties are ties.
@@ -97,27 +138,44 @@ impl<'a> Problem<'a> {
         scores
     }
 
+    /// Whether the query may use pattern `i`.
+    fn uses(&self, i: usize) -> bool {
+        self.keep.is_none_or(|keep| keep[i])
+            && self.exclude != Some(i)
+            && self.rows.as_ref().is_none_or(|rows| rows.contains(&i))
+    }
+
     /// `steps` updates (at least one) from `query`.
     pub fn retrieve(&self, query: &[f32], steps: u32) -> Answer {
         // No change is below zero, so none stops early.
         self.converge(query, steps, -1.0)
     }
 
-    /// Updates from `query` until `max |x' - x| <= tolerance`, at most `max_steps` (at least one).
+    /// Updates from `query` until `max |x' - x| <= tolerance`, at most `max_steps` (at least one). States that come
+    /// back are not looked for.
     pub fn converge(&self, query: &[f32], max_steps: u32, tolerance: f64) -> Answer {
         let mut x: Vec<f64> = query.iter().map(|&q| f64::from(q)).collect();
         let mut states = vec![x.clone()];
         let mut scores = Vec::new();
         let mut weights = Vec::new();
         let mut sum = Vec::new();
+        let mut local = Vec::new();
         let mut change = 0.0;
         let mut steps = 0;
         while steps < max_steps {
-            scores = self.scores(&x);
-            weights = separate(self.rule.separation, &scores);
-            sum = project(&weights, self.keys, self.dim);
-            let mut next = sum.clone();
+            scores = self.scores_of(&x, steps + 1);
+            let coupling = self.self_coupling(&scores, steps + 1);
+            weights = coupling.weights;
+            sum = match (self.rule.update.next, self.values) {
+                (Next::Values, Some(values)) => project(&weights, values, self.dim),
+                _ => project(&weights, self.keys, self.dim),
+            };
             let something_left = scores.iter().any(|z| *z > f64::NEG_INFINITY);
+            let mut next = vec![0.0; self.dim];
+            if something_left {
+                local = self.local(&sum, coupling.of_self, &x);
+                next = self.advance(&local, &x, steps + 1);
+            }
             if let (Some(clamp), true) = (self.clamp, something_left) {
                 for c in 0..self.dim {
                     if clamp[c] {
@@ -125,14 +183,16 @@ impl<'a> Problem<'a> {
                     }
                 }
             }
-            change = 0.0;
+            if steps.is_multiple_of(self.rule.update.blocks) {
+                change = 0.0;
+            }
             for c in 0..self.dim {
                 change = f64::max(change, (next[c] - x[c]).abs());
             }
             x = next;
             states.push(x.clone());
             steps += 1;
-            if change <= tolerance {
+            if change <= tolerance && steps.is_multiple_of(self.rule.update.blocks) {
                 break;
             }
         }
@@ -140,7 +200,7 @@ impl<'a> Problem<'a> {
             Some(values) => project(&weights, values, values.len() / self.patterns()),
             None => sum,
         };
-        Answer { output, state: x, weights, scores, change, steps, states }
+        Answer { output, state: x, weights, scores, local, change, steps, states }
     }
 }
 

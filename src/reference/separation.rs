@@ -32,6 +32,34 @@ pub fn separate(rule: Separation, scores: &[f64]) -> Vec<f64> {
             }
             softmax(&kept)
         }
+        Separation::Linear | Separation::Power { .. } | Separation::Rectified { .. } | Separation::Step { .. } => {
+            scores.iter().map(|z| if *z > f64::NEG_INFINITY { slope(rule, *z) } else { 0.0 }).collect()
+        }
+    }
+}
+
+/// `F'(z)` of a separation that is not normalised: the weight.
+fn slope(rule: Separation, z: f64) -> f64 {
+    match rule {
+        Separation::Linear => z,
+        Separation::Power { n } => z.powi(n as i32),
+        Separation::Rectified { n } => z.max(0.0).powi(n as i32),
+        Separation::Step { threshold } => f64::from(z >= f64::from(threshold)),
+        _ => f64::NAN,
+    }
+}
+
+/// The potential `F(z)` of a separation that is not normalised.
+///
+/// # Panics
+/// For a separation that is.
+pub fn potential(rule: Separation, z: f64) -> f64 {
+    match rule {
+        Separation::Linear => z * z / 2.0,
+        Separation::Power { n } => z.powi(n as i32 + 1) / f64::from(n + 1),
+        Separation::Rectified { n } => z.max(0.0).powi(n as i32 + 1) / f64::from(n + 1),
+        Separation::Step { threshold } => (z - f64::from(threshold)).max(0.0),
+        _ => panic!("{rule} is normalised"),
     }
 }
 

@@ -3,6 +3,7 @@
 mod assemble;
 pub(crate) mod bound;
 pub(crate) mod options;
+pub(crate) mod per_query;
 pub(crate) mod report;
 pub(crate) mod top;
 pub(crate) mod weight_queries;

@@ -1,11 +1,12 @@
 //! What is asked of a retrieval, and when it stops.
 
 use super::bound::Bound;
+use super::per_query::PerQuery;
 use super::top::{MAX_TOP, Thresholds};
 use crate::error::{Error, Result};
 use crate::mask::{Mask, MemoryExtent};
 use crate::room::copy;
-use crate::rule::Similarity;
+use crate::rule::{Rule, Separation, Similarity};
 use crate::strategy::{Faults, Overrides};
 
 /// When the iteration `x <- x'` stops.
@@ -59,6 +60,7 @@ pub struct RetrieveOptions {
     pub(crate) weights: WeightsOf,
     pub(crate) mask: Option<Mask>,
     pub(crate) clamp: Option<Vec<bool>>,
+    pub(crate) per_query: PerQuery,
     pub(crate) plan_for: Option<usize>,
     pub(crate) round_to_half: bool,
     /// What tests and measurements set ([`internals`](crate::internals)).
@@ -85,6 +87,7 @@ impl RetrieveOptions {
             weights: WeightsOf::None,
             mask: None,
             clamp: None,
+            per_query: PerQuery::default(),
             plan_for: None,
             round_to_half: false,
             overrides: Overrides::default(),
@@ -307,6 +310,7 @@ impl RetrieveOptions {
             },
             mask: self.mask.clone(),
             clamp: self.clamp.as_deref().map(|clamp| copy(operation, "clamp", clamp)).transpose()?,
+            per_query: self.per_query.try_clone(operation)?,
             plan_for,
             round_to_half,
             overrides: self.overrides.clone(),
@@ -354,12 +358,29 @@ impl RetrieveOptions {
                 got: format!("{} flags", clamp.len()),
             });
         }
+        self.per_query.validate(operation, batch, memory)?;
         if let WeightsOf::Queries(queries) = &self.weights
             && let Some(query) = queries.iter().find(|query| **query >= batch)
         {
             return refuse("weights", "positions within the batch", query.to_string());
         }
         Ok(())
+    }
+
+    /// Refuses reports that are not defined under `rule`: what is told of weights as a distribution, where they are none,
+    /// and the patterns of largest weight, where these are not those of largest score.
+    pub(crate) fn check_rule(&self, operation: &'static str, rule: &Rule) -> Result<()> {
+        let separation = rule.separation;
+        let even = matches!(separation, Separation::Power { n } if n.is_multiple_of(2));
+        let what = match () {
+            () if separation.is_normalized() => return Ok(()),
+            () if self.statistics => "statistics of",
+            () if self.thresholds.weight.is_some() => "a least weight among",
+            () if self.top > 0 && even => "the largest of",
+            () => return Ok(()),
+        };
+        let what = format!("the option for {what} the weights of {separation}, which are not those of a distribution,");
+        Err(Error::Unsupported { operation, what })
     }
 
     /// Refuses reports: `operation` writes to buffers of the caller's, which have no place for them.

@@ -21,6 +21,11 @@ pub enum Status {
     /// queries in a caller's buffer; others are refused with [`Error::Range`](crate::Error::Range), which names the
     /// range.
     OutOfRange,
+    /// An answer whose state comes back after two or more updates and would for ever: parallel updates of signs may end
+    /// so. The state is that after the last update that was allowed ([`Stop::Converge`](crate::retrieval::Stop)), and
+    /// the query stopped as soon as that was known. Only of rules whose states are discrete (activations `sign` and
+    /// `argmax blocks`, without damping, temperature, blocks and schedule).
+    Cycle,
 }
 
 /// The kinds of fixed point of Ramsauer et al., told from the weights.

@@ -5,7 +5,7 @@ use crate::mask::{Mask, MemoryExtent};
 use crate::retrieval::bound::Bound;
 use crate::retrieval::options::{RetrieveOptions, check_plan_for};
 use crate::retrieval::top::MAX_TOP;
-use crate::rule::{Rule, Separation, Similarity};
+use crate::rule::{Rule, Separation, Similarity, Update};
 use crate::strategy::{Faults, Overrides};
 
 /// Options of a search ([`Memory::search`](crate::Memory::search)). A number is how many patterns to find:
@@ -146,5 +146,5 @@ impl SearchOptions {
 
 /// The rule under which the scores of a memory that recalls by `rule` are similarities, and the `top` largest count.
 pub(crate) fn search_rule(rule: Rule, top: usize) -> Rule {
-    Rule { separation: Separation::TopK { k: top }, beta: 1.0, ..rule }
+    Rule { separation: Separation::TopK { k: top }, beta: 1.0, update: Update::default(), ..rule }
 }

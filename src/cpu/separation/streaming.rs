@@ -16,6 +16,9 @@ pub(crate) fn solve(view: &PatternView<'_>, query: &Query, separation: Separatio
         Separation::Sparsemax => entmax::solve(view, query, 2.0),
         Separation::Entmax { alpha } => entmax::solve(view, query, f64::from(alpha)),
         Separation::TopK { k } => topk::solve(view, query, k),
+        Separation::Linear | Separation::Power { .. } | Separation::Rectified { .. } | Separation::Step { .. } => {
+            unreachable!("refused by the engine")
+        }
     }
 }
 

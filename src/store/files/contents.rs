@@ -10,21 +10,26 @@ use super::located::{Located, shape_text};
 use super::safetensors::Header;
 use crate::error::{Error, Result};
 use crate::precision::Precision;
-use crate::rule::{Rule, Separation, Similarity};
+use crate::rule::{Rule, Separation, Similarity, Update};
 use crate::store::ids::Ids;
 
 /// What the format is called, and its version.
 const FORMAT: &str = "attractor.memory";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// That of memories whose updates end with the weighted sums, which libraries of version 2 read, too.
+const PLAIN_VERSION: u32 = 2;
 /// All metadata but the checksums of the tensors, in the order in which the checksum of the metadata takes it.
-const METADATA: [&str; 14] = [
+const METADATA: [&str; 17] = [
     "format",
     "version",
     "similarity",
     "separation",
     "alpha",
     "k",
+    "n",
+    "threshold",
     "beta",
+    "update",
     "dim",
     "value_dim",
     "precision",
@@ -70,15 +75,20 @@ pub(crate) struct Contents {
 
 impl Contents {
     pub(super) fn metadata(&self, ids: &Ids) -> Vec<(&'static str, String)> {
-        let mut all = vec![("format", FORMAT.into()), ("version", VERSION.to_string())];
+        let plain = self.rule.update == Update::default();
+        let version = if plain { PLAIN_VERSION } else { VERSION };
+        let mut all = vec![("format", FORMAT.into()), ("version", version.to_string())];
         all.push(("similarity", self.rule.similarity.to_string()));
         all.push(("separation", self.rule.separation.name().into()));
         match self.rule.separation {
-            Separation::Softmax | Separation::Softmax1 | Separation::Sparsemax => {}
+            Separation::Softmax | Separation::Softmax1 | Separation::Sparsemax | Separation::Linear => {}
             Separation::Entmax { alpha } => all.push(("alpha", alpha.to_string())),
             Separation::TopK { k } => all.push(("k", k.to_string())),
+            Separation::Power { n } | Separation::Rectified { n } => all.push(("n", n.to_string())),
+            Separation::Step { threshold } => all.push(("threshold", threshold.to_string())),
         }
         all.push(("beta", self.rule.beta.to_string()));
+        all.extend((!plain).then(|| ("update", self.rule.update.to_string())));
         all.push(("dim", self.dim.to_string()));
         all.extend(self.value_dim.map(|value_dim| ("value_dim", value_dim.to_string())));
         all.push(("precision", self.precision.to_string()));
@@ -221,15 +231,17 @@ pub(super) struct Place {
 /// Refuses what is no memory of this version, and metadata that is not as it was written.
 pub(super) fn check_format(header: &Header) -> Result<(), String> {
     match (header.metadata("format"), header.metadata("version").map(str::parse::<u32>)) {
-        (Some(FORMAT), Some(Ok(VERSION))) => {}
+        (Some(FORMAT), Some(Ok(PLAIN_VERSION | VERSION))) => {}
         (Some(FORMAT), Some(Ok(version))) if version > VERSION => {
             return Err(format!(
-                "a memory of version {version}, and this library reads version {VERSION}: it is newer"
+                "a memory of version {version}, and this library reads versions up to {VERSION}: it is newer"
             ));
         }
         (Some(FORMAT), _) => {
             let version = header.metadata("version").unwrap_or("");
-            return Err(format!("a memory of version {version:?}, and this library reads version {VERSION}"));
+            return Err(format!(
+                "a memory of version {version:?}, and this library reads versions {PLAIN_VERSION} and {VERSION}"
+            ));
         }
         _ => return Err(format!("not a saved memory (its metadata has no format {FORMAT})")),
     }
@@ -254,10 +266,16 @@ pub(super) fn contents(header: &Header) -> Result<(Contents, u64), String> {
     let separation = match text("separation")? {
         "entmax" => Separation::Entmax { alpha: number(text("alpha")?, "alpha")? },
         "topk" => Separation::TopK { k: number(text("k")?, "k")? },
+        "power" => Separation::Power { n: number(text("n")?, "n")? },
+        "rectified" => Separation::Rectified { n: number(text("n")?, "n")? },
+        "step" => Separation::Step { threshold: number(text("threshold")?, "threshold")? },
         // Without a parameter, which is metadata of its own.
         other => other.parse().map_err(|_| unknown("separation", other))?,
     };
-    let rule = Rule::new(similarity, separation, number(text("beta")?, "beta")?);
+    let update = header
+        .metadata("update")
+        .map_or(Ok(Update::default()), |text| text.parse().map_err(|_| unknown("update", text)))?;
+    let rule = Rule::new(similarity, separation, number(text("beta")?, "beta")?).then(update);
     rule.validate().map_err(|error| match error {
         Error::Parameter { parameter, expected, got, .. } => {
             format!("metadata `{parameter}` is {got}, and must be {expected}")

@@ -1,0 +1,147 @@
+//! What each query of a retrieval has of its own.
+
+use std::ops::Range;
+
+use super::options::RetrieveOptions;
+use crate::error::{Error, Result};
+use crate::finite::check_finite;
+use crate::id::PatternId;
+use crate::mask::MemoryExtent;
+use crate::room::copy;
+
+/// What each query has of its own, beside masks and clamped coordinates; whatever is absent is the same for all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct PerQuery {
+    /// `B x d`.
+    pub field: Option<Vec<f32>>,
+    /// `B`.
+    pub betas: Option<Vec<f32>>,
+    /// `B`.
+    pub exclude: Option<Vec<Option<PatternId>>>,
+    /// `B`.
+    pub rows: Option<Vec<Range<usize>>>,
+}
+
+impl RetrieveOptions {
+    /// Adds a field to the sums of every update ([`Update`](crate::Update)): `B x d` numbers, row-major.
+    pub fn field(mut self, field: &[f32]) -> Self {
+        self.per_query.field = Some(field.to_vec());
+        self
+    }
+
+    /// Gives each query a beta of its own, in place of the rule's: `B` numbers. A
+    /// [`Schedule`](crate::rule::Schedule) multiplies them by the factors by which it changes the rule's.
+    pub fn betas(mut self, betas: &[f32]) -> Self {
+        self.per_query.betas = Some(betas.to_vec());
+        self
+    }
+
+    /// Leaves one pattern out for each query, or none: `B` ids. As in leave-one-out evaluation, where each query is
+    /// itself a pattern.
+    ///
+    /// ```
+    /// use attractor::{Device, Memory, RetrieveOptions, Rule};
+    /// let mut memory = Memory::new(&Device::cpu(), 2, Rule::softmax(8.0))?;
+    /// let rows = [1.0, 0.0, 0.9, 0.1, 0.0, 1.0];
+    /// let ids: Vec<_> = memory.add(&rows)?.iter().map(Some).collect();
+    /// let options = RetrieveOptions::default().top(1).exclude(&ids);
+    /// let top = memory.retrieve_blocking(&rows, &options)?.top.unwrap();
+    /// assert_eq!(top.ids, [ids[1], ids[0], ids[1]]); // the nearest but itself
+    /// # Ok::<(), attractor::Error>(())
+    /// ```
+    pub fn exclude(mut self, ids: &[Option<PatternId>]) -> Self {
+        self.per_query.exclude = Some(ids.to_vec());
+        self
+    }
+
+    /// Lets each query see the patterns at a range of positions only: `B` ranges. So one memory holds many, whose
+    /// patterns lie together: the heads of a layer, bags, stories, tenants. Queries of one range should be next to each
+    /// other in the batch: each pass over the patterns then reads, for them, those of their range alone.
+    ///
+    /// ```
+    /// use attractor::{Device, Memory, RetrieveOptions, Rule};
+    /// let mut memory = Memory::new(&Device::cpu(), 1, Rule::softmax(1.0))?;
+    /// memory.add(&[1.0, 1.0, 1.0, 5.0, 5.0])?; // two groups: three patterns, and two
+    /// let options = RetrieveOptions::default().rows(&[0..3, 3..5]);
+    /// assert_eq!(memory.retrieve_blocking(&[1.0, 1.0], &options)?.output, [1.0, 5.0]);
+    /// # Ok::<(), attractor::Error>(())
+    /// ```
+    pub fn rows(mut self, positions: &[Range<usize>]) -> Self {
+        self.per_query.rows = Some(positions.to_vec());
+        self
+    }
+
+    /// What [`RetrieveOptions::field`] set.
+    pub fn get_field(&self) -> Option<&[f32]> {
+        self.per_query.field.as_deref()
+    }
+
+    /// What [`RetrieveOptions::betas`] set.
+    pub fn get_betas(&self) -> Option<&[f32]> {
+        self.per_query.betas.as_deref()
+    }
+
+    /// What [`RetrieveOptions::exclude`] set.
+    pub fn get_exclude(&self) -> Option<&[Option<PatternId>]> {
+        self.per_query.exclude.as_deref()
+    }
+
+    /// What [`RetrieveOptions::rows`] set.
+    pub fn get_rows(&self) -> Option<&[Range<usize>]> {
+        self.per_query.rows.as_deref()
+    }
+}
+
+impl PerQuery {
+    /// A copy, or an error where the host has no room for it.
+    pub fn try_clone(&self, operation: &'static str) -> Result<Self> {
+        Ok(Self {
+            field: self.field.as_deref().map(|field| copy(operation, "field", field)).transpose()?,
+            betas: self.betas.as_deref().map(|betas| copy(operation, "betas", betas)).transpose()?,
+            exclude: self.exclude.as_deref().map(|ids| copy(operation, "exclude", ids)).transpose()?,
+            // A range is not `Copy`.
+            rows: self.rows.clone(),
+        })
+    }
+
+    /// Refuses what does not fit a batch of `batch` queries against `memory`.
+    pub fn validate(&self, operation: &'static str, batch: usize, memory: &MemoryExtent) -> Result<()> {
+        let MemoryExtent { dim, patterns, .. } = *memory;
+        let shape = |expected: String, got: String| Err(Error::Shape { operation, expected, got });
+        if let Some(field) = &self.field {
+            if batch.checked_mul(dim) != Some(field.len()) {
+                let floats = batch as u128 * dim as u128;
+                return shape(
+                    format!("a field of {batch} x {dim} = {floats} floats"),
+                    format!("{} floats", field.len()),
+                );
+            }
+            check_finite(operation, "field", field, dim)?;
+        }
+        if let Some(betas) = &self.betas {
+            if betas.len() != batch {
+                return shape(format!("{batch} betas, one for each query"), betas.len().to_string());
+            }
+            check_finite(operation, "betas", betas, 1)?;
+        }
+        if let Some(ids) = &self.exclude
+            && ids.len() != batch
+        {
+            return shape(format!("{batch} patterns to leave out, one for each query, or none"), ids.len().to_string());
+        }
+        if let Some(rows) = &self.rows {
+            if rows.len() != batch {
+                return shape(format!("{batch} ranges of positions, one for each query"), rows.len().to_string());
+            }
+            if let Some(range) = rows.iter().find(|range| range.start > range.end || range.end > patterns) {
+                return Err(Error::Parameter {
+                    operation,
+                    parameter: "rows",
+                    expected: "rising ranges of positions of the memory",
+                    got: format!("{range:?} of {patterns}"),
+                });
+            }
+        }
+        Ok(())
+    }
+}

@@ -45,6 +45,12 @@ impl<T> Answer<T> {
 }
 
 impl<T: Send + Sync + 'static> Answer<T> {
+    /// This answer, made into another.
+    pub fn map<U: Send + Sync + 'static>(self, make: impl FnOnce(T) -> U + Send + Sync + 'static) -> Answer<U> {
+        let Self { future, device } = self;
+        Answer { future: Box::pin(async move { future.await.map(make) }), device }
+    }
+
     /// An answer that is computed already.
     pub fn ready(answer: T) -> Self {
         Self::new(std::future::ready(Ok(answer)))

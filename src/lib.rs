@@ -11,13 +11,15 @@
 //! # Ok::<(), attractor::Error>(())
 //! ```
 //!
-//! This is the modern Hopfield network (Ramsauer et al., "Hopfield Networks is All You Need", 2021) and its sparse
-//! relatives. One update of a state `x` (`d` floats) against keys `k_i` with values `v_i`, which are the keys unless
-//! the memory has values of their own:
+//! This is the modern Hopfield network (Ramsauer et al., "Hopfield Networks is All You Need", 2021), its sparse
+//! relatives, and the wider family of associative memories. One update of a state `x` (`d` floats) against keys `k_i`
+//! with values `v_i`, which are the keys unless the memory has values of their own:
 //!
 //! ```text
-//! z_i = beta similarity(x, k_i) + b_i     p = separation(z)     x' = sum_i p_i k_i     y = sum_i p_i v_i
+//! z_i = beta similarity(x, k_i) + b_i     w = separation(z)     x' = sum_i w_i k_i     y = sum_i w_i v_i
 //! ```
+//!
+//! or `x'` what an [`Update`] makes of the sums.
 //!
 //! Hand-written WGSL kernels compute it through [`wgpu`] on Vulkan, Metal, DX12, GL and WebGPU, and a native engine
 //! where there is no GPU. A plain [`mod@reference`] in `f64` judges both. Scores are processed tile by tile with online
@@ -40,6 +42,10 @@
 //! - **Similarity**: [`Similarity::Dot`] compares patterns of about equal norm, [`Similarity::Cosine`] directions alone
 //!   (use a `beta` of 10 and more), [`Similarity::Euclidean`] and [`Similarity::Manhattan`] points.
 //!
+//! - **Other systems** have constructors: [`Rule::classical_hopfield`], [`Rule::dense`], [`Rule::sparse_distributed`],
+//!   [`Rule::resonator`], [`Rule::memory_network`] and others. Several memories in one loop are a
+//!   [`Network`](network::Network).
+//!
 //! [`RetrieveOptions::steps`] updates so many times, [`RetrieveOptions::converge`] until nothing changes, each query by
 //! itself.
 //!
@@ -60,7 +66,8 @@
 //!
 //! The root has what most programs use. [`mod@device`] chooses and describes adapters; [`mod@retrieval`] has what a
 //! retrieval reports and when it stops; [`mod@record`] and [`mod@job`] embed retrievals into an application's frames;
-//! [`mod@keyed`] gives patterns keys of the caller's own, with metadata; [`mod@partial`] merges retrievals over parts
+//! [`mod@rule`] has the parts of a rule, [`mod@network`] several memories in one loop; [`mod@keyed`] gives patterns keys
+//! of the caller's own, with metadata; [`mod@partial`] merges retrievals over parts
 //! of the patterns; [`mod@explain`] tells how a retrieval would be computed; [`mod@tuning`] fits kernels to an adapter.
 //!
 //! # In a browser
@@ -117,6 +124,7 @@ mod engine;
 mod error;
 mod exact;
 pub mod explain;
+mod factor;
 #[cfg(feature = "files")]
 mod file_error;
 mod finite;
@@ -130,6 +138,7 @@ pub mod job;
 pub mod keyed;
 mod mask;
 mod memory;
+pub mod network;
 pub mod partial;
 mod patterns;
 mod pending;

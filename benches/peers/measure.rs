@@ -7,7 +7,8 @@
 //! GPU by its own clock, too, and the recording of each; `{"op": "bandwidth"}` reads memory and multiplies in registers
 //! with every thread; `{"op": "floors", "device": ...}` measures a GPU's copies and multiply-adds; `{"op": "explain"}`
 //! tells what is done; with `"search": K` a job finds the K nearest patterns by cosine similarity (with `"plain": true`
-//! it retrieves by top-k instead, without a report); `{"op": "sizes"}` lists the sizes of `attractor bench` as
+//! it retrieves by top-k instead, without a report); with `"family": KIND` a system of the wider family runs
+//! (`resonator`, `hopfield`, `sparse-distributed`, `linear`, `softmax`); `{"op": "sizes"}` lists the sizes of `attractor bench` as
 //! requests; `{"op": "start", ...}`, the first request of a process, times all of it up to the first answer.
 
 use std::hint::black_box;
@@ -18,6 +19,7 @@ use attractor::device::{AdapterChoice, DeviceOptions, SoftwareAdapters};
 use attractor::retrieval::Stop;
 use attractor::{Device, Memory, Precision, RetrieveOptions, Rule, Separation, Similarity};
 use harness::backends;
+use harness::measure::family::{FamilyLoad, FamilyMeasurement};
 use harness::measure::gpu::Gpu;
 use harness::measure::measurement::Measurement;
 use harness::measure::search::{SearchLoad, SearchMeasurement};
@@ -81,6 +83,7 @@ fn size(size: &Size) -> Value {
 enum Job {
     Retrieval(Box<Measurement>),
     Search(Box<SearchMeasurement>),
+    Family(Box<FamilyMeasurement>),
 }
 
 /// A search of the `search` nearest patterns, and what is known of it before it is timed.
@@ -100,10 +103,39 @@ fn prepare_search(request: &Value, top: u64) -> Result<(Job, Value)> {
     Ok((Job::Search(job.into()), told))
 }
 
+/// A system of the wider family, and what is known of it before it is timed.
+fn prepare_family(request: &Value, kind: &str) -> Result<(Job, Value)> {
+    let number = |name: &str| request[name].as_u64().ok_or_else(|| format!("{name}: expected a count"));
+    let (batch, patterns, dim) = (number("batch")? as usize, number("patterns")? as usize, number("dim")? as usize);
+    let load = match kind {
+        "resonator" => {
+            let (factors, steps) = (number("factors")? as usize, number("steps")? as u32);
+            FamilyLoad::Resonator { batch, dim, factors, rows: patterns, steps }
+        }
+        "hopfield" => FamilyLoad::Hopfield { batch, dim, patterns, steps: number("steps")? as u32 },
+        "sparse-distributed" => {
+            FamilyLoad::SparseDistributed { batch, dim, patterns, threshold: number("threshold")? as f32 }
+        }
+        "linear" | "softmax" => FamilyLoad::Read { batch, dim, patterns, linear: kind == "linear" },
+        other => return Err(format!("family {other} is not one of those measured").into()),
+    };
+    let on = device(request["device"].as_str().unwrap_or("cpu"), request["software"].as_bool().unwrap_or(false))?;
+    let job = FamilyMeasurement::prepare(load, &on)?;
+    let (flops, bytes) = job.work();
+    let told = json!({
+        "device": on.info().to_string(), "threads": rayon::current_num_threads(), "steps_mean": 1.0, "flops": flops,
+        "pattern_bytes": bytes,
+    });
+    Ok((Job::Family(job.into()), told))
+}
+
 /// The job, and what is known of it before it is timed.
 fn prepare(request: &Value) -> Result<(Job, Value)> {
     if let Some(top) = request["search"].as_u64() {
         return prepare_search(request, top);
+    }
+    if let Some(kind) = request["family"].as_str() {
+        return prepare_family(request, kind);
     }
     let number = |name: &str| request[name].as_u64().ok_or_else(|| format!("{name}: expected a count"));
     let (batch, patterns, dim) = (number("batch")? as usize, number("patterns")? as usize, number("dim")? as usize);
@@ -177,6 +209,7 @@ fn answer(request: &Value, job: &mut Option<Job>) -> Result<Value> {
             let job = match job {
                 Job::Retrieval(job) => job,
                 Job::Search(search) => return Ok(json!({ "times": search.time(seconds)? })),
+                Job::Family(family) => return Ok(json!({ "times": family.time(seconds)? })),
             };
             let times = job.time(seconds)?;
             let mut told = json!({ "times": times.whole });
@@ -200,7 +233,7 @@ fn answer(request: &Value, job: &mut Option<Job>) -> Result<Value> {
         }
         Some("explain") => match job.as_ref().ok_or("explain comes after prepare")? {
             Job::Retrieval(job) => Ok(json!({ "explanation": job.explain()?.to_string() })),
-            Job::Search(_) => Ok(json!({})),
+            Job::Search(_) | Job::Family(_) => Ok(json!({})),
         },
         Some("start") => start(request),
         Some("sizes") => Ok(json!({ "sizes": SIZES.iter().map(size).collect::<Vec<_>>() })),

@@ -8,6 +8,8 @@ beside the floor in time that this machine sets, measured in the same run.
 `--python` is an interpreter that has `torch` and `entmax`; without one, ours is measured alone, and the table says so.
 `--searches` adds searches of 100,000 patterns, beside `faiss`, `usearch` and PyTorch where that interpreter has them;
 `--rows T1m-faiss` and the like ask for single ones, `m` for a million patterns and `x` for the store `i8-exact`.
+`--family` measures systems of the wider family instead, beside `torchhd` where that interpreter has it, and a linear read
+beside our own softmax.
 `--device` names our device (cpu, vulkan, metal, dx12, gl, auto) and `--peer-device` PyTorch's (cpu, cuda, mps).
 
 `--peer burn` takes burn on the same adapter instead, which tunes itself for minutes before each size on a software one,
@@ -83,6 +85,16 @@ def searches():
             ]
     return rows
 
+
+# Systems of the wider family: beside torchhd, or our own softmax at the same shape.
+FAMILY = [
+    ("R", "resonator, 3 factors, 30 iterations", dict(family="resonator", batch=200, patterns=79, dim=1500, factors=3, steps=30), "torchhd"),
+    ("H", "classical Hopfield, 10 updates", dict(family="hopfield", batch=200, patterns=240, dim=2000, steps=10), "torchhd"),
+    ("K1", "sparse distributed memory", dict(family="sparse-distributed", batch=1, patterns=100_000, dim=512, threshold=78), "torchhd"),
+    ("K", "sparse distributed memory", dict(family="sparse-distributed", batch=100, patterns=100_000, dim=512, threshold=78), "torchhd"),
+    ("L1", "linear read, beside softmax", dict(family="linear", batch=1, patterns=262_144, dim=64), dict(family="softmax")),
+    ("L", "linear read, beside softmax", dict(family="linear", batch=256, patterns=16_384, dim=64), dict(family="softmax")),
+]
 
 # What burn is asked for, and how far ahead of it ours is to be: the least, and the aim.
 BURN_ROWS = ("S3", "S4a", "S4b")
@@ -243,6 +255,7 @@ def main():
     parse.add_argument("--seconds", type=float, default=0.4, help="of each side in each round")
     parse.add_argument("--rows", default="", help="a comma-separated choice; `none` for growth alone")
     parse.add_argument("--searches", action="store_true", help="also rows T1-... to T64x-...: beside libraries")
+    parse.add_argument("--family", action="store_true", help="systems of the wider family instead")
     parse.add_argument("--growth", action="store_true")
     parse.add_argument("--startup", action="store_true")
     parse.add_argument("--against", default="", help="of growth, a comma-separated choice of what against")
@@ -336,7 +349,9 @@ def main():
             continue
         if name in asked or (not asked and arguments.searches and "m-" not in name and "mx-" not in name):
             rows.append((name, name, what, request, against))
-    search_side = None
+    if arguments.family:
+        rows = [(name, name, what, request, against) for name, what, request, against in FAMILY]
+    search_side, family_side = None, None
     for asked_name, name, what, request, against in rows:
         if asked and asked_name not in asked:
             continue
@@ -351,6 +366,11 @@ def main():
                 program = str(Path(__file__).with_name("search_peer.py"))
                 search_side = Runner([arguments.python, program, str(arguments.threads)], environment)
             peer, theirs = search_side, search_side.ask(op="prepare", library=against, **request)
+        elif against == "torchhd":
+            if family_side is None:
+                program = str(Path(__file__).with_name("family_peer.py"))
+                family_side = Runner([arguments.python, program, str(arguments.threads)], environment)
+            peer, theirs = family_side, family_side.ask(op="prepare", **request)
         elif against == "torch":
             peer, theirs = other_side, other_side and other_side.ask(op="prepare", **request, **told_of_device)
         else:
@@ -394,7 +414,7 @@ def main():
             row += f" {shown(floor):>10} {floor / held:>6.0%}"
         else:
             row += f" {'-':>10} {'-':>6}"
-        if request.get("rule", "softmax") == "softmax" and "search" not in request:
+        if request.get("rule", "softmax") == "softmax" and "search" not in request and "family" not in request:
             row += f" {work / held / 1e9:>8.1f}"
         if clocks:
             row += f"  on the device {shown(held)}, recorded in {shown(line['record_time'])}"
@@ -436,7 +456,7 @@ def main():
             growth.append(line)
     for note in notes:
         print(note)
-    for runner in (ours, other, other_side, search_side):
+    for runner in (ours, other, other_side, search_side, family_side):
         if runner:
             runner.close()
     if arguments.out:

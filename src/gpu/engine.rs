@@ -84,6 +84,11 @@ impl Engine {
         }
     }
 
+    /// Whether `other` is on the same device.
+    pub fn shares_device(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.context, &other.context)
+    }
+
     pub fn capacity(&self) -> usize {
         self.windows.capacity()
     }

@@ -22,6 +22,7 @@ pub(crate) mod limits;
 mod masks;
 pub(crate) mod matrices;
 mod module;
+pub(crate) mod network;
 mod operands;
 mod partial;
 mod patterns;

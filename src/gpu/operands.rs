@@ -13,7 +13,7 @@ use crate::store::Layout;
 
 /// What every dispatch of a retrieval may read. It owns what it names, so that a retrieval can be carried out piece by
 /// piece while the memory changes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Operands {
     pub layout: Layout,
     pub rule: Rule,

@@ -10,6 +10,7 @@
 //! Only where rows stream does the host read such lists back, and skip what one that is empty makes idle.
 
 mod lists;
+mod network;
 pub(super) mod walk;
 
 use std::collections::VecDeque;
@@ -73,6 +74,7 @@ fn phases(task: &Task) -> impl Iterator<Item = (QueryBlock, Phase)> + use<> {
         Goal::Answers(outputs) => (outputs.count, task.max_steps),
         Goal::Candidates { count, .. } | Goal::Scores { count, .. } => (*count, 0),
         Goal::Hits(outputs) => (outputs.count, 0),
+        Goal::Network(goal) => (goal.count, 0),
     };
     let (count, most) = (count as u32, task.plan.query_block);
     (0..count).step_by(most as usize).flat_map(move |first| {
@@ -100,6 +102,8 @@ impl<'a> Listing<'a> {
                 listing.candidates(*rule, heads, entries);
             }
             (Goal::Scores { .. }, Phase::Answer) => listing.scores(),
+            (Goal::Network(goal), Phase::Answer) => listing.network(&goal.part),
+            (Goal::Network(_), Phase::Load | Phase::Step(_)) => {}
             (Goal::Candidates { .. } | Goal::Hits(_) | Goal::Scores { .. }, Phase::Step(_)) => {}
         }
     }

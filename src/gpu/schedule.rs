@@ -117,7 +117,7 @@ impl Schedule {
     pub fn new(
         context: &Arc<Context>,
         fault: Option<(&'static str, Constant)>,
-        tasks: impl IntoIterator<Item = Task>,
+        tasks: impl IntoIterator<Item = Task, IntoIter: Send + Sync + 'static>,
     ) -> Self {
         let rest = Dispatches::new(tasks);
         let mut schedule = Self { context: context.clone(), fault, rest, current: None, done: 0, pause: None };

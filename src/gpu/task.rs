@@ -1,12 +1,15 @@
 //! One retrieval: what it works on, its plans, what it is for, and where its answers go.
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use super::buffer::Binding;
 use super::kernels::common::{LIST_CAPACITY, LIST_TOP};
 use super::operands::{Chunk, KernelRule, Operands};
 use super::patterns::StoredRows;
 use super::plan::choice::Plan;
 use super::targets::{OwnedRows, SearchOutputs, TopOutputs};
+use crate::factor::Factor;
 use crate::store::Window;
 
 /// A retrieval: what it works on, its plans, and what it is for.
@@ -37,6 +40,42 @@ pub(crate) enum Goal {
     Hits(Box<SearchOutputs>),
     /// The scores of `count` queries, for each a row as wide as the range.
     Scores { queries: OwnedRows, count: usize, target: OwnedRows },
+    /// A part of what a network does with queries that the workspace holds at once.
+    Network(Box<NetworkGoal>),
+}
+
+/// A part of what a network does with `count` queries.
+#[derive(Clone, Debug)]
+pub(crate) struct NetworkGoal {
+    pub count: usize,
+    pub part: NetworkPart,
+}
+
+/// What happens to one vector of a network, which is the state of the task's workspace.
+#[derive(Clone, Debug)]
+pub(crate) enum NetworkPart {
+    /// It is loaded from rows of the caller; and the queries are listed, if it is the last.
+    Load { rows: OwnedRows, lists: bool },
+    /// It is updated.
+    Update(NetworkUpdate),
+    /// It is written out, and with the first one the reports.
+    Answer { rows: OwnedRows, report: Option<OwnedRows> },
+}
+
+/// One update of one iteration of a network.
+#[derive(Clone, Debug)]
+pub(crate) struct NetworkUpdate {
+    /// The iteration, from 1.
+    pub step: u32,
+    /// Whether it is the first or the last update of its iteration.
+    pub first: bool,
+    pub last: bool,
+    /// States that are copied before the iteration, and where to.
+    pub saved: Vec<(Binding, Binding)>,
+    /// The vectors that products are of.
+    pub vectors: Arc<[Binding]>,
+    pub factors: Vec<Factor>,
+    pub complex: bool,
 }
 
 /// Where the answers to one batch go.
@@ -92,6 +131,30 @@ impl Outputs {
 }
 
 impl Task {
+    /// The same update of a network in iteration `step`.
+    pub fn at_step(&self, step: u32) -> Self {
+        let goal = match &self.goal {
+            Goal::Network(goal) => {
+                let mut goal = goal.clone();
+                if let NetworkPart::Update(update) = &mut goal.part {
+                    update.step = step;
+                }
+                Goal::Network(goal)
+            }
+            _ => unreachable!("only networks iterate by tasks"),
+        };
+        Self {
+            operands: self.operands.clone(),
+            windows: self.windows.clone(),
+            range: self.range.clone(),
+            plan: self.plan.clone(),
+            staged: self.staged.clone(),
+            searching: self.searching.clone(),
+            max_steps: self.max_steps,
+            goal,
+        }
+    }
+
     pub fn kernel_rule(&self) -> KernelRule {
         self.operands.kernel_rule()
     }

@@ -1,16 +1,18 @@
 //! The workspace of a recording: every buffer besides patterns, queries and outputs.
 
+use std::sync::Arc;
+
 use super::buffer::{self, Binding, STORAGE};
 use super::handles::Handles;
 use super::slots::{SlotSize, Slots};
 use crate::error::Result;
 
 /// Buffers of the sizes that a plan asks for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Workspace {
     pub sizes: Sizes,
     /// Room for rows that stream, where some do.
-    pub slots: Option<Slots>,
+    pub slots: Option<Arc<Slots>>,
     pub state: Binding,
     pub result: Binding,
     pub flags: Binding,
@@ -163,6 +165,21 @@ impl Sizes {
 const POISON: u32 = 0x7fc0_dead;
 
 impl Workspace {
+    /// This workspace with the vector `state` of a network as its states, and with the lists, flags and reports of
+    /// `first`, which the workspaces of all updates share.
+    pub fn of_network(&self, first: &Self, state: &Binding) -> Self {
+        Self {
+            state: state.clone(),
+            flags: first.flags.clone(),
+            report: first.report.clone(),
+            everyone: first.everyone.clone(),
+            active: first.active.clone(),
+            listed: first.listed.clone(),
+            searched: first.searched.clone(),
+            ..self.clone()
+        }
+    }
+
     /// Allocates; all but the slots filled with poison if asked.
     pub fn new(handles: &Handles, sizes: Sizes, slots: Option<SlotSize>, poison: bool) -> Result<Self> {
         // The lengths of lists of queries are read back where rows stream.
@@ -180,7 +197,7 @@ impl Workspace {
         };
         Ok(Self {
             sizes,
-            slots: slots.map(|size| Slots::new(handles, size)).transpose()?,
+            slots: slots.map(|size| Slots::new(handles, size).map(Arc::new)).transpose()?,
             state: make("attractor.state", sizes.state)?,
             result: make("attractor.result", sizes.result)?,
             flags: make("attractor.flags", sizes.flags)?,

@@ -8,6 +8,7 @@ mod change;
 mod files;
 mod handle;
 mod insertion;
+mod network;
 mod options;
 mod rebuild;
 mod record;

@@ -17,12 +17,15 @@
 //! ```
 
 mod energy;
+mod network;
 mod projection;
 mod report;
 mod separation;
 mod similarity;
 mod update;
 
+pub use crate::factor::Factor;
+pub use network::{NetworkAnswer, NetworkProblem, NetworkUpdate};
 pub use projection::project;
 pub use report::{Statistics, statistics, top};
 pub use separation::{potential, separate};
@@ -156,30 +159,15 @@ impl<'a> Problem<'a> {
     pub fn converge(&self, query: &[f32], max_steps: u32, tolerance: f64) -> Answer {
         let mut x: Vec<f64> = query.iter().map(|&q| f64::from(q)).collect();
         let mut states = vec![x.clone()];
-        let mut scores = Vec::new();
-        let mut weights = Vec::new();
-        let mut sum = Vec::new();
-        let mut local = Vec::new();
+        let mut last = Step::default();
         let mut change = 0.0;
         let mut steps = 0;
         while steps < max_steps {
-            scores = self.scores_of(&x, steps + 1);
-            let coupling = self.self_coupling(&scores, steps + 1);
-            weights = coupling.weights;
-            sum = match (self.rule.update.next, self.values) {
-                (Next::Values, Some(values)) => project(&weights, values, self.dim),
-                _ => project(&weights, self.keys, self.dim),
-            };
-            let something_left = scores.iter().any(|z| *z > f64::NEG_INFINITY);
-            let mut next = vec![0.0; self.dim];
-            if something_left {
-                local = self.local(&sum, coupling.of_self, &x);
-                next = self.advance(&local, &x, steps + 1);
-            }
-            if let (Some(clamp), true) = (self.clamp, something_left) {
+            last = self.step(&x, &x, steps + 1);
+            if let (Some(clamp), false) = (self.clamp, last.local.is_empty()) {
                 for c in 0..self.dim {
                     if clamp[c] {
-                        next[c] = f64::from(query[c]);
+                        last.next[c] = f64::from(query[c]);
                     }
                 }
             }
@@ -187,21 +175,51 @@ impl<'a> Problem<'a> {
                 change = 0.0;
             }
             for c in 0..self.dim {
-                change = f64::max(change, (next[c] - x[c]).abs());
+                change = f64::max(change, (last.next[c] - x[c]).abs());
             }
-            x = next;
+            x.clone_from(&last.next);
             states.push(x.clone());
             steps += 1;
             if change <= tolerance && steps.is_multiple_of(self.rule.update.blocks) {
                 break;
             }
         }
+        let Step { weights, scores, sum, local, .. } = last;
         let output = match self.values {
             Some(values) => project(&weights, values, values.len() / self.patterns()),
             None => sum,
         };
         Answer { output, state: x, weights, scores, local, change, steps, states }
     }
+
+    /// Update number `step` of state `x`, from what `query` recalls. They are the same vector but in a network.
+    pub(super) fn step(&self, query: &[f64], x: &[f64], step: u32) -> Step {
+        let scores = self.scores_of(query, step);
+        let coupling = self.self_coupling(&scores, step);
+        let weights = coupling.weights;
+        let sum = match (self.rule.update.next, self.values) {
+            (Next::Values, Some(values)) => project(&weights, values, self.dim),
+            _ => project(&weights, self.keys, self.dim),
+        };
+        if scores.iter().all(|z| *z == f64::NEG_INFINITY) {
+            return Step { weights, scores, sum, local: Vec::new(), next: vec![0.0; self.dim] };
+        }
+        let local = self.local(&sum, coupling.of_self, x);
+        let next = self.advance(&local, x, step);
+        Step { weights, scores, sum, local, next }
+    }
+}
+
+/// One update.
+#[derive(Default)]
+pub(super) struct Step {
+    pub weights: Vec<f64>,
+    pub scores: Vec<f64>,
+    /// The sums that go on.
+    pub sum: Vec<f64>,
+    /// `h`; empty where no pattern is left.
+    pub local: Vec<f64>,
+    pub next: Vec<f64>,
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod assemble;
 pub(crate) mod bound;
+pub(crate) mod network;
 pub(crate) mod options;
 pub(crate) mod per_query;
 pub(crate) mod report;

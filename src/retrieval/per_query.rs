@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::options::RetrieveOptions;
+use super::options::{RetrieveOptions, WeightsOf};
 use crate::error::{Error, Result};
 use crate::finite::check_finite;
 use crate::id::PatternId;
@@ -89,6 +89,29 @@ impl RetrieveOptions {
     /// What [`RetrieveOptions::rows`] set.
     pub fn get_rows(&self) -> Option<&[Range<usize>]> {
         self.per_query.rows.as_deref()
+    }
+}
+
+impl RetrieveOptions {
+    /// Refuses what has no meaning for a network, or no place in its answers.
+    pub(crate) fn of_network(&self, operation: &'static str) -> Result<()> {
+        let others = [
+            ("energy", self.energy),
+            ("trace", self.trace),
+            ("top", self.top > 0),
+            ("statistics", self.statistics),
+            ("weights", self.weights != WeightsOf::None),
+            ("mask", self.mask.is_some()),
+            ("clamp", self.clamp.is_some()),
+            ("field", self.per_query.field.is_some()),
+            ("exclude", self.per_query.exclude.is_some()),
+        ];
+        match others.iter().find(|(_, asked)| *asked) {
+            None => Ok(()),
+            Some((name, _)) => {
+                Err(Error::Unsupported { operation, what: format!("the option `{name}` for a network") })
+            }
+        }
     }
 }
 

@@ -25,6 +25,7 @@ mod keyed;
 mod levels;
 mod limits;
 mod masks;
+mod networks;
 mod partial;
 mod properties;
 mod record;

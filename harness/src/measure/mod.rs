@@ -2,6 +2,7 @@
 
 pub mod beside;
 pub mod cpu;
+pub mod family;
 pub mod gpu;
 pub mod measurement;
 pub mod search;

@@ -7,6 +7,7 @@ pub mod common;
 
 /// Queries in, answers out, and lists of queries.
 pub mod rows {
+    pub mod bind_vectors;
     pub mod compact_queries;
     pub mod copy_states;
     pub mod load_queries;
@@ -53,6 +54,7 @@ pub const KERNELS: &[&Kernel] = &[
     &rows::load_queries::KERNEL,
     &rows::compact_queries::KERNEL,
     &rows::copy_states::KERNEL,
+    &rows::bind_vectors::KERNEL,
     &rows::query_levels::KERNEL,
     &fused::stream::KERNEL,
     &fused::register::KERNEL,

@@ -2,6 +2,7 @@
 //! rows stream.
 
 use std::collections::VecDeque;
+use std::iter::empty;
 
 use super::{Item, Listing, Phase, phases};
 use crate::gpu::command::{Command, Pause};
@@ -12,11 +13,11 @@ use crate::gpu::sweep::Sweep;
 use crate::gpu::task::Task;
 
 /// The dispatches of tasks, in order.
-#[derive(Default)]
 pub(crate) struct Dispatches {
-    /// Those that are not listed yet; the first is under way.
-    tasks: VecDeque<Task>,
-    /// Phases of the first task that are not listed yet, once it is under way.
+    /// Those that are not under way yet.
+    tasks: Box<dyn Iterator<Item = Task> + Send + Sync>,
+    task: Option<Task>,
+    /// Phases of the task that are not listed yet, once it is under way.
     phases: Option<Box<dyn Iterator<Item = (QueryBlock, Phase)> + Send + Sync>>,
     /// Items of the latest phase.
     items: VecDeque<Item>,
@@ -29,9 +30,24 @@ pub(crate) struct Dispatches {
     lists: u32,
 }
 
+impl Default for Dispatches {
+    fn default() -> Self {
+        Self::new(empty())
+    }
+}
+
 impl Dispatches {
-    pub fn new(tasks: impl IntoIterator<Item = Task>) -> Self {
-        Self { tasks: tasks.into_iter().collect(), ..Self::default() }
+    pub fn new(tasks: impl IntoIterator<Item = Task, IntoIter: Send + Sync + 'static>) -> Self {
+        Self {
+            tasks: Box::new(tasks.into_iter()),
+            task: None,
+            phases: None,
+            items: VecDeque::new(),
+            sweep: None,
+            listed: VecDeque::new(),
+            loaded: Loaded::default(),
+            lists: 0,
+        }
     }
 
     /// Skips what the list that was last asked for allows, where it is empty.
@@ -56,7 +72,10 @@ impl Iterator for Dispatches {
             if let Some(dispatch) = self.listed.pop_front() {
                 return Some(Command::Dispatch(dispatch));
             }
-            let task = self.tasks.front()?;
+            let task = match &self.task {
+                Some(task) => task,
+                None => self.task.insert(self.tasks.next()?),
+            };
             if let Some((sweep, position, number)) = &mut self.sweep {
                 let window = task.window_from(*position);
                 match task.chunk_from(*position, *number, sweep.plan(task)) {
@@ -94,7 +113,7 @@ impl Iterator for Dispatches {
                     Some((block, phase)) => Listing::of(task, block, phase, &mut self.items),
                     None => {
                         self.phases = None;
-                        self.tasks.pop_front();
+                        self.task = None;
                     }
                 },
             }

@@ -1,0 +1,231 @@
+//! Systems of the wider family that are measured, again and again: made, judged by plain sums, timed.
+
+use std::hint::black_box;
+
+use attractor::network::{Network, VectorId};
+use attractor::rule::{Activation, Zero};
+use attractor::{Device, Memory, MemoryOptions, Patterns, RetrieveOptions, Rule, Separation, Similarity, Update};
+
+use super::Result;
+use crate::clock::repeat;
+use crate::rng::Rng;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub enum FamilyLoad {
+    /// A resonator network of `factors` bipolar codebooks of `rows`, all factors together, `steps` iterations.
+    Resonator {
+        /// Problems.
+        batch: usize,
+        /// Coordinates.
+        dim: usize,
+        /// Codebooks.
+        factors: usize,
+        /// Vectors of a codebook.
+        rows: usize,
+        /// Iterations.
+        steps: u32,
+    },
+    /// `steps` updates of a classical Hopfield network.
+    Hopfield {
+        /// States.
+        batch: usize,
+        /// Coordinates.
+        dim: usize,
+        /// Patterns.
+        patterns: usize,
+        /// Updates.
+        steps: u32,
+    },
+    /// Reads of a sparse distributed memory.
+    SparseDistributed {
+        /// Queries.
+        batch: usize,
+        /// Coordinates of an address and of a value.
+        dim: usize,
+        /// Addresses.
+        patterns: usize,
+        /// The least dot product that is read.
+        threshold: f32,
+    },
+    /// One linear read of random patterns, or one of softmax at `beta = 1/sqrt(d)`.
+    Read {
+        /// Queries.
+        batch: usize,
+        /// Coordinates.
+        dim: usize,
+        /// Patterns.
+        patterns: usize,
+        /// Whether weights are the scores themselves.
+        linear: bool,
+    },
+}
+
+/// Memories, and what they are asked.
+pub struct FamilyMeasurement {
+    memories: Vec<Memory>,
+    /// The queries, or of a resonator the composites and the starts.
+    starts: Vec<Vec<f32>>,
+    options: RetrieveOptions,
+    load: FamilyLoad,
+}
+
+fn bipolar(rng: &mut Rng, length: usize) -> Vec<f32> {
+    (0..length).map(|_| if rng.once_in(2) { 1.0 } else { -1.0 }).collect()
+}
+
+/// `a` and `b`, equal where all that is summed is whole numbers.
+fn agree(what: &str, got: &[f32], expected: &[f32]) -> Result<()> {
+    match got.iter().zip(expected).position(|(got, expected)| got != expected) {
+        None if got.len() == expected.len() => Ok(()),
+        at => Err(format!("{what}: wrong at {at:?}").into()),
+    }
+}
+
+/// `sum_i <k_i, x> k_i - shift x`.
+fn linear(keys: &[f32], x: &[f32], shift: f32) -> Vec<f32> {
+    let mut sums: Vec<f32> = x.iter().map(|x| -shift * x).collect();
+    for key in keys.chunks_exact(x.len()) {
+        let score: f32 = key.iter().zip(x).map(|(k, x)| k * x).sum();
+        sums.iter_mut().zip(key).for_each(|(sum, k)| *sum += score * k);
+    }
+    sums
+}
+
+impl FamilyMeasurement {
+    /// Stores the patterns, and judges one answer of one step.
+    pub fn prepare(load: FamilyLoad, on: &Device) -> Result<Self> {
+        let mut rng = Rng(1);
+        let job = match load {
+            FamilyLoad::Resonator { batch, dim, factors, rows, steps } => {
+                let books: Vec<Vec<f32>> = (0..factors).map(|_| bipolar(&mut rng, rows * dim)).collect();
+                let mut composites = vec![1.0; batch * dim];
+                for composite in composites.chunks_exact_mut(dim) {
+                    for book in &books {
+                        let row = rng.below(rows) * dim;
+                        composite.iter_mut().zip(&book[row..row + dim]).for_each(|(x, y)| *x *= y);
+                    }
+                }
+                let sign = |sum: f32| if sum >= 0.0 { 1.0 } else { -1.0 };
+                let mut starts = vec![composites];
+                for book in &books {
+                    let sum = |c: usize| book.chunks_exact(dim).map(|row| row[c]).sum::<f32>();
+                    starts.push((0..dim).map(|c| sign(sum(c))).collect());
+                }
+                let rule = Rule::resonator().then(Update::default().activation(Activation::Sign { zero: Zero::Zero }));
+                let memories = books.iter().map(|book| {
+                    let mut memory = Memory::new(on, dim, rule)?;
+                    memory.add(book)?;
+                    Ok(memory)
+                });
+                let memories = memories.collect::<attractor::Result<Vec<_>>>()?;
+                let job = Self { memories, starts, options: RetrieveOptions::steps(steps), load };
+                let (_, first) = job.network_run(&RetrieveOptions::steps(1))?;
+                let mut query = job.starts[0][..dim].to_vec();
+                for start in &job.starts[2..] {
+                    query.iter_mut().zip(start).for_each(|(x, y)| *x *= y);
+                }
+                let expected: Vec<f32> =
+                    linear(&books[0], &query, 0.0).iter().map(|h| if *h == 0.0 { 0.0 } else { h.signum() }).collect();
+                agree("resonator", &first[..dim], &expected)?;
+                job
+            }
+            FamilyLoad::Hopfield { batch, dim, patterns, steps } => {
+                let keys = bipolar(&mut rng, patterns * dim);
+                let mut queries = Vec::with_capacity(batch * dim);
+                for b in 0..batch {
+                    let row = &keys[b % patterns * dim..][..dim];
+                    queries.extend(row.iter().map(|k| if rng.once_in(10) { -k } else { *k }));
+                }
+                let mut memory = Memory::new(on, dim, Rule::classical_hopfield())?;
+                memory.add(&keys)?;
+                let first = memory.retrieve_blocking(&queries[..dim], &RetrieveOptions::steps(1))?;
+                let local = linear(&keys, &queries[..dim], patterns as f32);
+                let kept = local.iter().zip(&queries).map(|(h, x)| if *h == 0.0 { *x } else { h.signum() });
+                agree("hopfield", &first.state, &kept.collect::<Vec<_>>())?;
+                Self { memories: vec![memory], starts: vec![queries], options: RetrieveOptions::steps(steps), load }
+            }
+            FamilyLoad::SparseDistributed { batch, dim, patterns, threshold } => {
+                let keys = bipolar(&mut rng, patterns * dim);
+                let values: Vec<f32> = (0..patterns * dim).map(|_| rng.below(7) as f32 - 3.0).collect();
+                let queries = bipolar(&mut rng, batch * dim);
+                let mut memory =
+                    MemoryOptions::new(dim, Rule::sparse_distributed(threshold)).value_dim(dim).build(on)?;
+                memory.add(Patterns::new(&keys).values(&values))?;
+                let first = memory.retrieve_blocking(&queries[..dim], &RetrieveOptions::default())?;
+                let mut expected = vec![0.0; dim];
+                for (key, value) in keys.chunks_exact(dim).zip(values.chunks_exact(dim)) {
+                    if key.iter().zip(&queries).map(|(k, x)| k * x).sum::<f32>() >= threshold {
+                        expected.iter_mut().zip(value).for_each(|(sum, v)| *sum += v);
+                    }
+                }
+                agree("sparse distributed memory", &first.output, &expected)?;
+                Self { memories: vec![memory], starts: vec![queries], options: RetrieveOptions::default(), load }
+            }
+            FamilyLoad::Read { batch, dim, patterns, linear: is_linear } => {
+                let (keys, queries) = (rng.vector(patterns * dim), rng.vector(batch * dim));
+                let beta = 1.0 / (dim as f32).sqrt();
+                let separation = if is_linear { Separation::Linear } else { Separation::Softmax };
+                let mut memory = Memory::new(on, dim, Rule::new(Similarity::Dot, separation, beta))?;
+                memory.add(&keys)?;
+                let first = memory.retrieve_blocking(&queries[..dim], &RetrieveOptions::default())?;
+                if is_linear {
+                    let expected: Vec<f32> = linear(&keys, &queries[..dim], 0.0).iter().map(|sum| beta * sum).collect();
+                    let largest = expected.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+                    let off = first.output.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                    if off > 1e-3 * largest {
+                        return Err(format!("a linear read is off by {off}").into());
+                    }
+                }
+                Self { memories: vec![memory], starts: vec![queries], options: RetrieveOptions::default(), load }
+            }
+        };
+        Ok(job)
+    }
+
+    /// What [`FamilyLoad`] needs at least: operations, and bytes of patterns read once.
+    pub fn work(&self) -> (f64, f64) {
+        let read = |batch: usize, dim: usize, patterns: usize| 4.0 * batch as f64 * dim as f64 * patterns as f64;
+        let bytes = |dim: usize, patterns: usize| 4.0 * dim as f64 * patterns as f64;
+        match self.load {
+            FamilyLoad::Resonator { batch, dim, factors, rows, steps } => {
+                let each = f64::from(steps) * factors as f64;
+                (each * read(batch, dim, rows), factors as f64 * bytes(dim, rows))
+            }
+            FamilyLoad::Hopfield { batch, dim, patterns, steps } => {
+                (f64::from(steps) * read(batch, dim, patterns), bytes(dim, patterns))
+            }
+            // Few values are read.
+            FamilyLoad::SparseDistributed { batch, dim, patterns, .. } => {
+                (0.5 * read(batch, dim, patterns), bytes(dim, patterns))
+            }
+            FamilyLoad::Read { batch, dim, patterns, .. } => (read(batch, dim, patterns), bytes(dim, patterns)),
+        }
+    }
+
+    /// The network's run, and the state of its first factor.
+    fn network_run(&self, options: &RetrieveOptions) -> Result<(u32, Vec<f32>)> {
+        let FamilyLoad::Resonator { dim, .. } = self.load else { return Err("not a network".into()) };
+        let mut network = Network::new(dim);
+        let vectors: Vec<VectorId> = self.starts.iter().map(|_| network.vector()).collect();
+        for (f, memory) in self.memories.iter().enumerate() {
+            let others: Vec<VectorId> = (0..vectors.len()).filter(|v| *v != f + 1).map(|v| vectors[v]).collect();
+            network.update(vectors[f + 1], memory, others);
+        }
+        network.together();
+        let starts: Vec<&[f32]> = self.starts.iter().map(Vec::as_slice).collect();
+        let found = network.retrieve_blocking(&starts, options)?;
+        Ok((found.steps[0], found.state(vectors[1]).to_vec()))
+    }
+
+    /// Runs for about `seconds`; the seconds of each.
+    pub fn time(&self, seconds: f64) -> Result<Vec<f64>> {
+        repeat(seconds, || {
+            match self.load {
+                FamilyLoad::Resonator { .. } => drop(black_box(self.network_run(&self.options)?)),
+                _ => drop(black_box(self.memories[0].retrieve_blocking(&self.starts[0], &self.options)?)),
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,51 @@
+//! What the tasks of a network do.
+
+use super::Listing;
+use crate::gpu::kernels::rows::write_rows::SourceRows;
+use crate::gpu::kernels::rows::{bind_vectors, compact_queries, copy_states, load_queries};
+use crate::gpu::kernels::staged::update_states;
+use crate::gpu::task::{NetworkPart, NetworkUpdate};
+
+impl Listing<'_> {
+    pub(super) fn network(&mut self, part: &NetworkPart) {
+        let (task, workspace) = (self.task, &self.task.operands.workspace);
+        match part {
+            NetworkPart::Load { rows, lists } => {
+                self.one(load_queries::dispatch(&self.pass, rows));
+                if *lists {
+                    for list in [&workspace.everyone, &workspace.active] {
+                        self.one(compact_queries::dispatch(&self.pass, None, 0, list, &workspace.searched));
+                    }
+                }
+            }
+            NetworkPart::Update(update) => self.network_update(update),
+            NetworkPart::Answer { rows, report } => {
+                self.write(SourceRows::padded(&workspace.state, task.operands.layout.dim as u32), rows);
+                if let Some(report) = report {
+                    self.write(SourceRows::padded(&workspace.report, update_states::REPORT_WORDS), report);
+                }
+            }
+        }
+    }
+
+    /// One update of the queries that go on: from the product of its factors.
+    fn network_update(&mut self, update: &NetworkUpdate) {
+        let workspace = &self.task.operands.workspace;
+        let active = &workspace.active;
+        self.pass.data_dependent = self.task.operands.stops_early && update.step > 1;
+        if update.first {
+            if self.pass.data_dependent {
+                let stopped = update_states::STOPPED;
+                self.one(compact_queries::dispatch(&self.pass, None, stopped, active, &workspace.searched));
+            }
+            for (from, to) in &update.saved {
+                self.one(copy_states::dispatch(&self.pass, active, from, to, false));
+            }
+        }
+        let product = (&update.factors[..], update.complex);
+        for dispatch in bind_vectors::dispatches(&self.pass, active, &update.vectors, product, &workspace.previous) {
+            self.one(dispatch);
+        }
+        self.recall(&workspace.previous, update);
+    }
+}

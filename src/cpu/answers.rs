@@ -14,6 +14,7 @@ use crate::store::Names;
 pub(super) struct Answer {
     pub steps: u32,
     pub change: f32,
+    pub converged: bool,
     pub status: Status,
     pub trace: Vec<f64>,
     pub energy: Option<f64>,
@@ -22,10 +23,11 @@ pub(super) struct Answer {
 
 impl Answer {
     /// The answer after one step, without reports.
-    pub fn of_step(solved: Solved, change: f32) -> Self {
+    pub fn of_step(solved: Solved, change: f32, options: &RetrieveOptions) -> Self {
+        let converged = change <= options.tolerance();
         let status = if solved.is_nothing() { Status::NothingLeft } else { Status::Answered };
         let (trace, report) = (Vec::new(), Report::default());
-        Self { steps: 1, change, status, trace, energy: None, report }
+        Self { steps: 1, change, converged, status, trace, energy: None, report }
     }
 }
 
@@ -128,7 +130,7 @@ impl<'a> AnswerRows<'a> {
             let one = self.part(1);
             one.steps[0] = answer.steps;
             one.change[0] = answer.change;
-            one.converged[0] = answer.change <= options.tolerance();
+            one.converged[0] = answer.converged;
             one.status[0] = answer.status;
             one.energy.iter_mut().zip(answer.energy).for_each(|(to, energy)| *to = energy);
             one.statistics.iter_mut().zip(answer.report.statistics).for_each(|(to, statistics)| *to = statistics);

@@ -14,6 +14,8 @@ use crate::store::stride;
 pub(super) struct Query {
     /// Its position in the batch, which selects its row of a mask.
     pub position: usize,
+    /// The inverse temperature of its scores.
+    pub beta: f64,
     /// The state, padded to the stride of a key.
     pub exact: Vec<f64>,
     pub norm: f64,
@@ -21,17 +23,17 @@ pub(super) struct Query {
 
 impl Query {
     /// A state of `exact` coordinates, padded to the stride of a key.
-    pub fn new(position: usize, exact: Vec<f64>) -> Self {
+    pub fn new(position: usize, beta: f64, exact: Vec<f64>) -> Self {
         let norm = vectorized(|| norm(&exact));
-        Self { position, exact, norm }
+        Self { position, beta, exact, norm }
     }
 
     /// A query as it was given.
-    pub fn of_row(position: usize, row: &[f32]) -> Self {
+    pub fn of_row(position: usize, beta: f64, row: &[f32]) -> Self {
         let mut exact = Vec::with_capacity(stride(row.len()));
         exact.extend(row.iter().map(|x| f64::from(*x)));
         exact.resize(stride(row.len()), 0.0);
-        Self::new(position, exact)
+        Self::new(position, beta, exact)
     }
 }
 
@@ -53,6 +55,8 @@ pub(super) struct Packed {
     pub width: usize,
     /// Rows are coordinates in a panel, queries otherwise.
     pub data: AlignedVec<f32>,
+    /// The inverse temperature of each query, in whole vectors.
+    pub betas: Vec<f32>,
 }
 
 impl Packed {
@@ -87,15 +91,17 @@ impl Packed {
                 }
             }
         });
-        Self { form, queries: queries.len(), width, data }
+        let mut betas: Vec<f32> = queries.iter().map(|query| query.beta as f32).collect();
+        betas.resize(queries.len().next_multiple_of(lanes), 0.0);
+        Self { form, queries: queries.len(), width, data, betas }
     }
 
     /// The panel of [`Packed::new`], bit-exact, directly from `rows` of `dim` floats with their norms.
-    pub fn panel(similarity: Similarity, lanes: usize, rows: &[f32], dim: usize, norms: &[f64]) -> Self {
+    pub fn panel((similarity, beta): (Similarity, f32), lanes: usize, rows: &[f32], dim: usize, norms: &[f64]) -> Self {
         let (width, depth) = (norms.len().next_multiple_of(lanes), stride(dim));
         let mut data = AlignedVec::zeros(width * depth);
         Level::best().run(Pack { similarity, rows, dim, norms, width, data: &mut data });
-        Self { form: Form::Panel, queries: norms.len(), width, data }
+        Self { form: Form::Panel, queries: norms.len(), width, data, betas: vec![beta; width] }
     }
 
     /// The rows of one [`PART`] of the coordinates of a panel.

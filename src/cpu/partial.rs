@@ -91,7 +91,8 @@ impl Engine {
         options: &PartialOptions,
         alive: Option<&Alive>,
     ) -> Result<Vec<Partial>> {
-        let usable = Usable { alive, mask: options.mask.as_ref(), patterns: self.windows.len() };
+        let (mask, patterns) = (options.mask.as_ref(), self.windows.len());
+        let usable = Usable { alive, mask, patterns, ..Usable::default() };
         let view = PatternView { engine: self, usable, range: options.range(usable.patterns), biased: true };
         let usable_by = |query: usize| view.range.clone().filter(|index| usable.keeps(query, *index)).count() as u64;
         // A mask of one row is the same for every query.
@@ -101,7 +102,7 @@ impl Engine {
             .par_chunks(self.layout.dim)
             .enumerate()
             .map(|(position, row)| {
-                let query = Query::of_row(position, row);
+                let query = Query::of_row(position, f64::from(self.rule.beta), row);
                 let (body, best) = match self.rule.separation {
                     Separation::Softmax | Separation::Softmax1 => {
                         let (mean, best) = self.mean(&view, &query, options.top);

@@ -103,8 +103,8 @@ impl<'a> Plan<'a> {
     pub fn margin(&self, query: &Query) -> Option<f64> {
         let rule = self.view.engine.rule;
         let NormBounds { norm, bias } = self.norm_bounds;
-        is_well_scaled(rule.similarity, rule.beta, query, norm, bias)
-            .then(|| 2.0 * max_error(self.form, self.level.lanes(), rule.similarity, rule.beta, query, norm, bias))
+        is_well_scaled(rule.similarity, query, norm, bias)
+            .then(|| 2.0 * max_error(self.form, self.level.lanes(), rule.similarity, query, norm, bias))
     }
 
     /// The method for a query.
@@ -114,6 +114,7 @@ impl<'a> Plan<'a> {
         };
         match self.separation {
             Separation::Softmax | Separation::Softmax1 if margin <= 2.0 * SOFTMAX_MAX_ERROR => Method::Online,
+            separation if !separation.is_normalized() => Method::Exact,
             Separation::TopK { k } if k > self.list_entries / 2 => Method::Exact,
             _ => Method::Candidates,
         }
@@ -137,9 +138,10 @@ impl<'a> Plan<'a> {
             Separation::Entmax { alpha } => Keep::within(entmax::support_width(f64::from(alpha)) + margin),
             Separation::TopK { k } => Keep::largest(k, margin),
             Separation::Linear | Separation::Power { .. } | Separation::Rectified { .. } | Separation::Step { .. } => {
-                unreachable!("weights that are not normalised are not listed")
+                // Every pattern counts: more than any list has room for.
+                Keep::largest(usize::MAX, margin)
             }
         };
-        if self.lists_top() { weighed.and_largest(self.top, margin) } else { weighed }
+        if self.lists_top() && weighed.largest < usize::MAX { weighed.and_largest(self.top, margin) } else { weighed }
     }
 }

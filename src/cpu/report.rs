@@ -77,12 +77,19 @@ impl Part<'_> {
     }
 }
 
+/// A weight as `f32`, in which one that is not normalised may overflow: the largest number then. One that is no number,
+/// from sums beyond `f64`, is 0.
+fn narrow_weight(weight: f64) -> f32 {
+    const MAX: f64 = f32::MAX as f64;
+    if weight.is_nan() { 0.0 } else { weight.clamp(-MAX, MAX) as f32 }
+}
+
 /// Positions and weights of patterns in order. Where weights follow from approximate scores, of which two that are
 /// nearly equal may be in another order, no weight is above the one before it.
 fn weights_of(solved: &Solved, top: &[Ranked]) -> Vec<(usize, f32)> {
     let mut most = f32::INFINITY;
     let weight = |Ranked { entry, weighed }: &Ranked| {
-        most = most.min(solved.weight((*weighed, entry.1)) as f32);
+        most = most.min(narrow_weight(solved.weight((*weighed, entry.1))));
         (entry.1, most)
     };
     top.iter().map(weight).collect()
@@ -200,7 +207,7 @@ impl Plan<'_> {
                     }
                 }
                 if let Some(weights) = &mut part.weights {
-                    weights[pattern.index - *first] = weight as f32;
+                    weights[pattern.index - *first] = narrow_weight(weight);
                 }
             },
         );

@@ -3,41 +3,23 @@
 
 use rayon::prelude::*;
 
-use crate::cpu::answers::{Answer, AnswerRows, narrow};
+use crate::cpu::answers::{Answer, AnswerRows};
 use crate::cpu::engine::Engine;
 use crate::cpu::pack::Query;
 use crate::cpu::plan::{MIN_QUERIES_FOR_TASKS, PANELS, Plan, QUERIES_PER_WAVE, TASKS_PER_THREAD};
-use crate::cpu::report::{Incomplete, Report, Request};
+use crate::cpu::query_state::QueryState;
+use crate::cpu::report::{Incomplete, Request};
+use crate::cpu::scan::Summed;
 use crate::cpu::simd::level::vectorized;
 use crate::cpu::solve::Solution;
 use crate::cpu::uninit::UninitRows;
+use crate::cpu::update::Updates;
 use crate::cpu::weight_rows::WeightRows;
 use crate::error::Result;
-use crate::exact::solved::Solved;
 use crate::retrieval::options::RetrieveOptions;
-use crate::retrieval::report::{Retrieval, Status};
+use crate::retrieval::report::Retrieval;
 use crate::retrieval::weight_queries::WeightQueries;
 use crate::store::{Alive, View};
-
-/// The iteration of one query.
-struct QueryState {
-    /// The state.
-    query: Query,
-    /// The state before the last update.
-    before: Option<Query>,
-    /// `sum_i p_i k_i` before clamping, where that is not the state.
-    sum: Option<Vec<f64>>,
-    value: Option<Vec<f64>>,
-    solved: Solved,
-    /// Whether `solved` is of exact scores.
-    exact: bool,
-    steps: u32,
-    change: f32,
-    trace: Vec<f64>,
-    /// What the last step tells of its weights.
-    report: Report,
-    done: bool,
-}
 
 impl Engine {
     /// Retrieves for checked queries (`batch x dim`, tight) from the patterns of `snapshot`, at least one.
@@ -54,7 +36,9 @@ impl Engine {
         let layout = self.layout;
         let batch = queries.len() / layout.dim;
         let (alive, names) = (snapshot.alive(), &snapshot.names);
-        let view = self.view(options, alive);
+        let excluded = options.per_query.exclude.as_deref().map(|ids| names.positions_of(ids));
+        let mut view = self.view(options, alive);
+        view.usable.exclude = excluded.as_deref();
         let patterns = view.usable.patterns;
         let mut retrieval = Retrieval::with_room(operation, &layout, batch, patterns, names, options)?;
         if batch == 0 {
@@ -88,7 +72,7 @@ impl Engine {
             .zip(AnswerRows::of(operation, &mut retrieval, wave)?)
             .enumerate()
             .for_each(|(number, (((rows, state), output), answer_rows))| {
-                let answers = if single_step { plan.softmax_step(rows, state, output) } else { None };
+                let answers = if single_step { plan.softmax_step(rows, (state, output), options) } else { None };
                 let answers =
                     answers.unwrap_or_else(|| plan.wave(number * wave, rows, (state, output), options, stored));
                 answer_rows.write(answers, options, names);
@@ -116,29 +100,17 @@ impl Plan<'_> {
         options: &RetrieveOptions,
         stored: usize,
     ) -> Vec<Answer> {
-        let (states_into, outputs_into) = into;
         let engine = self.view.engine;
         let (dim, has_values) = (engine.layout.dim, engine.layout.value_dim.is_some());
+        let updates = Updates::new(engine.rule, dim, options);
         let mut states: Vec<QueryState> = rows
             .par_chunks_exact(dim)
             .with_min_len(if options.trace { 1 } else { MIN_QUERIES_FOR_TASKS })
             .enumerate()
             .map(|(q, row)| {
-                let query = Query::of_row(first + q, row);
-                let trace = if options.trace { vec![self.energy(&query, stored)] } else { Vec::new() };
-                QueryState {
-                    query,
-                    before: None,
-                    sum: None,
-                    value: None,
-                    solved: Solved::Nothing,
-                    exact: false,
-                    steps: 0,
-                    change: 0.0,
-                    trace,
-                    report: Report::default(),
-                    done: false,
-                }
+                let query = Query::of_row(first + q, updates.beta(first + q, 1), row);
+                let trace = if options.trace { vec![self.energy(&query, &updates, stored)] } else { Vec::new() };
+                QueryState::new(query, trace)
             })
             .collect();
         let request = Request { statistics: options.statistics, stored };
@@ -147,31 +119,31 @@ impl Plan<'_> {
             if active.is_empty() {
                 break;
             }
-            let values = has_values && step == options.max_steps();
+            let next_values = updates.next_values();
+            let summed =
+                Summed { keys: !next_values, values: next_values || has_values && step == options.max_steps() };
             let queries: Vec<&Query> = active.iter().map(|state| &state.query).collect();
-            let solutions = self.scan(&queries, values);
+            let solutions = self.scan(&queries, summed);
             let min = if solutions.iter().all(|one| one.sums.is_some()) { MIN_QUERIES_FOR_TASKS } else { 1 };
             let sums: Vec<(Solution, Vec<f64>, Vec<f64>)> = queries
                 .par_iter()
                 .with_min_len(min)
                 .zip(solutions)
                 .map(|(query, mut solution)| {
-                    let (keys, values) = solution.sums.take().unwrap_or_else(|| self.sums(query, &solution, values));
+                    let (keys, values) = solution.sums.take().unwrap_or_else(|| self.sums(query, &solution, summed));
                     (solution, keys, values)
                 })
                 .collect();
             active.par_iter_mut().with_min_len(MIN_QUERIES_FOR_TASKS).zip(sums).for_each(
-                |(state, (solution, keys, sums))| {
+                |(state, (solution, keys, values))| {
                     state.exact = !self.is_online(&state.query);
                     let row = &rows[(state.query.position - first) * dim..][..dim];
-                    let known = options.clamp.as_ref().map(|clamp| &clamp[state.query.position * dim..][..dim]);
-                    state.advance(&solution, keys, row, known);
-                    state.value = values.then_some(sums);
+                    state.advance(&updates, &solution.solved, (keys, values), row);
+                    state.stop(&updates, options);
                     if options.trace {
-                        state.trace.push(self.energy(&state.query, stored));
+                        state.trace.push(self.energy(&state.query, &updates, stored));
                     }
-                    state.done = options.stops_early() && state.change <= options.tolerance();
-                    if state.done || step == options.max_steps() {
+                    if state.done {
                         state.report = self.report(state.query.position, &solution, request);
                     }
                 },
@@ -184,24 +156,36 @@ impl Plan<'_> {
         self.complete(incomplete.collect(), request);
         // Queries that stopped before the cap get their outputs from their own last step, as if it had been the cap.
         let late: Vec<&mut QueryState> =
-            states.iter_mut().filter(|state| has_values && state.value.is_none()).collect();
+            states.iter_mut().filter(|state| has_values && state.value.is_empty() && !state.is_zero()).collect();
         let states_before: Vec<&Query> = late.iter().filter_map(|state| state.before.as_ref()).collect();
         let outputs: Vec<Vec<f64>> = if states_before.is_empty() {
             Vec::new()
         } else {
-            let solutions = self.scan(&states_before, true);
+            let summed = Summed { keys: false, values: true };
+            let solutions = self.scan(&states_before, summed);
             states_before
                 .par_iter()
                 .zip(solutions)
                 .map(|(query, mut solution)| {
-                    solution.sums.take().unwrap_or_else(|| self.sums(query, &solution, true)).1
+                    solution.sums.take().unwrap_or_else(|| self.sums(query, &solution, summed)).1
                 })
                 .collect()
         };
         for (state, output) in late.into_iter().zip(outputs) {
-            state.value = Some(output);
+            state.value = output;
         }
-        let layout = engine.layout;
+        self.answers(states, &updates, into, stored)
+    }
+
+    /// The answers to queries whose iterations have ended, whose states and outputs are written to the rows of `into`.
+    fn answers(
+        &self,
+        states: Vec<QueryState>,
+        updates: &Updates<'_>,
+        (states_into, outputs_into): (&mut [f32], &mut [f32]),
+        stored: usize,
+    ) -> Vec<Answer> {
+        let layout = self.view.engine.layout;
         let narrow =
             |row: &[f64], to: &mut [f32]| vectorized(|| to.iter_mut().zip(row).for_each(|(to, v)| *to = *v as f32));
         states
@@ -209,22 +193,24 @@ impl Plan<'_> {
             .with_min_len(MIN_QUERIES_FOR_TASKS)
             .zip(states_into.par_chunks_exact_mut(layout.dim))
             .zip(outputs_into.par_chunks_exact_mut(layout.output_dim()))
-            .map(|((state, state_row), output_row)| {
+            .map(|((mut state, state_row), output_row)| {
+                state.check_output(updates, layout.output_dim());
                 narrow(&state.query.exact, state_row);
-                match state.value.as_ref().or(state.sum.as_ref()) {
+                match state.output() {
+                    _ if state.is_zero() => output_row.fill(0.0),
                     Some(row) => narrow(row, output_row),
                     None => output_row.copy_from_slice(state_row),
                 }
-                self.answer(state, options, stored)
+                self.answer(state, updates, stored)
             })
             .collect()
     }
 
     /// The answer to a query whose iteration has ended.
-    fn answer(&self, mut state: QueryState, options: &RetrieveOptions, stored: usize) -> Answer {
-        let energy = options.energy.then(|| match state.trace.last() {
+    fn answer(&self, mut state: QueryState, updates: &Updates<'_>, stored: usize) -> Answer {
+        let energy = updates.options().energy.then(|| match state.trace.last() {
             Some(energy) => *energy,
-            None => self.energy(&state.query, stored),
+            None => self.energy(&state.query, updates, stored),
         });
         if let (Some(query), Some(top)) = (&state.before, &state.report.top) {
             let (kind, mut scratch) = (self.view.engine.rule.similarity, Vec::new());
@@ -234,49 +220,13 @@ impl Plan<'_> {
         Answer {
             steps: state.steps,
             change: state.change,
-            status: if state.solved.is_nothing() { Status::NothingLeft } else { Status::Answered },
+            converged: state.has_converged(updates),
+            status: state.status,
             trace: state.trace,
             energy,
             report: state.report,
         }
     }
-}
-
-impl QueryState {
-    /// Updates the state to the weighted sum of keys, except the coordinates that are `known`, which are those of
-    /// `row`.
-    fn advance(&mut self, solution: &Solution, sum: Vec<f64>, row: &[f32], known: Option<&[bool]>) {
-        let mut next = sum;
-        self.sum = None;
-        // A query that no pattern is left for has the state zero, clamped coordinates included.
-        if let (Some(known), false) = (known, solution.solved.is_nothing()) {
-            self.sum = Some(next.clone());
-            for ((next, known), given) in next.iter_mut().zip(known).zip(row) {
-                if *known {
-                    *next = f64::from(*given);
-                }
-            }
-        }
-        self.change = narrow(largest_move(&self.query.exact, &next));
-        let next = Query::new(self.query.position, next);
-        self.before = Some(std::mem::replace(&mut self.query, next));
-        self.solved = solution.solved;
-        self.steps += 1;
-    }
-}
-
-/// `max |a - b|`, in lanes, for speed; the length of rows is a multiple of four.
-fn largest_move(a: &[f64], b: &[f64]) -> f64 {
-    vectorized(|| {
-        let mut lanes = [0.0f64; 4];
-        for (a, b) in a.as_chunks::<4>().0.iter().zip(b.as_chunks::<4>().0) {
-            for lane in 0..4 {
-                let move_of = (a[lane] - b[lane]).abs();
-                lanes[lane] = if move_of > lanes[lane] { move_of } else { lanes[lane] };
-            }
-        }
-        lanes.into_iter().fold(0.0, f64::max)
-    })
 }
 
 #[cfg(test)]
@@ -396,7 +346,7 @@ mod tests {
             let engine = engine(dim, patterns, Precision::F32, Rule::new(Similarity::Dot, separation, 0.7));
             let options = RetrieveOptions::default();
             let plan = Plan::new(engine.view(&options, None), 1);
-            let query = Query::of_row(0, &numbers(4, dim));
+            let query = Query::of_row(0, 0.7, &numbers(4, dim));
             let listed = plan.solve_exactly(&query);
             let passes = streaming::solve(&plan.view, &query, separation);
             let support = listed.support.expect("so few patterns are listed");

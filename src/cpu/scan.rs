@@ -15,6 +15,7 @@ use crate::cpu::simd::vector::MAX_LANES;
 use crate::cpu::similarity::Scores;
 use crate::cpu::tiles::{PatternView, TILE, Tile};
 use crate::precision::Precision;
+use crate::store::Layout;
 
 /// Floats of a tile in [`Form::Rows`]: 16 KiB, which the first-level cache holds between the two products that read it.
 const ROWS_TILE_FLOATS: usize = 4096;
@@ -23,10 +24,27 @@ const L2_FLOATS: usize = 1 << 18;
 /// Floats of keys that are assumed to stay in the third-level cache: 32 MiB.
 const L3_FLOATS: usize = 1 << 23;
 
+/// Which rows are summed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Summed {
+    pub keys: bool,
+    pub values: bool,
+}
+
+impl Summed {
+    pub const NOTHING: Self = Self { keys: false, values: false };
+
+    /// Floats of the sums of keys and of values.
+    pub fn strides(self, layout: &Layout) -> [usize; 2] {
+        [(self.keys, layout.key_stride()), (self.values, layout.value_stride())]
+            .map(|(summed, stride)| if summed { stride } else { 0 })
+    }
+}
+
 /// What a scan computes from its scores.
 pub(super) enum Into {
-    /// Softmax with the sums of keys, and of values if `values`; and a list for each query, unless there are no lists.
-    Sums { values: bool, lists: Vec<Candidates> },
+    /// Weights with these sums of rows; and a list for each query, unless there are no lists.
+    Sums { summed: Summed, lists: Vec<Candidates> },
     /// A list for each query.
     Lists(Vec<Candidates>),
 }
@@ -41,7 +59,7 @@ pub(super) fn scan(
     into: Into,
 ) -> Vec<Scan> {
     match into {
-        Into::Sums { values, lists } => sums(view, level, block, queries, range, (values, lists)),
+        Into::Sums { summed, lists } => sums(view, level, block, queries, range, (summed, lists)),
         Into::Lists(mut lists) => {
             scores(view, level, block, queries, range, false, |tile, pitch, scores| {
                 level.run(filter(block.form, tile, pitch, scores, &mut lists));
@@ -83,10 +101,8 @@ fn score_tile(
     in_order: bool,
     prefetch: &mut Prefetch,
 ) {
-    let rule = view.engine.rule;
     level.run(Scores {
-        similarity: rule.similarity,
-        beta: rule.beta,
+        similarity: view.engine.rule.similarity,
         block,
         keys: tile.keys,
         bias: tile.bias,
@@ -190,18 +206,18 @@ fn sums(
     block: &Packed,
     queries: &[&Query],
     range: &Range<usize>,
-    (values, mut lists): (bool, Vec<Candidates>),
+    (summed, mut lists): (Summed, Vec<Candidates>),
 ) -> Vec<Scan> {
     let layout = view.engine.layout;
     let form = block.form;
-    let strides = [layout.key_stride(), if values { layout.value_stride() } else { 0 }];
+    let strides = summed.strides(&layout);
     let lanes = if form == Form::Panel { block.width } else { block.queries };
     let mut running = Running::new(lanes);
     let mut sums =
         strides.map(|stride| AlignedVec::zeros(lanes * if form == Form::Panel { stride } else { row_of_sums(stride) }));
     // The weights of the rows that are read, where others have scores, too.
     let mut of_rows = Vec::new();
-    scores(view, level, block, queries, range, values, |tile, pitch, scores| {
+    scores(view, level, block, queries, range, summed.values, |tile, pitch, scores| {
         let count = scored(form, tile);
         if !lists.is_empty() {
             level.run(filter(form, tile, pitch, scores, &mut lists));
@@ -219,7 +235,8 @@ fn sums(
             }
             _ => &*scores,
         };
-        for ((rows, stride), sums) in [Some(tile.keys), tile.values].into_iter().zip(strides).zip(&mut sums) {
+        let keys = summed.keys.then_some(tile.keys);
+        for ((rows, stride), sums) in [keys, tile.values].into_iter().zip(strides).zip(&mut sums) {
             if let Some(rows) = rows {
                 let (shrink, prefetch) = (&running.shrink[..], &mut Prefetch::none());
                 level.run(Project { form, pitch, weights, shrink, rows, stride, sums, prefetch });
@@ -230,7 +247,8 @@ fn sums(
         Form::Panel => columns(&sums[i], lanes, strides[i]),
         Form::Rows => sums[i].chunks(row_of_sums(strides[i]).max(1)).map(|row| row[..strides[i]].to_vec()).collect(),
     });
-    let rows = keys.into_iter().zip(values.into_iter().chain(std::iter::repeat(Vec::new())));
+    let padded = |sums: Vec<Vec<f32>>| sums.into_iter().chain(std::iter::repeat(Vec::new()));
+    let rows = padded(keys).zip(padded(values));
     let lists = lists.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
     rows.take(block.queries)
         .zip(lists)

@@ -43,7 +43,7 @@ impl Engine {
             let queries: Vec<Query> = rows
                 .par_chunks_exact(dim)
                 .enumerate()
-                .map(|(q, row)| Query::of_row(number * QUERIES_PER_WAVE + q, row))
+                .map(|(q, row)| Query::of_row(number * QUERIES_PER_WAVE + q, f64::from(rule.beta), row))
                 .collect();
             let queries: Vec<&Query> = queries.iter().collect();
             let nearest = plan.nearest(&queries);
@@ -70,7 +70,7 @@ impl Engine {
         alive: Option<&'a Alive>,
     ) -> Plan<'a> {
         let patterns = self.windows.len();
-        let usable = Usable { alive, mask: options.mask.as_ref(), patterns };
+        let usable = Usable { alive, mask: options.mask.as_ref(), patterns, ..Usable::default() };
         let view = PatternView { engine: self, usable, range: 0..patterns, biased: false };
         let plan = Plan::new(view, options.plan_for.unwrap_or(batch));
         // A list of every pattern is one of the largest, too.
@@ -107,7 +107,7 @@ impl Threshold {
 impl Plan<'_> {
     /// The patterns of largest exact score of each query, in order of preference, as many as the plan reports.
     fn nearest(&self, queries: &[&Query]) -> Vec<Vec<Entry>> {
-        let solutions = self.scan(queries, false);
+        let solutions = self.scan(queries, scan::Summed::NOTHING);
         let entries = |(query, solution): (&&Query, Solution)| match solution.top {
             Some(top) => top.into_iter().map(|ranked| ranked.entry).collect(),
             None => self.nearest_by_pass(query),

@@ -37,7 +37,6 @@ pub(super) const CHAIN: usize = 128;
 /// [well scaled](super::error_bound::is_well_scaled).
 pub(super) struct Scores<'a> {
     pub similarity: Similarity,
-    pub beta: f32,
     pub block: &'a Packed,
     pub keys: &'a [f32],
     pub bias: &'a [f32],
@@ -72,10 +71,11 @@ impl Scores<'_> {
             let before = (start > 0).then_some(&once[..]);
             product::<S, T, V>(simd, term, keys, &self.block.data[start * width..], before, self.scores, self.prefetch);
         }
-        let beta = simd.splat(self.beta);
+        let betas: [S::Vector; V] = std::array::from_fn(|v| simd.read(&self.block.betas[v * S::LANES..]));
         for t in 0..count {
             let (factor, bias) = (simd.splat(Self::factor(self.similarity, self.norms[t])), simd.splat(self.bias[t]));
-            for part in self.scores[t * width..(t + 1) * width].chunks_exact_mut(S::LANES) {
+            let parts = self.scores[t * width..(t + 1) * width].chunks_exact_mut(S::LANES);
+            for (part, beta) in parts.zip(betas) {
                 simd.write(part, simd.mul_add(beta, simd.mul(simd.read(part), factor), bias));
             }
         }
@@ -85,8 +85,8 @@ impl Scores<'_> {
     fn rows<S: Simd, T: Term>(self, simd: S, term: T) {
         let count = self.bias.len();
         let stride = self.keys.len() / count;
-        for (x, scores) in self.block.data.chunks_exact(self.block.width).zip(self.scores.chunks_exact_mut(self.pitch))
-        {
+        let queries = self.block.data.chunks_exact(self.block.width).zip(&self.block.betas);
+        for ((x, beta), scores) in queries.zip(self.scores.chunks_exact_mut(self.pitch)) {
             let mut at = 0;
             while at + 8 <= count {
                 let keys = &self.keys[at * stride..];
@@ -102,7 +102,7 @@ impl Scores<'_> {
                 at += 1;
             }
             for (t, score) in scores[..count].iter_mut().enumerate() {
-                *score = self.beta * (*score * Self::factor(self.similarity, self.norms[t])) + self.bias[t];
+                *score = beta * (*score * Self::factor(self.similarity, self.norms[t])) + self.bias[t];
             }
         }
     }

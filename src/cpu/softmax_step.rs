@@ -17,6 +17,7 @@ use crate::exact::softmax;
 use crate::exact::solved::Solved;
 use crate::finite::all_finite;
 use crate::retrieval::options::{RetrieveOptions, WeightsOf};
+use crate::retrieval::per_query::PerQuery;
 use crate::rule::{Separation, Similarity};
 use crate::store::stride;
 
@@ -31,30 +32,37 @@ impl Plan<'_> {
             && (usable.alive.is_none() && usable.mask.is_none() && options.clamp.is_none())
             && (options.max_steps() == 1 && !options.stops_early())
             && !reports
+            && (self.view.engine.rule.update.is_plain() && options.per_query == PerQuery::default())
             && matches!(options.weights, WeightsOf::None)
     }
 
     /// The answers to the queries of up to [`PANELS`](super::plan::PANELS) blocks. Writes their states, which are also
     /// their outputs, to the rows of `state` and `output`. Returns `None` and writes nothing if approximate scores do
     /// not suffice for one of the queries, or if sums overflow.
-    pub(super) fn softmax_step(&self, rows: &[f32], state: &mut [f32], output: &mut [f32]) -> Option<Vec<Answer>> {
+    pub(super) fn softmax_step(
+        &self,
+        rows: &[f32],
+        (state, output): (&mut [f32], &mut [f32]),
+        options: &RetrieveOptions,
+    ) -> Option<Vec<Answer>> {
         let engine = self.view.engine;
         let dim = engine.layout.dim;
         let mut norms = vec![0.0; rows.len() / dim];
         self.level.run(Norms { rows, dim, norms: &mut norms });
         // The method depends on the norm only.
-        let mut query = Query { position: 0, exact: vec![0.0; stride(dim)], norm: 0.0 };
+        let mut query =
+            Query { position: 0, beta: f64::from(engine.rule.beta), exact: vec![0.0; stride(dim)], norm: 0.0 };
         for norm in &norms {
             query.norm = *norm;
             if !self.is_online(&query) {
                 return None;
             }
         }
-        let (similarity, lanes) = (engine.rule.similarity, self.level.lanes());
+        let (scored_by, lanes) = ((engine.rule.similarity, engine.rule.beta), self.level.lanes());
         let blocks: Vec<Packed> = rows
             .chunks(self.block * dim)
             .zip(norms.chunks(self.block))
-            .map(|(rows, norms)| Packed::panel(similarity, lanes, rows, dim, norms))
+            .map(|(rows, norms)| Packed::panel(scored_by, lanes, rows, dim, norms))
             .collect();
         let scanned = scan::panels(&self.view, self.level, &blocks);
         if !scanned.iter().all(|(_, sums)| vectorized(|| all_finite(sums))) {
@@ -62,7 +70,7 @@ impl Plan<'_> {
         }
         let rows = rows.chunks(self.block * dim).zip(state.chunks_mut(self.block * dim));
         let answers = blocks.iter().zip(scanned).zip(rows).flat_map(|((block, (running, sums)), (rows, state))| {
-            self.settle_panel(block, &running, &sums, rows, state)
+            self.settle_panel(block, &running, &sums, (rows, state), options)
         });
         let answers = answers.collect();
         output.copy_from_slice(state);
@@ -75,8 +83,8 @@ impl Plan<'_> {
         block: &Packed,
         running: &Running,
         sums: &[f32],
-        rows: &[f32],
-        state: &mut [f32],
+        (rows, state): (&[f32], &mut [f32]),
+        options: &RetrieveOptions,
     ) -> Vec<Answer> {
         let dim = self.view.engine.layout.dim;
         let plus_one = self.separation == Separation::Softmax1;
@@ -92,7 +100,11 @@ impl Plan<'_> {
         let (states, outputs, changes_of) = (&mut states[..], &mut outputs[..], &mut changes[..]);
         let shares = &shares[..];
         self.level.run(Settle { block, dim, sums, rows, shares, states, outputs, changes: changes_of, to: state });
-        solved_rows.into_iter().zip(changes).map(|(solved, change)| Answer::of_step(solved, narrow(change))).collect()
+        solved_rows
+            .into_iter()
+            .zip(changes)
+            .map(|(solved, change)| Answer::of_step(solved, narrow(change), options))
+            .collect()
     }
 }
 
@@ -197,7 +209,8 @@ mod tests {
                     let queries = numbers(2, batch * dim);
                     let mut rows = [(); 4].map(|()| vec![f32::NAN; batch * dim]);
                     let [state, output, general_state, general_output] = &mut rows;
-                    let one_step = plan.softmax_step(&queries, state, output).expect("approximate scores suffice");
+                    let one_step =
+                        plan.softmax_step(&queries, (state, output), &options).expect("approximate scores suffice");
                     let general = plan.wave(0, &queries, (general_state, general_output), &options, 300);
                     assert_eq!((&*state, &*output), (&*general_state, &*general_output), "{similarity:?} d {dim}");
                     let summary = |answers: Vec<super::Answer>| -> Vec<_> {

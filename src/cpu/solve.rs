@@ -8,7 +8,7 @@ use crate::cpu::merge::Scan;
 use crate::cpu::pack::{Packed, Query};
 use crate::cpu::plan::{MAX_EXACT_ENTRIES, MIN_QUERIES_FOR_TASKS, Method, Plan};
 use crate::cpu::projection;
-use crate::cpu::scan::{self, Into};
+use crate::cpu::scan::{self, Into, Summed};
 use crate::cpu::separation::streaming;
 use crate::cpu::simd::level::vectorized;
 use crate::cpu::tiles::split;
@@ -47,7 +47,7 @@ fn best(mut ranked: Vec<Ranked>, k: usize) -> Vec<Ranked> {
 
 impl Plan<'_> {
     /// Solves the separation for each query, with the weighted sums where the scan computes them.
-    pub fn scan(&self, queries: &[&Query], values: bool) -> Vec<Solution> {
+    pub fn scan(&self, queries: &[&Query], summed: Summed) -> Vec<Solution> {
         let bounded = self.bounded(queries).into_par_iter().zip(queries);
         let mut solutions: Vec<Option<Solution>> = bounded
             .map(|(positions, query)| positions.map(|positions| self.solve_bounded(query, &positions)))
@@ -66,7 +66,7 @@ impl Plan<'_> {
             .par_iter()
             .map(|numbers| {
                 let queries: Vec<&Query> = numbers.iter().map(|number| queries[*number]).collect();
-                self.scan_block(&queries, values)
+                self.scan_block(&queries, summed)
             })
             .collect();
         for (number, one) in blocks.into_iter().flatten().zip(scanned.into_iter().flatten()) {
@@ -82,7 +82,7 @@ impl Plan<'_> {
     }
 
     /// Scans for a block of queries that have the same method; `None` for those whose lists or sums overflow.
-    fn scan_block(&self, queries: &[&Query], values: bool) -> Vec<Option<Solution>> {
+    fn scan_block(&self, queries: &[&Query], summed: Summed) -> Vec<Option<Solution>> {
         let similarity = self.view.engine.rule.similarity;
         let block = Packed::new(self.form, similarity, self.level.lanes(), queries);
         let lists = |keep: &dyn Fn(f64) -> Keep| -> Vec<Candidates> {
@@ -91,9 +91,9 @@ impl Plan<'_> {
         };
         let into = || match self.method(queries[0]) {
             Method::Online if self.lists_top() => {
-                Into::Sums { values, lists: lists(&|margin| Keep::largest(self.top, margin)) }
+                Into::Sums { summed, lists: lists(&|margin| Keep::largest(self.top, margin)) }
             }
-            Method::Online => Into::Sums { values, lists: Vec::new() },
+            Method::Online => Into::Sums { summed, lists: Vec::new() },
             _ => Into::Lists(lists(&|margin| self.keep(margin))),
         };
         let scan = |range| scan::scan(&self.view, self.level, &block, queries, &range, into());
@@ -218,16 +218,17 @@ impl Plan<'_> {
     /// Solves one query without error from the rounding of approximate scores.
     pub fn solve(&self, query: &Query) -> Solution {
         match self.method(query) {
-            Method::Candidates => self.scan(&[query], false).pop().expect("one solution for one query"),
+            Method::Candidates => self.scan(&[query], Summed::NOTHING).pop().expect("one solution for one query"),
             _ => self.solve_exactly(query),
         }
     }
 
-    /// `sum_i p_i k_i` and `sum_i p_i v_i` in padded rows.
-    pub fn sums(&self, query: &Query, solution: &Solution, values: bool) -> (Vec<f64>, Vec<f64>) {
+    /// `sum_i p_i k_i` and `sum_i p_i v_i` in padded rows, empty where they are not asked for.
+    pub fn sums(&self, query: &Query, solution: &Solution, summed: Summed) -> (Vec<f64>, Vec<f64>) {
         let engine = self.view.engine;
         let layout = engine.layout;
-        let empty = || (vec![0.0; layout.key_stride()], vec![0.0; if values { layout.value_stride() } else { 0 }]);
+        let [keys, values] = summed.strides(&layout);
+        let (empty, values) = (|| (vec![0.0; keys], vec![0.0; values]), values > 0);
         let mut sums = empty();
         if let Some(support) = &solution.support {
             let mut scratch = Vec::new();
@@ -247,7 +248,7 @@ impl Plan<'_> {
             |_| empty(),
             |(keys, values), pattern| {
                 let weight = solution.solved.weight((pattern.score, pattern.index));
-                if weight > 0.0 {
+                if weight != 0.0 {
                     projection::add(keys, weight, pattern.key);
                     if let Some(value) = pattern.value {
                         projection::add(values, weight, value);

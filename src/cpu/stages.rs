@@ -40,7 +40,7 @@ impl Stages {
             row
         };
         let queries: Vec<Query> =
-            (0..queries).map(|q| Query::new(q, row().into_iter().map(f64::from).collect())).collect();
+            (0..queries).map(|q| Query::new(q, 1.0, row().into_iter().map(f64::from).collect())).collect();
         let mut keys = AlignedVec::zeros(TILE * stride);
         keys.chunks_exact_mut(stride).for_each(|key| key.copy_from_slice(&row()));
         let block = Packed::new(form, Similarity::Dot, level.lanes(), &queries.iter().collect::<Vec<_>>());
@@ -71,9 +71,9 @@ impl Stages {
 
     /// Computes the scores of the tile under `beta`.
     pub fn similarity(&mut self, beta: f32) {
+        self.block.betas.fill(beta);
         self.level.run(Scores {
             similarity: Similarity::Dot,
-            beta,
             block: &self.block,
             keys: &self.keys,
             bias: &self.bias,

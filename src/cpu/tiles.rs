@@ -70,7 +70,8 @@ impl Engine {
     /// All patterns, as a retrieval with these restrictions sees them.
     pub(super) fn view<'a>(&'a self, options: &'a RetrieveOptions, alive: Option<&'a Alive>) -> PatternView<'a> {
         let patterns = self.windows.len();
-        let usable = Usable { alive, mask: options.mask.as_ref(), patterns };
+        let (mask, rows) = (options.mask.as_ref(), options.per_query.rows.as_deref());
+        let usable = Usable { alive, mask, rows, exclude: None, patterns };
         PatternView { engine: self, usable, range: 0..patterns, biased: true }
     }
 }
@@ -126,13 +127,28 @@ impl PatternView<'_> {
         let (mut keys, mut of_values) = (RowBuffers::default(), RowBuffers::default());
         let (mut flags, mut read) = (Vec::new(), Vec::new());
         let (mut bias, mut norms) = (Vec::new(), Vec::new());
+        let mut seen = self.usable.seen(queries).map(|seen| seen.into_iter().peekable());
         for window in self.engine.windows.filled() {
             let from = range.start.max(window.first) - window.first;
             let to = range.end.min(window.first + window.rows).saturating_sub(window.first);
             let block = &window.storage;
-            for start in (from..to).step_by(rows) {
+            let mut next = from;
+            while next < to {
+                let (start, first) = (next, window.first + next);
+                if let Some(seen) = &mut seen {
+                    // The tile that begins with or before what is seen next.
+                    while seen.next_if(|range| range.end <= first).is_some() {}
+                    let gap = seen.peek().map_or(to - start, |range| range.start.saturating_sub(first));
+                    if gap >= rows {
+                        next = start.saturating_add(gap / rows * rows);
+                        continue;
+                    }
+                    if seen.peek().is_none() {
+                        return;
+                    }
+                }
                 let span = rows.min(to - start);
-                let first = window.first + start;
+                next = start + rows;
                 let usable = self.usable.flags(queries, first, span, &mut flags);
                 if usable == 0 {
                     continue;
@@ -191,7 +207,7 @@ impl PatternView<'_> {
                     for (t, key) in keys.chunks_exact(layout.key_stride()).enumerate() {
                         let index = tile.first + tile.place(t);
                         if tile.flags.first().is_none_or(|flags| flags >> tile.place(t) & 1 != 0) {
-                            let score = score(&self.engine.rule, scores[t], tile.bias[t]);
+                            let score = score(query.beta, scores[t], tile.bias[t]);
                             let stride = layout.value_stride();
                             let value = tile.values.map(|values| &values[t * stride..(t + 1) * stride]);
                             visit(&mut folded, &Scored { index, score, key, value });
@@ -207,7 +223,7 @@ impl PatternView<'_> {
     pub fn score_of(&self, query: &Query, index: usize, scratch: &mut Vec<f32>) -> f64 {
         let (block, at) = self.engine.windows.row(index);
         let similarity = self.similarity_of(query, index, scratch);
-        score(&self.engine.rule, similarity, if self.biased { block.bias[at] } else { 0.0 })
+        score(query.beta, similarity, if self.biased { block.bias[at] } else { 0.0 })
     }
 
     /// The exact similarity of one pattern.

@@ -53,10 +53,10 @@ impl Engine {
         }
     }
 
-    /// Refuses what the engine does not compute.
+    /// Refuses what the engine does not compute; the CPU engine computes all.
     pub fn check_family(&self, operation: &'static str, rule: &Rule, options: &RetrieveOptions) -> Result<()> {
         let plain = rule.separation.is_normalized() && rule.update == Update::default();
-        if plain && options.per_query == PerQuery::default() {
+        if matches!(self.kind, Kind::Cpu(_)) || plain && options.per_query == PerQuery::default() {
             return Ok(());
         }
         Err(Error::Unsupported { operation, what: format!("the rule `{rule}` with these options, which") })

@@ -65,8 +65,8 @@ pub(crate) fn similarity(similarity: Similarity, x: &[f64], x_norm: f64, key: &[
 
 /// The score `beta similarity + bias`. Zero has one sign, so that ties are ties.
 #[inline]
-pub(crate) fn score(rule: &Rule, similarity: f64, bias: f32) -> f64 {
-    f64::from(rule.beta) * similarity + f64::from(bias) + 0.0
+pub(crate) fn score(beta: f64, similarity: f64, bias: f32) -> f64 {
+    beta * similarity + f64::from(bias) + 0.0
 }
 
 /// Scores patterns against one query.
@@ -85,6 +85,6 @@ impl Scorer {
     /// The similarity of a key as long as the query, and its score.
     pub fn score(&self, key: &[f32], bias: f32) -> (f64, f64) {
         let similarity = similarity(self.rule.similarity, &self.query, self.norm, key, key_norm(key));
-        (similarity, score(&self.rule, similarity, bias))
+        (similarity, score(f64::from(self.rule.beta), similarity, bias))
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::exact::entry::Entry;
 use crate::exact::solved::Solved;
+use crate::exact::unnormalized::Unnormalized;
 use crate::exact::{entmax, softmax, topk};
 use crate::rule::Separation;
 
@@ -17,7 +18,7 @@ pub(crate) fn solve(separation: Separation, entries: &mut [Entry]) -> Solved {
         Separation::Entmax { alpha } => entmax::solve(entries, f64::from(alpha)),
         Separation::TopK { k } => topk::solve(entries, k),
         Separation::Linear | Separation::Power { .. } | Separation::Rectified { .. } | Separation::Step { .. } => {
-            unreachable!("weights that are not normalised are not listed")
+            Solved::Unnormalized { weigher: Unnormalized::plain(separation), of_self: 0.0 }
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::exact::entry::{Entry, preferred};
 use crate::exact::threshold::Threshold;
+use crate::exact::unnormalized::Unnormalized;
 
 /// A separation, solved for one row of scores.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +17,8 @@ pub(crate) enum Solved {
     Entmax { threshold: Threshold, sum: f64 },
     /// Softmax over the entries up to `last` in order of preference.
     TopK { last: Entry, max: f64, sum: f64 },
+    /// The weight is that by which a pattern counts. `of_self` is `T`, the coupling of a coordinate with itself.
+    Unnormalized { weigher: Unnormalized, of_self: f64 },
 }
 
 impl Solved {
@@ -27,7 +30,7 @@ impl Solved {
     pub fn share(&self) -> f64 {
         match self {
             Self::Softmax { share, .. } => *share,
-            // The sums are zeros.
+            // The sums are zeros, or not normalised.
             _ => 1.0,
         }
     }
@@ -38,6 +41,7 @@ impl Solved {
             Self::Nothing => 0.0,
             Self::Softmax { max, sum, .. } => (entry.0 - max).exp() / sum,
             Self::Entmax { threshold, sum } => threshold.weight(entry.0) / sum,
+            Self::Unnormalized { weigher, .. } => weigher.count(entry.0).weight,
             Self::TopK { last, max, sum } => {
                 if preferred(&entry, &last).is_le() {
                     (entry.0 - max).exp() / sum

@@ -27,6 +27,11 @@ impl Unnormalized {
         (!rule.separation.is_normalized()).then_some(Self { separation: rule.separation, flip })
     }
 
+    /// How patterns count where self-couplings stay.
+    pub fn plain(separation: Separation) -> Self {
+        Self { separation, flip: 0.0 }
+    }
+
     /// How a pattern of score `z` counts.
     pub fn count(&self, z: f64) -> Count {
         let Self { separation, flip } = *self;

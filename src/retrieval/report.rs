@@ -16,10 +16,12 @@ pub enum Status {
     /// state are zero, and reports of weights say nothing. Only of queries in a caller's buffer
     /// ([`Memory::record_readback`](crate::Memory::record_readback)).
     NotFinite,
-    /// The query has a coordinate beyond the range in which the device computes right answers, which depends on the
-    /// keys, the biases and beta: the output and the state are zero, and reports of weights mean nothing. Only of
+    /// The output and the state are zero, and reports of weights mean nothing: a coordinate of the query is beyond the
+    /// range in which the device computes right answers, which depends on the keys, the biases and beta; or an update
+    /// took a coordinate of the state or of the output beyond the range of `f32`, and was the last. The first only of
     /// queries in a caller's buffer; others are refused with [`Error::Range`](crate::Error::Range), which names the
-    /// range.
+    /// range. The second only of rules whose sums can grow: weights that are not normalised, or updates that end with
+    /// more than the sums.
     OutOfRange,
     /// An answer whose state comes back after two or more updates and would for ever: parallel updates of signs may end
     /// so. The state is that after the last update that was allowed ([`Stop::Converge`](crate::retrieval::Stop)), and

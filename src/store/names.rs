@@ -5,6 +5,7 @@
 //! page at most, however many patterns there are, and a retrieval that still needs the ids as they were shares the
 //! pages instead of copying them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -103,6 +104,31 @@ impl Names {
         let run = self.runs[next.checked_sub(1)?];
         let end = self.runs.get(next).map_or(self.positions, |run| run.position);
         usize::try_from(id - run.id).ok()?.checked_add(run.position).filter(|position| *position < end)
+    }
+
+    /// The position of each pattern; `None` where none is asked for or stored.
+    pub fn positions_of(&self, ids: &[Option<PatternId>]) -> Vec<Option<usize>> {
+        let at_home = |id: PatternId| self.home(id.0).filter(|position| self.id(*position) == Some(id));
+        let mut positions: Vec<Option<usize>> = ids.iter().map(|id| id.and_then(at_home)).collect();
+        let missing = || ids.iter().zip(&positions).filter(|(id, position)| id.is_some() && position.is_none());
+        let moved: BTreeSet<u64> = missing().filter_map(|(id, _)| id.map(|id| id.0)).collect();
+        if moved.is_empty() {
+            return positions;
+        }
+        let mut found = BTreeMap::new();
+        for (number, page) in self.pages.iter().enumerate() {
+            let Some(Page { ids: Some(ids), .. }) = page.as_deref() else { continue };
+            for (at, id) in ids.iter().enumerate().filter(|(_, id)| moved.contains(*id)) {
+                let position = number * PAGE + at;
+                if self.id(position) == Some(PatternId(*id)) {
+                    found.insert(*id, position);
+                }
+            }
+        }
+        for (id, position) in ids.iter().zip(&mut positions).filter(|(_, position)| position.is_none()) {
+            *position = id.and_then(|id| found.get(&id.0).copied());
+        }
+        positions
     }
 
     /// The id that the next position would have by the last run.

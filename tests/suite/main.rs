@@ -37,3 +37,4 @@ mod streaming;
 mod threads;
 mod top;
 mod tune;
+mod updates;

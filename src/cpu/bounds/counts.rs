@@ -21,6 +21,7 @@ pub fn rescored(rule: Rule, dim: usize, keys: &[f32], queries: &[f32]) -> Result
     engine.add(&NewRows { keys, values: None, bias: None })?;
     let options = RetrieveOptions::default();
     let plan = Plan::new(engine.view(&options, None), 1);
-    let listed = |row: &[f32]| plan.bounded(&[&Query::of_row(0, row)]).pop().flatten().map(|positions| positions.len());
+    let query = |row: &[f32]| Query::of_row(0, f64::from(rule.beta), row);
+    let listed = |row: &[f32]| plan.bounded(&[&query(row)]).pop().flatten().map(|positions| positions.len());
     Ok(queries.chunks_exact(dim).map(listed).collect())
 }

@@ -5,7 +5,7 @@ use crate::cpu::bounds::levels::LevelRows;
 use crate::cpu::bounds::query::LevelQuery;
 use crate::cpu::simd::int8_panel::LANES;
 use crate::cpu::simd::vector::{Simd, Work};
-use crate::rule::{Rule, Similarity};
+use crate::rule::Similarity;
 
 /// What makes bounds of one state from sums of products, as `docs/MATH.md` derives.
 #[derive(Clone, Copy, Debug)]
@@ -32,11 +32,11 @@ const FEW: f64 = 64.0 * f64::EPSILON;
 const UNDERFLOW: f64 = 1e-290;
 
 impl Bounds {
-    pub fn new(rule: &Rule, query: &LevelQuery) -> Self {
+    pub fn new(similarity: Similarity, beta: f64, query: &LevelQuery) -> Self {
         let roundings = (query.integers.len() as f64 + 64.0) * f64::EPSILON;
         Self {
-            similarity: rule.similarity,
-            beta: f64::from(rule.beta),
+            similarity,
+            beta,
             step: query.step,
             rounded_norm: query.rounded_norm,
             error: query.error,
@@ -232,7 +232,6 @@ mod tests {
     use crate::cpu::simd::int8::Kernel;
     use crate::cpu::simd::level::Level;
     use crate::exact::scores::{MIN_NORM, key_norm, score, similarity};
-    use crate::rule::Separation;
 
     const SIMILARITIES: [Similarity; 3] = [Similarity::Dot, Similarity::Cosine, Similarity::Euclidean];
 
@@ -280,11 +279,10 @@ mod tests {
                 let rows = levels.rows(0, keys.len());
                 let damaged: Vec<f32> = rows.errors.iter().map(|error| damage * error).collect();
                 let rows = LevelRows { errors: &damaged, ..rows };
-                let rule = Rule::new(similarity_of, Separation::TopK { k: 1 }, beta);
                 for state in &states {
-                    let query = Query::new(0, state.clone());
+                    let query = Query::new(0, beta, state.clone());
                     let integers = LevelQuery::new(similarity_of, &query, dim).unwrap();
-                    let bounds = Bounds::new(&rule, &integers);
+                    let bounds = Bounds::new(similarity_of, beta, &integers);
                     let mut sums = vec![0; keys.len()];
                     Kernel::best().products(&integers.integers, rows.levels, &mut sums);
                     let mut uppers = vec![f64::NAN; keys.len()];
@@ -298,7 +296,7 @@ mod tests {
                     }
                     for (t, key) in keys.iter().enumerate() {
                         let exact = similarity(similarity_of, &query.exact, query.norm, key, norms[t]);
-                        let exact = score(&rule, exact, bias[t]);
+                        let exact = score(beta, exact, bias[t]);
                         let (lower, upper) = bounds.of_row(sums[t], &rows, &norms, &bias, t);
                         if (lower..=upper).contains(&exact) { inside += 1 } else { outside += 1 }
                     }
@@ -332,12 +330,11 @@ mod tests {
             let mut levels = Levels::allocate("test", 1, dim, of).unwrap();
             levels.store(0, key, (dim, dim), &[norm]);
             let rows = levels.rows(0, 1);
-            let query = Query::new(0, states[0].clone());
+            let query = Query::new(0, 1.0, states[0].clone());
             let integers = LevelQuery::new(of, &query, dim).unwrap();
             let mut sums = [0];
             Kernel::best().products(&integers.integers, rows.levels, &mut sums);
-            let rule = Rule::new(of, Separation::TopK { k: 1 }, 1.0);
-            let (lower, upper) = Bounds::new(&rule, &integers).of_row(sums[0], &rows, &[norm], &[0.0], 0);
+            let (lower, upper) = Bounds::new(of, 1.0, &integers).of_row(sums[0], &rows, &[norm], &[0.0], 0);
             let off = f64::from(rows.errors[0]);
             let most = match of {
                 Similarity::Dot => query.norm * off,

@@ -82,7 +82,7 @@ mod tests {
         for state in states {
             let dim = state.len();
             for similarity in [Similarity::Dot, Similarity::Cosine] {
-                let query = Query::new(0, state.clone());
+                let query = Query::new(0, 1.0, state.clone());
                 let integers = LevelQuery::new(similarity, &query, dim).unwrap();
                 let sum: i64 = integers.integers.iter().map(|x| i64::from(*x).abs()).sum();
                 assert!(sum <= MAX_MAGNITUDES, "d {dim}: {sum}");
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn states_too_wide_for_32_bits_are_refused() {
-        let query = Query::new(0, vec![1.0; 17_000_000]);
+        let query = Query::new(0, 1.0, vec![1.0; 17_000_000]);
         assert!(LevelQuery::new(Similarity::Dot, &query, 17_000_000).is_none());
     }
 }

@@ -44,7 +44,9 @@ struct Block<'a> {
 
 impl<'a> Block<'a> {
     fn new(queries: Vec<Scanned<'a>>) -> Self {
-        let panel = (queries.len() > FEW_QUERIES).then(|| {
+        // A panel has one beta.
+        let same = queries.iter().all(|one| one.query.beta == queries[0].query.beta);
+        let panel = (queries.len() > FEW_QUERIES && same).then(|| {
             let integers: Vec<&[i16]> = queries.iter().map(|one| &one.integers.integers[..]).collect();
             let bounds: Vec<&Bounds> = queries.iter().map(|one| &one.bounds).collect();
             (Panel::new(&integers), BoundsPanel::new(&bounds))
@@ -103,6 +105,7 @@ impl Plan<'_> {
         let engine = self.view.engine;
         engine.layout.keeps_levels(engine.rule.similarity)
             && !matches!(self.separation, Separation::Softmax | Separation::Softmax1)
+            && self.separation.is_normalized()
             && self.keep(0.0).largest <= self.most_rescored() / 2
             && (self.top == 0 || self.lists_top())
     }
@@ -136,7 +139,11 @@ impl Plan<'_> {
         let (mut scanned, mut places) = (Vec::new(), Vec::new());
         for (query, place) in queries.iter().zip(found) {
             if let Some(integers) = LevelQuery::new(engine.rule.similarity, query, engine.layout.dim) {
-                scanned.push(Scanned { query, bounds: Bounds::new(&engine.rule, &integers), integers });
+                scanned.push(Scanned {
+                    query,
+                    bounds: Bounds::new(engine.rule.similarity, query.beta, &integers),
+                    integers,
+                });
                 places.push(place);
             }
         }

@@ -6,6 +6,7 @@ use crate::cpu::separation::{entmax, topk};
 use crate::cpu::tiles::PatternView;
 use crate::exact::softmax;
 use crate::exact::solved::Solved;
+use crate::exact::unnormalized::Unnormalized;
 use crate::rule::Separation;
 
 /// Solves `separation` for the scores of `query`.
@@ -17,8 +18,26 @@ pub(crate) fn solve(view: &PatternView<'_>, query: &Query, separation: Separatio
         Separation::Entmax { alpha } => entmax::solve(view, query, f64::from(alpha)),
         Separation::TopK { k } => topk::solve(view, query, k),
         Separation::Linear | Separation::Power { .. } | Separation::Rectified { .. } | Separation::Step { .. } => {
-            unreachable!("refused by the engine")
+            unnormalized(view, query)
         }
+    }
+}
+
+/// How the patterns count, and the sum of their parts of `T`.
+fn unnormalized(view: &PatternView<'_>, query: &Query) -> Solved {
+    let Some(weigher) = Unnormalized::of(&view.engine.rule, query.beta) else { return Solved::Nothing };
+    let splits = view.pass(
+        query,
+        false,
+        |_| (false, 0.0),
+        |(any, of_self), pattern| {
+            *any = true;
+            *of_self += weigher.count(pattern.score).of_self;
+        },
+    );
+    match splits.iter().any(|(any, _)| *any) {
+        true => Solved::Unnormalized { weigher, of_self: splits.iter().map(|(_, of_self)| of_self).sum() },
+        false => Solved::Nothing,
     }
 }
 

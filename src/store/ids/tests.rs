@@ -238,6 +238,9 @@ fn ids_are_made_again_from_what_they_say() {
         for id in 0..ids.next() + 2 {
             assert_eq!(again.position(PatternId(id)), ids.position(PatternId(id)));
         }
+        let asked: Vec<_> = (0..ids.next() + 2).map(|id| (id % 5 != 2).then_some(PatternId(id))).collect();
+        let positions: Vec<_> = asked.iter().map(|id| id.and_then(|id| ids.position(id))).collect();
+        assert_eq!(ids.view().names.positions_of(&asked), positions);
         assert_eq!(add(&mut again, 1), add(&mut restored(&ids), 1));
         assert_eq!(again.names, restored(&again).names);
     }

@@ -63,26 +63,45 @@ impl Engine {
         queries: &[f32],
         compute: impl FnOnce(&Self, &[f32]) -> Result<T> + Send + 'static,
     ) -> Result<Answer<T>> {
-        // Starts the pool, which `current_thread_index` depends on.
-        let _ = rayon::current_num_threads();
-        if rayon::current_thread_index().is_some() {
+        if is_on_pool() {
             return Ok(Answer::ready(compute(self, queries)?));
         }
-        let (sender, receiver) = oneshot::channel();
         let (engine, queries) = (self.clone(), copy(operation, "queries", queries)?);
-        rayon::spawn(move || {
-            // The answer was dropped before it was computed.
-            if sender.is_canceled() {
-                return;
-            }
-            // A panic that leaves a spawned closure aborts the process. Nothing that it leaves unfinished is used
-            // again, and the dropped sender reports the failure.
-            let answer = catch_unwind(AssertUnwindSafe(|| compute(&engine, &queries)));
-            if let Ok(answer) = answer {
-                let _ = sender.send(answer);
-            }
-        });
-        let lost = move |_| Error::Internal { operation, message: "its thread panicked".into() };
-        Ok(Answer::new(async move { receiver.await.map_err(lost)? }))
+        Ok(spawned(operation, move || compute(&engine, &queries)))
     }
+}
+
+/// Runs `compute` on the threads of `rayon`, as [`Engine::in_background`] does.
+pub(super) fn in_background<T: Send + Sync + 'static>(
+    operation: &'static str,
+    compute: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<Answer<T>> {
+    if is_on_pool() { Ok(Answer::ready(compute()?)) } else { Ok(spawned(operation, compute)) }
+}
+
+/// Whether this is one of the threads that compute.
+fn is_on_pool() -> bool {
+    // Starts the pool, which `current_thread_index` depends on.
+    let _ = rayon::current_num_threads();
+    rayon::current_thread_index().is_some()
+}
+
+fn spawned<T: Send + Sync + 'static>(
+    operation: &'static str,
+    compute: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Answer<T> {
+    let (sender, receiver) = oneshot::channel();
+    rayon::spawn(move || {
+        // The answer was dropped before it was computed.
+        if sender.is_canceled() {
+            return;
+        }
+        // A panic that leaves a spawned closure aborts the process. Nothing that it leaves unfinished is used
+        // again, and the dropped sender reports the failure.
+        if let Ok(answer) = catch_unwind(AssertUnwindSafe(compute)) {
+            let _ = sender.send(answer);
+        }
+    });
+    let lost = move |_| Error::Internal { operation, message: "its thread panicked".into() };
+    Answer::new(async move { receiver.await.map_err(lost)? })
 }

@@ -17,6 +17,7 @@ pub(crate) mod engine;
 mod error_bound;
 mod explain;
 mod merge;
+pub(crate) mod network;
 mod pack;
 mod partial;
 mod parts;

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use crate::answer::Answer;
 use crate::cpu::answers::narrow;
+use crate::cpu::background::in_background;
 use crate::cpu::engine::Engine;
 use crate::cpu::pack::Query;
 use crate::cpu::plan::{MIN_QUERIES_FOR_TASKS, Plan, QUERIES_PER_WAVE};
@@ -52,7 +53,7 @@ pub(crate) fn begin(
 ) -> Result<Answer<NetworkStates>> {
     let options = options.try_clone(operation)?;
     let compute = move || network(operation, request, &engines, &options);
-    Engine::compute_in_background(operation, compute)
+    in_background(operation, compute)
 }
 
 /// Iterates the vectors of `request`, whose steps recall from `engines`, one for each.
@@ -108,13 +109,7 @@ pub(crate) fn network(
 }
 
 /// One iteration of the queries that go on.
-fn iterate(
-    active: &mut [&mut Vectors],
-    members: &[Member<'_>],
-    together: bool,
-    step: u32,
-    options: &RetrieveOptions,
-) {
+fn iterate(active: &mut [&mut Vectors], members: &[Member<'_>], together: bool, step: u32, options: &RetrieveOptions) {
     for query in active.iter_mut() {
         (query.steps, query.change) = (step, 0.0);
         if query.status == Status::NothingLeft {

@@ -138,7 +138,7 @@ impl QueryState {
 }
 
 /// `max |a - b|`, in lanes, for speed; the length of rows is a multiple of four.
-fn largest_move(a: &[f64], b: &[f64]) -> f64 {
+pub(super) fn largest_move(a: &[f64], b: &[f64]) -> f64 {
     vectorized(|| {
         let mut lanes = [0.0f64; 4];
         for (a, b) in a.as_chunks::<4>().0.iter().zip(b.as_chunks::<4>().0) {

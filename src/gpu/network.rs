@@ -181,8 +181,9 @@ impl Networking<'_> {
             let report = (place == 0).then(|| OwnedRows::at(&target, self.targets.len() as u64 * bytes));
             answers.push(task(0, &vectors[*vector], NetworkPart::Answer { rows, report })?);
         }
+        let numbers = 0..updates.len();
         let iterations = (1..=self.options.max_steps())
-            .flat_map(move |step| (0..updates.len()).map(move |number| (step, number)))
+            .flat_map(move |step| numbers.clone().map(move |number| (step, number)))
             .map(move |(step, number)| updates[number].at_step(step));
         let tasks = tasks.into_iter().chain(iterations).chain(answers);
         let schedule = Schedule::new(context, self.options.faults.constant, tasks);

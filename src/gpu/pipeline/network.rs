@@ -46,6 +46,5 @@ impl Listing<'_> {
         for dispatch in bind_vectors::dispatches(&self.pass, active, &update.vectors, product, &workspace.previous) {
             self.one(dispatch);
         }
-        self.recall(&workspace.previous, update);
     }
 }

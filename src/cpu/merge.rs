@@ -1,9 +1,12 @@
 //! The result of a scan over some of the patterns for one query, and the merge of two of them.
 
 use crate::cpu::candidates::Candidates;
+use crate::cpu::simd::level::vectorized;
 use crate::exact::softmax;
+use crate::finite::all_finite;
 
 /// Softmax over some patterns: the largest score, the sum of `exp(z - max)`, and the same sum weighted by the rows.
+/// Weights that are not normalised have 0, or `-inf` where no pattern is usable, and `T` in place of the first two.
 #[derive(Clone, Debug)]
 pub(super) struct Online {
     pub max: f64,
@@ -23,6 +26,11 @@ pub(super) enum Scan {
 }
 
 impl Online {
+    /// Whether no sum has left the range of `f32`.
+    pub fn is_finite(&self) -> bool {
+        self.sum.is_finite() && vectorized(|| all_finite(&self.keys) && all_finite(&self.values))
+    }
+
     fn merge(&mut self, other: Self) {
         if let (Some(list), Some(other)) = (&mut self.list, other.list) {
             list.merge(other);

@@ -58,7 +58,7 @@ pub(super) struct Plan<'a> {
 
 /// How the separation is solved for a query.
 pub(super) enum Method {
-    /// One scan folds the softmax of approximate scores.
+    /// One scan folds the softmax of approximate scores, or weights that are not normalised.
     Online,
     /// One scan lists candidates, whose exact scores are solved.
     Candidates,
@@ -109,12 +109,14 @@ impl<'a> Plan<'a> {
 
     /// The method for a query.
     pub fn method(&self, query: &Query) -> Method {
-        let Some(margin) = self.margin(query).filter(|margin| *margin <= 2.0 * MAX_ERROR) else {
+        // Weights that are not normalised are as exact as the scores are, whatever their magnitude.
+        let fits = |margin: &f64| *margin <= 2.0 * MAX_ERROR || !self.separation.is_normalized();
+        let Some(margin) = self.margin(query).filter(fits) else {
             return Method::Exact;
         };
         match self.separation {
             Separation::Softmax | Separation::Softmax1 if margin <= 2.0 * SOFTMAX_MAX_ERROR => Method::Online,
-            separation if !separation.is_normalized() => Method::Exact,
+            separation if !separation.is_normalized() => Method::Online,
             Separation::TopK { k } if k > self.list_entries / 2 => Method::Exact,
             _ => Method::Candidates,
         }

@@ -136,10 +136,12 @@ impl Plan<'_> {
     /// Completes reports by looking at the patterns again, where something is missing.
     pub fn complete(&self, queries: Vec<Incomplete<'_>>, request: Request) {
         let (mut scanned, mut passed) = (Vec::new(), Vec::new());
+        // Weights that are not normalised are those of exact scores.
+        let counts = !self.separation.is_normalized();
         for query in queries {
             match self.missing(query.query.position, query.report, request) {
                 Missing { statistics: false, top: false, weights: false } => {}
-                Missing { top: false, .. } if query.online => scanned.push(query),
+                Missing { top: false, .. } if query.online && !counts => scanned.push(query),
                 missing => passed.push((query, missing)),
             }
         }

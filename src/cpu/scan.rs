@@ -10,6 +10,7 @@ use crate::cpu::pack::{Form, Packed, Query};
 use crate::cpu::product::Prefetch;
 use crate::cpu::projection::{Project, row_of_sums};
 use crate::cpu::separation::softmax::{Fold, Running};
+use crate::cpu::separation::unnormalized::{Count, Counting};
 use crate::cpu::simd::level::Level;
 use crate::cpu::simd::vector::MAX_LANES;
 use crate::cpu::similarity::Scores;
@@ -199,7 +200,52 @@ fn mask_row(tile: &Tile<'_>, q: usize, scores: &mut [f32]) {
     }
 }
 
-/// The softmax of each query over the patterns of `range`, with its sums of rows, and its list where there are lists.
+/// What weighs the scores of each query.
+enum Weigher {
+    Softmax(Running),
+    Counting(Counting),
+}
+
+impl Weigher {
+    fn new(view: &PatternView<'_>, queries: &[&Query], lanes: usize) -> Self {
+        Counting::new(&view.engine.rule, queries, lanes)
+            .map_or_else(|| Self::Softmax(Running::new(lanes)), Self::Counting)
+    }
+
+    /// Turns the scores of a tile into weights. Returns false where weighted sums of rows do not change.
+    fn weigh(&mut self, level: Level, form: Form, tile: &Tile<'_>, pitch: usize, scores: &mut [f32]) -> bool {
+        let count = scored(form, tile);
+        match self {
+            Self::Softmax(running) => level.run(Fold { form, pitch, count, scores, running }),
+            Self::Counting(counting) => {
+                let usable = |q: usize| tile.flags.get(q).or(tile.flags.first()).is_none_or(|flags| *flags != 0);
+                counting.any.iter_mut().enumerate().for_each(|(q, any)| *any |= usable(q));
+                // In rows, a tile of which few patterns are read has places without a score.
+                let masked = !tile.flags.is_empty() || tile.read.is_some();
+                level.run(Count { form, pitch, count, masked, scores, counting })
+            }
+        }
+    }
+
+    /// The factors of the sums of earlier tiles.
+    fn shrink(&self) -> &[f32] {
+        match self {
+            Self::Softmax(running) => &running.shrink,
+            Self::Counting(counting) => &counting.shrink,
+        }
+    }
+
+    /// The largest score and the sum of exponentials of a query, or 0 and `T`; `-inf` where no pattern was usable.
+    fn totals(&self, query: usize) -> (f64, f64) {
+        match self {
+            Self::Softmax(running) => (running.max(query), running.sum(query)),
+            Self::Counting(counting) if counting.any[query] => (0.0, counting.of_self[query]),
+            Self::Counting(_) => (f64::NEG_INFINITY, 0.0),
+        }
+    }
+}
+
+/// The weights of each query over the patterns of `range`, with its sums of rows, and its list where there are lists.
 fn sums(
     view: &PatternView<'_>,
     level: Level,
@@ -212,17 +258,16 @@ fn sums(
     let form = block.form;
     let strides = summed.strides(&layout);
     let lanes = if form == Form::Panel { block.width } else { block.queries };
-    let mut running = Running::new(lanes);
+    let mut weigher = Weigher::new(view, queries, lanes);
     let mut sums =
         strides.map(|stride| AlignedVec::zeros(lanes * if form == Form::Panel { stride } else { row_of_sums(stride) }));
     // The weights of the rows that are read, where others have scores, too.
     let mut of_rows = Vec::new();
     scores(view, level, block, queries, range, summed.values, |tile, pitch, scores| {
-        let count = scored(form, tile);
         if !lists.is_empty() {
             level.run(filter(form, tile, pitch, scores, &mut lists));
         }
-        if !level.run(Fold { form, pitch, count, scores, running: &mut running }) {
+        if !weigher.weigh(level, form, tile, pitch, scores) {
             return;
         }
         let weights = match (form, tile.read) {
@@ -238,7 +283,7 @@ fn sums(
         let keys = summed.keys.then_some(tile.keys);
         for ((rows, stride), sums) in [keys, tile.values].into_iter().zip(strides).zip(&mut sums) {
             if let Some(rows) = rows {
-                let (shrink, prefetch) = (&running.shrink[..], &mut Prefetch::none());
+                let (shrink, prefetch) = (weigher.shrink(), &mut Prefetch::none());
                 level.run(Project { form, pitch, weights, shrink, rows, stride, sums, prefetch });
             }
         }
@@ -254,7 +299,8 @@ fn sums(
         .zip(lists)
         .enumerate()
         .map(|(q, ((keys, values), list))| {
-            Scan::Online(Online { max: running.max(q), sum: running.sum(q), keys, values, list })
+            let (max, sum) = weigher.totals(q);
+            Scan::Online(Online { max, sum, keys, values, list })
         })
         .collect()
 }

@@ -4,18 +4,19 @@
 use rayon::prelude::*;
 
 use crate::cpu::candidates::{Candidates, Keep};
-use crate::cpu::merge::Scan;
+use crate::cpu::merge::{Online, Scan};
 use crate::cpu::pack::{Packed, Query};
 use crate::cpu::plan::{MAX_EXACT_ENTRIES, MIN_QUERIES_FOR_TASKS, Method, Plan};
 use crate::cpu::projection;
 use crate::cpu::scan::{self, Into, Summed};
 use crate::cpu::separation::streaming;
+use crate::cpu::separation::unnormalized::Counting;
 use crate::cpu::simd::level::vectorized;
 use crate::cpu::tiles::split;
 use crate::exact::entry::{Entry, preferred};
 use crate::exact::solved::Solved;
+use crate::exact::unnormalized::Unnormalized;
 use crate::exact::{separation, softmax};
-use crate::finite::all_finite;
 use crate::rule::Separation;
 
 /// One separation of the scores of one query.
@@ -119,10 +120,15 @@ impl Plan<'_> {
     fn settle(&self, query: &Query, scan: Scan) -> Option<Solution> {
         match scan {
             // Sums beyond the range of `f32` although the means are within it: `solve_exactly` computes them in `f64`.
-            Scan::Online(online) if !vectorized(|| all_finite(&online.keys) && all_finite(&online.values)) => None,
+            Scan::Online(online) if !online.is_finite() => None,
+            Scan::Online(online) if self.vanishes(&online) => None,
             Scan::Online(online) => {
-                let plus_one = self.separation == Separation::Softmax1;
-                let solved = softmax::from_sum(online.max, online.sum, plus_one);
+                let solved = match Unnormalized::of(&self.view.engine.rule, query.beta) {
+                    Some(_) if online.max == f64::NEG_INFINITY => Solved::Nothing,
+                    Some(weigher) => Solved::Unnormalized { weigher, of_self: online.sum },
+                    None => softmax::from_sum(online.max, online.sum, self.separation == Separation::Softmax1),
+                };
+                let is_exact = !self.separation.is_normalized();
                 let share = solved.share();
                 // Zero has one sign, whichever patterns were skipped.
                 let mean =
@@ -133,7 +139,15 @@ impl Plan<'_> {
                     let mut exact = list.entries.clone();
                     self.rescore(query, &mut exact);
                     let ranked = exact.into_iter().zip(list.entries);
-                    best(ranked.map(|(entry, (weighed, _))| Ranked { entry, weighed }).collect(), self.top)
+                    best(
+                        ranked
+                            .map(|(entry, (weighed, _))| Ranked {
+                                entry,
+                                weighed: if is_exact { entry.0 } else { weighed },
+                            })
+                            .collect(),
+                        self.top,
+                    )
                 });
                 Some(Solution { solved, support: None, top, sums })
             }
@@ -146,6 +160,14 @@ impl Plan<'_> {
                 Some(self.solve_listed(entries))
             }
         }
+    }
+
+    /// Whether powers have left sums below the range of `f32`, of which a direction or a sign may be wanted.
+    fn vanishes(&self, online: &Online) -> bool {
+        const SMALLEST: f32 = 1e-30;
+        let vanishes = |sums: &[f32]| vectorized(|| sums.iter().fold(true, |all, sum| all & (sum.abs() < SMALLEST)));
+        let usable = online.max > f64::NEG_INFINITY;
+        usable && Counting::may_vanish(self.separation) && vanishes(&online.keys) && vanishes(&online.values)
     }
 
     /// Replaces the approximate scores of entries by the exact ones.

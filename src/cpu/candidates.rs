@@ -11,6 +11,8 @@ use crate::exact::entry::{Entry, preferred};
 pub(super) struct Keep {
     /// Those at most this far below the largest score.
     pub width: Option<f64>,
+    /// Those of at least this score.
+    pub least: Option<f64>,
     /// Those that may be among so many most preferred.
     pub largest: usize,
     /// Twice the largest error of a score, for `largest`.
@@ -20,12 +22,17 @@ pub(super) struct Keep {
 impl Keep {
     /// Those at most `width` below the largest score.
     pub fn within(width: f64) -> Self {
-        Self { width: Some(width), largest: 0, margin: 0.0 }
+        Self { width: Some(width), least: None, largest: 0, margin: 0.0 }
+    }
+
+    /// Those of a score of at least `least`.
+    pub fn at_least(least: f64) -> Self {
+        Self { width: None, least: Some(least), largest: 0, margin: 0.0 }
     }
 
     /// Those that may be among the `k` most preferred if every score has an error of up to half of `margin`.
     pub fn largest(k: usize, margin: f64) -> Self {
-        Self { width: None, largest: k, margin }
+        Self { width: None, least: None, largest: k, margin }
     }
 
     /// These, and those that may be among the `k` most preferred.
@@ -58,7 +65,14 @@ impl Candidates {
             0 => (limit, f64::INFINITY),
             k => (limit.min(4 * k + 64), max),
         };
-        Self { keep, entries, overflow: false, limit, full, max, floor_of_largest, floor: max }
+        let mut list = Self { keep, entries, overflow: false, limit, full, max, floor_of_largest, floor: max };
+        list.raise_floor();
+        list
+    }
+
+    /// Whether any pattern was usable, listed or not.
+    pub fn has_seen(&self) -> bool {
+        self.max > f64::NEG_INFINITY
     }
 
     /// Raises the floor by a score that is or will be pushed.
@@ -71,7 +85,10 @@ impl Candidates {
 
     /// Sets the floor to what the maximum and the largest allow.
     fn raise_floor(&mut self) {
-        let within = self.keep.width.map_or(f64::INFINITY, |width| self.max - width);
+        let within = match self.keep {
+            Keep { width: Some(width), .. } => self.max - width,
+            Keep { least, .. } => least.unwrap_or(f64::INFINITY),
+        };
         self.floor = within.min(self.floor_of_largest);
     }
 

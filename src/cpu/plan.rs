@@ -116,6 +116,7 @@ impl<'a> Plan<'a> {
         };
         match self.separation {
             Separation::Softmax | Separation::Softmax1 if margin <= 2.0 * SOFTMAX_MAX_ERROR => Method::Online,
+            Separation::Step { .. } => Method::Candidates,
             separation if !separation.is_normalized() => Method::Online,
             Separation::TopK { k } if k > self.list_entries / 2 => Method::Exact,
             _ => Method::Candidates,
@@ -130,6 +131,15 @@ impl<'a> Plan<'a> {
     /// Whether lists hold the patterns that are reported, too.
     pub fn lists_top(&self) -> bool {
         (1..=self.list_entries / 2).contains(&self.top)
+    }
+
+    /// [`Plan::keep`] for one query, of whose beta it depends which patterns pass a step where self-couplings are taken
+    /// away.
+    pub fn keep_for(&self, query: &Query, margin: f64) -> Keep {
+        let Separation::Step { threshold } = self.separation else { return self.keep(margin) };
+        let flip = if self.view.engine.rule.update.remove_self { 2.0 * query.beta.abs() } else { 0.0 };
+        let weighed = Keep::at_least(f64::from(threshold) - margin - flip);
+        if self.lists_top() { weighed.and_largest(self.top, margin) } else { weighed }
     }
 
     /// The entries that may have weight or be reported if scores are out of order by up to `margin`.

@@ -67,11 +67,21 @@ impl Plan<'_> {
             .par_iter()
             .map(|numbers| {
                 let queries: Vec<&Query> = numbers.iter().map(|number| queries[*number]).collect();
-                self.scan_block(&queries, summed)
+                self.scan_block(&queries, summed, self.is_online(queries[0]))
             })
             .collect();
         for (number, one) in blocks.into_iter().flatten().zip(scanned.into_iter().flatten()) {
             solutions[*number] = one;
+        }
+        // A step that more patterns pass than lists have room for is summed as it is scanned.
+        if let Separation::Step { .. } = self.separation {
+            let dense: Vec<usize> = listed.iter().copied().filter(|number| solutions[*number].is_none()).collect();
+            for numbers in dense.chunks(self.block) {
+                let queries: Vec<&Query> = numbers.iter().map(|number| queries[*number]).collect();
+                for (number, one) in numbers.iter().zip(self.scan_block(&queries, summed, true)) {
+                    solutions[*number] = one;
+                }
+            }
         }
         // The others one after the other, each on every core: their lists may be long.
         for (query, one) in queries.iter().zip(&mut solutions) {
@@ -83,19 +93,19 @@ impl Plan<'_> {
     }
 
     /// Scans for a block of queries that have the same method; `None` for those whose lists or sums overflow.
-    fn scan_block(&self, queries: &[&Query], summed: Summed) -> Vec<Option<Solution>> {
+    fn scan_block(&self, queries: &[&Query], summed: Summed, online: bool) -> Vec<Option<Solution>> {
         let similarity = self.view.engine.rule.similarity;
         let block = Packed::new(self.form, similarity, self.level.lanes(), queries);
-        let lists = |keep: &dyn Fn(f64) -> Keep| -> Vec<Candidates> {
-            let margins = queries.iter().map(|query| self.margin(query).unwrap_or(f64::INFINITY));
-            margins.map(|margin| Candidates::new(keep(margin), self.list_entries)).collect()
+        let lists = |keep: &dyn Fn(&Query, f64) -> Keep| -> Vec<Candidates> {
+            let margins = queries.iter().map(|query| (query, self.margin(query).unwrap_or(f64::INFINITY)));
+            margins.map(|(query, margin)| Candidates::new(keep(query, margin), self.list_entries)).collect()
         };
-        let into = || match self.method(queries[0]) {
-            Method::Online if self.lists_top() => {
-                Into::Sums { summed, lists: lists(&|margin| Keep::largest(self.top, margin)) }
+        let into = || match online {
+            true if self.lists_top() => {
+                Into::Sums { summed, lists: lists(&|_, margin| Keep::largest(self.top, margin)) }
             }
-            Method::Online => Into::Sums { summed, lists: Vec::new() },
-            _ => Into::Lists(lists(&|margin| self.keep(margin))),
+            true => Into::Sums { summed, lists: Vec::new() },
+            false => Into::Lists(lists(&|query, margin| self.keep_for(query, margin))),
         };
         let scan = |range| scan::scan(&self.view, self.level, &block, queries, &range, into());
         let ranges = split(&self.view.range, self.splits);
@@ -154,10 +164,11 @@ impl Plan<'_> {
             Scan::Candidates(list) if list.overflow => None,
             Scan::Candidates(mut list) => {
                 list.prune();
+                let usable = list.has_seen();
                 let mut entries = list.entries;
                 self.prune(&mut entries, self.margin(query).unwrap_or(f64::INFINITY));
                 self.rescore(query, &mut entries);
-                Some(self.solve_listed(entries))
+                Some(self.solve_listed(query, entries, usable))
             }
         }
     }
@@ -202,12 +213,20 @@ impl Plan<'_> {
     fn solve_bounded(&self, query: &Query, positions: &[usize]) -> Solution {
         let mut entries: Vec<Entry> = positions.iter().map(|position| (0.0, *position)).collect();
         self.rescore(query, &mut entries);
-        self.solve_listed(entries)
+        self.solve_listed(query, entries, true)
     }
 
-    /// Solves one query whose list holds the exact scores of every pattern that can have weight.
-    fn solve_listed(&self, mut entries: Vec<Entry>) -> Solution {
-        let solved = separation::solve(self.separation, &mut entries);
+    /// Solves one query whose list holds the exact scores of every pattern that can have weight, of patterns of which
+    /// some are usable or not.
+    fn solve_listed(&self, query: &Query, mut entries: Vec<Entry>, usable: bool) -> Solution {
+        let solved = match Unnormalized::of(&self.view.engine.rule, query.beta) {
+            None => separation::solve(self.separation, &mut entries),
+            Some(_) if !usable => Solved::Nothing,
+            Some(weigher) => {
+                let of_self = entries.iter().map(|entry| weigher.count(entry.0).of_self).sum();
+                Solved::Unnormalized { weigher, of_self }
+            }
+        };
         let ranked = || entries.iter().map(|entry| Ranked { entry: *entry, weighed: entry.0 }).collect();
         let top = self.lists_top().then(|| best(ranked(), self.top));
         entries.retain(|entry| solved.weight(*entry) > 0.0);
@@ -218,7 +237,7 @@ impl Plan<'_> {
     /// Solves one query from exact scores: from a list of up to [`MAX_EXACT_ENTRIES`] a split, or by further passes
     /// where that is too short.
     pub fn solve_exactly(&self, query: &Query) -> Solution {
-        let keep = self.keep(0.0);
+        let keep = self.keep_for(query, 0.0);
         if keep.largest <= MAX_EXACT_ENTRIES / 2 {
             let make = |_| Candidates::new(keep, MAX_EXACT_ENTRIES);
             let mut lists =
@@ -230,7 +249,8 @@ impl Plan<'_> {
             });
             if !list.overflow {
                 list.prune();
-                return self.solve_listed(list.entries);
+                let usable = list.has_seen();
+                return self.solve_listed(query, list.entries, usable);
             }
         }
         let solved = streaming::solve(&self.view, query, self.separation);

@@ -9,10 +9,11 @@ use crate::cpu::tiles::PatternView;
 use crate::cpu::usable::Usable;
 use crate::error::Result;
 use crate::exact::entry::{Entry, keep_best};
+use crate::exact::unnormalized::Unnormalized;
 use crate::exact::{separation, softmax};
 use crate::partial::merge::prune;
 use crate::partial::options::PartialOptions;
-use crate::partial::state::{Body, Candidate, Mean, Partial};
+use crate::partial::state::{Body, Candidate, Mean, Partial, Sums};
 use crate::partial::top::{Best, Scored};
 use crate::rule::Separation;
 use crate::store::Alive;
@@ -108,6 +109,10 @@ impl Engine {
                         let (mean, best) = self.mean(&view, &query, options.top);
                         (Body::Mean(mean), best)
                     }
+                    separation if !separation.is_normalized() => {
+                        let (sums, best) = self.sums(&view, &query, options.top);
+                        (Body::Sums(sums), best)
+                    }
                     _ => {
                         let (candidates, best) = self.candidates(&view, &query, options);
                         (Body::Candidates(candidates), best)
@@ -174,6 +179,43 @@ impl Engine {
             rows: columns.map(|sum| sum / total.sum).collect(),
         };
         (mean, best)
+    }
+
+    /// Sums by weights that are not normalised.
+    fn sums(&self, view: &PatternView<'_>, query: &Query, top: usize) -> (Sums, Vec<Entry>) {
+        let layout = self.layout;
+        let columns = layout.dim + layout.value_dim.unwrap_or(0);
+        let Some(weigher) = Unnormalized::of(&self.rule, query.beta) else {
+            return (Sums::of(0.0, vec![0.0; columns]), Vec::new());
+        };
+        let empty = || (0.0, vec![0.0; layout.key_stride()], vec![0.0; layout.value_stride()]);
+        let splits = view.pass(
+            query,
+            true,
+            |_| (empty(), Largest::new(top)),
+            |((of_self, keys, values), largest), pattern| {
+                largest.push((pattern.score, pattern.index));
+                let count = weigher.count(pattern.score);
+                *of_self += count.of_self;
+                if count.weight != 0.0 {
+                    projection::add(keys, count.weight, pattern.key);
+                    if let Some(value) = pattern.value {
+                        projection::add(values, count.weight, value);
+                    }
+                }
+            },
+        );
+        let (mut total, mut best) = (empty(), Vec::new());
+        for ((of_self, keys, values), largest) in splits {
+            total.0 += of_self;
+            for (into, from) in [(&mut total.1, keys), (&mut total.2, values)] {
+                into.iter_mut().zip(from).for_each(|(sum, part)| *sum += part);
+            }
+            best.extend(largest.entries);
+        }
+        let (of_self, keys, values) = total;
+        let rows = keys[..layout.dim].iter().chain(&values[..layout.value_dim.unwrap_or(0)]).copied().collect();
+        (Sums::of(of_self, rows), best)
     }
 
     fn candidates(

@@ -4,7 +4,7 @@ use super::handle::Memory;
 use super::request::{MemoryFacts, Queries};
 use crate::error::Result;
 use crate::explain::Explanation;
-use crate::finite::check_finite;
+use crate::finite::{check_bipolar, check_finite};
 use crate::fork;
 use crate::partial::{Partial, PartialOptions};
 use crate::patterns::rows;
@@ -70,7 +70,10 @@ impl Memory {
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) and [`Error::NotFinite`](crate::Error::NotFinite) for the queries,
     /// [`Error::Parameter`](crate::Error::Parameter) for a subset that is not within the memory,
-    /// [`Error::Shape`](crate::Error::Shape) for a mask that does not fit. With the answer,
+    /// [`Error::Shape`](crate::Error::Shape) for a mask that does not fit,
+    /// [`Error::Unsupported`](crate::Error::Unsupported) where the patterns of largest weight are not those of largest
+    /// score, [`Error::Range`](crate::Error::Range) for queries that are not signs where the rule wants these. With the
+    /// answer,
     /// [`Error::DeviceLost`](crate::Error::DeviceLost) where the device fails and
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) where the host has no room.
     pub fn retrieve_partial(&self, queries: &[f32], options: &PartialOptions) -> Result<Pending<Vec<Partial>>> {
@@ -94,11 +97,17 @@ impl Memory {
     }
 
     fn check_partial(&self, operation: &'static str, queries: &[f32], options: &PartialOptions) -> Result<View> {
-        let MemoryFacts { layout, extent, view, engine, .. } = self.facts();
+        let MemoryFacts { layout, rule, extent, view, engine, .. } = self.facts();
         fork::check(operation)?;
         let batch = rows(operation, "queries", queries, layout.dim)?;
         options.validate(operation, batch, &extent)?;
+        let asked = RetrieveOptions::default().top(options.top);
+        asked.check_rule(operation, &rule)?;
+        engine.check_family(operation, &rule, &asked)?;
         check_finite(operation, "queries", queries, layout.dim)?;
+        if rule.needs_bipolar_states() {
+            check_bipolar(operation, "queries", queries, layout.dim, 0)?;
+        }
         engine.check_range(operation, queries, &RetrieveOptions::default(), view.alive())?;
         Ok(view)
     }

@@ -2,19 +2,19 @@
 
 use crate::error::{Error, Result};
 use crate::partial::merge::prune;
-use crate::partial::state::{Body, Candidate, Mean, Partial};
+use crate::partial::state::{Body, Candidate, Mean, Partial, Sums};
 use crate::partial::top::{Best, Scored};
 use crate::retrieval::top::MAX_TOP;
 use crate::room::room;
-use crate::rule::{Rule, Separation, Similarity};
+use crate::rule::{Rule, Separation, Similarity, Update};
 
 const MAGIC: &[u8; 8] = b"ATTRPART";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const NO_VALUES: u64 = u64::MAX;
 const FROM_BYTES: &str = "Partial::from_bytes";
 
 impl Partial {
-    /// The partial state as bytes, little-endian: magic, version, rule, widths, and the numbers.
+    /// The partial state as bytes, little-endian: magic, version, rule, widths, the update's text, and the numbers.
     pub fn to_bytes(&self) -> Vec<u8> {
         let (separation, alpha, k) = match self.rule.separation {
             Separation::Softmax => (0, 0.0, 0),
@@ -22,9 +22,10 @@ impl Partial {
             Separation::Sparsemax => (2, 0.0, 0),
             Separation::Entmax { alpha } => (3, alpha, 0),
             Separation::TopK { k } => (4, 0.0, k as u64),
-            Separation::Linear | Separation::Power { .. } | Separation::Rectified { .. } | Separation::Step { .. } => {
-                unreachable!("refused by the engine")
-            }
+            Separation::Linear => (5, 0.0, 0),
+            Separation::Power { n } => (6, 0.0, u64::from(n)),
+            Separation::Rectified { n } => (7, 0.0, u64::from(n)),
+            Separation::Step { threshold } => (8, threshold, 0),
         };
         let similarity = match self.rule.similarity {
             Similarity::Dot => 0,
@@ -40,6 +41,9 @@ impl Partial {
         for number in [k, self.dim as u64, self.value_dim.map_or(NO_VALUES, |dv| dv as u64), self.patterns] {
             bytes.extend(number.to_le_bytes());
         }
+        let update = self.rule.update.to_string();
+        bytes.extend((update.len() as u64).to_le_bytes());
+        bytes.extend(update.as_bytes());
         let Best { k, patterns } = &self.best;
         bytes.extend((*k as u64).to_le_bytes());
         for Scored { score, id, similarity } in patterns {
@@ -50,6 +54,11 @@ impl Partial {
         match &self.body {
             Body::Mean(mean) => {
                 for number in [mean.log_sum, mean.score, mean.largest].iter().chain(&mean.rows) {
+                    bytes.extend(number.to_le_bytes());
+                }
+            }
+            Body::Sums(sums) => {
+                for number in [sums.of_self].iter().chain(&sums.rows) {
                     bytes.extend(number.to_le_bytes());
                 }
             }
@@ -101,9 +110,13 @@ impl Partial {
             2 => Separation::Sparsemax,
             3 => Separation::Entmax { alpha },
             4 => Separation::TopK { k: usize::try_from(k).unwrap_or(usize::MAX) },
-            other => return reader.refuse("a separation from 0 to 4", &other.to_string()),
+            5 => Separation::Linear,
+            6 => Separation::Power { n: u32::try_from(k).unwrap_or(u32::MAX) },
+            7 => Separation::Rectified { n: u32::try_from(k).unwrap_or(u32::MAX) },
+            8 => Separation::Step { threshold: alpha },
+            other => return reader.refuse("a separation from 0 to 8", &other.to_string()),
         };
-        let rule = Rule::new(similarity, separation, beta);
+        let rule = Rule::new(similarity, separation, beta).then(reader.update()?);
         rule.validate()?;
         let wide = |columns: u64| usize::try_from(columns).ok().filter(|columns| *columns <= bytes.len());
         let value_dim = match value_dim {
@@ -113,12 +126,14 @@ impl Partial {
         let (Some(dim), Some(value_dim)) = (wide(dim).filter(|dim| *dim > 0), value_dim) else {
             return reader.refuse("widths above 0 that the bytes can fill", &format!("{} bytes", bytes.len()));
         };
+        rule.update.check_shape(FROM_BYTES, dim, value_dim)?;
         // Neither is above the number of bytes, so the sum does not overflow.
         let columns = dim + value_dim.unwrap_or(0);
         let scores = largest_score(dim);
         let best = reader.best(patterns, scores)?;
         let body = match separation {
             Separation::Softmax | Separation::Softmax1 => Body::Mean(reader.mean(columns, patterns, scores)?),
+            _ if !separation.is_normalized() => Body::Sums(reader.sums(columns, patterns, &rule)?),
             _ => Body::Candidates(reader.candidates(columns, patterns, scores, separation)?),
         };
         Ok(Self { rule, dim, value_dim, patterns, body, best })
@@ -194,6 +209,36 @@ impl Reader<'_> {
             best.patterns.push(scored);
         }
         Ok(best)
+    }
+
+    /// Reads the text of an update, as it is written.
+    fn update(&mut self) -> Result<Update> {
+        let length = usize::try_from(self.number()?).ok();
+        let Some((text, rest)) = length.and_then(|length| self.bytes.split_at_checked(length)) else {
+            return self.refuse("as many more bytes as the text of the update has", &self.bytes.len().to_string());
+        };
+        let text = std::str::from_utf8(text).unwrap_or_default();
+        match text.parse::<Update>() {
+            Ok(update) if update.to_string() == text => {
+                self.bytes = rest;
+                Ok(update)
+            }
+            _ => self.refuse("the text of an update", &format!("{text:?}")),
+        }
+    }
+
+    fn sums(&mut self, columns: usize, patterns: u64, rule: &Rule) -> Result<Sums> {
+        self.holds(1 + columns as u64, 8)?;
+        let of_self = self.finite()?;
+        let mut rows = room(FROM_BYTES, "rows", columns)?;
+        for _ in 0..columns {
+            rows.push(self.finite()?);
+        }
+        let couples = rule.update.remove_self && patterns > 0;
+        if (of_self != 0.0 && !couples) || (patterns == 0 && rows.iter().any(|sum| *sum != 0.0)) {
+            return self.refuse(&format!("sums of {patterns} patterns under `{rule}`"), &format!("a T of {of_self}"));
+        }
+        Ok(Sums { of_self, rows })
     }
 
     fn mean(&mut self, columns: usize, patterns: u64, scores: f64) -> Result<Mean> {

@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::exact::separation;
-use crate::partial::state::{Body, Candidate, Mean, Partial};
+use crate::exact::unnormalized::Unnormalized;
+use crate::partial::state::{Body, Candidate, Mean, Partial, Sums};
 use crate::partial::top::{Scored, TopPattern};
 use crate::retrieval::report::{Statistics, Status};
 use crate::rule::Separation;
@@ -13,13 +14,19 @@ use crate::rule::Separation;
 pub struct MergedRetrieval {
     /// `y = sum_i p_i v_i`, `dv` long (`d` where keys are their own values).
     pub output: Vec<f32>,
-    /// The next state `x' = sum_i p_i k_i`, `d` long.
+    /// `sum_i p_i k_i`, `d` long: the next state `x'` of rules whose updates end with the sums. What an
+    /// [`Update`](crate::Update) makes of the sums is for the caller to compute.
     pub state: Vec<f32>,
+    /// `T`, the coupling of every coordinate with itself ([`Update::remove_self`](crate::Update::remove_self)); 0 unless
+    /// the rule takes it away.
+    pub self_coupling: f64,
     /// How many patterns it covers, `N`.
     pub patterns: u64,
-    /// Whether any pattern was covered.
+    /// Whether any pattern was covered; [`Status::OutOfRange`], beside sums of zero, where sums of weights that are not
+    /// normalised are beyond the range of `f32`.
     pub status: Status,
-    /// Statistics of the weights. The support of softmax and softmax1 is every pattern.
+    /// Statistics of the weights, zeros where these are not normalised. The support of softmax and softmax1 is every
+    /// pattern.
     pub statistics: Statistics,
     /// The patterns of largest weight, in falling order of weight (of score, where weights are equal; then of rising
     /// index): as many as [`PartialOptions::top`](super::PartialOptions::top) asked for, or all where there are fewer.
@@ -91,6 +98,10 @@ impl Partial {
                 prune(self.rule.separation, &mut mine);
                 Body::Candidates(mine)
             }
+            (Body::Sums(mine), Body::Sums(other)) => {
+                let rows = mine.rows.iter().zip(&other.rows).map(|(mine, other)| mine + other).collect();
+                Body::Sums(Sums::of(mine.of_self + other.of_self, rows))
+            }
             _ => unreachable!("the rule determines the kind"),
         };
         let best = self.best.merge(other.best);
@@ -101,6 +112,12 @@ impl Partial {
     pub fn finish(self) -> MergedRetrieval {
         let columns = self.columns();
         let best = &self.best;
+        let beta = f64::from(self.rule.beta);
+        let self_coupling = match &self.body {
+            Body::Sums(sums) => sums.of_self,
+            _ if self.rule.update.remove_self && self.patterns > 0 => beta.tanh(),
+            _ => 0.0,
+        };
         let (rows, support, entropy, largest, top) = match self.body {
             Body::Mean(mean) if mean.log_sum == f64::NEG_INFINITY => (vec![0.0; columns], 0, 0.0, 0.0, None),
             Body::Mean(mean) => {
@@ -137,15 +154,28 @@ impl Partial {
                 let top = best.weighed(|scored| weight_among(&candidates, &weights, scored));
                 (rows, support, entropy, largest, (!candidates.is_empty()).then_some(top))
             }
+            Body::Sums(sums) => {
+                let weigher = Unnormalized::of(&self.rule, beta);
+                let weight = |scored: &Scored| weigher.map_or(0.0, |weigher| weigher.count(scored.score).weight);
+                (sums.rows, 0, 0.0, 0.0, (self.patterns > 0).then(|| best.weighed(weight)))
+            }
         };
         let narrow = |rows: &[f64]| -> Vec<f32> { rows.iter().map(|v| *v as f32).collect() };
         let perplexity = if top.is_none() || largest as f32 == 0.0 { 0.0 } else { entropy.exp() as f32 };
+        let in_range = rows.iter().all(|sum| (*sum as f32).is_finite());
+        let rows = if in_range { rows } else { vec![0.0; columns] };
+        let status = match &top {
+            None => Status::NothingLeft,
+            Some(_) if in_range => Status::Answered,
+            Some(_) => Status::OutOfRange,
+        };
         let (state, value) = rows.split_at(self.dim);
         MergedRetrieval {
             output: narrow(if self.value_dim.is_some() { value } else { state }),
             state: narrow(state),
             patterns: self.patterns,
-            status: if top.is_none() { Status::NothingLeft } else { Status::Answered },
+            self_coupling,
+            status,
             statistics: Statistics::new(support, perplexity, largest as f32, self.patterns as usize),
             top: top.unwrap_or_default(),
         }

@@ -9,7 +9,8 @@ use crate::rule::{Rule, Separation};
 /// of split attention; Milakov 2018, Dao 2022, FlashInfer's `merge_state`). The sparse rules are kept as the patterns
 /// whose scores are within `1/(alpha-1)` of the largest, which are all that can have weight (Peters et al. 2019), and
 /// topk as the `k` best; each with its key and value, so that the size of such a partial state is that of its largest
-/// support.
+/// support. Separations that are not normalised are kept as the weighted sums themselves, with
+/// [`MergedRetrieval::self_coupling`](super::MergedRetrieval::self_coupling).
 ///
 /// [`Partial::merge`] is associative and, within rounding, independent of the order. Parts must not overlap: a pattern
 /// in two of them counts twice.
@@ -48,6 +49,7 @@ pub struct Partial {
 pub(crate) enum Body {
     Mean(Mean),
     Candidates(Vec<Candidate>),
+    Sums(Sums),
 }
 
 /// Softmax over some patterns, normalised over these.
@@ -61,6 +63,25 @@ pub(crate) struct Mean {
     pub largest: f64,
     /// `sum p k`, then `sum p v` if the memory has values.
     pub rows: Vec<f64>,
+}
+
+/// The sums of some patterns, by weights that are not normalised. Numbers beyond `f64` are its largest.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Sums {
+    /// `T`.
+    pub of_self: f64,
+    /// `sum w k`, then `sum w v` if the memory has values.
+    pub rows: Vec<f64>,
+}
+
+impl Sums {
+    /// Sums of which some may not be finite.
+    pub fn of(mut of_self: f64, mut rows: Vec<f64>) -> Self {
+        for number in rows.iter_mut().chain([&mut of_self]) {
+            *number = if number.is_nan() { f64::MAX } else { number.clamp(f64::MIN, f64::MAX) + 0.0 };
+        }
+        Self { of_self, rows }
+    }
 }
 
 /// A pattern that can have weight.
@@ -80,6 +101,7 @@ impl Body {
                 let none = f64::NEG_INFINITY;
                 Self::Mean(Mean { log_sum: none, score: 0.0, largest: none, rows: vec![0.0; columns] })
             }
+            _ if !separation.is_normalized() => Self::Sums(Sums { of_self: 0.0, rows: vec![0.0; columns] }),
             _ => Self::Candidates(Vec::new()),
         }
     }

@@ -50,10 +50,10 @@ impl Best {
 
     /// What is reported, under weights by score and index.
     pub fn weighed(&self, weight: impl Fn(&Scored) -> f64) -> Vec<TopPattern> {
-        let mut most = 1.0f32;
+        let mut most = f32::MAX;
         let pattern = |scored: &Scored| {
             // Devices may round a score in one way where they sum it and in another where they list it.
-            most = most.min(weight(scored) as f32);
+            most = most.min(weight(scored).max(f64::from(f32::MIN)) as f32);
             TopPattern { index: scored.id, weight: most, similarity: scored.similarity }
         };
         self.patterns.iter().map(pattern).collect()

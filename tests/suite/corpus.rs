@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use attractor::keyed::{Entries, KeyedMemory};
 use attractor::partial::PartialOptions;
-use attractor::{Device, MemoryOptions, Precision, Rule, Separation, Similarity, internals};
+use attractor::rule::Activation;
+use attractor::{Device, MemoryOptions, Precision, Rule, Separation, Similarity, Update, internals};
 use harness::{Rng, inputs, seal};
 
 fn corpus(target: &str) -> PathBuf {
@@ -353,12 +354,16 @@ fn partial_seeds() -> Seeds {
         Separation::Sparsemax,
         Separation::Entmax { alpha: 1.5 },
         Separation::TopK { k: 2 },
+        Separation::Linear,
+        Separation::Power { n: 3 },
+        Separation::Step { threshold: 0.25 },
     ]
     .into_iter()
     .enumerate()
     {
+        let mixed = Update::default().activation(Activation::Tanh).carry(0.5);
         let rule = Rule::new(Similarity::Dot, separation, 1.0);
-        let options = MemoryOptions::new(2, rule);
+        let options = MemoryOptions::new(2, if i > 5 { rule.then(mixed) } else { rule });
         let options = if i % 2 == 0 { options } else { options.value_dim(3) };
         let mut memory = options.build(&Device::cpu()).unwrap();
         let keys: Vec<f32> = (0..8).map(|i| i as f32 / 8.0).collect();
@@ -372,8 +377,12 @@ fn partial_seeds() -> Seeds {
     }
     let good = seeds[0].1.clone();
     let mut unordered = seeds[2].1.clone();
-    unordered[62..102].rotate_left(20);
+    unordered[74..114].rotate_left(20);
     seeds.push(("bad_order".into(), unordered));
+    let text_at = seeds[12].1.windows(4).position(|bytes| bytes == b"tanh").unwrap();
+    let mut text = seeds[12].1.clone();
+    text[text_at] = b'x';
+    seeds.push(("bad_update".into(), text));
     seeds.push(("bad_cut".into(), good[..good.len() - 1].to_vec()));
     seeds.push(("bad_long".into(), [&good[..], &[0]].concat()));
     seeds.push(("bad_empty".into(), Vec::new()));

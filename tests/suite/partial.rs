@@ -3,9 +3,10 @@
 
 use attractor::partial::{MergedRetrieval, Partial, PartialOptions};
 use attractor::retrieval::Status;
+use attractor::rule::{Activation, Zero};
 use attractor::{
     Device, Error, Mask, Memory, MemoryOptions, PatternId, Patterns, Precision, Retrieval, RetrieveOptions, Rule,
-    Separation, Similarity,
+    Separation, Similarity, Update,
 };
 use harness::{Case, Rng};
 
@@ -371,6 +372,76 @@ fn others_and_bad_arguments_are_refused() {
     }
 }
 
+/// Sums by weights that are not normalised, of parts in any order; what an update makes of them is the caller's.
+#[test]
+fn sums_of_parts_are_those_of_the_whole() {
+    if !harness::runs_on("cpu") {
+        return;
+    }
+    let sign = Update::default().activation(Activation::Sign { zero: Zero::Keep });
+    let separations = [
+        Separation::Linear,
+        Separation::Power { n: 3 },
+        Separation::Rectified { n: 2 },
+        Separation::Step { threshold: 1.0 },
+    ];
+    for (seed, separation) in separations.into_iter().chain([Separation::Softmax]).enumerate() {
+        for update in [sign, sign.remove_self()] {
+            let mut numbers = Rng(seed as u64);
+            let rule = Rule::new(Similarity::Dot, separation, 0.5).then(update);
+            let (batch, patterns, dim) = (3, 300, 12);
+            let mut signs = |length: usize| -> Vec<f32> {
+                (0..length).map(|_| if numbers.once_in(2) { 1.0 } else { -1.0 }).collect()
+            };
+            let (keys, queries) = (signs(patterns * dim), signs(batch * dim));
+            let case = Case { keys, queries, ..Case::random(seed as u64, batch, patterns, dim, Some(2), rule) };
+            let memory = cpu(&case);
+            let ranges = cuts(patterns, 4, &mut numbers);
+            let part = |range| memory.retrieve_partial_blocking(&case.queries, &subset(range).top(3)).unwrap();
+            let mut parts: Vec<Vec<Partial>> = (0..batch).map(|_| Vec::new()).collect();
+            for range in ranges {
+                parts.iter_mut().zip(part(range)).for_each(|(parts, part)| parts.push(part));
+            }
+            let options = RetrieveOptions::default().top(3);
+            let whole = memory.retrieve_blocking(&case.queries, &options).unwrap();
+            let top = whole.top.as_ref().unwrap();
+            for (b, parts) in parts.into_iter().enumerate() {
+                let merged = merge(parts, &mut numbers).finish();
+                assert_eq!((merged.status, merged.patterns), (Status::Answered, 300), "{rule}");
+                let largest = whole.output.iter().fold(1.0f32, |most, v| most.max(v.abs()));
+                for (got, expected) in merged.output.iter().zip(whole.output_row(b)) {
+                    assert!((got - expected).abs() <= 1e-5 * largest, "{rule}: {got} for {expected}");
+                }
+                let expected = case.problem(b).retrieve(case.query(b), 1);
+                let query = case.query(b);
+                let local = |c: usize| f64::from(merged.state[c]) - merged.self_coupling * f64::from(query[c]);
+                for (c, expected) in expected.local.iter().enumerate() {
+                    assert!((local(c) - expected).abs() <= 1e-4 * (1.0 + expected.abs()), "{rule}: {}", local(c));
+                }
+                assert_eq!(merged.self_coupling == 0.0, !update.remove_self, "{rule}");
+                for (got, (id, weight)) in merged.top.iter().zip(top.ids.iter().zip(&top.weight).skip(3 * b)) {
+                    assert_eq!(Some(PatternId(got.index)), *id, "{rule}");
+                    assert!((got.weight - weight).abs() <= 1e-5 * (1.0 + weight.abs()), "{rule}: {got:?} {weight}");
+                }
+            }
+            let nothing = part(7..7).remove(0).finish();
+            assert_eq!((nothing.status, nothing.self_coupling), (Status::NothingLeft, 0.0), "{rule}");
+            assert_eq!(nothing.output, [0.0; 2], "{rule}");
+        }
+    }
+    // Beyond the range of `f32`, and of `f64`.
+    for (beta, n) in [(1e4, 12), (1e30, 63)] {
+        let case = Case::random(1, 1, 9, 4, None, Rule::new(Similarity::Dot, Separation::Power { n }, beta));
+        let memory = cpu(&case);
+        let part = |range| memory.retrieve_partial_blocking(&case.queries, &subset(range)).unwrap().remove(0);
+        let merged = merge(vec![part(0..3), part(3..9)], &mut Rng(2)).finish();
+        assert_eq!((merged.status, &merged.output[..]), (Status::OutOfRange, &[0.0; 4][..]), "{beta} {n}");
+    }
+    let even = Case::random(1, 1, 9, 4, None, Rule::new(Similarity::Dot, Separation::Power { n: 2 }, 1.0));
+    let error = cpu(&even).retrieve_partial_blocking(&even.queries, &subset(0..9).top(1)).unwrap_err().to_string();
+    assert!(error.contains("retrieve_partial_blocking") && error.contains("power 2"), "{error}");
+}
+
 /// Every truncation, every byte set to extremes, and lengths that ask for the absurd: an error, or a partial state that
 /// can be merged and finished. Never a panic.
 #[test]
@@ -378,7 +449,7 @@ fn hostile_bytes() {
     if !harness::runs_on("cpu") {
         return;
     }
-    for separation in separations() {
+    for separation in separations().into_iter().chain([Separation::Linear, Separation::Step { threshold: 0.5 }]) {
         let case = Case::random(3, 1, 4, 3, Some(2), Rule::new(Similarity::Dot, separation, 1.0));
         let good = cpu(&case).retrieve_partial_blocking(&case.queries, &subset(0..4).top(3)).unwrap().remove(0);
         let bytes = good.to_bytes();
@@ -402,8 +473,10 @@ fn hostile_bytes() {
                 }
             }
         }
-        // The patterns of largest score are behind the widths and the number of patterns: 20 bytes each.
-        let (count, first) = (54, 62);
+        // The patterns of largest score are behind the widths, the number of patterns and the text of the update: 20
+        // bytes each.
+        assert_eq!(bytes[54..66], *[&4u64.to_le_bytes()[..], b"none"].concat());
+        let (count, first) = (66, 74);
         assert_eq!(bytes[count..first], 3u64.to_le_bytes());
         let refused = |change: &dyn Fn(&mut Vec<u8>)| {
             let mut bad = bytes.clone();
@@ -432,7 +505,9 @@ fn hostile_bytes() {
 /// A part without patterns is sent as any other, however wide its rows are.
 #[test]
 fn empty_parts_are_sent() {
-    for separation in [Separation::Softmax, Separation::Sparsemax, Separation::TopK { k: 2 }] {
+    let separations =
+        [Separation::Softmax, Separation::Sparsemax, Separation::TopK { k: 2 }, Separation::Power { n: 3 }];
+    for separation in separations {
         for (dim, value_dim) in [(1, None), (300, None), (5, Some(700))] {
             let rule = Rule::new(Similarity::Dot, separation, 1.0);
             let options = MemoryOptions::new(dim, rule);

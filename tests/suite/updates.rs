@@ -492,3 +492,194 @@ fn patterns_left_out_are_told_by_id() {
         }
     }
 }
+
+/// States that come back: the state is that after all updates, and the query stops as soon as that is known.
+#[test]
+fn cycles_are_told() {
+    // An anti-memory: each state is followed by its opposite.
+    let opposite = dot(Separation::Linear, -1.0).then(none().activation(KEEP));
+    let mut two = bipolar(6, 5, 3, 40, opposite);
+    // Sequences: values are the patterns that follow, and the last is followed by the first. Rows of a Hadamard matrix.
+    let follows = dot(Separation::Linear, 1.0).then(none().activation(PLUS).next(Next::Values));
+    let row = |i: usize| (0..16).map(move |c: usize| if (i & c).count_ones() % 2 == 0 { 1.0f32 } else { -1.0 });
+    let rows = |from: usize, count: usize| (from..from + count).flat_map(row).collect::<Vec<_>>();
+    let mut five = Case::random(1, 5, 5, 16, Some(16), follows);
+    let following = [rows(2, 4), rows(1, 1)].concat();
+    (five.keys, five.queries, five.values) = (rows(1, 5), rows(1, 5), Some(following));
+    let winners =
+        dot(Separation::Linear, 1.0).then(none().activation(Activation::ArgmaxBlocks { width: 8 }).next(Next::Values));
+    let unit = |at: usize| (0..8).map(move |c| f32::from(u8::from(c == at)));
+    let units = |shift: usize| (0..3).flat_map(|i| unit((i + shift) % 3)).collect::<Vec<_>>();
+    let mut three = Case::random(1, 3, 3, 8, Some(8), winners);
+    (three.keys, three.queries, three.values) = (units(0), units(0), Some(units(1)));
+    for (case, period) in [(&mut two, 2), (&mut five, 5), (&mut three, 3)] {
+        for max_steps in [1, 2, 3, 4, 7, 8, 16, 17, 100, 101, 102, 103, 104] {
+            case.steps = max_steps;
+            let expected: Vec<_> = (0..case.batch()).map(|b| case.reference(b)).collect();
+            case.tolerance = Some(1e-3);
+            for (name, device) in harness::devices() {
+                let Some(got) = run(name, device, case) else { continue };
+                for (b, expected) in expected.iter().enumerate() {
+                    let what = format!("{name}: {}: {max_steps}", case.rule);
+                    let narrow = |row: &[f64]| row.iter().map(|x| *x as f32).collect::<Vec<_>>();
+                    assert_eq!(got.state_row(b), narrow(&expected.state), "{what}");
+                    assert_eq!(got.output_row(b), narrow(&expected.output), "{what}");
+                    assert!(!got.converged[b] && got.change[b] > 0.5, "{what}");
+                    assert_eq!((max_steps - got.steps[b]) % period, 0, "{what}");
+                    if max_steps > 30 {
+                        assert_eq!(got.status[b], Status::Cycle, "{what}");
+                        assert!(got.steps[b] < 25, "{what}: {} updates", got.steps[b]);
+                    }
+                }
+            }
+            case.tolerance = None;
+        }
+    }
+    // A fixed point is none.
+    let fixed = dot(Separation::Linear, 1.0).then(none().activation(KEEP).remove_self());
+    let case = Case { steps: 50, tolerance: Some(1e-3), ..bipolar(6, 5, 2, 60, fixed) };
+    for (name, device) in harness::devices() {
+        let Some(got) = run(name, device, &case) else { continue };
+        assert!(got.status.iter().all(|status| *status == Status::Answered), "{name}");
+        assert!(got.converged.iter().all(|converged| *converged), "{name}");
+    }
+}
+
+/// Networks whose energy no update of one coordinate raises, of any signs.
+#[test]
+fn energies_fall_coordinate_by_coordinate() {
+    let rules = [2, 3, 4].map(|order| match order {
+        2 => dot(Separation::Linear, 1.0),
+        order => dot(Separation::Power { n: order - 1 }, 0.125),
+    });
+    for (r, rule) in rules.into_iter().chain([dot(Separation::Rectified { n: 2 }, 0.25)]).enumerate() {
+        for field in [false, true] {
+            let (dim, batch) = (24, 6);
+            let update = none().activation(KEEP).remove_self().blocks(dim as u32);
+            let mut rng = Rng(70 + r as u64);
+            let mut case = bipolar(9 + r as u64, batch, 30, dim, rule.then(update));
+            case.queries = signs(&mut rng, batch * dim);
+            case.field = field.then(|| rng.vector(batch * dim));
+            case.steps = 3 * dim as u32;
+            for (name, device) in harness::devices() {
+                if run(name, device, &case).is_none() {
+                    continue;
+                }
+                let memory = case.build(device).unwrap();
+                let got = memory.retrieve_blocking(&case.queries, &case.options().trace().energy()).unwrap();
+                let (traces, energies) = (got.energy_trace.unwrap(), got.energy.unwrap());
+                for (b, trace) in traces.iter().enumerate() {
+                    assert_eq!(trace.len(), case.steps as usize + 1, "{name}");
+                    let largest = trace.iter().fold(1.0f64, |most, e| most.max(e.abs()));
+                    // Those of the first state and of the last: rounding may end a tie in between.
+                    let last = &got.state[b * dim..(b + 1) * dim];
+                    for (told, state) in [(trace[0], case.query(b)), (trace[trace.len() - 1], last)] {
+                        let state: Vec<f64> = state.iter().map(|x| f64::from(*x)).collect();
+                        let expected = case.problem(b).energy(&state).unwrap();
+                        assert!((told - expected).abs() <= 1e-5 * largest, "{name}: {}: {told} {expected}", case.rule);
+                    }
+                    let rises = trace.windows(2).find(|pair| pair[1] > pair[0] + 1e-6 * largest);
+                    assert!(rises.is_none(), "{name}: {}: {rises:?}", case.rule);
+                    assert!(trace[0] - energies[b] > 0.0, "{name}: {}: no update lowers it", case.rule);
+                }
+            }
+        }
+    }
+}
+
+/// Stored patterns within the capacity of a network are its fixed points.
+#[test]
+fn stored_patterns_stay() {
+    let cases = [
+        (dot(Separation::Linear, 1.0), 8),
+        (dot(Separation::Power { n: 2 }, 1.0 / 128.0), 60),
+        (dot(Separation::Power { n: 3 }, 1.0 / 128.0), 200),
+        (dot(Separation::Softmax, 0.5), 300),
+    ];
+    for (rule, patterns) in cases {
+        let rule = rule.then(none().activation(KEEP).remove_self());
+        let case = bipolar(12, 8, patterns, 128, rule);
+        let case = Case { queries: case.keys[..8 * 128].to_vec(), steps: 9, tolerance: Some(1e-3), ..case };
+        for (name, device) in harness::devices() {
+            let Some(got) = run(name, device, &case) else { continue };
+            assert_eq!(got.state, case.queries, "{name}: {rule}");
+            assert_eq!(got.steps, [1; 8], "{name}: {rule}");
+        }
+    }
+}
+
+/// Queries of one group have the bits that they have among others.
+#[test]
+fn a_group_alone_is_the_group_among_others() {
+    for (s, separation) in SEPARATIONS.into_iter().chain([Separation::Sparsemax]).enumerate() {
+        for batch in [1, 3, 20] {
+            let ends = [0, 1, 100, 137, 700, 701, 1900];
+            let (dim, groups) = (10, ends.len() - 1);
+            let mut case = Case::random(s as u64, groups * batch, 1900, dim, Some(3), dot(separation, 0.7));
+            let ranges: Vec<_> = ends.windows(2).map(|ends| ends[0]..ends[1]).collect();
+            case.rows = Some((0..groups * batch).map(|b| ranges[b / batch].clone()).collect());
+            judge("groups", &case);
+            for (name, device) in harness::devices() {
+                if run(name, device, &case).is_none() {
+                    continue;
+                }
+                let memory = case.build(device).unwrap();
+                let plan_for = groups * batch;
+                let ask = |queries: &[f32], rows: &[std::ops::Range<usize>]| {
+                    let options = attractor::RetrieveOptions::default().plan_for(plan_for).rows(rows);
+                    memory.retrieve_blocking(queries, &options).unwrap()
+                };
+                let all = ask(&case.queries, case.rows.as_ref().unwrap());
+                for (g, range) in ranges.iter().enumerate() {
+                    let queries = &case.queries[g * batch * dim..(g + 1) * batch * dim];
+                    let alone = ask(queries, &vec![range.clone(); batch]);
+                    for b in 0..batch {
+                        let bits = |row: &[f32]| row.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                        let among = g * batch + b;
+                        assert_eq!(bits(alone.state_row(b)), bits(all.state_row(among)), "{name}: {separation}");
+                        assert_eq!(bits(alone.output_row(b)), bits(all.output_row(among)), "{name}: {separation}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Reports of weights that are not normalised.
+#[test]
+fn weights_and_the_largest_of_them() {
+    let separations = [
+        Separation::Linear,
+        Separation::Power { n: 3 },
+        Separation::Rectified { n: 2 },
+        Separation::Step { threshold: 0.25 },
+    ];
+    for (s, separation) in separations.into_iter().enumerate() {
+        for update in [none(), none().activation(KEEP).remove_self()] {
+            let case = bipolar(s as u64, 9, 300, 14, dot(separation, 0.25).then(update));
+            let case = Case { betas: Some(Rng(1).vector(9).iter().map(|b| b.abs() + 0.1).collect()), ..case };
+            for (name, device) in harness::devices() {
+                if run(name, device, &case).is_none() {
+                    continue;
+                }
+                let memory = case.build(device).unwrap();
+                let options = case.options().top(5).weights(attractor::retrieval::WeightsOf::All);
+                let got = memory.retrieve_blocking(&case.queries, &options).unwrap();
+                let (weights, top) = (got.weights.unwrap(), got.top.unwrap());
+                for b in 0..9 {
+                    let expected = case.reference(b);
+                    let what = format!("{name}: {}", case.rule);
+                    for (got, expected) in weights[300 * b..300 * (b + 1)].iter().zip(&expected.weights) {
+                        assert!((f64::from(*got) - expected).abs() <= 1e-5 * (1.0 + expected.abs()), "{what}");
+                    }
+                    let mut order: Vec<usize> = (0..300).collect();
+                    order.sort_by(|i, j| expected.scores[*j].total_cmp(&expected.scores[*i]).then(i.cmp(j)));
+                    for (place, index) in order.iter().take(5).enumerate() {
+                        assert_eq!(top.ids[5 * b + place], Some(attractor::PatternId(*index as u64)), "{what}");
+                        assert_eq!(top.weight[5 * b + place], weights[300 * b + index], "{what}");
+                    }
+                }
+            }
+        }
+    }
+}

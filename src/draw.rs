@@ -1,7 +1,7 @@
 //! What is drawn by chance, from counters: the same numbers on every device, whatever order they are drawn in.
 
 /// The permutation of O'Neill's PCG with 32 bits of state (Jarzynski and Olano 2020).
-fn permuted(x: u32) -> u32 {
+pub(crate) fn permuted(x: u32) -> u32 {
     let state = x.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
     let word = ((state >> ((state >> 28) + 4)) ^ state).wrapping_mul(277_803_737);
     (word >> 22) ^ word

@@ -4,9 +4,11 @@
 use attractor::explain::Explanation;
 use attractor::internals::{Faults, Overrides, Strategy, forced, forced_search};
 use attractor::reference::similarity;
+use attractor::retrieval::Status;
 use attractor::retrieval::{Statistics, WeightsOf};
+use attractor::rule::{Activation, Next, Zero};
 use attractor::{Device, Error, Hits, Memory, Precision, Retrieval, RetrieveOptions, Rule, SearchOptions};
-use attractor::{Separation, Similarity};
+use attractor::{Separation, Similarity, Update};
 
 use crate::bound::worst;
 use crate::case::Case;
@@ -26,6 +28,10 @@ pub struct Check {
     far: bool,
     /// A strategy that the plan has to take, and its kernel.
     forced: Option<(Strategy, &'static str)>,
+    /// Whether weights are asked for, and judged.
+    weights: bool,
+    /// Whether some states come back, and all answers are those of the last update of all.
+    cycles: bool,
     /// Whether candidates are to be listed by bounds, however few the patterns; the largest weights are asked for.
     bounds: bool,
 }
@@ -78,7 +84,8 @@ const WEIGHT_BOUND: f64 = 2e-5;
 
 impl Check {
     fn new(what: impl Into<String>, case: Case) -> Self {
-        Self { what: what.into(), case, reports: false, nearest: None, far: false, forced: None, bounds: false }
+        let (reports, far, weights, cycles, bounds) = (false, false, false, false, false);
+        Self { what: what.into(), case, reports, nearest: None, far, forced: None, weights, cycles, bounds }
     }
 
     /// What is to be retrieved on `device`: the case's queries, from this memory, with these options.
@@ -89,6 +96,9 @@ impl Check {
         }
         if self.bounds {
             options = options.top(5);
+        }
+        if self.weights {
+            options = options.weights(WeightsOf::All).top(5);
         }
         let overrides = Overrides {
             strategy: self.forced.map(|(strategy, _)| strategy),
@@ -128,7 +138,16 @@ impl Check {
         // What only prepares and cleans up is in every plan.
         let mut kernels: Vec<&str> = told.kernels.iter().map(|work| work.kernel).collect();
         kernels.retain(|kernel| {
-            !["load_queries", "compact_queries", "update_states", "write_rows", "copy_states"].contains(kernel)
+            ![
+                "load_queries",
+                "compact_queries",
+                "update_states",
+                "advance_states",
+                "find_cycles",
+                "write_rows",
+                "copy_states",
+            ]
+            .contains(kernel)
         });
         kernels.dedup();
         // The CPU engine has no kernels: the strategy's name stands before what it does.
@@ -136,7 +155,14 @@ impl Check {
         let kernels = if kernels.is_empty() { name() } else { kernels.join(" ") };
         let each = case.batch().div_ceil(JUDGED);
         let sample = || (0..case.batch()).step_by(each);
+        if self.cycles {
+            let round = sample().map(|b| went_round(case, &got, b)).fold(0.0, f64::max);
+            return Ok((Outcome::Share(round), kernels));
+        }
         let mut share = case.judge(&got, sample());
+        if self.weights {
+            share = sample().map(|b| weighed(case, &got, b)).fold(share, f64::max);
+        }
         if self.reports {
             share = sample().map(|b| reported(case, &got, b)).fold(share, f64::max);
         }
@@ -198,6 +224,28 @@ fn reported(case: &Case, got: &Retrieval, b: usize) -> f64 {
         error = error.max(worst(&[weight], &[full])).max(worst(&[weight], &[*largest]));
     }
     error / WEIGHT_BOUND
+}
+
+/// The weights that were reported of query `b`, as a share of what they may be off, and the largest of them.
+fn weighed(case: &Case, got: &Retrieval, b: usize) -> f64 {
+    let n = case.patterns();
+    let (Some(weights), Some(top)) = (&got.weights, &got.top) else { return f64::INFINITY };
+    let expected = case.reference(b).weights;
+    let most = expected.iter().fold(1.0f64, |most, weight| most.max(weight.abs()));
+    let mut error = worst(&weights[b * n..(b + 1) * n], &expected);
+    for rank in 0..top.k {
+        let (id, weight) = (top.ids[b * top.k + rank], top.weight[b * top.k + rank]);
+        let full = id.and_then(|id| expected.get(id.0 as usize)).copied().unwrap_or(f64::NAN);
+        error = error.max(worst(&[weight], &[full]));
+    }
+    error / (WEIGHT_BOUND * most)
+}
+
+/// Whether query `b` has the state after all updates, and stopped before where its states came back: 0 or infinite.
+fn went_round(case: &Case, got: &Retrieval, b: usize) -> f64 {
+    let last = case.problem(b).retrieve(case.query(b), case.steps);
+    let right = got.status[b] == Status::Cycle && got.steps[b] < case.steps;
+    if right && worst(got.state_row(b), &last.state) == 0.0 { 0.0 } else { f64::INFINITY }
 }
 
 /// What was found of query `b`, as a share of what it may be off: each similarity beside the one that belongs at its
@@ -299,6 +347,7 @@ pub fn checks() -> Vec<Check> {
         checks.push(Check::new(format!("{name}, searched"), flat));
     }
     checks.extend(settings());
+    checks.extend(family());
     let base = || Case::random(60, 19, 300, 22, Some(35), softmax);
     checks.push(Check::new("values of their own", base()));
     let mut rng = Rng(61);
@@ -425,6 +474,112 @@ fn settings() -> Vec<Check> {
     let rule = Rule::new(Similarity::Dot, Separation::TopK { k: 1100 }, 1.0);
     checks.push(Check::new("top 1100, searched", Case::random(56, 2, 5_003, 5, None, rule)));
     checks
+}
+
+/// The rules and updates of the wider family: each kind of weight by each strategy, each activation, and what queries
+/// have of their own.
+fn family() -> Vec<Check> {
+    let strategies = [
+        (Strategy::FusedStream, "fused_stream", 5),
+        (Strategy::FusedRegister, "fused_register", 70),
+        (Strategy::Staged, "separation", 37),
+    ];
+    let mut checks = Vec::new();
+    let signs = Update::default().activation(Activation::Sign { zero: Zero::Keep });
+    for (strategy, kernel, batch) in strategies {
+        for (separation, without_self) in [
+            (Separation::Linear, false),
+            (Separation::Power { n: 3 }, false),
+            (Separation::Power { n: 3 }, true),
+            (Separation::Rectified { n: 2 }, false),
+            (Separation::Rectified { n: 2 }, true),
+            (Separation::Step { threshold: 1.0 }, false),
+        ] {
+            let update = if without_self { signs.remove_self() } else { signs };
+            let case = Case { steps: 1, ..bipolar(80, batch, 203, 33, Rule::new(Similarity::Dot, separation, 0.5)) };
+            let mut case = Case { rule: case.rule.then(update), ..case };
+            // Some with records of their own.
+            if matches!(separation, Separation::Power { .. } | Separation::Rectified { n: 2 }) && without_self {
+                case.betas = Some((0..batch).map(|b| if b % 3 == 0 { 0.25 } else { 0.5 }).collect());
+                case.exclude = Some((0..batch).map(|b| (b % 2 == 0).then_some(b % 203)).collect());
+                case.rows = Some((0..batch).map(|b| b * 2..100 + b).collect());
+            }
+            let what = format!("{separation}{} by {kernel}", if without_self { " without self" } else { "" });
+            checks.push(Check { forced: Some((strategy, kernel)), ..Check::new(what, case) });
+        }
+    }
+    for activation in [
+        Activation::None,
+        Activation::Sign { zero: Zero::Plus },
+        Activation::Sign { zero: Zero::Zero },
+        Activation::Tanh,
+        Activation::Normalize,
+        Activation::Phasor,
+        Activation::SoftmaxBlocks { width: 6 },
+        Activation::ArgmaxBlocks { width: 10 },
+        Activation::SoftmaxBlocks { width: 150 },
+        Activation::ArgmaxBlocks { width: 75 },
+    ] {
+        let update = Update::default().activation(activation).gain(0.7).carry(0.2).damping(0.25);
+        let update = if let Activation::Sign { .. } = activation { update.damping(0.0) } else { update };
+        let mut case = Case::random(81, 9, 100, 150, None, Rule::new(Similarity::Dot, Separation::Linear, 0.01));
+        case.rule = case.rule.then(update);
+        case.field = Some(Rng(82).vector(9 * 150));
+        checks.push(Check::new(format!("linear, then {update}"), case));
+    }
+    let softmax = Rule::softmax(0.5).then(signs.activation(Activation::Sign { zero: Zero::Plus }).remove_self());
+    let mut case = bipolar(83, 6, 100, 30, softmax);
+    case.betas = Some(vec![0.5, 0.1, 0.05, 1.0, 0.3, 0.7]);
+    case.field = Some(Rng(84).vector(6 * 30));
+    checks.push(Check::new("softmax without self, betas and a field", case));
+    let rule = Rule::new(Similarity::Dot, Separation::Softmax1, 2.0);
+    let drawn = Update::default().activation(Activation::Sign { zero: Zero::Keep }).temperature(0.01, 7).blocks(4);
+    checks.push(Check::new("softmax1, drawn in blocks", Case::random(85, 6, 100, 30, None, rule.then(drawn))));
+    let rule = Rule::new(Similarity::Euclidean, Separation::Sparsemax, 2.0).then(Update::default().gain(0.5));
+    checks.push(Check::new("sparsemax with a gain", Case::random(86, 40, 300, 30, None, rule)));
+    let mut values = Case::random(87, 20, 300, 30, Some(30), Rule::softmax(1.0));
+    values.rule = values.rule.then(Update::default().next(Next::Values).carry(1.0));
+    checks.push(Check::new("values that go on", values));
+    // What queries have of their own, under the rules that list candidates.
+    for (batch, separation) in [
+        (3, Separation::Sparsemax),
+        (40, Separation::TopK { k: 7 }),
+        (1, Separation::Softmax),
+        (150, Separation::Softmax),
+    ] {
+        let mut case = Case::random(88, batch, 403, 30, None, Rule::new(Similarity::Dot, separation, 2.0));
+        case.betas = Some((0..batch).map(|b| 0.5 + b as f32 / batch as f32).collect());
+        case.exclude = Some((0..batch).map(|b| Some(3 * b % 403)).collect());
+        case.rows = Some((0..batch).map(|b| 100 * (b * 4 / batch)..100 * (b * 4 / batch) + 100).collect());
+        case.keep = (batch == 40).then(|| Rng(58).vector(batch * 403).iter().map(|x| *x > -0.4).collect());
+        checks.push(Check::new(format!("{separation}, what {batch} queries have of their own"), case));
+    }
+    // Weights in full.
+    for separation in [Separation::Power { n: 3 }, Separation::Rectified { n: 2 }, Separation::Step { threshold: 0.1 }]
+    {
+        let mut case = Case::random(89, 7, 203, 21, None, Rule::new(Similarity::Dot, separation, 0.3));
+        case.betas = (separation == Separation::Power { n: 3 }).then(|| vec![0.3; 7]);
+        checks.push(Check { weights: true, ..Check::new(format!("{separation}, its weights"), case) });
+    }
+    let mut without = bipolar(90, 7, 203, 21, Rule::new(Similarity::Dot, Separation::Power { n: 3 }, 0.125));
+    without.rule = without.rule.then(signs.remove_self());
+    without.betas = Some(vec![0.125; 7]);
+    checks.push(Check { weights: true, ..Check::new("power 3 without self, its weights", without) });
+    // Signs that go round.
+    let mut cycle = bipolar(91, 20, 4, 64, Rule::new(Similarity::Dot, Separation::Linear, 1.0));
+    cycle.rule = cycle.rule.then(signs.gain(-1.0));
+    let cycle = Case { steps: 31, tolerance: Some(0.5), ..cycle };
+    checks.push(Check { cycles: true, ..Check::new("signs that go round", cycle) });
+    checks
+}
+
+/// A case of signs.
+fn bipolar(seed: u64, batch: usize, patterns: usize, dim: usize, rule: Rule) -> Case {
+    let mut case = Case::random(seed, batch, patterns, dim, None, rule);
+    for row in [&mut case.keys, &mut case.queries] {
+        row.iter_mut().for_each(|x| *x = if *x < 0.0 { -1.0 } else { 1.0 });
+    }
+    case
 }
 
 /// A case whose keys and values are as a store has them.

@@ -1,7 +1,11 @@
 //! use lib/fused_params
 //! use lib/mask
+//! use lib/own
+//! use lib/own_beta
 //! use lib/vote
 //! use lib/score
+//! use lib/scaled
+//! use lib/weigh_softmax
 //! use lib/compare_dot
 //! use lib/stored_f32
 //! use lib/spread_shared
@@ -20,6 +24,7 @@ const OUT: u32 = 16u;
 const SAME: u32 = 1u;
 const TERMS: u32 = 0u;
 const KEEP: u32 = 0u;
+const RECORDS: u32 = 0u;
 // Patterns that are skipped at once where no query may use any: a multiple of SPAN.
 const SKIPPED: u32 = 128u;
 
@@ -33,6 +38,8 @@ const SKIPPED: u32 = 128u;
 @group(0) @binding(7) var<storage, read_write> stats: array<vec2<f32>>;
 @group(0) @binding(8) var<storage, read_write> sums: array<vec4<f32>>;
 
+var<workgroup> seen_first: atomic<u32>;
+var<workgroup> seen_end: atomic<u32>;
 var<private> query: array<u32, QUERIES>;
 var<private> held: array<vec4<f32>, QUERIES * KEYS>;
 var<private> sum: array<vec4<f32>, QUERIES * OUT>;
@@ -156,20 +163,25 @@ fn weigh_query(q: u32, row: u32, end: u32, factors: vec4<f32>, biases: vec4<f32>
     if (TERMS == 1u) {
         z *= factors;
     }
-    z = clamp(params.beta * z + biases, vec4<f32>(-SCORE_LIMIT), vec4<f32>(SCORE_LIMIT));
+    z = clamp(beta_of(query[q]) * z + biases, vec4<f32>(-SCORE_LIMIT), vec4<f32>(SCORE_LIMIT));
     var counted = vec4<u32>(row, row + 1u, row + 2u, row + 3u) < vec4<u32>(end);
+    if (RECORDS == 1u) {
+        counted = counted & sees_four(query[q], params.window_first + row);
+    }
     if (KEEP == 1u) {
         let begin = params.keep_first + query[q] * params.keep_stride;
         let last = min(row + 3u, end - 1u);
         counted = counted & kept_four(begin, params.window_first + row, params.window_first + last);
     }
     z = select(vec4<f32>(NO_SCORE), z, counted);
-    let most = max(maximum[q], max(max(z.x, z.y), max(z.z, z.w)));
-    let factor = shrink(maximum[q], most);
+    let levels = levels_of(z);
+    let most = max(maximum[q], max(max(levels.x, levels.y), max(levels.z, levels.w)));
+    let factor = rescale(maximum[q], most);
     maximum[q] = most;
-    let weights = select(vec4<f32>(0.0), exp(z - vec4<f32>(most)), counted);
-    weight[q] = weights;
-    weight_sum[q] = weight_sum[q] * factor + (weights.x + weights.y + weights.z + weights.w);
+    let weighed = weigh_four(z, most, counted, beta_of(query[q]));
+    let masses = weighed.masses;
+    weight[q] = weighed.weights;
+    weight_sum[q] = weight_sum[q] * factor + (masses.x + masses.y + masses.z + masses.w);
     shrink_columns(q, factor, 0u);
     if (OUT > 4u) { shrink_columns(q, factor, 4u); }
     if (OUT > 8u) { shrink_columns(q, factor, 8u); }
@@ -289,19 +301,56 @@ fn end_query(q: u32, first_slot: u32, split: u32, first_column: u32) {
 }
 
 fn uses(q: u32, first: u32, last: u32) -> bool {
-    let begin = params.keep_first + query[q] * params.keep_stride;
-    return kept_any(begin, params.window_first + first, params.window_first + last);
+    var used = true;
+    if (RECORDS == 1u) {
+        used = sees_any(query[q], params.window_first + first, params.window_first + last);
+    }
+    if (KEEP == 1u) {
+        let begin = params.keep_first + query[q] * params.keep_stride;
+        used = used && kept_any(begin, params.window_first + first, params.window_first + last);
+    }
+    return used;
+}
+
+fn look(q: u32) {
+    let seen = seen_by(query[q]);
+    atomicMin(&seen_first, seen.x);
+    atomicMax(&seen_end, seen.y);
+}
+
+// The rows that any query of the workgroup may see. All invocations must call it together.
+fn reach_of(local: u32) -> vec2<u32> {
+    if (RECORDS == 0u) {
+        return vec2<u32>(params.first_row, params.end_row);
+    }
+    if (local == 0u) {
+        atomicStore(&seen_first, 0xffffffffu);
+        atomicStore(&seen_end, 0u);
+    }
+    workgroupBarrier();
+    look(0u);
+    if (QUERIES > 1u) {
+        look(1u);
+    }
+    if (QUERIES > 2u) {
+        look(2u);
+        look(3u);
+    }
+    let first = workgroupUniformLoad(&seen_first);
+    let end = workgroupUniformLoad(&seen_end);
+    let seen = max(vec2<u32>(first, end), vec2<u32>(params.window_first)) - vec2<u32>(params.window_first);
+    return vec2<u32>(max(params.first_row, seen.x), min(params.end_row, seen.y));
 }
 
 // The end of the patterns from `first` to `end`, or `first` where no query of the workgroup may use any of them. All
 // invocations must call it together.
 fn skip_unused(local: u32, first: u32, end: u32) -> u32 {
-    if (KEEP == 0u) {
+    if (KEEP + RECORDS == 0u) {
         return end;
     }
     var used = false;
     // Where all queries share a row of the mask, the first looks for all.
-    if (local == 0u || params.keep_stride > 0u) {
+    if (RECORDS == 1u || local == 0u || params.keep_stride > 0u) {
         used = uses(0u, first, end - 1u);
         if (QUERIES > 1u) {
             used = uses(1u, first, end - 1u) || used;
@@ -326,8 +375,6 @@ fn main(
     }
     let first_slot = group_slot + local;
     let first_column = workgroup.z * OUT;
-    let begin = params.first_row + split * params.rows_per_split;
-    let end = min(begin + params.rows_per_split, params.end_row);
     begin_query(0u, first_slot);
     if (QUERIES > 1u) {
         begin_query(1u, first_slot);
@@ -336,13 +383,20 @@ fn main(
         begin_query(2u, first_slot);
         begin_query(3u, first_slot);
     }
-    for (var tile = begin; tile < end; tile += SKIPPED) {
-        let stop = skip_unused(local, tile, min(tile + SKIPPED, end));
-        for (var first = tile; first < stop; first += SPAN) {
-            bring_span(local, first, end, first_column);
-            for (var t = 0u; t < min(SPAN, end - first); t += 4u) {
-                bring_four(first, t, end, first_column);
-                four_patterns(first + t, end);
+    let reach = reach_of(local);
+    // All splits go through some of them, so often.
+    let pieces = select(1u, params.pieces, RECORDS == 1u);
+    for (var piece = 0u; piece < pieces; piece += 1u) {
+        let begin = reach.x + (piece * params.splits + split) * params.rows_per_split;
+        let end = min(begin + params.rows_per_split, reach.y);
+        for (var tile = begin; tile < end; tile += SKIPPED) {
+            let stop = skip_unused(local, tile, min(tile + SKIPPED, end));
+            for (var first = tile; first < stop; first += SPAN) {
+                bring_span(local, first, end, first_column);
+                for (var t = 0u; t < min(SPAN, end - first); t += 4u) {
+                    bring_four(first, t, end, first_column);
+                    four_patterns(first + t, end);
+                }
             }
         }
     }

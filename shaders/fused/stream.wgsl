@@ -1,7 +1,11 @@
 //! use lib/fused_params
 //! use lib/mask
+//! use lib/own
+//! use lib/own_beta
 //! use lib/kept
 //! use lib/score
+//! use lib/scaled
+//! use lib/weigh_softmax
 //! use lib/compare_dot
 //! use lib/stored_f32
 //! use lib/stream_keys
@@ -22,6 +26,7 @@ const OUT: u32 = 1u;
 const PIECES: u32 = 8u;
 const TERMS: u32 = 0u;
 const KEEP: u32 = 0u;
+const RECORDS: u32 = 0u;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> queries: array<u32>;
@@ -64,9 +69,6 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         return;
     }
     let first_column = workgroup.z * COLUMNS * OUT;
-    let begin = params.first_row + split * params.rows_per_split;
-    let end = min(begin + params.rows_per_split, params.end_row);
-
     let lane = local % LANES;
     let pattern_group = local / LANES;
     let column = first_column + local % COLUMNS;
@@ -85,89 +87,113 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         }
     }
 
-    for (var first = begin; first < end; first += SPAN) {
-        let reach = min(first + SPAN, end);
-        let stop = select(first, reach, any_kept(first_slot, first, reach - 1u));
-        for (var base = first; base < stop; base += TILE) {
-            // None where no query may use any of them.
-            let rows = select(0u, min(TILE, stop - base), any_kept(first_slot, base, min(base + TILE, stop) - 1u));
+    // The rows that any of the queries may see, and how often all splits go through some of them.
+    var reach = vec2<u32>(params.first_row, params.end_row);
+    if (RECORDS == 1u) {
+        var seen = vec2<u32>(0xffffffffu, 0u);
+        for (var q = 0u; q < QUERIES; q += 1u) {
+            let of_query = seen_by(query[q]);
+            seen = vec2<u32>(min(seen.x, of_query.x), max(seen.y, of_query.y));
+        }
+        seen = max(seen, vec2<u32>(params.window_first)) - vec2<u32>(params.window_first);
+        reach = vec2<u32>(max(reach.x, seen.x), min(reach.y, seen.y));
+    }
+    let pieces = select(1u, params.pieces, RECORDS == 1u);
+    for (var piece = 0u; piece < pieces; piece += 1u) {
+        let begin = reach.x + (piece * params.splits + split) * params.rows_per_split;
+        let end = min(begin + params.rows_per_split, reach.y);
+        for (var first = begin; first < end; first += SPAN) {
+            let reach = min(first + SPAN, end);
+            let stop = select(first, reach, any_kept(first_slot, first, reach - 1u));
+            for (var base = first; base < stop; base += TILE) {
+                // None where no query may use any of them.
+                let rows = select(0u, min(TILE, stop - base), any_kept(first_slot, base, min(base + TILE, stop) - 1u));
 
-            for (var t = pattern_group; t < TILE; t += WORKGROUP / LANES) {
-                var part: array<f32, QUERIES>;
-                for (var q = 0u; q < QUERIES; q += 1u) {
-                    part[q] = 0.0;
-                }
-                if (t < rows) {
-                    for (var c = lane; c < params.key_vectors; c += LANES) {
-                        let key = key_at(base + t, c);
-                        for (var q = 0u; q < QUERIES; q += 1u) {
-                            part[q] += compare(compared[query[q] * params.key_vectors + c], key);
+                for (var t = pattern_group; t < TILE; t += WORKGROUP / LANES) {
+                    var part: array<f32, QUERIES>;
+                    for (var q = 0u; q < QUERIES; q += 1u) {
+                        part[q] = 0.0;
+                    }
+                    if (t < rows) {
+                        for (var c = lane; c < params.key_vectors; c += LANES) {
+                            let key = key_at(base + t, c);
+                            for (var q = 0u; q < QUERIES; q += 1u) {
+                                part[q] += compare(compared[query[q] * params.key_vectors + c], key);
+                            }
                         }
+                    }
+                    for (var q = 0u; q < QUERIES; q += 1u) {
+                        parts[(q * TILE + t) * LANES + lane] = part[q];
+                    }
+                }
+                workgroupBarrier();
+
+                for (var i = local; i < QUERIES * TILE; i += WORKGROUP) {
+                    var total = 0.0;
+                    for (var l = 0u; l < LANES; l += 1u) {
+                        total += parts[i * LANES + l];
+                    }
+                    var z = NO_SCORE;
+                    if (i % TILE < rows) {
+                        z = score(query_at(min(first_slot + i / TILE, slots - 1u)), base + i % TILE, total);
+                    }
+                    scores[i] = z;
+                }
+                workgroupBarrier();
+
+                if (local < QUERIES * PIECES) {
+                    var most = NO_SCORE;
+                    for (var t = 0u; t < TILE / PIECES; t += 1u) {
+                        most = max(most, level_of(scores[local * (TILE / PIECES) + t]));
+                    }
+                    maxima[local] = most;
+                }
+                workgroupBarrier();
+
+                for (var q = 0u; q < QUERIES; q += 1u) {
+                    let before = maximum[q];
+                    var most = before;
+                    for (var p = 0u; p < PIECES; p += 1u) {
+                        most = max(most, maxima[q * PIECES + p]);
+                    }
+                    maximum[q] = most;
+                    let factor = rescale(before, most);
+                    weight_sum[q] *= factor;
+                    for (var o = 0u; o < OUT; o += 1u) {
+                        sum[q * OUT + o] *= factor;
                     }
                 }
                 for (var q = 0u; q < QUERIES; q += 1u) {
-                    parts[(q * TILE + t) * LANES + lane] = part[q];
-                }
-            }
-            workgroupBarrier();
-
-            for (var i = local; i < QUERIES * TILE; i += WORKGROUP) {
-                var total = 0.0;
-                for (var l = 0u; l < LANES; l += 1u) {
-                    total += parts[i * LANES + l];
-                }
-                var z = NO_SCORE;
-                if (i % TILE < rows) {
-                    z = score(query_at(min(first_slot + i / TILE, slots - 1u)), base + i % TILE, total);
-                }
-                scores[i] = z;
-            }
-            workgroupBarrier();
-
-            if (local < QUERIES * PIECES) {
-                var most = NO_SCORE;
-                for (var t = 0u; t < TILE / PIECES; t += 1u) {
-                    most = max(most, scores[local * (TILE / PIECES) + t]);
-                }
-                maxima[local] = most;
-            }
-            workgroupBarrier();
-
-            for (var q = 0u; q < QUERIES; q += 1u) {
-                let before = maximum[q];
-                var most = before;
-                for (var p = 0u; p < PIECES; p += 1u) {
-                    most = max(most, maxima[q * PIECES + p]);
-                }
-                maximum[q] = most;
-                let factor = shrink(before, most);
-                weight_sum[q] *= factor;
-                for (var o = 0u; o < OUT; o += 1u) {
-                    sum[q * OUT + o] *= factor;
-                }
-            }
-            for (var q = 0u; q < QUERIES; q += 1u) {
-                for (var t = local; t < TILE; t += WORKGROUP) {
-                    scores[q * TILE + t] = softmax_weight(scores[q * TILE + t], maximum[q]);
-                }
-            }
-            workgroupBarrier();
-
-            for (var t = row_group; t < rows; t += WORKGROUP / COLUMNS) {
-                for (var q = 0u; q < QUERIES; q += 1u) {
-                    weight_sum[q] += scores[q * TILE + t];
-                }
-                for (var o = 0u; o < OUT; o += 1u) {
-                    let c = column + o * COLUMNS;
-                    if (c < params.columns) {
-                        let value = payload(base + t, c);
-                        for (var q = 0u; q < QUERIES; q += 1u) {
-                            sum[q * OUT + o] += scores[q * TILE + t] * value;
+                    for (var t = local; t < TILE; t += WORKGROUP) {
+                        let weighed = weigh(scores[q * TILE + t], maximum[q], beta_of(query[q]));
+                        scores[q * TILE + t] = weighed.x;
+                        if (SELF == 1u) {
+                            parts[q * TILE + t] = weighed.y;
                         }
                     }
                 }
+                workgroupBarrier();
+
+                for (var t = row_group; t < rows; t += WORKGROUP / COLUMNS) {
+                    for (var q = 0u; q < QUERIES; q += 1u) {
+                        if (SELF == 1u) {
+                            weight_sum[q] += parts[q * TILE + t];
+                        } else {
+                            weight_sum[q] += scores[q * TILE + t];
+                        }
+                    }
+                    for (var o = 0u; o < OUT; o += 1u) {
+                        let c = column + o * COLUMNS;
+                        if (c < params.columns) {
+                            let value = payload(base + t, c);
+                            for (var q = 0u; q < QUERIES; q += 1u) {
+                                sum[q * OUT + o] += scores[q * TILE + t] * value;
+                            }
+                        }
+                    }
+                }
+                workgroupBarrier();
             }
-            workgroupBarrier();
         }
     }
 

@@ -14,4 +14,8 @@ struct Params {
     key_columns: u32,
     columns: u32,
     beta: f32,
+    records_first: u32,
+    pieces: u32,
+    threshold: f32,
+    padding_0: u32,
 }

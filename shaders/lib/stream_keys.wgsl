@@ -1,5 +1,6 @@
 // The keys of a window and their scores, one pattern at a time. For kernels that bind `keys`, `terms` and `keep`, set
-// TERMS, KEEP and QUERIES, and have `params.key_vectors`, `keep_first`, `keep_stride`, `window_first` and `beta`.
+// TERMS, KEEP and QUERIES, use `lib/own` and `lib/own_beta`, and have `params.key_vectors`, `keep_first`, `keep_stride` and
+// `window_first`.
 
 // Whether biases count.
 const BIAS: u32 = 1u;
@@ -21,10 +22,14 @@ fn score(query: u32, row: u32, total: f32) -> f32 {
         similarity *= terms[row].x;
         bias = select(0.0, terms[row].y, BIAS == 1u);
     }
-    let z = bounded_score(params.beta * similarity + bias);
+    let z = bounded_score(beta_of(query) * similarity + bias);
+    var counted = true;
+    if (RECORDS == 1u) {
+        counted = sees(query, params.window_first + row);
+    }
     if (KEEP == 1u) {
         let begin = params.keep_first + query * params.keep_stride;
-        return select(NO_SCORE, z, kept(begin, params.window_first + row));
+        counted = counted && kept(begin, params.window_first + row);
     }
-    return z;
+    return select(NO_SCORE, z, counted);
 }

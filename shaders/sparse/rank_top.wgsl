@@ -1,4 +1,5 @@
 //! use lib/score
+//! use lib/weigh_softmax
 //! use lib/order
 //! use lib/rank
 //! use lib/entmax
@@ -11,6 +12,7 @@ const LANES: u32 = 128u;
 const RULE: u32 = 0u;
 const SOFTMAX: u32 = 0u;
 const ENTMAX: u32 = 1u;
+const UNNORMALIZED: u32 = 3u;
 // Which of the buffers the caller wants written.
 const POSITIONS: u32 = 1u;
 const WEIGHTS: u32 = 2u;
@@ -33,7 +35,11 @@ struct Params {
     similarity_first: u32,
     similarity_stride: u32,
     wanted: u32,
-    padding: u32,
+    beta: f32,
+    threshold: f32,
+    divisor: f32,
+    padding_0: u32,
+    padding_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -81,7 +87,9 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         let z = listed_score(first + i);
         let rank = rank_of(first, count, i);
         var share = 0.0;
-        if (record.sum > 0.0) {
+        if (RULE == UNNORMALIZED) {
+            share = weigh(z, 0.0, params.beta).x / params.divisor;
+        } else if (record.sum > 0.0) {
             share = weight_of(record, z, rank) / record.sum;
         }
         write(query, rank, entry.x, share, params.factor * similarities[query * params.stride + i] + 0.0);

@@ -1,4 +1,5 @@
 //! use lib/score
+//! use lib/scaled
 //! use lib/listed
 // Folds the partial states of one dispatch's splits into the running state of their query, in the order of the splits.
 // One workgroup handles COLUMNS column vectors of one query of the list; WORKGROUP / COLUMNS groups share the splits.
@@ -61,7 +62,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     var weight_sum = 0.0;
     var sum = vec4<f32>(0.0);
     if (group == 0u && params.first == 0u) {
-        let factor = shrink(before.x, maximum);
+        let factor = rescale(before.x, maximum);
         weight_sum = factor * before.y;
         if (inside) {
             sum = factor * running_sums[slot * params.columns + column];
@@ -69,7 +70,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     }
     for (var s = group; s < params.splits; s += WORKGROUP / COLUMNS) {
         let partial = stats[first_partial + s];
-        let factor = shrink(partial.x, maximum);
+        let factor = rescale(partial.x, maximum);
         weight_sum += factor * partial.y;
         if (inside) {
             sum += factor * sums[(first_partial + s) * params.columns + column];

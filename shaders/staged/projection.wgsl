@@ -1,6 +1,7 @@
 //! use lib/stored_f32
 //! use lib/source
 //! use lib/mask
+//! use lib/own
 //! use lib/vote
 //! use lib/tile_mask
 //! use lib/listed
@@ -17,10 +18,11 @@ const SLAB: u32 = 2u;
 const PITCH: u32 = 3u;
 const VALUES: u32 = 0u;
 const KEEP: u32 = 0u;
+const RECORDS: u32 = 0u;
 // Rows that are skipped at once where no query may use any: a multiple of 4 * SLAB.
 const SKIPPED: u32 = 128u;
 // Rows of a tile: without a mask more than there are.
-const TILE: u32 = select(0x40000000u, SKIPPED, KEEP == 1u);
+const TILE: u32 = select(0x40000000u, SKIPPED, KEEP + RECORDS > 0u);
 
 struct Params {
     base: vec4<u32>,
@@ -35,7 +37,7 @@ struct Params {
     keep_first: u32,
     keep_stride: u32,
     window_first: u32,
-    padding_0: u32,
+    records_first: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

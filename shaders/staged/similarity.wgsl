@@ -1,4 +1,6 @@
 //! use lib/mask
+//! use lib/own
+//! use lib/own_beta
 //! use lib/vote
 //! use lib/tile_mask
 //! use lib/score
@@ -27,6 +29,7 @@ const SLAB: u32 = 2u;
 const PITCH: u32 = 3u;
 const TERMS: u32 = 0u;
 const KEEP: u32 = 0u;
+const RECORDS: u32 = 0u;
 // Whether biases count.
 const BIAS: u32 = 1u;
 
@@ -48,6 +51,10 @@ struct Params {
     gain: f32,
     margin: f32,
     exponent: f32,
+    records_first: u32,
+    padding_0: u32,
+    padding_1: u32,
+    padding_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -97,11 +104,15 @@ fn store(slot: u32, four: Four, total: vec4<f32>) {
     if (TERMS == 1u) {
         z *= four.factors;
     }
-    z = clamp(params.beta * z + four.biases, vec4<f32>(-SCORE_LIMIT), vec4<f32>(SCORE_LIMIT));
+    let query = query_at(slot);
+    z = clamp(beta_of(query) * z + four.biases, vec4<f32>(-SCORE_LIMIT), vec4<f32>(SCORE_LIMIT));
     var counted = four.counted;
+    if (RECORDS == 1u) {
+        counted = counted & sees_four(query, params.window_first + params.first_row + four.row);
+    }
     if (KEEP == 1u) {
         let first = params.window_first + params.first_row;
-        let begin = params.keep_first + query_at(slot) * params.keep_stride;
+        let begin = params.keep_first + query * params.keep_stride;
         counted = counted & kept_four(begin, first + four.row, first + min(four.row + 3u, params.rows - 1u));
     }
     scores[(slot * params.score_stride + four.at) / 4u] = select(vec4<f32>(NO_SCORE), z, counted);

@@ -1,4 +1,5 @@
 //! use lib/mask
+//! use lib/own
 //! use lib/score
 //! use lib/kept
 //! use lib/listed
@@ -12,6 +13,8 @@ const QUERIES: u32 = 4u;
 const ROWS: u32 = 32u;
 const LANES: u32 = 8u;
 const KEEP: u32 = 0u;
+// Queries have nothing of their own here.
+const RECORDS: u32 = 0u;
 const EUCLIDEAN: u32 = 0u;
 // Whether biases count.
 const BIAS: u32 = 1u;
@@ -31,9 +34,9 @@ struct Params {
     vanished: f32,
     room: f32,
     flushed: f32,
+    records_first: u32,
     padding_0: u32,
     padding_1: u32,
-    padding_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -1,4 +1,6 @@
 //! use lib/mask
+//! use lib/own
+//! use lib/own_beta
 //! use lib/kept
 //! use lib/score
 //! use lib/compare_dot
@@ -14,6 +16,7 @@ const ROWS: u32 = 32u;
 const LANES: u32 = 8u;
 const TERMS: u32 = 0u;
 const KEEP: u32 = 0u;
+const RECORDS: u32 = 0u;
 
 struct Params {
     base: vec4<u32>,
@@ -25,6 +28,10 @@ struct Params {
     key_vectors: u32,
     score_stride: u32,
     beta: f32,
+    records_first: u32,
+    padding_0: u32,
+    padding_1: u32,
+    padding_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

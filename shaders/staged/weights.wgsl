@@ -2,15 +2,19 @@
 //! use lib/order
 //! use lib/entmax
 //! use lib/records
+//! use lib/own_beta
+//! use lib/weigh_softmax
 //! use lib/workgroup
 //! use lib/listed
 // Turns the scores of a chunk into unnormalised weights, in place, by each query's record, and adds up what is reported
-// of them. One workgroup handles one query.
+// of them. Of weights that no record decides, these are potentials. One workgroup handles one query.
 
 const LANES: u32 = 256u;
 const RULE: u32 = 1u;
 const ENTMAX: u32 = 1u;
 const TOP: u32 = 2u;
+const UNNORMALIZED: u32 = 3u;
+const RECORDS: u32 = 0u;
 // The smallest weight that counts as support beside a largest of 1: the smallest normal f32.
 const SMALLEST: f32 = 1.1754944e-38;
 
@@ -23,11 +27,15 @@ struct Params {
     gain: f32,
     exponent: f32,
     margin: f32,
+    beta: f32,
+    threshold: f32,
+    records_first: u32,
     padding_0: u32,
+    padding_1: u32,
 }
 
 // Sums over the patterns so far, w being the unnormalised weight: how many have one, sum w, sum w ln w, sum w (z -
-// max), sum w (1 - w^gain) / gain, the largest w, and of ties how many have been given weight.
+// max) or of potentials, sum w (1 - w^gain) / gain, the largest w, and of ties how many have been given weight.
 struct Tally {
     support: u32,
     sum: f32,
@@ -42,9 +50,10 @@ struct Tally {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> queries: array<u32>;
 @group(0) @binding(2) var<storage, read> records: array<Record>;
-@group(0) @binding(3) var<storage, read_write> scores: array<f32>;
-@group(0) @binding(4) var<storage, read_write> tallies: array<Tally>;
-@group(0) @binding(5) var<storage, read_write> stats: array<vec2<f32>>;
+@group(0) @binding(3) var<storage, read> keep: array<u32>;
+@group(0) @binding(4) var<storage, read_write> scores: array<f32>;
+@group(0) @binding(5) var<storage, read_write> tallies: array<Tally>;
+@group(0) @binding(6) var<storage, read_write> stats: array<vec2<f32>>;
 
 // (1 - w^gain) / gain, which is -log w at alpha = 1.
 fn loss_of(weight: f32, difference: f32, record: Record) -> f32 {
@@ -73,6 +82,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     let query = query_at(slot);
     let row = slot * params.score_stride;
     let record = records[query];
+    let beta = beta_of(query);
     var before = Tally(0u, 0.0, 0.0, 0.0, 0.0, 0u, 0.0, 0u);
     // The first invocation alone reads what it writes in the end.
     if (params.first == 0u && local == 0u) {
@@ -104,10 +114,15 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
                 weight = softmax_weight(z, record.maximum);
             }
             ties += tie.total;
+        } else if (RULE == UNNORMALIZED) {
+            weight = weigh(z, 0.0, beta).x;
+            score_sum += potential_of(z);
         } else {
             weight = softmax_weight(z, record.maximum);
         }
-        if (weight >= SMALLEST) {
+        if (RULE == UNNORMALIZED) {
+            sum += weight;
+        } else if (weight >= SMALLEST) {
             support += 1u;
             log_sum += weight * log(weight);
             score_sum += weight * difference;
@@ -115,10 +130,10 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
             if (RULE == ENTMAX) {
                 entropy_sum += weight * loss_of(weight, difference, record);
             }
+            sum += weight;
         } else {
             weight = 0.0;
         }
-        sum += weight;
         if (t < params.rows) {
             scores[row + t] = weight;
         }

@@ -13,9 +13,8 @@ use crate::gpu;
 use crate::partial::{Partial, PartialOptions};
 use crate::pending::Pending;
 use crate::retrieval::options::RetrieveOptions;
-use crate::retrieval::per_query::PerQuery;
 use crate::retrieval::report::Retrieval;
-use crate::rule::{Rule, Update};
+use crate::rule::Rule;
 use crate::search::{Hits, SearchOptions};
 use crate::store::{Alive, Snapshot, View};
 use crate::wait;
@@ -55,11 +54,10 @@ impl Engine {
 
     /// Refuses what the engine does not compute; the CPU engine computes all.
     pub fn check_family(&self, operation: &'static str, rule: &Rule, options: &RetrieveOptions) -> Result<()> {
-        let plain = rule.separation.is_normalized() && rule.update == Update::default();
-        if matches!(self.kind, Kind::Cpu(_)) || plain && options.per_query == PerQuery::default() {
-            return Ok(());
+        match &self.kind {
+            Kind::Cpu(_) => Ok(()),
+            Kind::Gpu(_) => gpu::check_family(operation, rule, options),
         }
-        Err(Error::Unsupported { operation, what: format!("the rule `{rule}` with these options, which") })
     }
 
     /// The engine that answers: where rows stream through a GPU, one with those of the host, as they are now.

@@ -2,7 +2,9 @@
 
 mod weights;
 
-use super::kernels::staged::update_states;
+use std::ops::Range;
+
+use super::kernels::staged::{advance_states, update_states};
 use super::targets::OwnedRows;
 use super::task::{ListOutputs, Outputs, WeightOutputs};
 use crate::error::{Error, Result};
@@ -11,6 +13,7 @@ use crate::retrieval::options::RetrieveOptions;
 use crate::retrieval::report::{Retrieval, Status};
 use crate::retrieval::top::Thresholds;
 use crate::room::numbers;
+use crate::rule::Rule;
 pub(crate) use weights::MemoryFacts;
 use weights::{Listed, WORDS, Weights};
 
@@ -35,13 +38,16 @@ pub(crate) struct Answers {
     thresholds: Thresholds,
     /// Runs of queries whose weights are reported: the first query, how many, and the byte where their weights start.
     weights: Vec<(u32, u32, u64)>,
+    /// The betas and the field of its queries, where they have their own.
+    betas: Option<Vec<f32>>,
+    field: Option<Vec<f32>>,
     pub size: u64,
 }
 
 impl Answers {
-    /// The layout for `count` queries, of which `weights` report their weights in full.
-    pub fn new(facts: MemoryFacts, options: &RetrieveOptions, count: usize, weights: &[usize]) -> Self {
-        let mut size = 0;
+    /// The layout for queries `part` of a batch, of which `weights` report their weights in full.
+    pub fn new(facts: MemoryFacts, options: &RetrieveOptions, part: Range<usize>, weights: &[usize]) -> Self {
+        let (mut size, count) = (0, part.len());
         let mut section = |words: u64| {
             let at = size;
             // A size beyond `u64` stays larger than any buffer.
@@ -51,7 +57,7 @@ impl Answers {
         let layout = facts.layout;
         let report = section(update_states::REPORT_WORDS.into());
         let output = section(layout.output_dim() as u64);
-        let apart = layout.value_dim.is_some() || options.clamp.is_some();
+        let apart = options.states_apart(&facts.rule, layout.value_dim.is_some());
         let state = apart.then(|| section(layout.dim as u64));
         let weighs = options.statistics || options.top > 0 || !weights.is_empty();
         let tallied = options.statistics || !weights.is_empty() || (weighs && (options.energy || options.trace));
@@ -70,6 +76,8 @@ impl Answers {
             size = size.saturating_add(4 * facts.patterns as u64);
         }
         let RetrieveOptions { statistics, thresholds, .. } = *options;
+        let own = &options.per_query;
+        let fields = part.start * layout.dim..part.end * layout.dim;
         let weights = runs;
         Self {
             facts,
@@ -85,6 +93,8 @@ impl Answers {
             k,
             thresholds,
             weights,
+            betas: own.betas.as_ref().map(|betas| betas[part].to_vec()),
+            field: own.field.as_ref().map(|field| field[fields].to_vec()),
             size,
         }
     }
@@ -102,7 +112,7 @@ impl Answers {
             energy: true,
             ..RetrieveOptions::default()
         };
-        Self::new(facts, &options, 1, if weights { &[0] } else { &[] }).size
+        Self::new(facts, &options, 0..1, if weights { &[0] } else { &[] }).size
     }
 
     /// The sections as rows of `buffer`, for kernels to write to.
@@ -151,13 +161,21 @@ impl Answers {
         Ok(Report { steps: report[1], change: f32::from_bits(report[2]), status: status_of(report[3]) })
     }
 
-    /// What the record of a query, and its tally if there is one, say of the last step's weights.
-    fn weighed(&self, words: &[u32], query: usize) -> Option<Weights> {
+    /// What is known of the memory, with the beta of a query in update number `step`.
+    fn facts_of(&self, query: usize, step: u32) -> MemoryFacts {
+        let rule = self.facts.rule;
+        let beta = self.betas.as_ref().map_or(rule.beta, |betas| betas[query]);
+        let beta = (f64::from(beta) * rule.update.factor_of(step, rule.beta)) as f32;
+        MemoryFacts { rule: Rule { beta, ..rule }, ..self.facts }
+    }
+
+    /// What the record of a query, and its tally if there is one, say of the weights of step `step`, the last.
+    fn weighed(&self, words: &[u32], query: usize, step: u32) -> Option<Weights> {
         let (records, tallies) = self.weighed?;
         let row = |at: u64| &words[at as usize / 4 + query * WORDS as usize..][..WORDS as usize];
         Some(match tallies {
-            Some(tallies) => Weights::new(&self.facts, row(records), row(tallies)),
-            None => Weights::of_record(&self.facts, row(records)),
+            Some(tallies) => Weights::new(&self.facts_of(query, step), row(records), row(tallies)),
+            None => Weights::of_record(&self.facts_of(query, step), row(records)),
         })
     }
 
@@ -197,7 +215,7 @@ impl Answers {
                 let none = f64::NEG_INFINITY;
                 return Ok((Mean { log_sum: none, score: 0.0, largest: none, rows }, listed));
             }
-            let weights = self.weighed(&words, query).expect("partial states are weighed");
+            let weights = self.weighed(&words, query, 1).expect("partial states are weighed");
             // The largest weight is 1, so that the sum is within these bounds but for rounding.
             let total = weights.total.clamp(1.0, *patterns as f64);
             let mean = Mean {
@@ -230,20 +248,22 @@ impl Answers {
             let output = floats(row(self.output, query, output_dim));
             let state = self.state.map_or_else(|| output.clone(), |at| floats(row(at, query, dim)));
 
+            let facts = self.facts_of(query, 1);
+            let field = self.field.as_ref().map(|field| &field[query * dim..][..dim]);
             let weights_at = |[records, tallies]: [u64; 2]| {
-                Weights::new(&self.facts, row(records, query, WORDS as usize), row(tallies, query, WORDS as usize))
+                Weights::new(&facts, row(records, query, WORDS as usize), row(tallies, query, WORDS as usize))
             };
             if let Some(at) = self.energy {
-                to.energy.get_or_insert_default().push(weights_at(at).energy(&self.facts, &state));
+                to.energy.get_or_insert_default().push(weights_at(at).energy(&facts, &state, field));
             }
             if !self.trace.is_empty() {
                 let states = self.trace.iter().take(steps as usize + 1);
                 let energies = states.map(|&[records, tallies, state]| {
-                    weights_at([records, tallies]).energy(&self.facts, &floats(row(state, query, dim)))
+                    weights_at([records, tallies]).energy(&facts, &floats(row(state, query, dim)), field)
                 });
                 to.energy_trace.get_or_insert_default().push(energies.collect());
             }
-            if let Some(weights) = self.weighed(&words, query) {
+            if let Some(weights) = self.weighed(&words, query, steps) {
                 if self.statistics {
                     to.statistics.get_or_insert_default().push(weights.statistics(self.facts.stored));
                 }
@@ -260,7 +280,8 @@ impl Answers {
         for &(first, length, at) in &self.weights {
             for (i, place) in (0..length).zip(&mut places) {
                 let query = (first + i) as usize;
-                let weights = self.weighed(&words, query).expect("weights are weighed");
+                let Report { steps, .. } = self.report(&words, query, stamp)?;
+                let weights = self.weighed(&words, query, steps).expect("weights are weighed");
                 let raw = row(at, i as usize, self.facts.patterns);
                 let scale = if weights.total > 0.0 { 1.0 / weights.total } else { 0.0 };
                 let full = raw.iter().map(|&word| (f64::from(f32::from_bits(word)) * scale) as f32);
@@ -293,6 +314,7 @@ pub(super) fn status_of(flags: u32) -> Status {
         flags if flags & update_states::NOT_FINITE != 0 => Status::NotFinite,
         flags if flags & update_states::OUT_OF_RANGE != 0 => Status::OutOfRange,
         flags if flags & update_states::NOTHING_LEFT != 0 => Status::NothingLeft,
+        flags if flags & advance_states::CYCLE != 0 => Status::Cycle,
         _ => Status::Answered,
     }
 }
@@ -316,7 +338,7 @@ mod tests {
     fn answers_without_their_stamp_are_a_loss() {
         let layout = Layout { dim: 3, value_dim: None, precision: Precision::F32, bias: false, max_rows: 8 };
         let facts = MemoryFacts { layout, rule: Rule::softmax(1.0), patterns: 5, stored: 5, largest_square: 1.0 };
-        let answers = Answers::new(facts, &RetrieveOptions::default(), 2, &[]);
+        let answers = Answers::new(facts, &RetrieveOptions::default(), 0..2, &[]);
         let mut words = vec![0u32; answers.size as usize / 4];
         let take = |words: &[u32]| answers.take(&mut Retrieval::default(), bytemuck::cast_slice(words), 77, 0.0, &[]);
         assert!(matches!(take(&words), Err(Error::Internal { .. })), "nothing ran");

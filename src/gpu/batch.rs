@@ -19,7 +19,7 @@ use crate::mask::Mask;
 use crate::retrieval::options::{RetrieveOptions, WeightsOf};
 use crate::retrieval::report::Retrieval;
 use crate::retrieval::weight_queries::WeightQueries;
-use crate::store::{Alive, Snapshot, View};
+use crate::store::{Snapshot, View};
 use crate::sync::lock;
 
 /// The most bytes of queries, of masks, and of answers of one sub-batch of several queries.
@@ -31,7 +31,7 @@ pub(crate) struct BatchRequest<'a> {
     pub queries: &'a [f32],
     pub options: &'a RetrieveOptions,
     pub weighed: &'a WeightQueries,
-    pub alive: Option<&'a Alive>,
+    pub view: &'a View,
     pub facts: MemoryFacts,
     pub sizing: &'a Sizing,
     pub workspace: &'a Arc<Workspace>,
@@ -109,9 +109,8 @@ impl Engine {
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(batch), options), options);
         let workspace = self.run_workspace(&sizing, options)?;
         let weighed = WeightQueries::new(operation, &options.weights)?;
-        let alive = view.alive();
         let request =
-            BatchRequest { queries, options, weighed: &weighed, alive, facts, sizing: &sizing, workspace: &workspace };
+            BatchRequest { queries, options, weighed: &weighed, view, facts, sizing: &sizing, workspace: &workspace };
         let mut runs: Vec<(Run, AnswerLayout)> = Vec::new();
         for part in self.sub_batches(batch, &sizing, options) {
             let SubBatch { task, target, staging, layout } = self.sub_batch(&request, part)?;
@@ -129,18 +128,18 @@ impl Engine {
 
     /// Uploads queries `part` of a batch and allocates their answers.
     pub fn sub_batch(&self, request: &BatchRequest<'_>, part: std::ops::Range<usize>) -> Result<SubBatch> {
-        let BatchRequest { queries, options, weighed, alive, facts, sizing, workspace } = *request;
+        let BatchRequest { queries, options, weighed, view, facts, sizing, workspace } = *request;
         let (context, dim) = (&self.context, self.layout.dim);
         // Queries whose weights are reported, counted from the start of the part, and the rows that these go to.
         let (positions, places): (Vec<usize>, Vec<usize>) =
             weighed.of(part.clone()).map(|(query, place)| (query - part.start, place)).unzip();
         let stamp = context.next_stamp();
-        let answers = Answers::new(facts, options, part.len(), &positions);
+        let answers = Answers::new(facts, options, part.clone(), &positions);
         let rows = &queries[part.start * dim..part.end * dim];
         let source = context.upload("attractor.queries", bytemuck::cast_slice(rows))?;
         let (target, staging) = self.answer_buffers(answers.size, options)?;
         let goal = Goal::Answers(Box::new(answers.outputs(&target, OwnedRows::at(&source, 0))));
-        let task = self.task(sizing, workspace.clone(), options, alive, part, stamp, goal)?;
+        let task = self.task(sizing, workspace.clone(), options, view, part, stamp, goal)?;
         Ok(SubBatch { task, target, staging, layout: AnswerLayout { stamp, answers, places } })
     }
 

@@ -209,7 +209,7 @@ impl Engine {
         options: &RetrieveOptions,
         alive: Option<&Alive>,
     ) -> Result<QueryRange> {
-        self.magnitudes.query_range(operation, self.rule, self.layout.dim, States::of(options), alive)
+        self.magnitudes.query_range(operation, self.rule, self.layout.dim, States::of(self.rule, options), alive)
     }
 
     /// Refuses queries (`n x d`, finite) that this device may not answer correctly.

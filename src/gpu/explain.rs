@@ -33,9 +33,9 @@ impl Engine {
         let block = batch.min(sizing.plan.query_block as usize);
         let weights: Vec<usize> =
             WeightQueries::new(operation, &options.weights)?.of(0..block).map(|(query, _)| query).collect();
-        let answers = Answers::new(self.facts(view.alive()), options, block, &weights);
+        let answers = Answers::new(self.facts(view.alive()), options, 0..block, &weights);
         let goal = Goal::Answers(Box::new(answers.outputs(&stand_in, OwnedRows::at(&stand_in, 0))));
-        let mut task = self.task(&sizing, workspace.clone(), options, view.alive(), 0..block, 0, goal)?;
+        let mut task = self.task(&sizing, workspace.clone(), options, view, 0..block, 0, goal)?;
         task.max_steps = task.max_steps.min(3);
         self.compile(task, &options.faults)?;
         self.recycle(workspace);
@@ -71,9 +71,9 @@ impl Engine {
         let parts = alike(batch, self.sub_batch_size(&sizing, options), &weighed);
         self.explained((operation, batch), &sizing, &options.faults, parts, |workspace, part| {
             let positions: Vec<usize> = weighed.of(part.clone()).map(|(query, _)| query - part.start).collect();
-            let answers = Answers::new(facts, options, part.len(), &positions);
+            let answers = Answers::new(facts, options, part.clone(), &positions);
             let goal = Goal::Answers(Box::new(answers.outputs(&stand_in, OwnedRows::at(&stand_in, 0))));
-            self.task(&sizing, workspace, options, view.alive(), part, 0, goal)
+            self.task(&sizing, workspace, options, view, part, 0, goal)
         })
     }
 

@@ -205,7 +205,7 @@ impl Engine {
     ) -> Result<(Job, Answer<Retrieval>)> {
         let context = &self.context;
         let batch = queries.len() / self.layout.dim;
-        let (facts, alive) = (self.facts(view.alive()), view.alive());
+        let facts = self.facts(view.alive());
         let mut collector = Collector::new(operation, &facts, view, batch, options)?;
         if batch == 0 {
             return Ok((self.empty_job(), Answer::ready(collector.finish())));
@@ -215,7 +215,7 @@ impl Engine {
         let workspace = self.workspace(&sizing)?;
         let weighed = WeightQueries::new(operation, &options.weights)?;
         let request =
-            BatchRequest { queries, options, weighed: &weighed, alive, facts, sizing: &sizing, workspace: &workspace };
+            BatchRequest { queries, options, weighed: &weighed, view, facts, sizing: &sizing, workspace: &workspace };
         let (mut tasks, mut layouts, mut buffers) = (Vec::new(), Vec::new(), Vec::new());
         for part in self.sub_batches(batch, &sizing, options) {
             let SubBatch { task, target, staging, layout } = self.sub_batch(&request, part)?;
@@ -274,13 +274,14 @@ impl Engine {
         }
         let outputs = self.outputs(operation, recording)?;
         let options = &recording.options(operation, options)?;
+        self.check_ranked(operation, &outputs, options)?;
         Self::check_steps(operation, options)?;
         let sizing = self.sizing(self.shape(options.plan_for.unwrap_or(count), options), options);
         self.check_spans(operation, &outputs, &sizing)?;
         // A job keeps its workspace: other retrievals run between its slices.
         let workspace = self.workspace(&sizing)?;
         let (stamp, goal) = (context.next_stamp(), Goal::Answers(Box::new(outputs)));
-        let task = self.task(&sizing, workspace, options, view.alive(), 0..count, stamp, goal)?;
+        let task = self.task(&sizing, workspace, options, view, 0..count, stamp, goal)?;
         Ok(Job {
             context: context.clone(),
             schedule: Schedule::new(context, options.faults.constant, [task]),

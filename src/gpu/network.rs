@@ -67,7 +67,7 @@ pub(crate) fn begin(
         .into_iter()
         .map(|(engine, view, _)| {
             let shape = engine.shape(options.plan_for.unwrap_or(batch).max(1), options);
-            let sizing = engine.sizing(Problem { previous: true, ..shape }, options);
+            let sizing = engine.sizing(Problem { previous: true, saved: false, ..shape }, options);
             Member { engine, view, sizing }
         })
         .collect();
@@ -143,7 +143,10 @@ impl Networking<'_> {
             let workspace = Arc::new(own[number].of_network(&own[0], vector));
             let goal = Goal::Network(Box::new(NetworkGoal { count, part }));
             let (engine, sizing) = (member.engine, &member.sizing);
-            engine.task(sizing, workspace, self.options, member.view.alive(), queries.clone(), stamp, goal)
+            let mut task = engine.task(sizing, workspace, self.options, &member.view, queries.clone(), stamp, goal)?;
+            // The updates of an iteration are reported together, whatever ends them.
+            task.operands.advances = true;
+            Ok(task)
         };
         let bytes = 4 * (count * dim) as u64;
         let (target, staging) =

@@ -21,10 +21,16 @@ pub(crate) struct Operands {
     pub biased: bool,
     pub problem: Problem,
     pub workspace: Arc<Workspace>,
-    /// Which patterns may be used, as bits.
-    pub mask: Option<Bits>,
-    /// Which coordinates are clamped, as bits.
-    pub clamp: Option<Bits>,
+    /// Which patterns queries may use, and what each has of its own.
+    pub keep: Option<Keep>,
+    /// What of their states queries bring along.
+    pub known: Option<Known>,
+    /// The number of the first query in its batch.
+    pub first_query: u32,
+    /// Whether updates end with more than the weighted means.
+    pub advances: bool,
+    /// Whether states that come back are looked for.
+    pub cycles: bool,
     /// Queries beyond it are not answered.
     pub query_range: QueryRange,
     pub tolerance: f32,
@@ -41,13 +47,42 @@ impl Operands {
     pub fn kernel_rule(&self) -> KernelRule {
         KernelRule::of(self.rule, self.problem.patterns)
     }
+
+    /// Beta in update number `step`, from 1; where queries have betas of their own, what these are multiplied by.
+    pub fn beta_of(&self, step: u32) -> f32 {
+        let own = self.keep.as_ref().is_some_and(|keep| keep.records);
+        let beta = if own { 1.0 } else { self.rule.beta };
+        match self.rule.update.schedule {
+            None => beta,
+            Some(_) => (f64::from(beta) * self.rule.update.factor_of(step, self.rule.beta)) as f32,
+        }
+    }
 }
 
-/// Flags packed to bits, `stride` words from one query's to the next's (0 where all queries share them).
+/// What says which patterns queries may use: records of what each query has of its own, if any, then bits of patterns,
+/// if any are masked, `stride` words from one query's to the next's (0 where all queries share them).
 #[derive(Clone, Debug)]
-pub(crate) struct Bits {
+pub(crate) struct Keep {
+    pub words: Binding,
+    /// Whether there are records.
+    pub records: bool,
+    /// Whether there are bits.
+    pub masked: bool,
+    /// Where the bits start.
+    pub first: u32,
+    pub stride: u32,
+}
+
+/// What each query brings along besides its coordinates, in `stride` words: a bit for each coordinate, set where it is
+/// clamped; a field; and a beta.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
     pub words: Binding,
     pub stride: u32,
+    pub clamped: bool,
+    /// Where the field and the beta are in a row.
+    pub field: Option<u32>,
+    pub beta: Option<u32>,
 }
 
 /// The rule, as far as kernels tell rules apart.
@@ -59,10 +94,24 @@ pub(crate) enum KernelRule {
     Entmax { gain: f32 },
     /// Softmax over the `k` largest scores, where there are more.
     Top { k: u32 },
+    /// Weights that are not normalised; and whether couplings of coordinates with themselves are taken away.
+    Unnormalized { weight: Weight, without_self: bool },
+}
+
+/// How a score becomes a weight that is not normalised.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Weight {
+    /// `z^n`.
+    Power(u32),
+    /// `max(z, 0)^n`.
+    Rectified(u32),
+    /// 1 from a threshold on.
+    Step(f32),
 }
 
 impl KernelRule {
     pub fn of(rule: Rule, patterns: u64) -> Self {
+        let of = |weight| Self::Unnormalized { weight, without_self: rule.update.remove_self };
         match rule.separation {
             Separation::Softmax => Self::Softmax { one_more: false },
             Separation::Softmax1 => Self::Softmax { one_more: true },
@@ -70,9 +119,25 @@ impl KernelRule {
             Separation::Entmax { alpha } => Self::Entmax { gain: alpha - 1.0 },
             Separation::TopK { k } if k as u64 >= patterns => Self::Softmax { one_more: false },
             Separation::TopK { k } => Self::Top { k: k as u32 },
-            Separation::Linear | Separation::Power { .. } | Separation::Rectified { .. } | Separation::Step { .. } => {
-                unreachable!("refused by the engine")
+            Separation::Linear => of(Weight::Power(1)),
+            Separation::Power { n } => of(Weight::Power(n)),
+            Separation::Rectified { n } => of(Weight::Rectified(n)),
+            Separation::Step { threshold } => of(Weight::Step(threshold)),
+        }
+    }
+
+    /// Whether the weight of a score follows from it while rows are summed, so that no threshold is looked for.
+    pub fn weighs_at_once(self) -> bool {
+        matches!(self, Self::Softmax { .. } | Self::Unnormalized { .. })
+    }
+
+    /// How much larger weights are on the device than they are defined.
+    pub fn divisor(self) -> f32 {
+        match self {
+            Self::Unnormalized { weight: Weight::Power(n) | Weight::Rectified(n), without_self: true } => {
+                (n + 1) as f32
             }
+            _ => 1.0,
         }
     }
 

@@ -24,8 +24,8 @@ use crate::partial::top::{Best, Scored};
 use crate::retrieval::options::RetrieveOptions;
 use crate::retrieval::weight_queries::WeightQueries;
 use crate::room::{collect, copy, elements, extend, numbers, room};
-use crate::rule::{Rule, Separation};
-use crate::store::{Alive, Snapshot, View};
+use crate::rule::{Rule, Separation, Update};
+use crate::store::{Snapshot, View};
 
 const OPERATION: &str = "Memory::retrieve_partial";
 /// The score of a pattern that is left out, and the smallest score of any other: `shaders/lib/score.wgsl`.
@@ -37,7 +37,7 @@ struct PartialRequest<'a> {
     operation: &'static str,
     queries: &'a [f32],
     options: &'a PartialOptions,
-    alive: Option<&'a Alive>,
+    view: &'a View,
     subset: Range<usize>,
     /// The number of positions, inside the subset or not.
     stored: usize,
@@ -55,7 +55,7 @@ enum Wants {
 impl PartialRequest<'_> {
     /// The positions that query `b` may use.
     fn usable(&self, b: usize) -> impl Iterator<Item = usize> {
-        let (alive, mask, stored) = (self.alive, self.options.mask.as_ref(), self.stored);
+        let (alive, mask, stored) = (self.view.alive(), self.options.mask.as_ref(), self.stored);
         self.subset
             .clone()
             .filter(move |&i| alive.is_none_or(|alive| alive[i]) && mask.is_none_or(|mask| mask.keeps(b, i, stored)))
@@ -94,11 +94,14 @@ impl Engine {
         view: &View,
         wait: Wait,
     ) -> Result<Vec<Partial>> {
-        let alive = view.alive();
+        if !self.rule.separation.is_normalized() {
+            let what = "partial states of weights that are not normalised on a GPU, which";
+            return Err(Error::Unsupported { operation, what: what.into() });
+        }
         let stored = self.windows.len();
         let subset = options.range(stored);
         let batch = queries.len() / self.layout.dim;
-        let request = PartialRequest { operation, queries, options, alive, subset, stored, wait };
+        let request = PartialRequest { operation, queries, options, view, subset, stored, wait };
         // A mask of one row is shared by all queries.
         let same = options.mask.as_ref().is_none_or(|mask| !mask.is_per_query());
         let all = request.usable(0).count() as u64;
@@ -125,10 +128,10 @@ impl Engine {
 
     async fn means(&self, request: &PartialRequest<'_>, patterns: &[u64]) -> Result<Vec<(Body, Best)>> {
         // The implicit zero logit of softmax1 is added when the parts are finished.
-        let rule = Rule { separation: Separation::Softmax, ..self.rule };
+        let rule = Rule { separation: Separation::Softmax, update: Update::NONE, ..self.rule };
         let PartialOptions { mask, index_offset, top, .. } = request.options;
         let options = RetrieveOptions { mask: mask.clone(), ..RetrieveOptions::default().statistics().top(*top) };
-        let facts = MemoryFacts { rule, ..self.facts(request.alive) };
+        let facts = MemoryFacts { rule, ..self.facts(request.view.alive()) };
         let shape = self.shape_of(rule, request.subset.len() as u64, patterns.len(), &options);
         let sizing = self.sizing(shape, &options);
         let mut bodies = room(OPERATION, "partial states", patterns.len())?;
@@ -138,13 +141,13 @@ impl Engine {
                 queries: request.queries,
                 options: &options,
                 weighed: &WeightQueries::None,
-                alive: request.alive,
+                view: request.view,
                 facts,
                 sizing: &sizing,
                 workspace: &workspace,
             };
             let SubBatch { task, target, staging, layout } = self.sub_batch(&whole, part.clone())?;
-            let operands = Operands { rule, ..task.operands };
+            let operands = Operands { rule, advances: false, ..task.operands };
             let task = Task { operands, range: request.subset.clone(), ..task };
             let schedule = Schedule::new(&self.context, None, [task]);
             let PartialRequest { operation, wait, .. } = *request;
@@ -324,7 +327,7 @@ impl Engine {
             Wants::Scores => Goal::Scores { queries, count, target: to },
         };
         let queries = part.iter().copied();
-        let task = self.task(&sizing, workspace.clone(), &options, request.alive, queries, 0, goal)?;
+        let task = self.task(&sizing, workspace.clone(), &options, request.view, queries, 0, goal)?;
         let schedule = Schedule::new(context, None, [Task { range, ..task }]);
         self.bytes_of(request.operation, schedule, workspace, (target, staging), request.wait).await
     }

@@ -19,8 +19,9 @@ use super::buffer::Binding;
 use super::dispatch::Dispatch;
 use super::kernels::common::{Pass, summed_rows};
 use super::kernels::rows::write_rows::SourceRows;
-use super::kernels::rows::{compact_queries, copy_states, load_queries, write_rows};
+use super::kernels::rows::{compact_queries, copy_states, find_cycles, load_queries, write_rows};
 use super::kernels::sparse::{bracket_threshold, gather_support, solve_threshold};
+use super::kernels::staged::advance_states::{self, Ending};
 use super::kernels::staged::similarity::{STEPS, Trial};
 use super::kernels::staged::{merge, update_states};
 use super::operands::{KernelRule, QueryBlock, Sums};
@@ -29,7 +30,7 @@ use super::sweep::{Over, Sweep};
 use super::targets::OwnedRows;
 use super::task::{Goal, Outputs, Task, WeightOutputs};
 use super::workspace::CandidateLists;
-use crate::rule::Similarity;
+use crate::rule::{Next, Similarity};
 use crate::store::Window;
 use crate::strategy::Strategy;
 
@@ -87,7 +88,8 @@ fn phases(task: &Task) -> impl Iterator<Item = (QueryBlock, Phase)> + use<> {
 impl<'a> Listing<'a> {
     /// Lists what `phase` does with `block`.
     fn of(task: &'a Task, block: QueryBlock, phase: Phase, items: &'a mut VecDeque<Item>) {
-        let pass = Pass { operands: &task.operands, block, data_dependent: false };
+        let step = if let Phase::Step(step) = phase { step } else { 1 };
+        let pass = Pass { operands: &task.operands, block, data_dependent: false, step };
         let mut listing = Self { task, pass, items };
         match (&task.goal, phase) {
             (Goal::Answers(outputs), Phase::Load) => listing.load(&outputs.queries, true),
@@ -137,9 +139,9 @@ impl<'a> Listing<'a> {
     }
 
     fn sweep(&mut self, compared: &Binding, queries: &Binding, over: Over) {
-        let Pass { block, data_dependent, .. } = self.pass;
+        let Pass { block, data_dependent, step, .. } = self.pass;
         let (compared, queries) = (compared.clone(), queries.clone());
-        self.items.push_back(Item::Sweep(Sweep { block, data_dependent, compared, queries, over }));
+        self.items.push_back(Item::Sweep(Sweep { block, data_dependent, step, compared, queries, over }));
     }
 
     fn write(&mut self, source: SourceRows<'_>, target: &OwnedRows) {
@@ -189,34 +191,41 @@ impl<'a> Listing<'a> {
             || outputs.report.is_some()
             || outputs.energy.is_some()
             || !outputs.trace.is_empty();
+        let goes_on = operands.rule.update.next;
         let sums = Sums {
-            keys: if keys { operands.problem.key_vectors } else { 0 },
-            values: if last { operands.problem.value_vectors } else { 0 },
+            keys: if keys && goes_on == Next::Keys { operands.problem.key_vectors } else { 0 },
+            values: if last || goes_on == Next::Values { operands.problem.value_vectors } else { 0 },
         };
         let compared = self.compared(active, &workspace.state);
-        let rule = task.kernel_rule();
-        let top = outputs.top_count();
         let reports = outputs.weighed.is_some() || outputs.ranked.is_some();
-        if let KernelRule::Softmax { .. } = rule {
+        self.recall(&compared, sums, step, (outputs.top_count(), reports));
+    }
+
+    /// The update of the active queries from what is compared with the keys; with lists of the largest scores, and
+    /// records of how scores become weights, where they are reported.
+    fn recall(&mut self, compared: &Binding, sums: Sums, step: u32, (top, reports): (Option<u32>, bool)) {
+        let (task, workspace) = (self.task, &self.task.operands.workspace);
+        let (active, rule) = (&workspace.active, task.kernel_rule());
+        if rule.weighs_at_once() {
             let slot = match task.plan.strategy {
-                Strategy::Staged => self.staged(&compared, active, sums, top),
+                Strategy::Staged => self.staged(compared, active, sums, top),
                 Strategy::FusedStream | Strategy::FusedRegister | Strategy::FusedMatrix => {
-                    self.sweep(&compared, active, Over::Fused(sums));
+                    self.sweep(compared, active, Over::Fused(sums));
                     // Fused kernels keep no scores.
                     if let Some(k) = top {
-                        self.sweep(&compared, active, Over::Top(k));
+                        self.sweep(compared, active, Over::Top(k));
                     }
                     merge::slot(task.chunks(&task.plan))
                 }
             };
-            if reports {
+            if reports && matches!(rule, KernelRule::Softmax { .. }) {
                 self.bracket(active, rule, bracket_threshold::CLOSE, slot);
             }
             return self.update(active, sums, step, slot);
         }
         let mut searched = active;
         if task.listable(rule) {
-            self.list(&compared, active, rule, top);
+            self.list(compared, active, rule, top);
             self.one(solve_threshold::dispatch(
                 &self.pass,
                 active,
@@ -235,11 +244,11 @@ impl<'a> Listing<'a> {
             }
             searched = &workspace.searched;
         } else if let Some(k) = top {
-            self.sweep(&compared, active, Over::Top(k));
+            self.sweep(compared, active, Over::Top(k));
         }
         self.unless_empty(searched, true, |listing| {
-            listing.search(&compared, searched, rule);
-            listing.sweep(&compared, searched, Over::Project(rule, sums));
+            listing.search(compared, searched, rule);
+            listing.sweep(compared, searched, Over::Project(rule, sums));
             let slot = merge::slot(task.chunks(&task.staged));
             if reports {
                 listing.bracket(searched, rule, bracket_threshold::SUM, slot);
@@ -267,6 +276,8 @@ impl<'a> Listing<'a> {
             self.energy(weighed);
         }
         if let Some(weighed) = &outputs.weighed {
+            // What is told of weights is told of the last step.
+            self.pass.step = task.max_steps;
             if weighed.tallies.is_some() {
                 let compared = self.compared(everyone, &workspace.previous);
                 if outputs.overwrites_records() {
@@ -291,7 +302,7 @@ impl<'a> Listing<'a> {
         copy.clone()
     }
 
-    /// Softmax stage by stage; returns the slot of its statistics.
+    /// Weights that no threshold decides, stage by stage; returns the slot of their statistics.
     fn staged(&mut self, compared: &Binding, queries: &Binding, sums: Sums, top: Option<u32>) -> u32 {
         self.sweep(compared, queries, Over::Staged(sums, top));
         merge::slot(self.task.chunks(&self.task.staged))
@@ -299,7 +310,27 @@ impl<'a> Listing<'a> {
 
     /// The end of an update.
     fn update(&mut self, queries: &Binding, sums: Sums, step: u32, slot: u32) {
-        self.one(update_states::dispatch(&self.pass, queries, sums, step, slot));
+        let (task, operands) = (self.task, &self.task.operands);
+        self.one(match (operands.advances, &task.goal) {
+            (false, _) => update_states::dispatch(&self.pass, queries, sums, slot),
+            (true, Goal::Answers(outputs)) => {
+                // Energies compare the last state with keys, too.
+                let last = step == task.max_steps && !outputs.overwrites_records();
+                let sweep = task.operands.rule.update.blocks;
+                let (begins, ends) = ((step - 1).is_multiple_of(sweep), step.is_multiple_of(sweep));
+                advance_states::dispatch(&self.pass, queries, sums, slot, Ending { last, begins, ends })
+            }
+            (true, goal) => match goal.network_update() {
+                Some(update) => {
+                    let ending = Ending { last: false, begins: update.first, ends: update.last };
+                    advance_states::dispatch(&self.pass, queries, sums, slot, ending)
+                }
+                None => return,
+            },
+        });
+        if operands.cycles {
+            self.one(find_cycles::dispatch(&self.pass, queries, task.max_steps));
+        }
     }
 
     /// Sums the rows of every query's support, window by window.
@@ -353,6 +384,9 @@ impl<'a> Listing<'a> {
     fn resolve(&mut self, compared: &Binding) {
         let (task, workspace) = (self.task, &self.task.operands.workspace);
         let (everyone, rule) = (&workspace.everyone, task.kernel_rule());
+        if let KernelRule::Unnormalized { .. } = rule {
+            return;
+        }
         if let KernelRule::Softmax { .. } = rule {
             let slot = self.staged(compared, everyone, Sums::NONE, None);
             return self.bracket(everyone, rule, bracket_threshold::CLOSE, slot);
@@ -382,10 +416,12 @@ impl<'a> Listing<'a> {
     /// What the energy at the present state is computed from.
     fn energy(&mut self, weighed: &WeightOutputs) {
         let workspace = &self.task.operands.workspace;
+        let step = std::mem::replace(&mut self.pass.step, 1);
         let compared = self.compared(&workspace.everyone, &workspace.state);
         self.resolve(&compared);
         self.sweep(&compared, &workspace.everyone, Over::Weigh(self.task.kernel_rule()));
         self.write_weighed(weighed);
+        self.pass.step = step;
     }
 
     fn write_weighed(&mut self, weighed: &WeightOutputs) {

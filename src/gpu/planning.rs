@@ -1,5 +1,6 @@
 //! From a request to a plan and a task: what of the memory, of the options and of the device they depend on.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::answers::MemoryFacts;
@@ -15,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::precision::Precision;
 use crate::retrieval::options::{RetrieveOptions, WeightsOf};
 use crate::rule::{Rule, Similarity};
-use crate::store::Alive;
+use crate::store::{Alive, View};
 use crate::tuning::Tuning;
 
 /// The most updates of one retrieval: each is recorded, whether or not all queries have stopped by then.
@@ -26,6 +27,9 @@ const MAX_STEPS: u32 = (1 << 20) - 1;
 const MOST_BOUNDED: u32 = 512;
 /// The most queries of a batch whose candidates bounds list: each has lists of its own.
 const MOST_BOUNDED_QUERIES: u64 = 64;
+
+/// Queries of which the workgroup of a fused kernel has some.
+const SEEING: usize = 64;
 
 /// The sizes of one retrieval.
 pub(crate) struct Sizing {
@@ -45,7 +49,11 @@ impl Engine {
 
     /// The problem of a retrieval by `rule` over `patterns` of the stored patterns.
     pub fn shape_of(&self, rule: Rule, patterns: u64, batch: usize, options: &RetrieveOptions) -> Problem {
-        let softmax = matches!(KernelRule::of(rule, patterns), KernelRule::Softmax { .. });
+        let kernel_rule = KernelRule::of(rule, patterns);
+        let softmax = matches!(kernel_rule, KernelRule::Softmax { .. });
+        let at_once = kernel_rule.weighs_at_once();
+        let own = &options.per_query;
+        let alike = own.betas.is_none() && own.exclude.is_none() && own.rows.is_none();
         // Cooperative matrices multiply: euclidean scores from products would lose digits by cancellation.
         let products = matches!(rule.similarity, Similarity::Dot | Similarity::Cosine);
         let weighs = options.statistics || options.top > 0 || options.weights != WeightsOf::None;
@@ -57,15 +65,20 @@ impl Engine {
             value_vectors: (self.layout.value_stride() / 4) as u32,
             subgroups: features.contains(wgpu::Features::SUBGROUP),
             unrolls_slowly: quirks::unrolls_slowly(self.context.adapter.backend, features),
-            cooperate: self.context.cooperate.filter(|_| products && self.layout.precision == Precision::F16),
+            cooperate: self.context.cooperate.filter(|_| {
+                // Weights that are not normalised leave what a half holds.
+                softmax && alike && products && self.layout.precision == Precision::F16
+            }),
             parts: if options.round_to_half { 1 } else { 2 },
-            fused: softmax,
-            lists: !softmax || weighs || options.energy || options.trace,
+            fused: at_once,
+            lists: !at_once || weighs || options.energy || options.trace,
             top: options.top > 0,
-            bounded: self.bounds(KernelRule::of(rule, patterns), options),
+            bounded: alike && rule.update.schedule.is_none() && self.bounds(kernel_rule, options),
             compared: rule.similarity == Similarity::Cosine,
             previous: weighs,
-            result: self.layout.value_dim.is_some() || options.clamp.is_some(),
+            saved: options.stops_early() && rule.update.is_discrete(),
+            seen: own.rows.as_deref().map_or(0, seen),
+            result: options.states_apart(&rule, self.layout.value_dim.is_some()),
             unbounded: options.faults.unbounded,
         }
     }
@@ -74,7 +87,7 @@ impl Engine {
     /// weights are reported, nor so much that lists would not hold it.
     fn bounds(&self, rule: KernelRule, options: &RetrieveOptions) -> bool {
         let listed = match rule {
-            KernelRule::Softmax { .. } => false,
+            KernelRule::Softmax { .. } | KernelRule::Unnormalized { .. } => false,
             KernelRule::Entmax { .. } => !rule.is_steep(),
             KernelRule::Top { k } => k <= MOST_BOUNDED,
         };
@@ -147,12 +160,12 @@ impl Engine {
         sizing: &Sizing,
         workspace: Arc<Workspace>,
         options: &RetrieveOptions,
-        alive: Option<&Alive>,
+        view: &View,
         part: impl Iterator<Item = usize> + Clone,
         stamp: u32,
         goal: Goal,
     ) -> Result<Task> {
-        let limits = &self.context.limits;
+        let (limits, alive) = (&self.context.limits, view.alive());
         let windows = match &workspace.slots {
             Some(slots) => self.windows.filled().map(|window| slots.place(window)).collect(),
             None => self.windows.filled().cloned().collect(),
@@ -163,8 +176,13 @@ impl Engine {
             biased: self.biased,
             problem: sizing.shape,
             workspace,
-            mask: self.mask_rows(options.mask.as_ref(), alive, part.clone())?,
-            clamp: self.clamp_bits(options.clamp.as_deref(), part)?,
+            first_query: part.clone().next().unwrap_or(0) as u32,
+            advances: !self.rule.separation.is_normalized()
+                || !self.rule.update.is_plain()
+                || options.per_query.field.is_some(),
+            cycles: sizing.shape.saved,
+            keep: self.keep(options, view, part.clone())?,
+            known: self.known(options, part)?,
             query_range: match goal {
                 Goal::Hits(_) => self.magnitudes.query_range(
                     "Memory::search",
@@ -192,4 +210,32 @@ impl Engine {
             goal,
         })
     }
+}
+
+/// Refuses what a GPU does not compute.
+///
+/// # Errors
+/// [`Error::Unsupported`].
+pub(crate) fn check_family(operation: &'static str, rule: &Rule, options: &RetrieveOptions) -> Result<()> {
+    let tallied = options.statistics || options.weights != WeightsOf::None;
+    // The device tells weights from the states before the last step, at the beta of one step.
+    if rule.update.schedule.is_some()
+        && options.stops_early()
+        && (tallied || options.top > 0 && (options.energy || options.trace))
+    {
+        let what = "reports of weights where queries stop by themselves and beta changes from update to update";
+        return Err(Error::Unsupported { operation, what: what.into() });
+    }
+    Ok(())
+}
+
+/// The most patterns that so many queries in a row see between them, of those whose ranges are given.
+fn seen(rows: &[Range<usize>]) -> u64 {
+    let widest = rows.chunks(SEEING).map(|rows| {
+        let seeing = rows.iter().filter(|range| !range.is_empty());
+        let (first, end) =
+            seeing.fold((usize::MAX, 0), |(first, end), range| (first.min(range.start), end.max(range.end)));
+        end.saturating_sub(first) as u64
+    });
+    widest.max().unwrap_or(0).max(1)
 }

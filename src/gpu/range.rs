@@ -18,6 +18,7 @@
 
 use std::sync::Arc;
 
+use super::growth::{Growth, MAX_SUM, Parts};
 use crate::error::{Error, Result};
 use crate::retrieval::options::RetrieveOptions;
 use crate::room::{copy, no_room};
@@ -26,8 +27,6 @@ use crate::store::{Alive, Layout};
 
 /// The largest sum behind a similarity, and the largest score.
 const MAX_SCORE: f64 = 1e37;
-/// The largest sum of rows.
-const MAX_SUM: f64 = 1e38;
 /// How much of a score may be lost by flushing to zero.
 const MAX_FLUSHED: f64 = 1e-5;
 /// The smallest norm that cosine similarity divides by.
@@ -92,16 +91,33 @@ pub(crate) struct States {
     pub clamped: bool,
     /// Whether scores are similarities: neither a bias nor beta plays a part, and no rows are summed.
     pub searched: bool,
+    /// The largest magnitude of a beta, and the smallest that is not zero, if these are not the rule's own.
+    pub betas: Option<[f64; 2]>,
+    /// How states grow that are not means of keys.
+    pub growth: Option<Growth>,
 }
 
 impl States {
     /// The queries of a search.
-    pub const OF_SEARCH: Self = Self { later: false, clamped: false, searched: true };
+    pub const OF_SEARCH: Self = Self { later: false, clamped: false, searched: true, betas: None, growth: None };
 
-    pub fn of(options: &RetrieveOptions) -> Self {
+    pub fn of(rule: Rule, options: &RetrieveOptions) -> Self {
         let later = options.max_steps() > 1 || options.energy || options.trace;
-        Self { later, clamped: options.clamp.is_some(), searched: false }
+        let betas = betas_of(rule, options);
+        Self { later, clamped: options.clamp.is_some(), searched: false, betas, growth: Growth::of(rule, options) }
     }
+}
+
+/// The largest magnitude of a beta of any update, and the smallest that is not zero.
+fn betas_of(rule: Rule, options: &RetrieveOptions) -> Option<[f64; 2]> {
+    let (own, schedule) = (options.per_query.betas.as_deref(), rule.update.schedule);
+    if own.is_none() && schedule.is_none() {
+        return None;
+    }
+    let last = schedule.map_or(1.0, |schedule| (f64::from(schedule.last) / f64::from(rule.beta)).abs());
+    let (rule_beta, none) = ([rule.beta], [0.0, f64::INFINITY]);
+    let betas = own.unwrap_or(&rule_beta).iter().map(|beta| f64::from(beta.abs())).filter(|beta| *beta > 0.0);
+    Some(betas.fold(none, |[most, least], beta| [most.max(beta).max(beta * last), least.min(beta).min(beta * last)]))
 }
 
 impl Default for NormBounds {
@@ -206,44 +222,66 @@ fn shortest(squares: &[f64]) -> f64 {
 
 /// Whether states of norm `x` can be compared with keys of norms up to `largest.norm` under biases up to
 /// `largest.bias`.
-fn fits(rule: Rule, dim: usize, largest: NormBounds, x: f64) -> bool {
-    let (k, beta, smallest) = (largest.norm, f64::from(rule.beta.abs()), f64::from(f32::MIN_POSITIVE));
+fn fits(rule: Rule, dim: usize, largest: NormBounds, x: f64, beta: f64) -> bool {
+    let (k, smallest) = (largest.norm, f64::from(f32::MIN_POSITIVE));
     let (d, root) = (dim as f64, (dim as f64).sqrt());
     let both = x + k;
-    let (sum, similarity, flushed) = match rule.similarity {
-        Similarity::Dot => (x * k, x * k, d + root * both),
-        Similarity::Cosine => (x.max(k), 1.0, 2.0 * (d + root) / largest.shortest.max(MIN_NORM)),
-        Similarity::Euclidean => (both * both, 0.5 * both * both, d + 2.0 * root * both),
-        Similarity::Manhattan => (root * both, root * both, d),
+    let similarity = largest_similarity(rule, dim, largest, x);
+    let (sum, flushed) = match rule.similarity {
+        Similarity::Dot => (similarity, d + root * both),
+        Similarity::Cosine => (x.max(k), 2.0 * (d + root) / largest.shortest.max(MIN_NORM)),
+        Similarity::Euclidean => (2.0 * similarity, d + 2.0 * root * both),
+        Similarity::Manhattan => (similarity, d),
     };
     let flushed = beta * smallest * flushed;
     // A beta that is not normal may itself be flushed.
     let lost = if beta < smallest { beta * similarity } else { 0.0 };
-    sum.max(x) <= MAX_SCORE && beta * similarity + largest.bias <= MAX_SCORE && flushed + lost <= MAX_FLUSHED
+    let score = beta * similarity + largest.bias;
+    sum.max(x).max(score) <= MAX_SCORE && beta <= MAX_SUM && flushed + lost <= MAX_FLUSHED
+}
+
+/// The largest magnitude of a similarity.
+fn largest_similarity(rule: Rule, dim: usize, largest: NormBounds, x: f64) -> f64 {
+    let both = x + largest.norm;
+    match rule.similarity {
+        Similarity::Dot => x * largest.norm,
+        Similarity::Cosine => 1.0,
+        Similarity::Euclidean => 0.5 * both * both,
+        Similarity::Manhattan => (dim as f64).sqrt() * both,
+    }
 }
 
 /// The largest magnitude of a coordinate of a query, a power of two; `None` where there is none.
-fn largest_coordinate(rule: Rule, dim: usize, largest: NormBounds, states: States) -> Option<f32> {
+fn largest_coordinate(rule: Rule, dim: usize, largest: NormBounds, states: States, patterns: usize) -> Option<f32> {
     let root = (dim as f64).sqrt();
-    let fits_all = |x: f64| {
-        // A later state is a mean of keys, except in clamped coordinates.
-        let later = if states.later { largest.norm + if states.clamped { x } else { 0.0 } } else { 0.0 };
-        fits(rule, dim, largest, x.max(later))
+    let own = f64::from(rule.beta.abs());
+    let [most, least] = states.betas.unwrap_or([own, own]);
+    let fits_all = |limit: f64| {
+        let x = root * limit;
+        // A later state is a mean of keys, except in clamped coordinates; what others may be is watched, or is at most
+        // 1 where the query is not larger.
+        let (later, coordinate) = match states.growth {
+            Some(growth) if states.later && growth.is_bounded() => (root * limit.max(1.0), limit.max(1.0)),
+            None if states.later => (largest.norm + if states.clamped { x } else { 0.0 }, limit),
+            _ => (0.0, limit),
+        };
+        let x = x.max(later);
+        let score = most * largest_similarity(rule, dim, largest, x) + largest.bias;
+        let value = largest.value.max(largest.norm);
+        let parts = Parts { patterns: patterns as f64, beta: most, score, value, coordinate };
+        let of_beta = |beta: f64| beta == f64::INFINITY || fits(rule, dim, largest, x, beta);
+        of_beta(most) && of_beta(least) && states.growth.is_none_or(|growth| growth.fits(parts))
     };
-    (-126..=123)
-        .rev()
-        .map(|exponent| 2.0f64.powi(exponent))
-        .find(|limit| fits_all(root * limit))
-        .map(|limit| limit as f32)
+    (-126..=123).rev().map(|exponent| 2.0f64.powi(exponent)).find(|limit| fits_all(*limit)).map(|limit| limit as f32)
 }
 
 /// The least magnitude that the largest coordinate of a query may have, unless it is zero: below it, flushing could be
 /// seen under cosine similarity, which divides by the query's norm.
-fn smallest_coordinate(rule: Rule, dim: usize) -> f32 {
+fn smallest_coordinate(rule: Rule, dim: usize, beta: f64) -> f32 {
     if rule.similarity != Similarity::Cosine {
         return 0.0;
     }
-    let norm = f64::from(rule.beta.abs()) * f64::from(f32::MIN_POSITIVE) * (dim as f64).sqrt() / (0.5 * MAX_FLUSHED);
+    let norm = beta * f64::from(f32::MIN_POSITIVE) * (dim as f64).sqrt() / (0.5 * MAX_FLUSHED);
     // Norms below the clamp are divided by the clamp.
     if norm <= MIN_NORM { 0.0 } else { norm as f32 }
 }
@@ -262,7 +300,8 @@ impl Magnitudes {
         states: States,
         alive: Option<&Alive>,
     ) -> Result<QueryRange> {
-        let smallest = smallest_coordinate(rule, dim);
+        let [most, _] = states.betas.unwrap_or([f64::from(rule.beta.abs()), 0.0]);
+        let smallest = smallest_coordinate(rule, dim, most);
         let searched = states.searched;
         let range = |largest| Ok(QueryRange { smallest, largest, searched });
         // No weight is above 1; those of entmax sum to 1, with room for rounding.
@@ -279,7 +318,7 @@ impl Magnitudes {
         let bound = NormBounds { bias: if searched { 0.0 } else { self.bound.bias }, ..self.bound };
         let sums_fit = |largest: f64| summed as f64 * largest <= MAX_SUM;
         if sums_fit(bound.value.max(bound.norm))
-            && let Some(limit) = largest_coordinate(rule, dim, bound, states)
+            && let Some(limit) = largest_coordinate(rule, dim, bound, states, patterns)
         {
             return range(limit);
         }
@@ -308,20 +347,26 @@ impl Magnitudes {
             true => ("similarities", String::new()),
             false => ("scores", format!(" (beta is {})", rule.beta)),
         };
-        let largest = NormBounds { norm, value: 0.0, bias, shortest: -small(smallest_key) };
-        if let Some(limit) = largest_coordinate(rule, dim, largest, states) {
+        let largest = NormBounds { norm, value: self.value(row), bias, shortest: -small(smallest_key) };
+        if let Some(limit) = largest_coordinate(rule, dim, largest, states, patterns) {
             return range(limit);
         }
-        let none = NormBounds::default();
-        if largest_coordinate(rule, dim, none, states).is_none() {
+        let means = States { growth: None, ..states };
+        if states.growth.is_some() && largest_coordinate(rule, dim, largest, means, patterns).is_some() {
+            let expected = format!("weights and sums of at most {MAX_SUM:e} on this device{beta}");
+            return refuse("keys", longest, expected, format!("a norm of {norm:e}"));
+        }
+        let (none, states) = (NormBounds::default(), means);
+        if largest_coordinate(rule, dim, none, states, patterns).is_none() {
             let expected = "a magnitude at which no score is lost below the numbers of f32 on this device";
             return Err(Error::Parameter { operation, parameter: "beta", expected, got: rule.beta.to_string() });
         }
-        if largest_coordinate(rule, dim, NormBounds { norm: 0.0, ..largest }, states).is_none() {
+        if largest_coordinate(rule, dim, NormBounds { norm: 0.0, ..largest }, states, patterns).is_none() {
             let expected = format!("magnitudes of at most {MAX_SCORE:e} on this device");
             return refuse("bias", biased, expected, format!("a magnitude of {:e}", largest.bias));
         }
-        if largest_coordinate(rule, dim, NormBounds { shortest: f64::INFINITY, ..largest }, states).is_some() {
+        if largest_coordinate(rule, dim, NormBounds { shortest: f64::INFINITY, ..largest }, states, patterns).is_some()
+        {
             let expected = format!("norms of which nothing is lost below the numbers of f32{beta}");
             return refuse("keys", smallest_key, expected, format!("a norm of {:e}", largest.shortest));
         }
@@ -358,7 +403,7 @@ mod tests {
     fn limit(similarity: Similarity, beta: f32, norm: f64, bias: f64, later: bool) -> Option<f32> {
         let largest = NormBounds { norm, value: norm, bias, shortest: norm };
         let rule = Rule::new(similarity, Separation::Softmax, beta);
-        largest_coordinate(rule, 16, largest, States { later, clamped: false, searched: false })
+        largest_coordinate(rule, 16, largest, States { later, ..States::OF_SEARCH }, 100)
     }
 
     #[test]
@@ -389,7 +434,8 @@ mod tests {
         assert!(!fits(Similarity::Dot, 1e-40, 1e20, 0.0, 1e17), "a beta that may be flushed");
         assert!(fits(Similarity::Cosine, 1e30, 1.0, 0.0, 1.0), "keys that are large enough");
         assert!(!fits(Similarity::Cosine, 1e30, 1e-6, 0.0, 1.0), "keys of which something is lost");
-        let smallest = |beta| smallest_coordinate(Rule::new(Similarity::Cosine, Separation::Softmax, beta), 16);
+        let smallest =
+            |beta| smallest_coordinate(Rule::new(Similarity::Cosine, Separation::Softmax, beta), 16, beta.into());
         assert!(smallest(1e12) == 0.0 && smallest(1e30) > 1e-3 && smallest(1e30) < 0.1);
         // The first step fits, the second compares keys with keys.
         assert!(limit(Similarity::Dot, 1.0, 1e25, 0.0, false).is_some());

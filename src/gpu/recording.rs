@@ -44,6 +44,7 @@ impl Engine {
         }
         let outputs = self.outputs(operation, targets)?;
         let options = &targets.options(operation, options)?;
+        self.check_ranked(operation, &outputs, options)?;
         self.record_outputs(operation, encoder, outputs, options, targets.timestamps.clone(), view, snapshot)
             .map(|_| ())
     }
@@ -86,6 +87,21 @@ impl Engine {
             }),
             weights: Vec::new(),
         })
+    }
+
+    /// Refuses weights in buffers of the caller where they depend on more of a query than its scores.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`].
+    pub fn check_ranked(&self, operation: &'static str, outputs: &Outputs, options: &RetrieveOptions) -> Result<()> {
+        let weights = outputs.ranked.as_ref().is_some_and(|ranked| ranked.weights.is_some());
+        let update = &self.rule.update;
+        let varies = options.per_query.betas.is_some() || update.schedule.is_some() && options.stops_early();
+        if weights && varies && update.remove_self && !self.rule.separation.is_normalized() {
+            let what = "weights without self-couplings in buffers of the caller's, where queries differ in beta,";
+            return Err(Error::Unsupported { operation, what: what.into() });
+        }
+        Ok(())
     }
 
     /// Refuses buffers of the caller, each with a name and the columns of its rows, that do not serve.
@@ -176,7 +192,7 @@ impl Engine {
         }
         let (positions, places): (Vec<usize>, Vec<usize>) =
             WeightQueries::new(operation, &options.weights)?.of(0..count).unzip();
-        let answers = Answers::new(facts, options, count, &positions);
+        let answers = Answers::new(facts, options, 0..count, &positions);
         let (target, staging) = self.context.answer_buffers(answers.size)?;
         let outputs = answers.outputs(&target, queries.into());
         let stamp = self.record_outputs(operation, encoder, outputs, options, None, view, snapshot)?;
@@ -209,7 +225,7 @@ impl Engine {
         self.check_spans(operation, &outputs, &sizing)?;
         let workspace = self.recording_workspace(&sizing, options.faults.poison)?;
         let goal = Goal::Answers(Box::new(outputs));
-        let task = self.task(&sizing, workspace, options, view.alive(), 0..count, stamp, goal)?;
+        let task = self.task(&sizing, workspace, options, view, 0..count, stamp, goal)?;
         self.record_task(operation, encoder, task, &options.faults, timestamps, snapshot)?;
         Ok(stamp)
     }

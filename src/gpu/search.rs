@@ -104,7 +104,7 @@ impl Searching {
         outputs: SearchOutputs,
     ) -> Result<Task> {
         let goal = Goal::Hits(Box::new(outputs));
-        self.engine.task(&self.sizing, workspace, &self.retrieval, view.alive(), part, stamp, goal)
+        self.engine.task(&self.sizing, workspace, &self.retrieval, view, part, stamp, goal)
     }
 }
 

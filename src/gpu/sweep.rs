@@ -22,6 +22,8 @@ use crate::strategy::Strategy;
 pub(crate) struct Sweep {
     pub block: QueryBlock,
     pub data_dependent: bool,
+    /// The update that it is part of.
+    pub step: u32,
     /// What is compared with the keys.
     pub compared: Binding,
     pub queries: Binding,
@@ -31,9 +33,9 @@ pub(crate) struct Sweep {
 /// What is done with each chunk.
 #[derive(Clone, Debug)]
 pub(crate) enum Over {
-    /// Softmax with every stage fused, into the running state.
+    /// Weights that no threshold decides, with every stage fused, into the running state.
     Fused(Sums),
-    /// Softmax stage by stage, into the running state; and so many of the largest scores into their lists.
+    /// The same stage by stage, into the running state; and so many of the largest scores into their lists.
     Staged(Sums, Option<u32>),
     /// Candidates of a rule, into lists; and so many of the largest scores into theirs.
     List(KernelRule, Option<u32>),
@@ -77,8 +79,8 @@ impl Sweep {
 
     /// Lists the dispatches of one chunk.
     pub fn list(&self, task: &Task, chunk: &Chunk<'_>, list: &mut VecDeque<Dispatch>) {
-        let Self { block, data_dependent, compared, queries, over } = self;
-        let pass = Pass { operands: &task.operands, block: *block, data_dependent: *data_dependent };
+        let Self { block, data_dependent, step, compared, queries, over } = self;
+        let pass = Pass { operands: &task.operands, block: *block, data_dependent: *data_dependent, step: *step };
         let each = task.staged.queries_per_invocation;
         let stride = task.staged.score_stride();
         let comparison = Comparison { compared, queries, queries_per_invocation: each };

@@ -44,6 +44,19 @@ pub(crate) enum Goal {
     Network(Box<NetworkGoal>),
 }
 
+impl Goal {
+    /// The update of a network that it is, if it is one.
+    pub fn network_update(&self) -> Option<&NetworkUpdate> {
+        match self {
+            Self::Network(goal) => match &goal.part {
+                NetworkPart::Update(update) => Some(update),
+                NetworkPart::Load { .. } | NetworkPart::Answer { .. } => None,
+            },
+            _ => None,
+        }
+    }
+}
+
 /// A part of what a network does with `count` queries.
 #[derive(Clone, Debug)]
 pub(crate) struct NetworkGoal {
@@ -188,7 +201,7 @@ impl Task {
             first_row: (start - window.first) as u32,
             count,
             rows_per_split: plan.rows_per_split,
-            splits: count.div_ceil(plan.rows_per_split),
+            splits: count.div_ceil(plan.rows_per_split).min(plan.splits),
             number,
         })
     }

@@ -24,6 +24,7 @@ pub(crate) struct Workspace {
     pub report: Binding,
     pub compared: Binding,
     pub previous: Binding,
+    pub saved: Binding,
     /// All queries of the block.
     pub everyone: Binding,
     /// Those that go on.
@@ -84,6 +85,8 @@ pub struct Sizes {
     pub compared: u64,
     /// States before the last step.
     pub previous: u64,
+    /// States that later ones are compared with.
+    pub saved: u64,
     /// Each of the lists of queries: all, those that go on, and those whose threshold is found in one way or the other.
     pub queries: u64,
     /// Heads of the lists of candidates.
@@ -118,7 +121,7 @@ pub struct Sizes {
 
 impl Sizes {
     /// Each of them.
-    pub fn all(&self) -> [u64; 26] {
+    pub fn all(&self) -> [u64; 27] {
         [
             self.state,
             self.result,
@@ -131,6 +134,7 @@ impl Sizes {
             self.report,
             self.compared,
             self.previous,
+            self.saved,
             self.queries,
             self.heads,
             self.list,
@@ -209,6 +213,7 @@ impl Workspace {
             report: make("attractor.report", sizes.report)?,
             compared: make("attractor.compared", sizes.compared)?,
             previous: make("attractor.previous", sizes.previous)?,
+            saved: make("attractor.saved", sizes.saved)?,
             everyone: make("attractor.everyone", sizes.queries)?,
             active: make("attractor.active", sizes.queries)?,
             listed: make("attractor.listed", sizes.queries)?,

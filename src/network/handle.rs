@@ -50,7 +50,9 @@ impl<'m> Network<'m> {
     /// or `d` that are the same for all queries. Of the options, those count that say when queries stop, and
     /// [`RetrieveOptions::betas`], [`RetrieveOptions::rows`] and [`RetrieveOptions::plan_for`], for every update.
     ///
-    /// On a GPU all iterations are submitted when this returns.
+    /// On a GPU all iterations are submitted when this returns, in one submission unless they are many or long. States
+    /// that come back ([`Status::Cycle`](crate::retrieval::Status::Cycle)) are looked for on the CPU engine alone; a
+    /// GPU goes through all updates that are allowed, to the same states.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a network without updates, an update without a query, two updates of one state that go
@@ -98,6 +100,12 @@ impl<'m> Network<'m> {
                     format!("memories of {} dimensions, as the network's vectors", self.dim),
                     format!("one of {} ({what})", memory.dim()),
                 );
+            }
+            if memory.rule().update.blocks > 1 {
+                return Err(Error::Unsupported {
+                    operation,
+                    what: format!("an update that moves coordinates in blocks ({what}) in a network"),
+                });
             }
             if step.factors.is_empty() {
                 return parameter("query", "a product of at least one vector", format!("none ({what})"));

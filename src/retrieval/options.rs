@@ -288,6 +288,11 @@ impl RetrieveOptions {
         }
     }
 
+    /// Whether states are something else than the outputs of a memory, which has values if `values`.
+    pub(crate) fn states_apart(&self, rule: &Rule, values: bool) -> bool {
+        values || self.clamp.is_some() || self.per_query.field.is_some() || !rule.update.is_plain()
+    }
+
     /// Whether a query stops before the cap once it has converged.
     pub(crate) fn stops_early(&self) -> bool {
         matches!(self.stop, Stop::Converge { .. })

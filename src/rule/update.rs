@@ -170,6 +170,13 @@ impl Update {
         Self { next: Next::Keys, seed: 0, schedule: None, ..*self } == Self::NONE
     }
 
+    /// What beta is multiplied by in update number `step`, from 1, if it is `beta` in the first.
+    pub(crate) fn factor_of(&self, step: u32, beta: f32) -> f64 {
+        let Some(Schedule { last, steps }) = self.schedule else { return 1.0 };
+        let share = if steps > 1 { f64::from(step.min(steps) - 1) / f64::from(steps - 1) } else { 1.0 };
+        (f64::from(last) / f64::from(beta)).powf(share)
+    }
+
     /// Whether states are of finitely many kinds, so that a state can come back.
     pub(crate) fn is_discrete(&self) -> bool {
         let kind = matches!(self.activation, Activation::Sign { .. } | Activation::ArgmaxBlocks { .. });

@@ -7,6 +7,7 @@ use attractor::device::DeviceOptions;
 use attractor::internals::{Faults, KERNELS, Overrides, Strategy, forced, forced_search, link};
 use attractor::record::{RecordTargets, Rows, SearchTargets, TopRows};
 use attractor::retrieval::WeightsOf;
+use attractor::rule::{Activation, Update, Zero};
 use attractor::{Device, Mask, Precision, RetrieveOptions, Rule, SearchOptions, Separation, Similarity, wgpu};
 use harness::index_check::{Seen, WATCHED, rewrite};
 use harness::{Case, Rng};
@@ -106,7 +107,7 @@ fn rare() -> Vec<(Case, RetrieveOptions)> {
         let options = forced(RetrieveOptions::steps(2).top(20), overrides, Faults::POISON);
         (case, options)
     };
-    vec![
+    let mut all = vec![
         by_bounds(Separation::Sparsemax, 3.0, false),
         by_bounds(Separation::Sparsemax, 1e-3, false),
         by_bounds(Separation::TopK { k: 300 }, 1.0, true),
@@ -119,7 +120,62 @@ fn rare() -> Vec<(Case, RetrieveOptions)> {
         listed(Separation::TopK { k: 1000 }, 0.0, 5000),
         held(plain),
         held(masked),
-    ]
+    ];
+    all.extend(family());
+    all
+}
+
+/// The same of the wider family: what ends an update, and what queries have of their own.
+fn family() -> Vec<(Case, RetrieveOptions)> {
+    let linear = Rule::new(Similarity::Dot, Separation::Linear, 0.01);
+    let activated = |activation| {
+        let update = Update::default().activation(activation).damping(0.25);
+        Case { steps: 2, ..Case::random(16, 5, 67, 150, None, linear.then(update)) }
+    };
+    let signs = Update::default().activation(Activation::Sign { zero: Zero::Keep });
+    let own = |batch: usize, rule, masked: bool| {
+        let mut case = Case::random(17, batch, 131, 9, None, rule);
+        for row in [&mut case.keys, &mut case.queries] {
+            row.iter_mut().for_each(|x| *x = if *x < 0.0 { -1.0 } else { 1.0 });
+        }
+        case.betas = Some((0..batch).map(|b| 0.1 + 0.01 * b as f32).collect());
+        case.exclude = Some((0..batch).map(|b| (b % 2 == 0).then_some(b)).collect());
+        case.rows = Some((0..batch).map(|b| b..60 + b % 70).collect());
+        case.keep = masked.then(|| (0..batch * 131).map(|i| i % 7 != 0).collect());
+        case
+    };
+    let power = Rule::new(Similarity::Dot, Separation::Power { n: 3 }, 0.1).then(signs.remove_self());
+    // The first state leaves the range in which scores are right.
+    let mut far = Case { steps: 3, ..Case::random(18, 5, 67, 13, None, linear.then(Update::default().gain(1e20))) };
+    far.clamp = Some((0..5 * 13).map(|i| i % 3 == 0).collect());
+    let round = Rule::new(Similarity::Dot, Separation::Linear, 1.0).then(signs.gain(-1.0));
+    let round = Case { steps: 31, tolerance: Some(0.5), ..Case::random(19, 5, 4, 13, None, round) };
+    let softmax = Rule::softmax(0.5).then(signs.activation(Activation::Sign { zero: Zero::Plus }).remove_self());
+    let mut fielded = own(5, softmax, false);
+    fielded.field = Some(Rng(20).vector(5 * 9));
+    let sparse = Rule::new(Similarity::Dot, Separation::Sparsemax, 1.0);
+    let cases = [
+        (activated(Activation::Phasor), None),
+        (activated(Activation::Normalize), None),
+        (activated(Activation::SoftmaxBlocks { width: 3 }), None),
+        (activated(Activation::ArgmaxBlocks { width: 75 }), None),
+        (far, None),
+        (round, None),
+        (fielded, None),
+        (own(5, power, true), Some(Strategy::FusedStream)),
+        (own(70, power, true), Some(Strategy::FusedRegister)),
+        (own(70, power, true), Some(Strategy::Staged)),
+        (own(3, sparse, true), None),
+        (own(70, sparse, false), None),
+    ];
+    let drawn = |(case, strategy): (Case, Option<Strategy>)| {
+        let overrides = Overrides { strategy, ..Overrides::default() };
+        // Of weights in full, one kernel of its own tells.
+        let options = case.options().top(3).weights(WeightsOf::Queries(vec![1]));
+        let options = forced(options, overrides, Faults::POISON);
+        (case, options)
+    };
+    cases.into_iter().map(drawn).collect()
 }
 
 /// The GPUs on which this does not take too long.

@@ -1,14 +1,15 @@
 //! What must not go unnoticed: loops longer than software drivers run, and kernels that are wrong.
 
 use attractor::internals::{Faults, Overrides, Plan, Problem, Strategy, forced, forced_search};
+use attractor::rule::{Activation, Zero};
 use attractor::tuning::Tuning;
-use attractor::{MemoryOptions, Patterns, Precision, RetrieveOptions, Rule, SearchOptions, Separation, Similarity};
+use attractor::{MemoryOptions, Patterns, Precision, Rule, SearchOptions, Separation, Similarity, Update};
 use harness::{Case, Rng};
 
 /// The share of its bound by which the answers are off; above 1 is wrong.
 fn share(device: &attractor::Device, case: &Case, overrides: Overrides, faults: Faults) -> f64 {
     let memory = case.build(device).unwrap();
-    let options = forced(RetrieveOptions::steps(case.steps), overrides, faults);
+    let options = forced(case.options(), overrides, faults);
     let got = memory.retrieve_blocking(&case.queries, &options).unwrap();
     case.judge(&got, 0..case.batch())
 }
@@ -66,6 +67,57 @@ fn a_damaged_kernel_is_caught() {
             let caught = share > 1.0;
             assert_eq!(caught, !harmless.contains(&damage.0), "{name}: {damage:?} gives {share:.2} times the bound");
         }
+    }
+}
+
+/// Kernels of weights that are not normalised, and of what ends an update.
+#[test]
+fn a_damaged_kernel_of_the_wider_family_is_caught() {
+    let signs = Update::default().activation(Activation::Sign { zero: Zero::Keep }).remove_self();
+    let rule = Rule::new(Similarity::Dot, Separation::Power { n: 3 }, 0.5).then(signs);
+    let mut powers = Case::random(68, 70, 500, 40, None, rule);
+    for row in [&mut powers.keys, &mut powers.queries] {
+        row.iter_mut().for_each(|x| *x = if *x < 0.0 { -1.0 } else { 1.0 });
+    }
+    powers.betas = Some(vec![0.25; 70]);
+    let linear = Rule::new(Similarity::Dot, Separation::Linear, 0.05);
+    let activated = |activation| {
+        let update = Update::default().activation(activation).gain(0.5);
+        Case::random(69, 9, 100, 40, None, linear.then(update))
+    };
+    let phasors = activated(Activation::Phasor);
+    let drawn = Update::default().activation(Activation::Sign { zero: Zero::Keep }).temperature(1e-3, 7).blocks(4);
+    let moving = Case::random(70, 9, 100, 40, None, linear.then(drawn));
+    let damages = [
+        (&powers, Strategy::FusedStream, ("fused_stream", ("POWER", 2))),
+        (&powers, Strategy::FusedStream, ("fused_stream", ("SELF", 0))),
+        (&powers, Strategy::FusedStream, ("fused_stream", ("RECORDS", 0))),
+        (&powers, Strategy::FusedRegister, ("fused_register", ("POWER", 2))),
+        (&powers, Strategy::FusedRegister, ("fused_register", ("RECORDS", 0))),
+        (&powers, Strategy::Staged, ("separation", ("RECTIFIED", 1))),
+        (&powers, Strategy::Staged, ("separation", ("STEP", 1))),
+        (&powers, Strategy::Staged, ("similarity", ("RECORDS", 0))),
+        (&powers, Strategy::Staged, ("advance_states", ("MASS", 7))),
+        (&phasors, Strategy::Staged, ("advance_states", ("ACTIVATION", 6))),
+        (&moving, Strategy::Staged, ("advance_states", ("BLOCKS", 0))),
+    ];
+    for (name, device) in harness::gpus() {
+        for (case, strategy, damage) in damages {
+            let overrides = || Overrides { strategy: Some(strategy), ..Overrides::default() };
+            let sound = share(device, case, overrides(), Faults::NONE);
+            assert!(sound <= 1.0, "{name}: sound kernels give {sound:.2} times the bound");
+            let share = share(device, case, overrides(), Faults { constant: Some(damage), ..Faults::NONE });
+            assert!(share > 1.0, "{name}: {damage:?} gives {share:.2} times the bound");
+        }
+        // States that go round are found by one kernel alone.
+        let round = Rule::new(Similarity::Dot, Separation::Linear, 1.0).then(signs.gain(-1.0));
+        let case = Case { steps: 30, tolerance: Some(0.5), ..Case::random(71, 3, 4, 13, None, round) };
+        let steps = |constant| {
+            let options = forced(case.options(), Overrides::default(), Faults { constant, ..Faults::NONE });
+            let got = case.build(device).unwrap().retrieve_blocking(&case.queries, &options).unwrap();
+            (got.steps, got.status)
+        };
+        assert!(steps(Some(("find_cycles", ("STOPPED", 0)))) != steps(None), "{name}: the last step is kept");
     }
 }
 

@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 
 use crate::exact::energy::constant;
 use crate::exact::threshold::Threshold;
-use crate::gpu::operands::KernelRule;
+use crate::exact::unnormalized::Unnormalized;
+use crate::gpu::operands::{KernelRule, Weight};
 use crate::retrieval::report::Statistics;
 use crate::retrieval::top::Weighed;
 use crate::rule::{Rule, Similarity};
@@ -36,6 +37,7 @@ pub(crate) struct Listed {
 /// One query's record and tally, as `shaders/lib/records.wgsl` and `shaders/staged/weights.wgsl` have them.
 pub(super) struct Weights {
     kind: KernelRule,
+    unnormalized: Option<Unnormalized>,
     pub maximum: f64,
     s: f64,
     log_weight: f64,
@@ -54,12 +56,18 @@ impl Weights {
         let float = |word: u32| f64::from(f32::from_bits(word));
         let kind = KernelRule::of(facts.rule, facts.patterns as u64);
         let sum = float(tally[1]);
+        let total = match kind {
+            KernelRule::Softmax { .. } => float(record[2]),
+            KernelRule::Unnormalized { .. } => kind.divisor().into(),
+            _ => sum,
+        };
         Self {
             kind,
             maximum: float(record[0]),
             s: float(record[1]),
             log_weight: float(record[5]),
-            total: if let KernelRule::Softmax { .. } = kind { float(record[2]) } else { sum },
+            unnormalized: Unnormalized::of(&facts.rule, facts.rule.beta.into()),
+            total,
             support: tally[0],
             sum,
             log_sum: float(tally[2]),
@@ -71,12 +79,18 @@ impl Weights {
 
     /// Without a tally: what weights follow from, but no statistics.
     pub fn of_record(facts: &MemoryFacts, record: &[u32]) -> Self {
-        let total = f64::from(f32::from_bits(record[2]));
-        Self { total, ..Self::new(facts, record, &[0; WORDS as usize]) }
+        let this = Self::new(facts, record, &[0; WORDS as usize]);
+        match this.kind {
+            KernelRule::Unnormalized { .. } => this,
+            _ => Self { total: f64::from(f32::from_bits(record[2])), ..this },
+        }
     }
 
     /// The weight of a score of rank `rank` from the largest.
     fn of(&self, score: f64, rank: usize) -> f64 {
+        if let Some(unnormalized) = self.unnormalized {
+            return unnormalized.count(score).weight;
+        }
         let difference = score - self.maximum;
         let weight = match self.kind {
             KernelRule::Softmax { .. } => difference.exp(),
@@ -84,7 +98,7 @@ impl Weights {
                 Threshold::from_parts(f64::from(gain), self.maximum, self.log_weight, self.s).weight(score)
             }
             KernelRule::Top { k } if rank < k as usize => difference.exp(),
-            KernelRule::Top { .. } => 0.0,
+            KernelRule::Top { .. } | KernelRule::Unnormalized { .. } => 0.0,
         };
         weight / self.total
     }
@@ -107,9 +121,19 @@ impl Weights {
         })
     }
 
-    /// The table of energies in the documentation of [`Retrieval::energy`].
-    pub fn energy(&self, facts: &MemoryFacts, state: &[f32]) -> f64 {
+    /// The table of energies in the documentation of [`Retrieval::energy`], with the field of the query.
+    pub fn energy(&self, facts: &MemoryFacts, state: &[f32], field: Option<&[f32]>) -> f64 {
         let beta = f64::from(facts.rule.beta);
+        let product = |field: &[f32]| field.iter().zip(state).map(|(f, x)| f64::from(*f) * f64::from(*x)).sum::<f64>();
+        let of_field = field.map_or(0.0, product);
+        if let KernelRule::Unnormalized { weight, .. } = self.kind {
+            // Potentials of powers are n + 1 times as large on the device.
+            let divisor = match weight {
+                Weight::Power(n) | Weight::Rectified(n) => f64::from(n + 1),
+                Weight::Step(_) => 1.0,
+            };
+            return -f64::from(facts.rule.update.gain) * self.score_sum / divisor / beta - of_field;
+        }
         let square: f64 = state.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
         let free = match self.kind {
             // No pattern left: neither weights nor an entropy.
@@ -127,8 +151,8 @@ impl Weights {
         };
         let constant = constant(&facts.rule, facts.stored);
         match facts.rule.similarity {
-            Similarity::Dot => -free / beta + 0.5 * square + constant + 0.5 * facts.largest_square,
-            _ => -free / beta,
+            Similarity::Dot => -free / beta + 0.5 * square + constant + 0.5 * facts.largest_square - of_field,
+            _ => -free / beta - of_field,
         }
     }
 }

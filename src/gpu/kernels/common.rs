@@ -3,7 +3,7 @@
 use crate::gpu::buffer::Binding;
 use crate::gpu::dispatch::{Dispatch, Setting, Work};
 use crate::gpu::kernel::Kernel;
-use crate::gpu::operands::{Chunk, KernelRule, Operands, QueryBlock, Sums};
+use crate::gpu::operands::{Chunk, Keep, KernelRule, Operands, QueryBlock, Sums, Weight};
 use crate::gpu::patterns::StoredRows;
 use crate::gpu::shader::{Constant, Substitution};
 use crate::gpu::targets::OwnedRows;
@@ -24,6 +24,8 @@ pub(crate) struct Pass<'a> {
     pub block: QueryBlock,
     /// Whether its dispatches may find less to do than they could.
     pub data_dependent: bool,
+    /// The update that it is part of, on which beta depends.
+    pub step: u32,
 }
 
 impl<'a> Pass<'a> {
@@ -83,10 +85,20 @@ impl<'a> Pass<'a> {
     where
         'a: 'b,
     {
-        match &self.operands.mask {
-            Some(bits) => (&bits.words, self.block.first * bits.stride, bits.stride),
+        match &self.operands.keep {
+            Some(Keep { words, first, stride, .. }) => (words, first + self.block.first * stride, *stride),
             None => (other, 0, 0),
         }
+    }
+
+    /// Where the records of the block's queries start, in the binding of [`Pass::mask_rows`].
+    pub fn records_first(&self) -> u32 {
+        4 * self.block.first
+    }
+
+    /// The beta of its scores.
+    pub fn beta(&self) -> f32 {
+        self.operands.beta_of(self.step)
     }
 
     /// One workgroup a query, folded where that is more than a dimension of a grid may have; kernels that use it call
@@ -96,8 +108,23 @@ impl<'a> Pass<'a> {
     }
 
     /// How stored rows are compared with queries.
-    pub fn compared_constants(&self, chunk: &Chunk<'_>) -> [Constant; 2] {
-        [("TERMS", chunk.rows.terms.is_some().into()), ("KEEP", self.operands.mask.is_some().into())]
+    pub fn compared_constants(&self, chunk: &Chunk<'_>) -> Vec<Constant> {
+        let mut constants = self.kept_constants();
+        constants.push(("TERMS", chunk.rows.terms.is_some().into()));
+        constants
+    }
+
+    /// Whether patterns are masked, and whether queries have anything of their own.
+    pub fn kept_constants(&self) -> Vec<Constant> {
+        let keep = self.operands.keep.as_ref();
+        let mut constants = vec![("KEEP", keep.is_some_and(|keep| keep.masked).into())];
+        constants.extend(self.own_constant());
+        constants
+    }
+
+    /// `RECORDS`, where queries have something of their own.
+    pub fn own_constant(&self) -> Option<Constant> {
+        self.operands.keep.as_ref().is_some_and(|keep| keep.records).then_some(("RECORDS", 1))
     }
 
     /// [`Pass::compared_constants`] of scores that may leave biases out.
@@ -199,6 +226,32 @@ pub(crate) fn rule_number(rule: KernelRule) -> u32 {
         KernelRule::Softmax { .. } => 0,
         KernelRule::Entmax { .. } => 1,
         KernelRule::Top { .. } => 2,
+        KernelRule::Unnormalized { .. } => 3,
+    }
+}
+
+/// How scores become weights while rows are summed (`shaders/lib/weigh_softmax.wgsl`): constants, and the fragments that
+/// take the place of softmax's.
+pub(crate) fn weighing(rule: KernelRule) -> (Vec<Constant>, Vec<Substitution>) {
+    let KernelRule::Unnormalized { weight, without_self } = rule else { return Default::default() };
+    let mut constants = vec![("SELF", without_self.into())];
+    constants.extend(match weight {
+        Weight::Power(n) => vec![("POWER", n)],
+        Weight::Rectified(n) => vec![("POWER", n), ("RECTIFIED", 1)],
+        Weight::Step(_) => vec![("STEP", 1)],
+    });
+    (constants, UNNORMALIZED.to_vec())
+}
+
+/// How weights that are not normalised are made.
+pub(crate) const UNNORMALIZED: [Substitution; 2] =
+    [("lib/weigh_softmax", "lib/weigh_unnormalized"), ("lib/scaled", "lib/unscaled")];
+
+/// The threshold of weights that have one.
+pub(crate) fn threshold_of(rule: KernelRule) -> f32 {
+    match rule {
+        KernelRule::Unnormalized { weight: Weight::Step(threshold), .. } => threshold,
+        _ => 0.0,
     }
 }
 

@@ -10,6 +10,7 @@ pub mod rows {
     pub mod bind_vectors;
     pub mod compact_queries;
     pub mod copy_states;
+    pub mod find_cycles;
     pub mod load_queries;
     pub mod query_levels;
     pub mod write_rows;
@@ -25,6 +26,7 @@ pub mod fused {
 
 /// Each stage of an update on its own, over a chunk of scores.
 pub mod staged {
+    pub mod advance_states;
     pub mod merge;
     pub mod projection;
     pub mod separation;
@@ -77,5 +79,7 @@ pub const KERNELS: &[&Kernel] = &[
     &staged::projection::KERNEL,
     &staged::merge::KERNEL,
     &staged::update_states::KERNEL,
+    &staged::advance_states::KERNEL,
+    &rows::find_cycles::KERNEL,
     &rows::write_rows::KERNEL,
 ];

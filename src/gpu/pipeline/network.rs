@@ -4,7 +4,9 @@ use super::Listing;
 use crate::gpu::kernels::rows::write_rows::SourceRows;
 use crate::gpu::kernels::rows::{bind_vectors, compact_queries, copy_states, load_queries};
 use crate::gpu::kernels::staged::update_states;
+use crate::gpu::operands::Sums;
 use crate::gpu::task::{NetworkPart, NetworkUpdate};
+use crate::rule::Next;
 
 impl Listing<'_> {
     pub(super) fn network(&mut self, part: &NetworkPart) {
@@ -30,8 +32,9 @@ impl Listing<'_> {
 
     /// One update of the queries that go on: from the product of its factors.
     fn network_update(&mut self, update: &NetworkUpdate) {
-        let workspace = &self.task.operands.workspace;
+        let (operands, workspace) = (&self.task.operands, &self.task.operands.workspace);
         let active = &workspace.active;
+        self.pass.step = update.step;
         self.pass.data_dependent = self.task.operands.stops_early && update.step > 1;
         if update.first {
             if self.pass.data_dependent {
@@ -46,5 +49,11 @@ impl Listing<'_> {
         for dispatch in bind_vectors::dispatches(&self.pass, active, &update.vectors, product, &workspace.previous) {
             self.one(dispatch);
         }
+        let compared = self.compared(active, &workspace.previous);
+        let sums = match operands.rule.update.next {
+            Next::Keys => Sums { keys: operands.problem.key_vectors, values: 0 },
+            Next::Values => Sums { keys: 0, values: operands.problem.value_vectors },
+        };
+        self.recall(&compared, sums, update.step, (None, false));
     }
 }

@@ -36,6 +36,7 @@ impl Plan {
             report: block * 16,
             compared: u64::from(problem.compared) * key_rows,
             previous: u64::from(problem.previous) * key_rows,
+            saved: u64::from(problem.saved) * key_rows,
             queries: 4 * (1 + block),
             heads: lists * 16,
             list: lists * 8 * u64::from(LIST_CAPACITY),

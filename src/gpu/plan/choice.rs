@@ -30,6 +30,9 @@ pub struct Plan {
     pub rows_per_split: u32,
     /// Splits of one dispatch.
     pub splits: u32,
+    /// How many pieces of a fused dispatch a split may go through, where queries see ranges: its rows begin where the
+    /// first of a workgroup's queries begins to see, so that few pieces have any.
+    pub pieces: u32,
     /// The tile of `fused_stream` where it sums over the widest rows.
     pub stream: StreamTile,
     /// The tile of `fused_register` where it sums over the keys.
@@ -82,6 +85,22 @@ impl Plan {
             }
             Strategy::Staged => staged_splits(problem, tuning, overrides, query_block, queries_per_invocation),
         };
+        let pieces = match strategy {
+            _ if problem.seen == 0 => 1,
+            Strategy::Staged | Strategy::FusedMatrix => 1,
+            _ => {
+                let most = problem.patterns.div_ceil(rows_per_split * splits).max(1);
+                let iterations = |pieces: u64| match strategy {
+                    Strategy::FusedStream => stream.iterations(pieces * rows_per_split, problem.key_vectors.into()),
+                    _ => register.iterations(pieces * rows_per_split),
+                };
+                let mut pieces = most;
+                while pieces > 1 && iterations(pieces) > ITERATION_LIMIT {
+                    pieces = pieces.div_ceil(2);
+                }
+                pieces
+            }
+        };
         Self {
             strategy,
             query_block: query_block as u32,
@@ -89,6 +108,7 @@ impl Plan {
             streamed,
             rows_per_split: rows_per_split as u32,
             splits: splits as u32,
+            pieces: pieces as u32,
             stream,
             register,
             matrix: cooperation(problem),
@@ -102,14 +122,21 @@ impl Plan {
 
     /// Patterns of one dispatch.
     pub fn chunk(&self) -> u32 {
-        self.rows_per_split.saturating_mul(self.splits)
+        self.rows_per_split.saturating_mul(self.splits).saturating_mul(self.pieces)
     }
 
     /// This plan with every stage on its own, for what a fused kernel does not report.
     pub fn staged(&self, problem: &Problem, tuning: &Tuning, overrides: &Overrides) -> Self {
         let (rows, splits, stream) =
             staged_splits(problem, &tuning.bounded(), overrides, self.query_block.into(), self.queries_per_invocation);
-        Self { strategy: Strategy::Staged, rows_per_split: rows as u32, splits: splits as u32, stream, ..self.clone() }
+        Self {
+            strategy: Strategy::Staged,
+            rows_per_split: rows as u32,
+            splits: splits as u32,
+            pieces: 1,
+            stream,
+            ..self.clone()
+        }
     }
 
     /// This plan, which is staged, with the splits of a pass of the search over all patterns: each goes through its
@@ -162,7 +189,8 @@ impl Plan {
 
     /// The most loop iterations that an invocation of any kernel makes under this plan.
     pub fn iterations(&self, problem: &Problem, tuning: &Tuning) -> u64 {
-        let (rows, staged) = (u64::from(self.rows_per_split), self.strategy == Strategy::Staged);
+        let (rows, staged) =
+            (u64::from(self.rows_per_split) * u64::from(self.pieces), self.strategy == Strategy::Staged);
         let searching = || self.searching(problem, tuning, &Overrides::default()).rows_per_split.into();
         let sizes = LoopSizes {
             queries: self.query_block.into(),

@@ -34,6 +34,10 @@ pub struct Problem {
     pub compared: bool,
     /// Whether the workspace holds the states before the last step.
     pub previous: bool,
+    /// Whether the workspace holds states that later ones are compared with.
+    pub saved: bool,
+    /// Patterns that the queries of a workgroup see between them, about, where queries see ranges; 0 where all see all.
+    pub seen: u64,
     /// Whether outputs are apart from states.
     pub result: bool,
     /// Whether loops may be of any length: a fault that tests inject.
@@ -49,11 +53,16 @@ impl Problem {
     /// Bytes of a query's states, running sums and results, and of its levels.
     pub fn row_bytes(&self) -> u64 {
         let levels = if self.bounded { 8 * u64::from(self.key_vectors) } else { 0 };
-        16 * u64::from(5 * self.key_vectors + 2 * self.value_vectors) + levels
+        16 * u64::from((5 + u32::from(self.saved)) * self.key_vectors + 2 * self.value_vectors) + levels
+    }
+
+    /// Patterns that a workgroup goes through, about.
+    pub fn span(&self) -> u64 {
+        if self.seen == 0 { self.patterns } else { self.seen.min(self.patterns) }
     }
 
     /// Multiply-adds of the scores.
     pub fn products(&self) -> u64 {
-        self.batch.saturating_mul(4 * self.patterns * u64::from(self.key_vectors))
+        self.batch.saturating_mul(4 * self.span() * u64::from(self.key_vectors))
     }
 }

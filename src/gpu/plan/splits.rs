@@ -38,7 +38,7 @@ pub(super) fn stream_splits(
     }
     let groups = block.div_ceil(queries.into());
     let wanted = tuning.workgroups.div_ceil(groups);
-    let rows = problem.patterns.div_ceil(wanted).next_multiple_of(stream::TILE);
+    let rows = problem.span().div_ceil(wanted).next_multiple_of(stream::TILE);
     let cost = u64::from(queries) * 4 * u64::from(problem.key_vectors + columns);
     let mut rows = bounded(rows, cost, tuning.stream_max_macs_per_workgroup, stream::TILE);
     if let Some(asked) = overrides.rows_per_split {
@@ -52,7 +52,7 @@ pub(super) fn stream_splits(
     let partial_bytes = 8 + 16 * u64::from(columns);
     let splits = overrides.splits.map_or(u64::MAX, |asked| u64::from(asked.max(1)));
     let splits =
-        splits.min((SCRATCH / (block * partial_bytes)).clamp(1, 1024)).min(problem.patterns.div_ceil(rows).max(1));
+        splits.min((SCRATCH / (block * partial_bytes)).clamp(1, 1024)).min(problem.span().div_ceil(rows).max(1));
     (rows, splits, StreamTile::new(queries, columns))
 }
 
@@ -69,7 +69,7 @@ pub(super) fn fused_splits(
         if cooperate.is_some() { (matrix::TILE, matrix::MOST_ROWS) } else { (register::SPAN, u64::MAX) };
     let iterations = |rows| cooperate.map_or(hold.iterations(rows), |cooperate| cooperate.iterations(rows));
     let wanted = tuning.workgroups.div_ceil(block.div_ceil(group));
-    let rows = problem.patterns.div_ceil(wanted).max(tuning.register_min_rows_per_split).next_multiple_of(span);
+    let rows = problem.span().div_ceil(wanted).max(tuning.register_min_rows_per_split).next_multiple_of(span);
     let cost = group * 4 * u64::from(problem.key_vectors + columns);
     let mut rows = bounded(rows, cost, tuning.register_max_macs_per_workgroup, span);
     if let Some(asked) = overrides.rows_per_split {
@@ -81,7 +81,7 @@ pub(super) fn fused_splits(
     }
     let most = (SCRATCH / (block * (8 + 16 * u64::from(columns)))).clamp(1, 1024);
     let splits = overrides.splits.map_or(most, |asked| u64::from(asked.max(1)).min(most));
-    (rows, splits.min(problem.patterns.div_ceil(rows).max(1)), StreamTile::new(1, columns))
+    (rows, splits.min(problem.span().div_ceil(rows).max(1)), StreamTile::new(1, columns))
 }
 
 pub(super) fn staged_splits(

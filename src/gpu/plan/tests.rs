@@ -38,6 +38,8 @@ fn shapes() -> impl Iterator<Item = Problem> {
                     bounded: !fused && batch <= 64,
                     compared: all,
                     previous: all,
+                    saved: all,
+                    seen: if all { patterns / 3 } else { 0 },
                     result: all || value_vectors > 0,
                     unbounded: false,
                 })

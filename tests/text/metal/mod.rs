@@ -180,6 +180,16 @@ const OWN_ELEMENTS: &[(&str, &str, &str)] = &[
     ("merge", "running_sums", "a column belongs to one thread of one threadgroup"),
     ("merge", "running_stats", "read from one slot, written to the other"),
     ("update_states", "state", "a column belongs to one thread"),
+    ("advance_states", "state", "a column belongs to one thread"),
+    ("advance_states", "report", "the first thread alone"),
+    (
+        "advance_states",
+        "running_sums",
+        "a column, then a block, belongs to one thread, with a barrier where that changes",
+    ),
+    ("find_cycles", "saved", "a column belongs to one thread"),
+    ("find_cycles", "flags", "the first thread alone"),
+    ("find_cycles", "report", "the first thread alone"),
 ];
 
 /// Functions that look at the bits of a float or make a float of bits, by kernel, and why no NaN, infinity, subnormal
@@ -196,6 +206,9 @@ const BITS: &[(&str, &str, &str)] = &[
     ("fused_matrix", "scale_query", "a power of two by its exponent, within that of normal numbers"),
     ("update_states", "main", "a change that is told, and whether a sum is finite and above zero"),
     ("gather_support", "main", "a weight of the list, as it was stored"),
+    ("", "beta_of", "a beta, as the host has it"),
+    ("advance_states", "main", "a change that is told, a beta, and whether a sum is finite and above zero"),
+    ("advance_states", "local_of", "a field, as the host has it"),
     ("load_queries", "main", "of the caller's, when they are a finite number; bounds as they are told"),
     ("load_queries", "flag_of", "a bound as it is told, compared as bits"),
     ("bracket_threshold", "add_up", "a score, as it was stored"),
@@ -896,6 +909,8 @@ fn every_plan_fits() {
                                 bounded: lists,
                                 compared: true,
                                 previous: true,
+                                saved: true,
+                                seen: 0,
                                 result: true,
                                 unbounded: false,
                             };

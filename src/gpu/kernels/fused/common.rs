@@ -3,7 +3,7 @@
 use crate::gpu::buffer::Binding;
 use crate::gpu::dispatch::{Dispatch, Setting, Work};
 use crate::gpu::kernel::{Access, Kernel, params};
-use crate::gpu::kernels::common::{Pass, term_bytes};
+use crate::gpu::kernels::common::{Pass, term_bytes, threshold_of, weighing};
 use crate::gpu::operands::{Chunk, Sums};
 
 params! {
@@ -19,6 +19,10 @@ params! {
     key_columns: u32,
     columns: u32,
     beta: f32,
+    records_first: u32,
+    pieces: u32,
+    threshold: f32,
+    padding: u32,
 }
 
 /// Queries, what is compared with the keys, keys, values, terms and mask; statistics and sums of each split.
@@ -48,6 +52,7 @@ pub(crate) fn dispatch(
 ) -> Dispatch {
     let (problem, count, columns) = (&pass.operands.problem, pass.block.count, sums.columns());
     let keys = &chunk.rows.keys;
+    let rule = pass.operands.kernel_rule();
     let (mask, keep_first, keep_stride) = pass.mask_rows(keys);
     let params = Params {
         keep_first,
@@ -61,7 +66,11 @@ pub(crate) fn dispatch(
         value_vectors: problem.value_vectors,
         key_columns: sums.keys,
         columns,
-        beta: pass.operands.rule.beta,
+        beta: pass.beta(),
+        records_first: pass.records_first(),
+        pieces: chunk.count.div_ceil(chunk.rows_per_split * chunk.splits),
+        threshold: threshold_of(rule),
+        padding: 0,
     };
     let workspace = &pass.operands.workspace;
     let storage = [
@@ -76,7 +85,9 @@ pub(crate) fn dispatch(
     ];
     let Division { queries: group, blocks, products } = division;
     let grid = [chunk.splits, count.div_ceil(group), blocks];
-    let (count, rows, groups) = (u64::from(count), u64::from(chunk.count), u64::from(grid[1]));
+    // Workgroups go through what their queries may see.
+    let rows = u64::from(chunk.count).min(problem.span());
+    let (count, groups) = (u64::from(count), u64::from(grid[1]));
     let key_vectors = blocks * problem.key_vectors;
     // Keys that are summed are still in cache from their scores.
     let payload = rows * pass.stored_bytes(key_vectors + sums.values);
@@ -86,6 +97,8 @@ pub(crate) fn dispatch(
         flops: u64::from(products) * count * rows * 8 * u64::from(key_vectors + columns),
         bytes: groups * (payload + rows * term_bytes(chunk)) + compared_bytes + partials,
     };
-    setting.constants.extend(pass.compared_constants(chunk));
+    let (constants, fragments) = weighing(rule);
+    setting.constants.extend(pass.compared_constants(chunk).into_iter().chain(constants));
+    setting.fragments.extend(fragments);
     pass.dispatch(kernel, setting, &params, &storage, grid, work)
 }

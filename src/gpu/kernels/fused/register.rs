@@ -3,7 +3,7 @@
 use crate::gpu::buffer::Binding;
 use crate::gpu::dispatch::{Dispatch, Setting};
 use crate::gpu::kernel::{Kernel, Variant};
-use crate::gpu::kernels::common::Pass;
+use crate::gpu::kernels::common::{Pass, UNNORMALIZED};
 use crate::gpu::kernels::fused::common::{self, Division, Params};
 use crate::gpu::operands::{Chunk, Sums};
 use crate::gpu::plan::problem::Problem;
@@ -16,7 +16,7 @@ pub const KERNEL: Kernel = Kernel {
     storage: common::STORAGE,
     params: Params::SIZE,
     fields: Params::FIELDS,
-    loops: 3,
+    loops: 4,
     iterations: |_| 0,
     variants: &[
         Variant::COMPARED[0],
@@ -30,6 +30,9 @@ pub const KERNEL: Kernel = Kernel {
             ..Variant::COMPARED[4]
         },
         Variant { constants: &[("SAME", 0), ("TERMS", 1), ("KEEP", 1)], ..Variant::COMPARED[4] },
+        Variant { constants: &[("SELF", 1), ("POWER", 3), ("RECORDS", 1)], fragments: &UNNORMALIZED },
+        Variant { constants: &[("SELF", 1), ("POWER", 2), ("RECTIFIED", 1)], fragments: &UNNORMALIZED },
+        Variant { constants: &[("STEP", 1)], fragments: &UNNORMALIZED },
         Variant { constants: &[("QUERIES", 4)], fragments: &[SUBGROUP] },
         Variant {
             constants: &[("QUERIES", 2), ("KEYS", 32), ("OUT", 16), ("SAME", 0), ("TERMS", 1), ("KEEP", 1)],
@@ -112,7 +115,7 @@ impl RegisterTile {
             false => (16, 16 * u64::from(self.keys + OUT) / u64::from(WORKGROUP)),
         };
         // Each of up to four queries looks at five words of the mask for 128 patterns.
-        rows.div_ceil(span) * (1 + bring + span / 4) + rows.div_ceil(128) * (1 + 4 * 5)
+        rows.div_ceil(span) * (2 + bring + span / 4) + rows.div_ceil(128) * (1 + 4 * 5)
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::gpu::buffer::Binding;
 use crate::gpu::dispatch::{Dispatch, Setting};
 use crate::gpu::kernel::{Kernel, Variant};
-use crate::gpu::kernels::common::Pass;
+use crate::gpu::kernels::common::{Pass, UNNORMALIZED};
 use crate::gpu::kernels::fused::common::{self, Division, Params};
 use crate::gpu::operands::{Chunk, Sums};
 use crate::gpu::shader::Constant;
@@ -14,17 +14,23 @@ pub const KERNEL: Kernel = Kernel {
     storage: common::STORAGE,
     params: Params::SIZE,
     fields: Params::FIELDS,
-    loops: 25,
+    loops: 27,
     iterations: |_| 0,
     variants: &[
         Variant::COMPARED[0],
         Variant { constants: &[("QUERIES", 1), ("COLUMNS", 1), ("OUT", 1)], ..Variant::COMPARED[1] },
-        Variant { constants: &[("QUERIES", 2), ("COLUMNS", 64), ("OUT", 2), ("KEEP", 1)], ..Variant::COMPARED[2] },
+        Variant {
+            constants: &[("QUERIES", 2), ("COLUMNS", 64), ("OUT", 2), ("KEEP", 1), ("RECORDS", 1)],
+            ..Variant::COMPARED[2]
+        },
         Variant { constants: &[("QUERIES", 4), ("COLUMNS", 64), ("OUT", 4), ("TERMS", 1)], ..Variant::COMPARED[3] },
         Variant {
             constants: &[("WORKGROUP", 256), ("QUERIES", 4), ("COLUMNS", 256), ("OUT", 4), ("TERMS", 1), ("KEEP", 1)],
             ..Variant::COMPARED[4]
         },
+        Variant { constants: &[("SELF", 1), ("POWER", 3), ("RECORDS", 1)], fragments: &UNNORMALIZED },
+        Variant { constants: &[("SELF", 1), ("POWER", 2), ("RECTIFIED", 1)], fragments: &UNNORMALIZED },
+        Variant { constants: &[("STEP", 1)], fragments: &UNNORMALIZED },
     ],
 };
 
@@ -78,7 +84,9 @@ impl StreamTile {
         let masked = queries * (1 + 2);
         let tile = 1 + masked + score + reduce + rescale + project;
         let join = queries * (1 + out * (1 + groups) + groups);
-        queries * (1 + out)
+        // What each query sees is looked at, and each piece of a split has at least a tile.
+        queries * (1 + out + 1)
+            + rows.div_ceil(TILE)
             + rows.div_ceil(TILE) * tile
             + rows.div_ceil(SPAN) * (1 + queries * (1 + SPAN / 32 + 1))
             + join

@@ -90,7 +90,7 @@ fn compare(
         window_first: window.first as u32,
         window_rows: window.rows as u32,
         source_vectors: vectors,
-        beta: pass.operands.rule.beta,
+        beta: pass.beta(),
         padding: [0; 2],
     };
     let terms = window.storage.terms.as_ref();

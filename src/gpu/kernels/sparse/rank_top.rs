@@ -5,7 +5,8 @@ use crate::gpu::buffer::Binding;
 use crate::gpu::dispatch::{Dispatch, Setting, Work};
 use crate::gpu::kernel::{Access, Kernel, Variant, params};
 use crate::gpu::kernels::common::{
-    LIST_CAPACITY, Pass, entmax_numbers, ranking_iterations, rule_number, top_of, with_form,
+    LIST_CAPACITY, Pass, UNNORMALIZED, entmax_numbers, ranking_iterations, rule_number, threshold_of, top_of, weighing,
+    with_form,
 };
 use crate::gpu::targets::TopOutputs;
 
@@ -25,7 +26,10 @@ params! {
     similarity_first: u32,
     similarity_stride: u32,
     wanted: u32,
-    padding: u32,
+    beta: f32,
+    threshold: f32,
+    divisor: f32,
+    padding: [u32; 2],
 }
 
 pub const KERNEL: Kernel = Kernel {
@@ -52,6 +56,7 @@ pub const KERNEL: Kernel = Kernel {
         Variant { constants: &[("RULE", 1), ("FORM", 3)], fragments: &[] },
         Variant { constants: &[("RULE", 1), ("FORM", 4)], fragments: &[] },
         Variant::RULES[2],
+        Variant { constants: &[("RULE", 3), ("SELF", 1), ("POWER", 3)], fragments: &UNNORMALIZED },
     ],
 };
 
@@ -83,7 +88,10 @@ pub fn dispatch(pass: &Pass<'_>, queries: &Binding, outputs: &TopOutputs) -> Dis
         similarity_first,
         similarity_stride,
         wanted,
-        padding: 0,
+        beta: pass.beta(),
+        threshold: threshold_of(rule),
+        divisor: rule.divisor(),
+        padding: [0; 2],
     };
     let lists = &workspace.top;
     let storage = [
@@ -98,6 +106,9 @@ pub fn dispatch(pass: &Pass<'_>, queries: &Binding, outputs: &TopOutputs) -> Dis
     ];
     let entries = u64::from(pass.block.count) * u64::from(outputs.k);
     let work = Work { flops: entries * u64::from(outputs.k), bytes: 24 * entries };
-    let setting = Setting::constants(with_form(rule, &[("RULE", rule_number(rule))]));
+    let (weighing, fragments) = weighing(rule);
+    let mut constants = with_form(rule, &[("RULE", rule_number(rule))]);
+    constants.extend(weighing);
+    let setting = Setting { constants, fragments };
     pass.dispatch(&KERNEL, setting, &params, &storage, [pass.block.count, 1, 1], work)
 }

@@ -3,7 +3,7 @@
 use crate::gpu::buffer::Binding;
 use crate::gpu::dispatch::{Dispatch, Setting, Work};
 use crate::gpu::kernel::{Access, Kernel, Variant, params};
-use crate::gpu::kernels::common::Pass;
+use crate::gpu::kernels::common::{Pass, UNNORMALIZED, weighing};
 use crate::gpu::operands::{Chunk, Sums};
 
 params! {
@@ -25,6 +25,7 @@ pub const KERNEL: Kernel = Kernel {
         Variant::PLAIN,
         Variant { constants: &[("COLUMNS", 1)], ..Variant::PLAIN },
         Variant { constants: &[("COLUMNS", 64)], ..Variant::PLAIN },
+        Variant { constants: &[("COLUMNS", 64)], fragments: &UNNORMALIZED },
     ],
 };
 
@@ -56,5 +57,7 @@ pub fn dispatch(pass: &Pass<'_>, queries: &Binding, sums: Sums, chunk: &Chunk<'_
     let partials = u64::from(pass.block.count) * u64::from(chunk.splits);
     let columns = u64::from(columns);
     let work = Work { flops: partials * 8 * columns, bytes: partials * (8 + 16 * columns) };
-    pass.dispatch(&KERNEL, Setting::constants([("COLUMNS", side)]), &params, &storage, grid, work)
+    let (_, fragments) = weighing(pass.operands.kernel_rule());
+    let setting = Setting { constants: vec![("COLUMNS", side)], fragments };
+    pass.dispatch(&KERNEL, setting, &params, &storage, grid, work)
 }

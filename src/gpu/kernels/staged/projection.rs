@@ -19,7 +19,7 @@ params! {
     keep_first: u32,
     keep_stride: u32,
     window_first: u32,
-    padding: u32,
+    records_first: u32,
 }
 
 pub const KERNEL: Kernel = Kernel {
@@ -35,7 +35,7 @@ pub const KERNEL: Kernel = Kernel {
         Variant::STORED[1],
         Variant::STORED[2],
         Variant { constants: &[("QUERIES", 4), ("WIDE", 1), ("VALUES", 1)], ..Variant::STORED[2] },
-        Variant { constants: &[("QUERIES", 4), ("KEEP", 1)], ..Variant::PLAIN },
+        Variant { constants: &[("QUERIES", 4), ("KEEP", 1), ("RECORDS", 1)], ..Variant::PLAIN },
         Variant { constants: &[("WIDE", 1)], ..Variant::PLAIN },
     ],
 };
@@ -80,7 +80,7 @@ pub fn dispatch(
         keep_first,
         keep_stride,
         window_first: chunk.window_first,
-        padding: 0,
+        records_first: pass.records_first(),
     };
     let workspace = &pass.operands.workspace;
     let storage = [queries, &workspace.scores, stored, terms, mask, &workspace.sums];
@@ -92,8 +92,8 @@ pub fn dispatch(
             + u64::from(grid[1]) * rows * pass.stored_bytes(vectors)
             + count * u64::from(chunk.splits) * 16 * u64::from(vectors),
     };
-    let keep = pass.operands.mask.is_some().into();
-    let constants = vec![("QUERIES", each), ("WIDE", wide(vectors)), ("VALUES", values), ("KEEP", keep)];
+    let mut constants = pass.kept_constants();
+    constants.extend([("QUERIES", each), ("WIDE", wide(vectors)), ("VALUES", values)]);
     let setting = Setting { constants, fragments: pass.stored_fragments() };
     pass.dispatch(&KERNEL, setting, &params, &storage, grid, work)
 }

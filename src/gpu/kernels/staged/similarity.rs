@@ -25,6 +25,8 @@ params! {
     gain: f32,
     margin: f32,
     exponent: f32,
+    records_first: u32,
+    padding: [u32; 3],
 }
 
 pub const KERNEL: Kernel = Kernel {
@@ -50,7 +52,7 @@ pub const KERNEL: Kernel = Kernel {
         Variant::COMPARED[2],
         Variant::COMPARED[3],
         Variant::COMPARED[4],
-        Variant { constants: &[("QUERIES", 4)], ..Variant::PLAIN },
+        Variant { constants: &[("QUERIES", 4), ("RECORDS", 1)], ..Variant::PLAIN },
         Variant { constants: &[("FORM", 2)], ..Variant::PLAIN },
         Variant { constants: &[("FORM", 3)], ..Variant::PLAIN },
         Variant { constants: &[("FORM", 4)], ..Variant::PLAIN },
@@ -158,7 +160,8 @@ fn compare(
         first_row: chunk.first_row,
         rows: chunk.count,
         key_vectors: vectors,
-        beta: pass.operands.rule.beta,
+        beta: pass.beta(),
+        records_first: pass.records_first(),
         ..params
     };
     let workspace = &pass.operands.workspace;

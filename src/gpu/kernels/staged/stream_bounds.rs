@@ -24,7 +24,8 @@ params! {
     vanished: f32,
     room: f32,
     flushed: f32,
-    padding: [u32; 3],
+    records_first: u32,
+    padding: [u32; 2],
 }
 
 pub const KERNEL: Kernel = Kernel {
@@ -104,7 +105,8 @@ pub fn dispatch(
         vanished,
         room,
         flushed,
-        padding: [0; 3],
+        records_first: 0,
+        padding: [0; 2],
     };
     let storage = [
         queries,
@@ -124,7 +126,7 @@ pub fn dispatch(
     };
     let euclidean = similarity == Similarity::Euclidean;
     let mut constants =
-        vec![("QUERIES", each), ("KEEP", operands.mask.is_some().into()), ("EUCLIDEAN", euclidean.into())];
+        vec![("QUERIES", each), ("KEEP", operands.keep.is_some().into()), ("EUCLIDEAN", euclidean.into())];
     if operands.layout.bias && !operands.biased {
         constants.push(("BIAS", 0));
     }

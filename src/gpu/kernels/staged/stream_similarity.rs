@@ -16,6 +16,8 @@ params! {
     key_vectors: u32,
     score_stride: u32,
     beta: f32,
+    records_first: u32,
+    padding: [u32; 3],
 }
 
 pub const KERNEL: Kernel = Kernel {
@@ -28,7 +30,7 @@ pub const KERNEL: Kernel = Kernel {
     iterations: |sizes| iterations(sizes.key_vectors),
     variants: &[
         Variant::COMPARED[0],
-        Variant { constants: &[("QUERIES", 1)], ..Variant::COMPARED[1] },
+        Variant { constants: &[("QUERIES", 1), ("RECORDS", 1)], ..Variant::COMPARED[1] },
         Variant { constants: &[("QUERIES", 2), ("KEEP", 1)], ..Variant::COMPARED[2] },
         Variant { constants: &[("QUERIES", 4), ("TERMS", 1)], ..Variant::COMPARED[3] },
         Variant { constants: &[("QUERIES", 4), ("TERMS", 1), ("KEEP", 1)], ..Variant::COMPARED[4] },
@@ -63,7 +65,9 @@ pub fn dispatch(
         rows: chunk.count,
         key_vectors: vectors,
         score_stride,
-        beta: pass.operands.rule.beta,
+        beta: pass.beta(),
+        records_first: pass.records_first(),
+        padding: [0; 3],
     };
     let terms = chunk.rows.terms.as_ref().unwrap_or(keys);
     let storage = [queries, compared, keys, terms, mask, &pass.operands.workspace.scores];

@@ -4,8 +4,8 @@ use crate::gpu::buffer::Binding;
 use crate::gpu::dispatch::{Dispatch, Setting, Work};
 use crate::gpu::kernel::{Access, Kernel, Variant, params};
 use crate::gpu::kernels::common::Pass;
-use crate::gpu::operands::Sums;
-use crate::rule::Separation;
+use crate::gpu::operands::{Operands, Sums};
+use crate::rule::{Next, Separation};
 
 params! {
     columns: u32,
@@ -59,23 +59,30 @@ fn iterations(columns: u64) -> u64 {
     columns.div_ceil(64) + 64
 }
 
-/// The end of update `step` for `queries`, whose statistics are in `slot`.
-pub fn dispatch(pass: &Pass<'_>, queries: &Binding, sums: Sums, step: u32, slot: u32) -> Dispatch {
+/// The column vectors of the sums, those of them that go on, and where the result starts: it is the values' part, or
+/// where states are not what is summed all of it.
+pub fn columns(operands: &Operands, sums: Sums) -> (u32, u32, u32) {
+    let problem = &operands.problem;
+    match (problem.value_vectors, operands.rule.update.next) {
+        (0, _) if problem.result => (sums.columns(), sums.keys, 0),
+        (0, _) => (sums.columns(), sums.keys, sums.columns()),
+        (_, Next::Keys) => (sums.columns(), sums.keys, sums.keys),
+        (_, Next::Values) => (sums.values, sums.values, 0),
+    }
+}
+
+/// The end of the pass's update for `queries`, whose statistics are in `slot`.
+pub fn dispatch(pass: &Pass<'_>, queries: &Binding, sums: Sums, slot: u32) -> Dispatch {
     let operands = pass.operands;
-    let clamp = operands.clamp.as_ref();
-    // The result is the values' part, or with clamped keys all of it, before the clamp.
-    let result_from = match (operands.problem.value_vectors, clamp) {
-        (0, Some(_)) => 0,
-        (0, None) => sums.columns(),
-        _ => sums.keys,
-    };
-    let stride = clamp.map_or(0, |bits| bits.stride);
+    let known = operands.known.as_ref();
+    let (columns, key_columns, result_from) = columns(operands, sums);
+    let stride = known.map_or(0, |known| known.stride);
     let params = Params {
-        columns: sums.columns(),
-        key_columns: sums.keys,
+        columns,
+        key_columns,
         result_from,
         slot,
-        step,
+        step: pass.step,
         stamp: operands.stamp,
         known_first: pass.block.first * stride,
         known_stride: stride,
@@ -88,7 +95,7 @@ pub fn dispatch(pass: &Pass<'_>, queries: &Binding, sums: Sums, step: u32, slot:
         queries,
         &workspace.running_stats,
         &workspace.running_sums,
-        clamp.map_or(queries, |bits| &bits.words),
+        known.map_or(queries, |known| &known.words),
         &workspace.flags,
         &workspace.state,
         &workspace.result,
@@ -96,7 +103,7 @@ pub fn dispatch(pass: &Pass<'_>, queries: &Binding, sums: Sums, step: u32, slot:
     ];
     let setting = Setting::constants([
         ("SOFTMAX1", u32::from(operands.rule.separation == Separation::Softmax1)),
-        ("CLAMP", u32::from(clamp.is_some())),
+        ("CLAMP", u32::from(known.is_some_and(|known| known.clamped))),
     ]);
     let vectors = u64::from(pass.block.count) * u64::from(sums.columns());
     let work = Work { flops: 16 * vectors, bytes: 48 * vectors };

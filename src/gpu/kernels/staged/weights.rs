@@ -4,7 +4,7 @@
 use crate::gpu::buffer::Binding;
 use crate::gpu::dispatch::{Dispatch, Setting};
 use crate::gpu::kernel::{Access, Kernel, Variant, params};
-use crate::gpu::kernels::common::{Pass, entmax_numbers, rule_number, with_form};
+use crate::gpu::kernels::common::{Pass, UNNORMALIZED, entmax_numbers, rule_number, threshold_of, weighing, with_form};
 use crate::gpu::operands::{Chunk, KernelRule};
 
 params! {
@@ -15,13 +15,16 @@ params! {
     gain: f32,
     exponent: f32,
     margin: f32,
-    padding: u32,
+    beta: f32,
+    threshold: f32,
+    records_first: u32,
+    padding: [u32; 2],
 }
 
 pub const KERNEL: Kernel = Kernel {
     stem: "weights",
     source: include_str!("../../../../shaders/staged/weights.wgsl"),
-    storage: &[Access::Read, Access::Read, Access::Write, Access::Write, Access::Write],
+    storage: &[Access::Read, Access::Read, Access::Read, Access::Write, Access::Write, Access::Write],
     params: Params::SIZE,
     fields: Params::FIELDS,
     loops: 2,
@@ -33,6 +36,10 @@ pub const KERNEL: Kernel = Kernel {
         Variant { constants: &[("RULE", 1), ("FORM", 2)], ..Variant::PLAIN },
         Variant { constants: &[("RULE", 1), ("FORM", 3)], ..Variant::PLAIN },
         Variant { constants: &[("RULE", 1), ("FORM", 4)], ..Variant::PLAIN },
+        Variant { constants: &[("RULE", 3), ("POWER", 3)], fragments: &UNNORMALIZED },
+        Variant { constants: &[("RULE", 3), ("SELF", 1), ("POWER", 3), ("RECORDS", 1)], fragments: &UNNORMALIZED },
+        Variant { constants: &[("RULE", 3), ("POWER", 2), ("RECTIFIED", 1)], fragments: &UNNORMALIZED },
+        Variant { constants: &[("RULE", 3), ("STEP", 1)], fragments: &UNNORMALIZED },
     ],
 };
 
@@ -58,10 +65,17 @@ pub fn dispatch(
         gain,
         exponent,
         margin,
-        padding: 0,
+        beta: pass.beta(),
+        threshold: threshold_of(rule),
+        records_first: pass.records_first(),
+        padding: [0; 2],
     };
     let workspace = &pass.operands.workspace;
-    let storage = [queries, &workspace.records, &workspace.scores, &workspace.tallies, &workspace.stats];
-    let setting = Setting::constants(with_form(rule, &[("RULE", rule_number(rule))]));
+    let (keep, ..) = pass.mask_rows(queries);
+    let storage = [queries, &workspace.records, keep, &workspace.scores, &workspace.tallies, &workspace.stats];
+    let (weighing, fragments) = weighing(rule);
+    let mut constants = with_form(rule, &[("RULE", rule_number(rule))]);
+    constants.extend(weighing.into_iter().chain(pass.own_constant()));
+    let setting = Setting { constants, fragments };
     pass.dispatch(&KERNEL, setting, &params, &storage, [pass.block.count, 1, 1], pass.scanned(chunk, 10, 8))
 }

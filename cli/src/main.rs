@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
-use commands::{bench, completions, devices, recall, retrieve, search, tune, verify};
+use commands::{bench, completions, devices, family, recall, retrieve, search, tune, verify};
 use failure::{Failure, one_line};
 
 /// Associative memory on any GPU: store patterns once, give noisy or partial queries, get back what they recall.
@@ -46,6 +46,9 @@ enum Command {
     /// Compare a device with the reference, case by case.
     #[command(after_help = verify::AFTER_HELP)]
     Verify(verify::VerifyArgs),
+    /// Run a case of another associative memory (Hopfield, dense, resonators, torchhd, ...) and compare.
+    #[command(after_help = family::AFTER_HELP)]
+    Family(family::FamilyArgs),
     /// Print the completions of a shell: bash, elvish, fish, powershell or zsh.
     #[command(after_help = completions::AFTER_HELP)]
     Completions(completions::CompletionsArgs),
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Tune(args) => tune::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Family(args) => family::run(args),
         Command::Completions(args) => completions::run(args, &mut Cli::command()),
     };
     match outcome {

@@ -4,9 +4,10 @@
 //! [`mod@bound`], [`checks`] (the list of `attractor verify`), [`mod@trial`] and [`interval`] (random problems). Sizes:
 //! [`workloads`], measured by [`mod@measure`]. Devices of this machine: [`mod@devices`], [`host`] and [`backends`].
 //! Kernels: `kernels` and [`control_flow`] for tests that read them, [`index_check`] for tests that watch them. Files:
-//! `idx`, `seal`, `inputs`. Processes: [`command`].
+//! `idx`, `seal`, `inputs`, `family`. Processes: [`command`].
 //!
-//! `shaders` adds naga; `images` the reader of IDX files; `inputs` what fuzz targets and their corpus share.
+//! `shaders` adds naga; `images` the reader of IDX files; `family` the cases of the wider family; `inputs` what fuzz
+//! targets and their corpus share.
 #![allow(clippy::missing_panics_doc, reason = "a test that fails panics")]
 
 pub mod backends;
@@ -19,6 +20,8 @@ pub mod command;
 pub mod control_flow;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod devices;
+#[cfg(feature = "family")]
+pub mod family;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod host;
 #[cfg(feature = "images")]

@@ -15,6 +15,7 @@ mod entmax;
 mod errors;
 mod exact;
 mod explain;
+mod family;
 mod files;
 mod futures;
 mod golden;

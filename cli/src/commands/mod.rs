@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod completions;
 pub mod devices;
+pub mod family;
 pub mod recall;
 pub mod retrieve;
 pub mod search;

@@ -829,6 +829,20 @@ fn bad_usage_is_status_2_and_one_line() {
         (&["--separation", "topk"], &["needs --k"]),
         (&["--separation", "topk", "--k", "0"], &["at least 1"]),
         (&["--separation", "hardmax"], &["hardmax", "softmax"]),
+        (&["--separation", "power"], &["needs --n"]),
+        (&["--separation", "rectified"], &["needs --n"]),
+        (&["--separation", "power", "--n", "0"], &["--n", "1..=63"]),
+        (&["--separation", "power", "--n", "64"], &["--n", "1..=63"]),
+        (&["--n", "3"], &["--n needs --separation power or rectified"]),
+        (&["--separation", "step"], &["needs --step-threshold"]),
+        (&["--separation", "step", "--step-threshold", "nan"], &["--step-threshold", "finite"]),
+        (&["--separation", "linear", "--step-threshold", "1"], &["--step-threshold needs --separation step"]),
+        (&["--then", "sign"], &["--then", "sign keep"]),
+        (&["--then", "sign keep without self"], &["--then", "without self"]),
+        (&["--then", "damping 1"], &["--then", "damping", "below 1"]),
+        (&["--then", "temperature 1"], &["--then", "temperature", "sign"]),
+        (&["--then", "softmax blocks 0"], &["--then", "width", "at least 1"]),
+        (&["--separation", "sparsemax", "--then", "sign keep, without self"], &["--then", "remove_self"]),
         (&["--tolerance", "0.1"], &["--converge"]),
         (&["--steps", "2", "--tolerance", "0.1"], &["--converge"]),
         (&["--converge", "0"], &["--converge"]),
@@ -1098,6 +1112,8 @@ fn a_saved_memory_answers_by_its_own_rule_or_by_the_flags() {
             (&["--similarity", "cosine"], Rule { similarity: Similarity::Cosine, ..own }),
             (&["--separation", "softmax"], Rule { separation: Separation::Softmax, ..own }),
             (&["--separation", "topk", "--k", "2"], Rule { separation: Separation::TopK { k: 2 }, ..own }),
+            (&["--separation", "power", "--n", "2"], Rule { separation: Separation::Power { n: 2 }, ..own }),
+            (&["--then", "tanh, carry 1"], own.then("tanh, carry 1".parse().unwrap())),
         ] {
             CPU.succeeds(dir.path(), &[&args[..], flags].concat());
             let options = LoadOptions::default().rule(rule);
@@ -1124,6 +1140,63 @@ fn a_saved_memory_answers_by_its_own_rule_or_by_the_flags() {
     assert!([1, 2, 3].iter().all(|i| weights[*i] == 0.0) && weights[0] + weights[4] > 0.99, "{weights:?}");
 }
 
+/// Rules of the wider family, from files and from a memory that was saved under one of them.
+#[test]
+fn rules_of_other_networks_are_flags() {
+    use attractor::reference::Problem;
+    use attractor::{Device, Memory, Rule};
+    let dir = TempDir::new().unwrap();
+    let signs =
+        |count: u32, by: u32| -> Vec<f64> { (0..count).map(|i| if (i * by) % 7 > 3 { -1.0 } else { 1.0 }).collect() };
+    let (keys, queries) = (signs(24, 5), signs(16, 11));
+    let at = |name: &str| dir.path().join(name);
+    write_npy(&at("k.npy"), "<f4", "(3, 8)", &f32_bytes(&keys));
+    write_npy(&at("q.npy"), "<f4", "(2, 8)", &f32_bytes(&queries));
+    let narrow = |numbers: &[f64]| numbers.iter().map(|v| *v as f32).collect::<Vec<f32>>();
+    let (keys, queries) = (narrow(&keys), narrow(&queries));
+    let cases: [(&[&str], &str); 6] = [
+        (
+            &["--separation", "linear", "--then", "sign keep, without self"],
+            "dot linear, beta 1 then sign keep, without self",
+        ),
+        (
+            &["--separation", "power", "--n", "3", "--then", "sign plus, without self"],
+            "dot power 3, beta 1 then sign plus, without self",
+        ),
+        (&["--separation", "rectified", "--n", "2"], "dot rectified 2, beta 1"),
+        (&["--separation", "step", "--step-threshold", "-2"], "dot step -2, beta 1"),
+        (&["--separation", "step", "--step-threshold", "1", "--beta", "0.5"], "dot step 1, beta 0.5"),
+        (&["--beta", "2", "--then", "normalize, carry 0.5"], "dot softmax, beta 2 then carry 0.5, normalize"),
+    ];
+    for (flags, text) in cases {
+        let rule: Rule = text.parse().unwrap();
+        for place in places() {
+            let said = place.succeeds(dir.path(), &[&GOOD[..], flags].concat());
+            assert!(said.contains(&format!("3 patterns, {rule}")), "{said}");
+            let bytes = fs::read(at("o.safetensors")).unwrap();
+            let (_, states) = tensor(&SafeTensors::deserialize(&bytes).unwrap(), "state");
+            for (query, state) in queries.chunks_exact(8).zip(states.chunks_exact(8)) {
+                let expected = Problem::new(rule, 8, &keys).retrieve(query, 1).state;
+                let error = state.iter().zip(&expected).fold(0.0, |most, (s, e)| f64::max(most, (s - e).abs()));
+                assert!(error < 1e-5, "{text} on {}: {state:?}, expected {expected:?}", place.name);
+            }
+        }
+    }
+    let mut memory = Memory::new(&Device::cpu(), 8, Rule::dense(4)).unwrap();
+    memory.add(&keys).unwrap();
+    memory.save(at("m.safetensors")).unwrap();
+    let args = ["retrieve", "--memory", "m.safetensors", "--queries", "q.npy", "--out", "o.safetensors"];
+    for (flags, rule) in [
+        (&[][..], "dot power 3, beta 1 then sign keep, without self"),
+        (&["--n", "1"], "dot power 1, beta 1 then sign keep, without self"),
+        (&["--then", "none"], "dot power 3, beta 1,"),
+        (&["--separation", "linear"], "dot linear, beta 1 then sign keep, without self"),
+    ] {
+        let said = CPU.succeeds(dir.path(), &[&args[..], flags].concat());
+        assert!(said.contains(rule), "{said}");
+    }
+}
+
 #[test]
 fn flags_that_contradict_a_saved_memory_are_refused() {
     let dir = good_inputs();
@@ -1138,6 +1211,8 @@ fn flags_that_contradict_a_saved_memory_are_refused() {
         (&["--saturate"], &["--memory", "--saturate"]),
         (&["--k", "3"], &["--k needs --separation topk"]),
         (&["--separation", "topk"], &["needs --k"]),
+        (&["--separation", "power"], &["needs --n"]),
+        (&["--n", "2"], &["--n needs --separation power or rectified"]),
         (&["--separation", "softmax", "--alpha", "2"], &["--alpha needs --separation entmax"]),
         (&["--alpha", "1"], &["--alpha", "above 1"]),
     ] {

@@ -3,6 +3,7 @@
 mod bench;
 mod commands;
 mod common;
+mod family;
 mod memcheck;
 mod terminal;
 mod tune;

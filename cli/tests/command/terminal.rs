@@ -57,7 +57,7 @@ fn tables_fit_the_terminal() {
 #[test]
 fn help_fits_a_terminal_of_80_columns() {
     let dir = TempDir::new().unwrap();
-    let commands = ["devices", "recall", "retrieve", "bench", "tune", "verify", "completions"];
+    let commands = ["devices", "recall", "retrieve", "bench", "tune", "verify", "family", "completions"];
     for name in commands {
         let (said, _, status) = common::in_terminal(80, command(dir.path(), &[name, "--help"]).env("NO_COLOR", "1"));
         assert_eq!(status, Some(0), "{name}");

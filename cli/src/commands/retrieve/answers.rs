@@ -89,7 +89,7 @@ pub fn remarks(args: &RetrieveArgs, memory: &Memory, answers: &Retrieval) -> Str
         let _ = writeln!(text, "--top {asked}: there are {patterns} patterns, so {} at most are reported", top.k);
     }
     if let Some(statistics) = &answers.statistics {
-        let answered = || statistics.iter().zip(&answers.status).filter(|(_, status)| **status == Status::Answered);
+        let answered = || statistics.iter().zip(&answers.status).filter(|(_, status)| **status != Status::NothingLeft);
         let of = |kind| answered().filter(|(s, _)| s.kind == kind).count();
         let (single, some, all) = (of(FixedPoint::Single), of(FixedPoint::Metastable), of(FixedPoint::Global));
         let _ = writeln!(
@@ -97,6 +97,10 @@ pub fn remarks(args: &RetrieveArgs, memory: &Memory, answers: &Retrieval) -> Str
             "{single} answers are a single pattern (largest weight >= 0.99), {all} an average over all (perplexity >= \
              N/2), {some} an average over some"
         );
+    }
+    let cycling = answers.status.iter().filter(|status| **status == Status::Cycle).count();
+    if cycling > 0 {
+        let _ = writeln!(text, "{cycling} of {batch} queries come back to a state that they had, and would for ever");
     }
     let nothing = answers.status.iter().filter(|status| **status == Status::NothingLeft).count();
     if nothing > 0 {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use attractor::files::Address;
 use attractor::retrieval::{DEFAULT_TOLERANCE, MAX_TOP, Stop, WeightsOf};
-use attractor::{RetrieveOptions, Rule, Separation, Similarity};
+use attractor::{RetrieveOptions, Rule, Separation, Similarity, Update};
 use clap::ValueEnum;
 
 use crate::args::{PrecisionArg, SimilarityArg, TunedArgs, at_least_one, check_extension, finite};
@@ -22,8 +22,27 @@ N x d, values N x dv (the keys themselves unless given), queries B x d. One upda
     z_i = beta similarity(x, k_i) + b_i     p = separation(z)
     x' = sum_i p_i k_i                      y = sum_i p_i v_i
 
+--then ends an update in another way: parts with commas between them, of
+
+    none, sign keep, sign plus, sign zero (what 0 becomes), tanh,
+    normalize, phasor, softmax blocks W, argmax blocks W
+                  the activation A of x' = A(h), h = sum_i p_i k_i
+    gain G, carry C
+                  h = G sum_i p_i k_i + C x
+    damping D     x' = D x + (1 - D) A(h)
+    without self  no coordinate couples with itself: for bipolar keys
+    next values   values go on as states: h = sum_i p_i v_i
+    blocks B      each coordinate moves in one of B updates
+    temperature T, seed S
+                  signs are drawn by chance
+    beta to B in N
+                  beta changes from --beta to B within N updates
+
+Classical Hopfield networks are --separation linear --then 'sign keep, without self'; dense ones have --separation \
+power; sparse distributed memories --separation step.
+
 --memory answers from a memory that was saved (Memory::save), by its own rule unless --similarity, --separation, \
---alpha, --k or --beta say otherwise. Its values, biases, scales and precision are its own, and removed patterns \
+--alpha, --k, --n, --step-threshold, --beta or --then say otherwise. Its values, biases, scales and precision are its own, and removed patterns \
 stay removed; N counts their positions, too.
 
 Written: output (B x dv, f32), state (B x d, f32), steps (B, u32), converged (B, u8; under --steps: whether the last \
@@ -31,10 +50,12 @@ update changed no coordinate by more than 1e-4), and when asked
 
     --energy      energy (B, f32), of the last state; for dot with every
                   separation but topk, and for euclidean with softmax,
-                  sparsemax and entmax. None is defined for other rules, nor
-                  at beta 0
+                  sparsemax and entmax; for linear, power, rectified and
+                  step under dot with states of signs. None is defined for
+                  other rules, nor at beta 0
     --statistics  support (B, u32): weights above zero; perplexity (B, f32):
-                  exp of the entropy; largest (B, f32)
+                  exp of the entropy; largest (B, f32). Not of linear, power,
+                  rectified and step, whose weights are no distribution
     --top K       top_index (B x K', u32), top_weight (B x K', f32) in falling
                   order, K' = min(K, N); a smaller index first where equal;
                   index 4294967295 with weight 0 where a mask leaves fewer
@@ -63,6 +84,22 @@ pub enum SeparationArg {
     Entmax,
     /// Softmax over the --k largest scores
     Topk,
+    /// z, without a normaliser: classical Hopfield networks, resonators
+    Linear,
+    /// z^n, with --n: dense associative memories
+    Power,
+    /// max(z, 0)^n, with --n
+    Rectified,
+    /// 1 where z >= --step-threshold, else 0: sparse distributed memories
+    Step,
+}
+
+/// What ends an update.
+fn update(text: &str) -> Result<Update, String> {
+    text.parse().map_err(|error| match error {
+        attractor::Error::Parameter { expected, .. } => format!("expected {expected}"),
+        error => error.to_string(),
+    })
 }
 
 /// The flags of `attractor retrieve`.
@@ -102,9 +139,19 @@ pub struct RetrieveArgs {
     /// How many scores topk keeps; required by it, unless --memory has it.
     #[arg(long, value_name = "K", value_parser = at_least_one)]
     pub k: Option<usize>,
-    /// The inverse temperature, of any sign [default: 1/sqrt(d), or that of --memory].
+    /// The exponent of power and rectified, from 1 to 63; required by them, unless --memory has it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(Separation::MAX_POWER)))]
+    pub n: Option<u32>,
+    /// The least score that has weight under step; required by it, unless --memory has it.
+    #[arg(long, value_name = "T", value_parser = finite, allow_hyphen_values = true)]
+    pub step_threshold: Option<f32>,
+    /// The inverse temperature, of any sign [default: 1/sqrt(d); 1 for linear, power, rectified and step; or that of
+    /// --memory].
     #[arg(long, value_name = "B", value_parser = finite, allow_hyphen_values = true)]
     pub beta: Option<f32>,
+    /// What ends an update, as below: `none`, `sign keep, without self` [default: none, or that of --memory].
+    #[arg(long, value_name = "UPDATE", value_parser = update)]
+    pub then: Option<Update>,
     /// The number of updates [default: 1].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "converge")]
     pub steps: Option<u32>,
@@ -186,6 +233,11 @@ impl RetrieveArgs {
 
     /// The separation of the flags, over that of a saved memory.
     pub fn separation(&self, saved: Option<Separation>) -> Result<Separation, Failure> {
+        let needs = |what: &str| Failure::Usage(format!("--separation {what}"));
+        let saved_n = match saved {
+            Some(Separation::Power { n } | Separation::Rectified { n }) => Some(n),
+            _ => None,
+        };
         let asked = match self.separation {
             None => saved.unwrap_or_default(),
             Some(SeparationArg::Softmax) => Separation::Softmax,
@@ -198,28 +250,61 @@ impl RetrieveArgs {
             Some(SeparationArg::Topk) => match (saved, self.k) {
                 (Some(saved @ Separation::TopK { .. }), _) => saved,
                 (_, Some(k)) => Separation::TopK { k },
-                (_, None) => return Err(Failure::Usage("--separation topk needs --k".into())),
+                (_, None) => return Err(needs("topk needs --k")),
+            },
+            Some(SeparationArg::Linear) => Separation::Linear,
+            Some(SeparationArg::Power) => {
+                Separation::Power { n: self.n.or(saved_n).ok_or_else(|| needs("power needs --n"))? }
+            }
+            Some(SeparationArg::Rectified) => {
+                Separation::Rectified { n: self.n.or(saved_n).ok_or_else(|| needs("rectified needs --n"))? }
+            }
+            Some(SeparationArg::Step) => match (saved, self.step_threshold) {
+                (Some(saved @ Separation::Step { .. }), _) => saved,
+                (_, Some(threshold)) => Separation::Step { threshold },
+                (_, None) => return Err(needs("step needs --step-threshold")),
             },
         };
-        if self.alpha.is_some() && !matches!(asked, Separation::Entmax { .. }) {
-            return Err(Failure::Usage("--alpha needs --separation entmax".into()));
+        let refuse = |why: &str| Err(Failure::Usage(why.into()));
+        match asked {
+            _ if self.alpha.is_some() && !matches!(asked, Separation::Entmax { .. }) => {
+                refuse("--alpha needs --separation entmax")
+            }
+            _ if self.k.is_some() && !matches!(asked, Separation::TopK { .. }) => refuse("--k needs --separation topk"),
+            _ if self.n.is_some() && !matches!(asked, Separation::Power { .. } | Separation::Rectified { .. }) => {
+                refuse("--n needs --separation power or rectified")
+            }
+            _ if self.step_threshold.is_some() && !matches!(asked, Separation::Step { .. }) => {
+                refuse("--step-threshold needs --separation step")
+            }
+            Separation::Entmax { alpha } => Ok(Separation::Entmax { alpha: self.alpha.unwrap_or(alpha) }),
+            Separation::TopK { k } => Ok(Separation::TopK { k: self.k.unwrap_or(k) }),
+            Separation::Power { n } => Ok(Separation::Power { n: self.n.unwrap_or(n) }),
+            Separation::Rectified { n } => Ok(Separation::Rectified { n: self.n.unwrap_or(n) }),
+            Separation::Step { threshold } => {
+                Ok(Separation::Step { threshold: self.step_threshold.unwrap_or(threshold) })
+            }
+            other => Ok(other),
         }
-        if self.k.is_some() && !matches!(asked, Separation::TopK { .. }) {
-            return Err(Failure::Usage("--k needs --separation topk".into()));
-        }
-        Ok(match asked {
-            Separation::Entmax { alpha } => Separation::Entmax { alpha: self.alpha.unwrap_or(alpha) },
-            Separation::TopK { k } => Separation::TopK { k: self.k.unwrap_or(k) },
-            other => other,
-        })
     }
 
     /// The rule of the flags, over that of a saved memory.
     pub fn rule(&self, dim: usize, saved: Option<Rule>) -> Result<Rule, Failure> {
-        let default = saved.unwrap_or(Rule::attention(dim));
-        let similarity = self.similarity.map_or(default.similarity, SimilarityArg::into);
         let separation = self.separation(saved.map(|rule| rule.separation))?;
-        Ok(Rule::new(similarity, separation, self.beta.unwrap_or(default.beta)))
+        let default = match saved {
+            Some(saved) => saved,
+            None if separation.is_normalized() => Rule::attention(dim),
+            None => Rule::softmax(1.0),
+        };
+        let similarity = self.similarity.map_or(default.similarity, SimilarityArg::into);
+        let rule = Rule::new(similarity, separation, self.beta.unwrap_or(default.beta));
+        let rule = rule.then(self.then.unwrap_or(default.update));
+        match rule.validate() {
+            Err(attractor::Error::Parameter { parameter, expected, got, .. }) if self.then.is_some() => {
+                Err(Failure::Usage(format!("--then: {parameter} must be {expected}, got {got}")))
+            }
+            _ => Ok(rule),
+        }
     }
 
     /// Every file that is read.

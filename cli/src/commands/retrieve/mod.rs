@@ -38,6 +38,8 @@ pub fn run(args: &RetrieveArgs) -> Result<(), Failure> {
     let wide = if wide { WIDE_CHUNK / memory.position_count().max(1) } else { usize::MAX };
     let tall = CHUNK / args.top.unwrap_or(1);
     let chunk = chunk.min(wide).min(tall).clamp(1, inputs.batch);
+    // What is drawn by chance depends on a query's number in its batch.
+    let chunk = if inputs.rule.update.temperature > 0.0 { inputs.batch } else { chunk };
     let explanation = explanation(args, &inputs, &memory, chunk)?;
     let bar = progress::bar(inputs.batch, "retrieving");
     // One plan for every chunk, so that a query's bits do not depend on where the cuts fall.

@@ -4,7 +4,8 @@
  * Store patterns once, give noisy or partial queries, get back what they recall. A program opens a device
  * (attractor_device_best), creates a memory on it (attractor_memory_create), adds patterns (attractor_memory_add) and
  * retrieves: waiting (attractor_memory_retrieve), or in a loop that must not wait (attractor_memory_retrieve_begin,
- * then attractor_pending_take once a frame). capi/examples/recall.c shows both.
+ * then attractor_pending_take once a frame). capi/examples/recall.c shows both, capi/examples/networks.c other
+ * networks than attention.
  *
  * Errors. Calls that may fail return an attractor_error; attractor_last_error_message returns the message. No panic
  * leaves the library. What can be seen from the arguments alone is checked: NULL, alignment, overflow, lengths that
@@ -188,6 +189,11 @@ enum attractor_status
    * The query has a coordinate beyond the range in which the device computes right answers.
    */
   ATTRACTOR_STATUS_OUT_OF_RANGE = 3,
+  /**
+   * It has; its state comes back after two or more updates and would for ever. The state is that after the last
+   * update that was allowed. Only of rules whose states are discrete.
+   */
+  ATTRACTOR_STATUS_CYCLE = 4,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -360,7 +366,7 @@ typedef uint32_t attractor_similarity;
 #endif // __cplusplus
 
 /**
- * How the scores z become weights p.
+ * How the scores z become weights p. Those of the last four are functions of one score each, and not normalised.
  */
 enum attractor_separation
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -387,12 +393,81 @@ enum attractor_separation
    * Softmax over the `k` largest scores, zero elsewhere; ties keep the smaller index.
    */
   ATTRACTOR_SEPARATION_TOPK = 4,
+  /**
+   * `z`: classical Hopfield networks and resonators.
+   */
+  ATTRACTOR_SEPARATION_LINEAR = 5,
+  /**
+   * `z^n`: dense associative memories, with interactions of order n + 1.
+   */
+  ATTRACTOR_SEPARATION_POWER = 6,
+  /**
+   * `max(z, 0)^n`.
+   */
+  ATTRACTOR_SEPARATION_RECTIFIED = 7,
+  /**
+   * 1 where `z >= step_threshold`, else 0: sparse distributed memories.
+   */
+  ATTRACTOR_SEPARATION_STEP = 8,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
 typedef enum attractor_separation attractor_separation;
 #else
 typedef uint32_t attractor_separation;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What is applied to each coordinate of `h`, or to each block of coordinates, at the end of an update.
+ */
+enum attractor_activation
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Nothing: `h`.
+   */
+  ATTRACTOR_ACTIVATION_NONE = 0,
+  /**
+   * The sign of `h`; a coordinate whose `h` is 0 stays (Hopfield networks).
+   */
+  ATTRACTOR_ACTIVATION_SIGN_KEEP = 1,
+  /**
+   * The sign of `h`; 0 becomes 1 (resonator networks).
+   */
+  ATTRACTOR_ACTIVATION_SIGN_PLUS = 2,
+  /**
+   * The sign of `h`; 0 stays 0 (torchhd).
+   */
+  ATTRACTOR_ACTIVATION_SIGN_ZERO = 3,
+  /**
+   * `tanh(h)`.
+   */
+  ATTRACTOR_ACTIVATION_TANH = 4,
+  /**
+   * `h / max(|h|, 1e-12)`, over all coordinates.
+   */
+  ATTRACTOR_ACTIVATION_NORMALIZE = 5,
+  /**
+   * Each pair of coordinates (re, im) over its magnitude; a pair of zeros becomes (1, 0). d is even.
+   */
+  ATTRACTOR_ACTIVATION_PHASOR = 6,
+  /**
+   * Softmax within each block of `block_width` coordinates, of which d is a multiple.
+   */
+  ATTRACTOR_ACTIVATION_SOFTMAX_BLOCKS = 7,
+  /**
+   * 1 at the largest coordinate of each block of `block_width`, the first of equal ones, and 0 elsewhere.
+   */
+  ATTRACTOR_ACTIVATION_ARGMAX_BLOCKS = 8,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum attractor_activation attractor_activation;
+#else
+typedef uint32_t attractor_activation;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -458,7 +533,8 @@ typedef struct attractor_hits attractor_hits;
  *
  * Shapes: N patterns, keys N x d, values N x dv (the keys themselves unless the memory has a value dimension), queries
  * B x d; all row-major `float`. One update of a state x:
- * `z_i = beta similarity(x, k_i) + b_i`, `p = separation(z)`, `x' = sum_i p_i k_i`, `y = sum_i p_i v_i`.
+ * `z_i = beta similarity(x, k_i) + b_i`, `p = separation(z)`, `x' = sum_i p_i k_i`, `y = sum_i p_i v_i`, unless the
+ * options end updates in another way.
  */
 typedef struct attractor_memory attractor_memory;
 
@@ -521,6 +597,13 @@ typedef struct attractor_device_options {
 
 /**
  * The shape of a memory, its rule, and how it is laid out; `attractor_memory_options_init` fills it.
+ *
+ * The fields from `activation` on say how a state x goes on from the weighted sums s, of keys or of values:
+ * `h = gain (s - T x) + carry x + field`, `x' = damping x + (1 - damping) activation(h)`. T is 0 unless `remove_self` is
+ * set, and a retrieval may give a field. By default `x' = s`.
+ *
+ * A classical Hopfield network has `separation` `ATTRACTOR_SEPARATION_LINEAR`, `activation`
+ * `ATTRACTOR_ACTIVATION_SIGN_KEEP`, `remove_self` 1 and `beta` 1; a dense one `ATTRACTOR_SEPARATION_POWER`.
  */
 typedef struct attractor_memory_options {
   /**
@@ -581,6 +664,65 @@ typedef struct attractor_memory_options {
    * through it. 0 for a GPU that holds all. Nothing can be recorded of such a memory.
    */
   uint64_t device_bytes;
+  /**
+   * For `ATTRACTOR_SEPARATION_POWER` and `ATTRACTOR_SEPARATION_RECTIFIED`: the exponent, from 1 to 63.
+   */
+  uint32_t n;
+  /**
+   * For `ATTRACTOR_SEPARATION_STEP`: the least score that has weight; finite.
+   */
+  float step_threshold;
+  /**
+   * One of `attractor_activation`.
+   */
+  uint32_t activation;
+  /**
+   * For `ATTRACTOR_ACTIVATION_SOFTMAX_BLOCKS` and `ATTRACTOR_ACTIVATION_ARGMAX_BLOCKS`: at least 1; d is a multiple.
+   */
+  uint32_t block_width;
+  /**
+   * The factor of the sums; finite.
+   */
+  float gain;
+  /**
+   * The factor of the state before; finite.
+   */
+  float carry;
+  /**
+   * The share of the state before in the next one, at least 0 and below 1.
+   */
+  float damping;
+  /**
+   * Not 0: the coupling of every coordinate with itself is taken away, exactly. For dot similarity, keys whose
+   * coordinates are all 1 or -1, and softmax or a separation that is not normalised; but for
+   * `ATTRACTOR_SEPARATION_LINEAR` states are such, too.
+   */
+  uint32_t remove_self;
+  /**
+   * Not 0: the sums of values go on as states, in place of those of keys; dv is d.
+   */
+  uint32_t next_values;
+  /**
+   * Each coordinate moves in one of this many updates, from 1 to 2^24; with d blocks one moves at a time.
+   */
+  uint32_t blocks;
+  /**
+   * Above 0: signs are drawn, 1 with the probability `1 / (1 + exp(-2 h / temperature))`; 0 for none.
+   */
+  float temperature;
+  /**
+   * The seed of what is drawn by chance.
+   */
+  uint32_t seed;
+  /**
+   * Beta goes from `beta` in the first update to `schedule_beta` in this one, by the same factor each time; 0 for a
+   * beta that stays.
+   */
+  uint32_t schedule_steps;
+  /**
+   * With `schedule_steps`: finite, not 0, and of the sign of `beta`.
+   */
+  float schedule_beta;
 } attractor_memory_options;
 
 /**
@@ -691,6 +833,39 @@ typedef struct attractor_retrieve_options {
    * least weight.
    */
   float least_weight;
+  /**
+   * B x d floats, row-major, to add to the sums of every update; NULL without.
+   */
+  const float *field;
+  /**
+   * B x d.
+   */
+  size_t field_length;
+  /**
+   * B floats: a beta for each query, in place of the rule's; NULL without.
+   */
+  const float *betas;
+  /**
+   * B.
+   */
+  size_t betas_length;
+  /**
+   * B ids of patterns: one for each query to leave out, or `ATTRACTOR_NO_PATTERN` for none; NULL without.
+   */
+  const uint64_t *exclude;
+  /**
+   * B.
+   */
+  size_t exclude_length;
+  /**
+   * 2 B positions: each query sees those patterns alone from the first position of its pair up to and without the
+   * second; NULL where all see all. Queries of one range should be next to each other.
+   */
+  const size_t *rows;
+  /**
+   * 2 B.
+   */
+  size_t rows_length;
 } attractor_retrieve_options;
 
 /**
@@ -873,8 +1048,9 @@ attractor_error attractor_memory_options_init(struct attractor_memory_options *o
 /**
  * Creates an empty memory on `device`.
  *
- * Errors: `ATTRACTOR_ERROR_PARAMETER` for a zero dimension and for a rule outside its domain; `ATTRACTOR_ERROR_LIMIT`
- * where one row does not fit the device; `ATTRACTOR_ERROR_NULL_POINTER`. `*memory` is NULL then.
+ * Errors: `ATTRACTOR_ERROR_PARAMETER` for a zero dimension and for a rule outside its domain; `ATTRACTOR_ERROR_SHAPE`
+ * where blocks, pairs or values do not fit the dimension; `ATTRACTOR_ERROR_LIMIT` where one row does not fit the device;
+ * `ATTRACTOR_ERROR_NULL_POINTER`. `*memory` is NULL then.
  */
 attractor_error attractor_memory_create(const struct attractor_device *device,
                                         const struct attractor_memory_options *options,
@@ -1040,9 +1216,9 @@ attractor_error attractor_retrieve_options_init(struct attractor_retrieve_option
  * `output_length` = count x dv floats, unless it is NULL with length 0; outputs and reports go to `*retrieval`, to be
  * freed by `attractor_retrieval_free`, unless that is NULL. Not both may be NULL.
  *
- * Errors: `ATTRACTOR_ERROR_EMPTY`; `ATTRACTOR_ERROR_SHAPE` for queries, an output, a mask or a clamp of a wrong
+ * Errors: `ATTRACTOR_ERROR_EMPTY`; `ATTRACTOR_ERROR_SHAPE` for queries, an output, or an array of the options of a wrong
  * length; `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_PARAMETER` for the options; `ATTRACTOR_ERROR_UNSUPPORTED` for
- * an energy where the rule has none; `ATTRACTOR_ERROR_OUT_OF_MEMORY` where there is no room for the answers;
+ * a report that the rule does not have; `ATTRACTOR_ERROR_OUT_OF_MEMORY` where there is no room for the answers;
  * `ATTRACTOR_ERROR_LOST`; `ATTRACTOR_ERROR_NULL_POINTER`. `*retrieval` is NULL then, and nothing is written to
  * `output`.
  */
@@ -1057,8 +1233,8 @@ attractor_error attractor_memory_retrieve(const struct attractor_memory *memory,
 
 /**
  * Begins the same retrieval without waiting for it; it waits only for a call that is changing the memory. `*pending`
- * gets the answer; free it with `attractor_pending_free` at any time. Queries, mask and clamp have been copied when
- * this returns, and the memory may change or be freed: the retrieval sees it as it was.
+ * gets the answer; free it with `attractor_pending_free` at any time. Queries and options have been copied when this
+ * returns, and the memory may change or be freed: the retrieval sees it as it was.
  *
  * Errors: those of `attractor_memory_retrieve`; a device that fails later makes `attractor_pending_take` return
  * `ATTRACTOR_ERROR_LOST`. `*pending` is NULL then.

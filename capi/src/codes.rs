@@ -5,6 +5,7 @@
 
 use attractor::device::SoftwareAdapters;
 use attractor::retrieval::{FixedPoint, Status};
+use attractor::rule::{Activation, Zero};
 use attractor::{Mask, Precision, Separation, Similarity, wgpu};
 
 use crate::error::{Failure, Outcome};
@@ -130,7 +131,7 @@ impl From<attractor_similarity> for Similarity {
     }
 }
 
-/// How the scores z become weights p.
+/// How the scores z become weights p. Those of the last four are functions of one score each, and not normalised.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum attractor_separation {
@@ -144,14 +145,24 @@ pub enum attractor_separation {
     ATTRACTOR_SEPARATION_ENTMAX = 3,
     /// Softmax over the `k` largest scores, zero elsewhere; ties keep the smaller index.
     ATTRACTOR_SEPARATION_TOPK = 4,
+    /// `z`: classical Hopfield networks and resonators.
+    ATTRACTOR_SEPARATION_LINEAR = 5,
+    /// `z^n`: dense associative memories, with interactions of order n + 1.
+    ATTRACTOR_SEPARATION_POWER = 6,
+    /// `max(z, 0)^n`.
+    ATTRACTOR_SEPARATION_RECTIFIED = 7,
+    /// 1 where `z >= step_threshold`, else 0: sparse distributed memories.
+    ATTRACTOR_SEPARATION_STEP = 8,
 }
 
 decoded!(attractor_separation: ATTRACTOR_SEPARATION_SOFTMAX, ATTRACTOR_SEPARATION_SOFTMAX1,
-    ATTRACTOR_SEPARATION_SPARSEMAX, ATTRACTOR_SEPARATION_ENTMAX, ATTRACTOR_SEPARATION_TOPK);
+    ATTRACTOR_SEPARATION_SPARSEMAX, ATTRACTOR_SEPARATION_ENTMAX, ATTRACTOR_SEPARATION_TOPK,
+    ATTRACTOR_SEPARATION_LINEAR, ATTRACTOR_SEPARATION_POWER, ATTRACTOR_SEPARATION_RECTIFIED,
+    ATTRACTOR_SEPARATION_STEP);
 
 impl attractor_separation {
     /// The separation, with the parameters that some of them have.
-    pub(crate) fn with(self, alpha: f32, k: usize) -> Separation {
+    pub(crate) fn with(self, alpha: f32, k: usize, n: u32, threshold: f32) -> Separation {
         use attractor_separation::*;
         match self {
             ATTRACTOR_SEPARATION_SOFTMAX => Separation::Softmax,
@@ -159,6 +170,58 @@ impl attractor_separation {
             ATTRACTOR_SEPARATION_SPARSEMAX => Separation::Sparsemax,
             ATTRACTOR_SEPARATION_ENTMAX => Separation::Entmax { alpha },
             ATTRACTOR_SEPARATION_TOPK => Separation::TopK { k },
+            ATTRACTOR_SEPARATION_LINEAR => Separation::Linear,
+            ATTRACTOR_SEPARATION_POWER => Separation::Power { n },
+            ATTRACTOR_SEPARATION_RECTIFIED => Separation::Rectified { n },
+            ATTRACTOR_SEPARATION_STEP => Separation::Step { threshold },
+        }
+    }
+}
+
+/// What is applied to each coordinate of `h`, or to each block of coordinates, at the end of an update.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum attractor_activation {
+    /// Nothing: `h`.
+    ATTRACTOR_ACTIVATION_NONE = 0,
+    /// The sign of `h`; a coordinate whose `h` is 0 stays (Hopfield networks).
+    ATTRACTOR_ACTIVATION_SIGN_KEEP = 1,
+    /// The sign of `h`; 0 becomes 1 (resonator networks).
+    ATTRACTOR_ACTIVATION_SIGN_PLUS = 2,
+    /// The sign of `h`; 0 stays 0 (torchhd).
+    ATTRACTOR_ACTIVATION_SIGN_ZERO = 3,
+    /// `tanh(h)`.
+    ATTRACTOR_ACTIVATION_TANH = 4,
+    /// `h / max(|h|, 1e-12)`, over all coordinates.
+    ATTRACTOR_ACTIVATION_NORMALIZE = 5,
+    /// Each pair of coordinates (re, im) over its magnitude; a pair of zeros becomes (1, 0). d is even.
+    ATTRACTOR_ACTIVATION_PHASOR = 6,
+    /// Softmax within each block of `block_width` coordinates, of which d is a multiple.
+    ATTRACTOR_ACTIVATION_SOFTMAX_BLOCKS = 7,
+    /// 1 at the largest coordinate of each block of `block_width`, the first of equal ones, and 0 elsewhere.
+    ATTRACTOR_ACTIVATION_ARGMAX_BLOCKS = 8,
+}
+
+decoded!(attractor_activation: ATTRACTOR_ACTIVATION_NONE, ATTRACTOR_ACTIVATION_SIGN_KEEP,
+    ATTRACTOR_ACTIVATION_SIGN_PLUS, ATTRACTOR_ACTIVATION_SIGN_ZERO, ATTRACTOR_ACTIVATION_TANH,
+    ATTRACTOR_ACTIVATION_NORMALIZE, ATTRACTOR_ACTIVATION_PHASOR, ATTRACTOR_ACTIVATION_SOFTMAX_BLOCKS,
+    ATTRACTOR_ACTIVATION_ARGMAX_BLOCKS);
+
+impl attractor_activation {
+    /// The activation, with the width that some of them have.
+    pub(crate) fn with(self, width: u32) -> Activation {
+        use attractor_activation::*;
+        let width = width as usize;
+        match self {
+            ATTRACTOR_ACTIVATION_NONE => Activation::None,
+            ATTRACTOR_ACTIVATION_SIGN_KEEP => Activation::Sign { zero: Zero::Keep },
+            ATTRACTOR_ACTIVATION_SIGN_PLUS => Activation::Sign { zero: Zero::Plus },
+            ATTRACTOR_ACTIVATION_SIGN_ZERO => Activation::Sign { zero: Zero::Zero },
+            ATTRACTOR_ACTIVATION_TANH => Activation::Tanh,
+            ATTRACTOR_ACTIVATION_NORMALIZE => Activation::Normalize,
+            ATTRACTOR_ACTIVATION_PHASOR => Activation::Phasor,
+            ATTRACTOR_ACTIVATION_SOFTMAX_BLOCKS => Activation::SoftmaxBlocks { width },
+            ATTRACTOR_ACTIVATION_ARGMAX_BLOCKS => Activation::ArgmaxBlocks { width },
         }
     }
 }
@@ -209,6 +272,9 @@ pub enum attractor_status {
     ATTRACTOR_STATUS_NOT_FINITE = 2,
     /// The query has a coordinate beyond the range in which the device computes right answers.
     ATTRACTOR_STATUS_OUT_OF_RANGE = 3,
+    /// It has; its state comes back after two or more updates and would for ever. The state is that after the last
+    /// update that was allowed. Only of rules whose states are discrete.
+    ATTRACTOR_STATUS_CYCLE = 4,
 }
 
 impl From<Status> for attractor_status {
@@ -218,6 +284,7 @@ impl From<Status> for attractor_status {
             Status::NothingLeft => Self::ATTRACTOR_STATUS_NOTHING_LEFT,
             Status::NotFinite => Self::ATTRACTOR_STATUS_NOT_FINITE,
             Status::OutOfRange => Self::ATTRACTOR_STATUS_OUT_OF_RANGE,
+            Status::Cycle => Self::ATTRACTOR_STATUS_CYCLE,
             other => unreachable!("{other:?} is of another version"),
         }
     }

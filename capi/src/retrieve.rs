@@ -3,14 +3,14 @@
 use std::ptr;
 
 use attractor::retrieval::{DEFAULT_TOLERANCE, WeightsOf};
-use attractor::{Mask, RetrieveOptions, Similarity};
+use attractor::{Mask, PatternId, RetrieveOptions, Similarity};
 
 use crate::codes::{Layout, attractor_mask, decode};
 use crate::error::{Failure, Outcome, attractor_error, code};
 use crate::memory::attractor_memory;
 use crate::pending::attractor_pending;
 use crate::pointer::{Array, Out, OutRows, borrow, optional_rows, rows};
-use crate::retrieval::attractor_retrieval;
+use crate::retrieval::{ATTRACTOR_NO_PATTERN, attractor_retrieval};
 use crate::versioned::{init, read, versioned};
 
 /// Options of one retrieval of B queries; `attractor_retrieve_options_init` fills them.
@@ -58,6 +58,23 @@ pub struct attractor_retrieve_options {
     /// Of `top`, report only patterns of at least this weight, from 1/1,024 to 1, and count all that have it; 0 for no
     /// least weight.
     pub least_weight: f32,
+    /// B x d floats, row-major, to add to the sums of every update; NULL without.
+    pub field: *const f32,
+    /// B x d.
+    pub field_length: usize,
+    /// B floats: a beta for each query, in place of the rule's; NULL without.
+    pub betas: *const f32,
+    /// B.
+    pub betas_length: usize,
+    /// B ids of patterns: one for each query to leave out, or `ATTRACTOR_NO_PATTERN` for none; NULL without.
+    pub exclude: *const u64,
+    /// B.
+    pub exclude_length: usize,
+    /// 2 B positions: each query sees those patterns alone from the first position of its pair up to and without the
+    /// second; NULL where all see all. Queries of one range should be next to each other.
+    pub rows: *const usize,
+    /// 2 B.
+    pub rows_length: usize,
 }
 
 versioned!(attractor_retrieve_options, weights: u32);
@@ -82,12 +99,20 @@ fn defaults(size: usize) -> attractor_retrieve_options {
         threshold: 0.0,
         has_threshold: 0,
         least_weight: 0.0,
+        field: ptr::null(),
+        field_length: 0,
+        betas: ptr::null(),
+        betas_length: 0,
+        exclude: ptr::null(),
+        exclude_length: 0,
+        rows: ptr::null(),
+        rows_length: 0,
     }
 }
 
 impl attractor_retrieve_options {
     /// # Safety
-    /// The crate's contract: the mask and the clamp have their lengths.
+    /// The crate's contract: the arrays have their lengths.
     unsafe fn checked(&self, similarity: Similarity) -> Outcome<RetrieveOptions> {
         let mut options = match self.converge {
             0 => RetrieveOptions::steps(self.steps),
@@ -126,6 +151,42 @@ impl attractor_retrieve_options {
         // SAFETY: by this function's own contract.
         if let Some(clamp) = unsafe { optional_rows("clamp", (self.clamp, self.clamp_length), self.clamp_length, 1) }? {
             options = options.clamp(&flags(clamp));
+        }
+        // SAFETY: by this function's own contract.
+        unsafe { self.per_query(options) }
+    }
+
+    /// `options` with what each query has of its own.
+    ///
+    /// # Safety
+    /// The crate's contract: the arrays have their lengths.
+    unsafe fn per_query(&self, mut options: RetrieveOptions) -> Outcome<RetrieveOptions> {
+        // SAFETY: by this function's own contract.
+        let (field, betas, exclude, positions) = unsafe {
+            (
+                optional_rows("field", (self.field, self.field_length), self.field_length, 1)?,
+                optional_rows("betas", (self.betas, self.betas_length), self.betas_length, 1)?,
+                optional_rows("exclude", (self.exclude, self.exclude_length), self.exclude_length, 1)?,
+                optional_rows("rows", (self.rows, self.rows_length), self.rows_length, 1)?,
+            )
+        };
+        if let Some(field) = field {
+            options = options.field(field);
+        }
+        if let Some(betas) = betas {
+            options = options.betas(betas);
+        }
+        if let Some(ids) = exclude {
+            let ids: Vec<_> = ids.iter().map(|id| (*id != ATTRACTOR_NO_PATTERN).then_some(PatternId(*id))).collect();
+            options = options.exclude(&ids);
+        }
+        if let Some(positions) = positions {
+            let (pairs, []) = positions.as_chunks::<2>() else {
+                let expected = "rows of 2 positions for each query".into();
+                return Err(Failure::Shape { expected, got: positions.len() });
+            };
+            let ranges: Vec<_> = pairs.iter().map(|[first, end]| *first..*end).collect();
+            options = options.rows(&ranges);
         }
         Ok(options)
     }
@@ -193,9 +254,9 @@ unsafe fn request<'a>(
 /// `output_length` = count x dv floats, unless it is NULL with length 0; outputs and reports go to `*retrieval`, to be
 /// freed by `attractor_retrieval_free`, unless that is NULL. Not both may be NULL.
 ///
-/// Errors: `ATTRACTOR_ERROR_EMPTY`; `ATTRACTOR_ERROR_SHAPE` for queries, an output, a mask or a clamp of a wrong
+/// Errors: `ATTRACTOR_ERROR_EMPTY`; `ATTRACTOR_ERROR_SHAPE` for queries, an output, or an array of the options of a wrong
 /// length; `ATTRACTOR_ERROR_NOT_FINITE`; `ATTRACTOR_ERROR_PARAMETER` for the options; `ATTRACTOR_ERROR_UNSUPPORTED` for
-/// an energy where the rule has none; `ATTRACTOR_ERROR_OUT_OF_MEMORY` where there is no room for the answers;
+/// a report that the rule does not have; `ATTRACTOR_ERROR_OUT_OF_MEMORY` where there is no room for the answers;
 /// `ATTRACTOR_ERROR_LOST`; `ATTRACTOR_ERROR_NULL_POINTER`. `*retrieval` is NULL then, and nothing is written to
 /// `output`.
 #[unsafe(no_mangle)]
@@ -240,8 +301,8 @@ pub unsafe extern "C" fn attractor_memory_retrieve(
 }
 
 /// Begins the same retrieval without waiting for it; it waits only for a call that is changing the memory. `*pending`
-/// gets the answer; free it with `attractor_pending_free` at any time. Queries, mask and clamp have been copied when
-/// this returns, and the memory may change or be freed: the retrieval sees it as it was.
+/// gets the answer; free it with `attractor_pending_free` at any time. Queries and options have been copied when this
+/// returns, and the memory may change or be freed: the retrieval sees it as it was.
 ///
 /// Errors: those of `attractor_memory_retrieve`; a device that fails later makes `attractor_pending_take` return
 /// `ATTRACTOR_ERROR_LOST`. `*pending` is NULL then.

@@ -78,7 +78,7 @@ fn run(command: &mut Command) -> Output {
     command.output().expect("the program starts")
 }
 
-/// Runs `recall` on `device`; where that is missing, a skip is reported.
+/// Runs an example on `device`; where that is missing, a skip is reported.
 fn recall(program: &Path, device: &str, required_as: &str) {
     let output = run(Command::new(program).arg(device));
     let (said, complained) = (text(&output.stdout), text(&output.stderr));
@@ -99,13 +99,20 @@ fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
+/// Both examples.
+fn sources() -> [PathBuf; 2] {
+    ["recall", "networks"].map(|name| Path::new(ROOT).join("examples").join(name).with_extension("c"))
+}
+
 #[test]
-fn the_example_recalls_as_c_and_as_cpp_however_it_is_linked() {
+fn the_examples_run_as_c_and_as_cpp_however_they_are_linked() {
     for compiler in ["cc", "c++"].into_iter().filter(|compiler| has_tool(compiler)) {
-        let dir = folder();
-        for program in build(compiler, &source(), dir.path()) {
-            recall(&program, "cpu", "cpu");
-            recall(&program, "vulkan-software", "lavapipe");
+        for source in sources() {
+            let dir = folder();
+            for program in build(compiler, &source, dir.path()) {
+                recall(&program, "cpu", "cpu");
+                recall(&program, "vulkan-software", "lavapipe");
+            }
         }
     }
 }
@@ -143,15 +150,17 @@ fn checked(program: &Path) -> Output {
 }
 
 #[test]
-fn the_example_leaks_nothing_and_reads_nothing_that_is_not_its_own() {
+fn the_examples_leak_nothing_and_read_nothing_that_is_not_their_own() {
     if !(has_tool("cc") && has_tool("valgrind")) {
         return;
     }
-    let dir = folder();
-    for program in build("cc", &source(), dir.path()) {
-        let output = checked(&program);
-        let (said, complained) = (text(&output.stdout), text(&output.stderr));
-        assert!(output.status.success() && said.ends_with("all is well\n"), "{said}{complained}");
+    for source in sources() {
+        let dir = folder();
+        for program in build("cc", &source, dir.path()) {
+            let output = checked(&program);
+            let (said, complained) = (text(&output.stdout), text(&output.stderr));
+            assert!(output.status.success() && said.ends_with("all is well\n"), "{said}{complained}");
+        }
     }
 }
 

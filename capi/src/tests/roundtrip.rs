@@ -165,6 +165,54 @@ fn thresholds_come_through() {
     }
 }
 
+/// Rules and options that older headers do not know: those of the library, where they are not set.
+#[test]
+fn rules_of_other_networks_come_through() {
+    use attractor_separation::*;
+    let keys = [1.0f32, 1.0, -1.0, 1.0];
+    let queries = [1.0f32, -1.0, 1.0, 1.0];
+    let asked = retrieve_options();
+    // SAFETY: arrays have their lengths, and handles were just given.
+    let state = |options: &attractor_memory_options, asked: &attractor_retrieve_options| unsafe {
+        let memory = Owned::new(options);
+        succeeds(add(memory.0, keys.as_ptr(), null(), null(), 2, null_mut()));
+        let retrieval = given(|all| ask(memory.0, queries.as_ptr(), 2, &raw const *asked, null_mut(), 0, all));
+        let state = std::slice::from_raw_parts(attractor_retrieval_state(retrieval, null_mut()), 4).to_vec();
+        attractor_retrieval_free(retrieval);
+        state
+    };
+    let mut options = memory_options(2);
+    options.beta = 1.0;
+    // Scores of the first query are 0 and -2, of the second 2 and 0.
+    options.separation = ATTRACTOR_SEPARATION_LINEAR as u32;
+    assert_eq!(state(&options, &asked), [2.0, -2.0, 2.0, 2.0]);
+    (options.separation, options.n) = (ATTRACTOR_SEPARATION_POWER as u32, 2);
+    assert_eq!(state(&options, &asked), [-4.0, 4.0, 4.0, 4.0]);
+    options.separation = ATTRACTOR_SEPARATION_RECTIFIED as u32;
+    assert_eq!(state(&options, &asked), [0.0, 0.0, 4.0, 4.0]);
+    (options.separation, options.step_threshold) = (ATTRACTOR_SEPARATION_STEP as u32, 0.0);
+    (options.gain, options.carry) = (10.0, 1.0);
+    assert_eq!(state(&options, &asked), [11.0, 9.0, 1.0, 21.0]);
+    options.size = std::mem::offset_of!(attractor_memory_options, n);
+    let old = state(&attractor_memory_options { separation: 0, ..options }, &asked);
+    options.size = size_of::<attractor_memory_options>();
+    let new = memory_options(2);
+    assert_eq!(old, state(&attractor_memory_options { beta: 1.0, ..new }, &asked), "an older header has no updates");
+
+    let mut options = memory_options(2);
+    (options.separation, options.beta) = (ATTRACTOR_SEPARATION_LINEAR as u32, 1.0);
+    let mut asked = retrieve_options();
+    let (field, betas, ids) = ([0.5f32, 0.0, 0.0, 0.0], [1.0f32, 3.0], [ATTRACTOR_NO_PATTERN, 1]);
+    let rows = [1usize, 2, 0, 2];
+    (asked.field, asked.field_length) = (field.as_ptr(), 4);
+    (asked.betas, asked.betas_length) = (betas.as_ptr(), 2);
+    (asked.exclude, asked.exclude_length) = (ids.as_ptr(), 2);
+    (asked.rows, asked.rows_length) = (rows.as_ptr(), 4);
+    assert_eq!(state(&options, &asked), [2.5, -2.0, 6.0, 6.0]);
+    asked.size = std::mem::offset_of!(attractor_retrieve_options, field);
+    assert_eq!(state(&options, &asked), [2.0, -2.0, 2.0, 2.0], "an older header has none of them");
+}
+
 /// What a search finds, with and without a threshold, and what it refuses.
 #[test]
 fn searches_come_through() {

@@ -193,9 +193,8 @@ fn rules_of_other_networks_come_through() {
     (options.separation, options.step_threshold) = (ATTRACTOR_SEPARATION_STEP as u32, 0.0);
     (options.gain, options.carry) = (10.0, 1.0);
     assert_eq!(state(&options, &asked), [11.0, 9.0, 1.0, 21.0]);
-    options.size = std::mem::offset_of!(attractor_memory_options, n);
-    let old = state(&attractor_memory_options { separation: 0, ..options }, &asked);
-    options.size = size_of::<attractor_memory_options>();
+    (options.separation, options.size) = (0, std::mem::offset_of!(attractor_memory_options, n));
+    let old = state(&options, &asked);
     let new = memory_options(2);
     assert_eq!(old, state(&attractor_memory_options { beta: 1.0, ..new }, &asked), "an older header has no updates");
 

@@ -105,7 +105,7 @@ impl SearchArgs {
             (Some(path), _) => {
                 let saved = Stored::saved(path)?;
                 let rule = saved.rule();
-                (Stored::Memory(saved), rule)
+                (Stored::Memory(saved.into()), rule)
             }
             (None, Some(keys)) => {
                 let rule = Rule::new(Similarity::Cosine, Separation::Softmax, 1.0);

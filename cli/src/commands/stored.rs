@@ -47,7 +47,7 @@ impl StoreOptions {
 /// Where the patterns come from.
 pub enum Stored {
     Tensors(Box<PatternFiles>),
-    Memory(SavedMemory),
+    Memory(Box<SavedMemory>),
 }
 
 impl Stored {

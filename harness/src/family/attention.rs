@@ -8,7 +8,8 @@ use super::{Allowed, On, Outcome, wide};
 /// Hops over stories: a memory for each hop holds all stories, and each query sees the rows of its own.
 pub fn memory_network(golden: &Golden, on: On<'_>) -> Result<Outcome, Failure> {
     let ([batch, facts, dim], _) = golden.sides::<3>("embedding_0")?;
-    let hops = (1..).take_while(|hop| golden.has(&format!("embedding_{hop}"))).count();
+    let count = golden.names().count();
+    let hops = (1..count).take_while(|hop| golden.has(&format!("embedding_{hop}"))).count();
     if hops == 0 {
         return Err(Failure::Case("there is no tensor `embedding_1`".into()));
     }

@@ -54,9 +54,8 @@ impl Comparison {
         let most = numbers.iter().fold(0.0f64, |most, number| most.max(number.abs()));
         let differs = |got: f64, expected: f64| match allowed {
             Allowed::Equal => got != expected,
-            // A NaN is not within anything.
-            Allowed::Within(most) => !((got - expected).abs() <= most),
-            Allowed::OfLargest(share) => !((got - expected).abs() <= share * most.max(1.0)),
+            Allowed::Within(most) => is_beyond((got - expected).abs(), most),
+            Allowed::OfLargest(share) => is_beyond((got - expected).abs(), share * most.max(1.0)),
             Allowed::Signs(share) => {
                 let sign = |number: f64| f64::from(number > 0.0) - f64::from(number < 0.0);
                 expected.abs() > share * most && sign(got) != sign(expected)
@@ -97,6 +96,11 @@ impl std::fmt::Display for Difference {
         let Self { at, got, expected } = self;
         write!(f, "{at:?} is {got}, expected {expected}")
     }
+}
+
+/// Whether an error is above `most`, or a NaN.
+fn is_beyond(error: f64, most: f64) -> bool {
+    error.is_nan() || error > most
 }
 
 /// Element number `index` of a row-major tensor.

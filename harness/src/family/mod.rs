@@ -95,9 +95,9 @@ impl On<'_> {
         if self.mistake == Some(Mistake::SoftmaxForLinear) && rule.separation == Separation::Linear {
             let both: Vec<f32> = keys.iter().copied().chain(keys.iter().map(|key| -key)).collect();
             let imitation = Rule { separation: Separation::Softmax, beta: 1e-3 / dim as f32, ..rule };
-            return Ok(self.filled(MemoryOptions::new(dim, imitation), Patterns::new(&both))?);
+            return Ok(self.filled(&MemoryOptions::new(dim, imitation), Patterns::new(&both))?);
         }
-        Ok(self.filled(MemoryOptions::new(dim, self.rule(rule)), Patterns::new(keys))?)
+        Ok(self.filled(&MemoryOptions::new(dim, self.rule(rule)), Patterns::new(keys))?)
     }
 
     /// A memory of patterns with values under `rule`.
@@ -108,10 +108,10 @@ impl On<'_> {
         (value_dim, values): (usize, &[f32]),
     ) -> Result<Memory, Failure> {
         let options = MemoryOptions::new(dim, self.rule(rule)).value_dim(value_dim);
-        Ok(self.filled(options, Patterns::new(keys).values(values))?)
+        Ok(self.filled(&options, Patterns::new(keys).values(values))?)
     }
 
-    fn filled(self, options: MemoryOptions, patterns: Patterns<'_>) -> attractor::Result<Memory> {
+    fn filled(self, options: &MemoryOptions, patterns: Patterns<'_>) -> attractor::Result<Memory> {
         let mut memory = options.build(self.device)?;
         memory.add(patterns)?;
         Ok(memory)

@@ -67,7 +67,9 @@ pub fn factorize(golden: &Golden, on: On<'_>) -> Result<Outcome, Failure> {
     let memories = books.iter().map(|book| on.memory(rule, dim, book)).collect::<Result<Vec<_>, _>>()?;
     let problems = Problems { dim, composite, start, together };
     let mut outcome = Outcome::new(format!("resonator network, {factors} factors {order}"));
-    memories.iter().for_each(|memory| outcome.used(memory, batch));
+    for memory in &memories {
+        outcome.used(memory, batch);
+    }
     for name in golden.names().filter(|name| name.starts_with("after_")) {
         let steps = name["after_".len()..].parse().ok().filter(|steps| *steps > 0);
         let steps = steps.ok_or_else(|| Failure::Case(format!("tensor `{name}` names no count of iterations")))?;
@@ -106,7 +108,9 @@ fn at_rest(
     if golden.has("states") {
         let states = golden.shaped("states", &[batch, factors, dim])?;
         for (states, book) in estimates.states.iter_mut().zip(books) {
-            states.chunks_exact_mut(dim).for_each(|state| orient(state, book));
+            for state in states.chunks_exact_mut(dim) {
+                orient(state, book);
+            }
         }
         outcome.compare("states", &wide(&by_problem(&estimates.states, dim)), states, Allowed::Equal)?;
     }
@@ -164,7 +168,9 @@ fn iterate(problems: &Problems, memories: &[Memory], options: &RetrieveOptions) 
 fn sign_of_sum(book: &[f32], dim: usize) -> Vec<f32> {
     let mut sum = vec![0.0f64; dim];
     for row in book.chunks_exact(dim) {
-        sum.iter_mut().zip(row).for_each(|(sum, number)| *sum += f64::from(*number));
+        for (sum, number) in sum.iter_mut().zip(row) {
+            *sum += f64::from(*number);
+        }
     }
     sum.iter().map(|sum| if *sum >= 0.0 { 1.0 } else { -1.0 }).collect()
 }
@@ -180,7 +186,9 @@ fn orient(state: &mut [f32], book: &[f32]) {
         }
     }
     if best < 0.0 {
-        state.iter_mut().for_each(|number| *number = -*number);
+        for number in state {
+            *number = -*number;
+        }
     }
 }
 

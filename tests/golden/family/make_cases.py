@@ -5,7 +5,8 @@ double precision with numpy alone.
     python3 tests/golden/family/make_cases.py OUT [--seed 1] [--kind dense ...] [--dim 63] [--patterns 9] [--queries 7]
     for case in OUT/*.safetensors; do attractor family --case $case; done
 
-Without `--dim` each kind is made at a list of sizes: one coordinate, one pattern, sizes that no tile divides, ties."""
+Without `--dim` each kind is made at a list of sizes: one coordinate, one pattern, sizes that no tile divides, ties; with
+it, at this size in every setting that it has (potentials, factors, hops, beta)."""
 
 import argparse
 import json
@@ -220,7 +221,7 @@ KINDS = {
     "resonator_together": resonator_together, "torchhd_memories": memories, "torchhd_sdm": sparse_distributed,
     "torchhd_hopfield_kappa": clipped_hopfield, "memn2n": memory_network, "cloob": cloob, "hopular": leave_one_out,
 }
-# What a kind is made with, besides sizes, in turn.
+# What a kind is made with, besides sizes.
 SETTINGS = {
     "dense": [dict(order=2), dict(order=3), dict(order=4, sweeps=3), dict(order=7)],
     "resonator_in_order": [dict(factors=2), dict(factors=3), dict(factors=4), dict(factors=5)],
@@ -240,14 +241,17 @@ def main():
     parser.add_argument("--queries", type=int, default=10)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    sizes = [(args.dim, args.patterns, args.queries)] if args.dim else SIZES
     for kind in args.kind or KINDS:
-        for number, (dim, count, queries) in enumerate(sizes):
-            settings = SETTINGS.get(kind, [{}])
+        settings = SETTINGS.get(kind, [{}])
+        if args.dim:
+            cases = [(args.dim, args.patterns, args.queries, setting) for setting in settings]
+        else:
+            cases = [(*size, settings[number % len(settings)]) for number, size in enumerate(SIZES)]
+        for number, (dim, count, queries, setting) in enumerate(cases):
             rng = np.random.default_rng([args.seed, list(KINDS).index(kind), number])
-            case, tensors = KINDS[kind](rng, dim, count, queries, **settings[number % len(settings)])
-            name = f"{kind}_d{dim}_n{count}_b{queries}_s{args.seed}.safetensors"
-            write(args.out / name, case, tensors)
+            case, tensors = KINDS[kind](rng, dim, count, queries, **setting)
+            words = [kind, f"d{dim}", f"n{count}", f"b{queries}", *(f"{name}-{value}" for name, value in setting.items())]
+            write(args.out / f"{'_'.join(words)}_s{args.seed}.safetensors".replace(" ", "-"), case, tensors)
 
 
 if __name__ == "__main__":

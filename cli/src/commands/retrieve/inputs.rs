@@ -28,7 +28,7 @@ impl Inputs {
             (Some(path), _) => {
                 let saved = Stored::saved(path)?;
                 let rule = saved.rule();
-                (Stored::Memory(saved), Some(rule))
+                (Stored::Memory(saved.into()), Some(rule))
             }
             (None, Some(keys)) => {
                 let mut patterns = PatternFiles::open(keys)?;

@@ -29,7 +29,9 @@ fn fits(said: &str, columns: usize, what: &[&str]) {
 
 /// Every command that prints a table of its own accord and takes no GPU.
 fn tables() -> Vec<Vec<&'static str>> {
-    vec![vec!["devices"], RECALL.to_vec(), BENCH.to_vec(), vec!["verify", "--device", "cpu"]]
+    const CASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/family/torchhd_memories.safetensors");
+    let family = vec!["family", "--device", "cpu", "--case", CASE];
+    vec![vec!["devices"], RECALL.to_vec(), BENCH.to_vec(), vec!["verify", "--device", "cpu"], family]
 }
 
 #[test]

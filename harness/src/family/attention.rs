@@ -1,11 +1,13 @@
 //! Systems of attention: memory networks, CLOOB's retrieval, leave-one-out by nearest samples.
 
+use attractor::network::Network;
 use attractor::{RetrieveOptions, Rule, Similarity};
 
 use super::file::{Array, Failure, Golden};
 use super::{Allowed, On, Outcome, wide};
 
-/// Hops over stories: a memory for each hop holds all stories, and each query sees the rows of its own.
+/// Hops over stories: a memory for each hop holds all stories, and each query sees the rows of its own. The hops are
+/// retrieved one by one, and as a network in one call.
 pub fn memory_network(golden: &Golden, on: On<'_>) -> Result<Outcome, Failure> {
     let ([batch, facts, dim], _) = golden.sides::<3>("embedding_0")?;
     let count = golden.names().count();
@@ -14,20 +16,30 @@ pub fn memory_network(golden: &Golden, on: On<'_>) -> Result<Outcome, Failure> {
         return Err(Failure::Case("there is no tensor `embedding_1`".into()));
     }
     let embedding = |hop: usize| golden.shaped(&format!("embedding_{hop}"), &[batch, facts, dim]);
-    let (mut state, answer) =
-        (golden.shaped("query", &[batch, dim])?.floats(), golden.shaped("answer", &[batch, dim])?);
+    let (query, answer) = (golden.shaped("query", &[batch, dim])?, golden.shaped("answer", &[batch, dim])?);
     let beta = golden.number("beta").or_else(|| golden.number_after("beta", &["scale", "rule"])).unwrap_or(1.0);
+    let rule = Rule { beta: beta as f32, ..Rule::memory_network() };
     let rows: Vec<_> = (0..batch).map(|story| story * facts..(story + 1) * facts).collect();
     let options = RetrieveOptions::steps(1).rows(&rows);
     let mut outcome = Outcome::new(format!("memory network of {hops} hops"));
+    let mut memories = Vec::new();
     for hop in 0..hops {
         let (keys, values) = (embedding(hop)?.floats(), embedding(hop + 1)?.floats());
-        let rule = Rule { beta: beta as f32, ..Rule::memory_network() };
-        let memory = on.with_values(rule, (dim, &keys), (dim, &values))?;
+        memories.push(on.with_values(rule, (dim, &keys), (dim, &values))?);
+    }
+    let mut state = query.floats();
+    for memory in &memories {
         state = memory.retrieve_blocking(&state, &options)?.state;
-        outcome.used(&memory, batch);
+        outcome.used(memory, batch);
     }
     outcome.compare("answer", &wide(&state), answer, Allowed::OfLargest(2e-5))?;
+    let mut network = Network::new(dim);
+    let vector = network.vector();
+    for memory in &memories {
+        network.update(vector, memory, vector);
+    }
+    let found = network.retrieve_blocking(&[&query.floats()], &options)?;
+    outcome.compare("answer", &wide(found.state(vector)), answer, Allowed::OfLargest(2e-5))?;
     Ok(outcome)
 }
 

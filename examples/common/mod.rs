@@ -1,5 +1,8 @@
-//! What the examples share: the device that is asked for, and the images of MNIST.
+//! What the examples share: the device that is asked for, the images of MNIST, and what the examples of the wider family
+//! have in common.
 #![allow(dead_code, reason = "each example uses its own part")]
+
+pub mod family;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -29,33 +32,63 @@ pub struct Arguments {
 impl Arguments {
     /// Reads `--device`, `--software` and the example's own `flag`, for which `variable` of the environment stands in.
     pub fn read(flag: &str, variable: &str) -> Result<Self> {
-        let mut options = DeviceOptions::default();
-        let mut cpu = false;
+        let mut asked = AskedDevice::default();
         let mut data = std::env::var_os(variable).map(PathBuf::from);
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
-            let mut value = || arguments.next().ok_or_else(|| format!("{argument} takes a value"));
+            if asked.takes(&argument, &mut arguments)? {
+                continue;
+            }
             match argument.as_str() {
-                "--device" => match value()?.as_str() {
-                    "auto" => {}
-                    "cpu" => cpu = true,
-                    other => {
-                        let backends = backends::named(other).ok_or_else(|| {
-                            format!("--device {other}: expected auto, cpu, vulkan, gl, metal or dx12")
-                        })?;
-                        options = options.backends(backends);
-                    }
-                },
-                "--software" => options = options.software(SoftwareAdapters::Require),
-                own if own == flag => data = Some(value()?.into()),
+                own if own == flag => data = Some(arguments.next().ok_or(format!("{flag} takes a value"))?.into()),
                 other => {
                     return Err(format!("{other}: expected --device NAME, --software or {flag} PATH").into());
                 }
             }
         }
-        let device = if cpu { Device::cpu() } else { pollster::block_on(Device::with_options(&options))? };
+        let device = asked.open()?;
         println!("on {}", device.info());
         Ok(Self { device, data })
+    }
+}
+
+/// The device of `--device NAME` and `--software`.
+#[derive(Default)]
+pub struct AskedDevice {
+    options: DeviceOptions,
+    cpu: bool,
+}
+
+impl AskedDevice {
+    /// The CPU engine, unless something else is asked for.
+    pub fn cpu() -> Self {
+        Self { cpu: true, ..Self::default() }
+    }
+
+    /// Whether `argument` was one of the two, of which the value is the next of `rest`.
+    pub fn takes(&mut self, argument: &str, rest: &mut impl Iterator<Item = String>) -> Result<bool> {
+        match argument {
+            "--device" => {
+                let name = rest.next().ok_or("--device takes a value")?;
+                let mut options = std::mem::take(&mut self.options);
+                self.cpu = name == "cpu";
+                if !matches!(name.as_str(), "auto" | "cpu") {
+                    options = options
+                        .backends(backends::named(&name).ok_or_else(|| {
+                            format!("--device {name}: expected auto, cpu, vulkan, gl, metal or dx12")
+                        })?);
+                }
+                self.options = options;
+            }
+            "--software" => self.options = std::mem::take(&mut self.options).software(SoftwareAdapters::Require),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Opens it.
+    pub fn open(&self) -> Result<Device> {
+        Ok(if self.cpu { Device::cpu() } else { pollster::block_on(Device::with_options(&self.options))? })
     }
 }
 

@@ -15,6 +15,7 @@ use crate::case::Case;
 use crate::rng::Rng;
 
 /// A case, and what it covers.
+#[expect(clippy::struct_excessive_bools, reason = "each is a yes or no of its own")]
 pub struct Check {
     /// In words.
     pub what: String,
@@ -577,7 +578,9 @@ fn family() -> Vec<Check> {
 fn bipolar(seed: u64, batch: usize, patterns: usize, dim: usize, rule: Rule) -> Case {
     let mut case = Case::random(seed, batch, patterns, dim, None, rule);
     for row in [&mut case.keys, &mut case.queries] {
-        row.iter_mut().for_each(|x| *x = if *x < 0.0 { -1.0 } else { 1.0 });
+        for x in row.iter_mut() {
+            *x = if *x < 0.0 { -1.0 } else { 1.0 };
+        }
     }
     case
 }

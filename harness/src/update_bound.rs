@@ -59,7 +59,7 @@ fn count(case: &Case, beta: f64, z: f64) -> (f64, f64) {
         return (separate(separation, &[z])[0], 0.0);
     }
     let (up, down) = (potential(separation, z + 2.0 * beta), potential(separation, z - 2.0 * beta));
-    ((up - down) / (4.0 * beta), ((up + down) / 2.0 - potential(separation, z)) / (2.0 * beta))
+    ((up - down) / (4.0 * beta), (f64::midpoint(up, down) - potential(separation, z)) / (2.0 * beta))
 }
 
 fn sums_bound(case: &Case, b: usize, expected: &Answer) -> SumsBound {
@@ -121,13 +121,7 @@ fn state_bound(case: &Case, expected: &Answer, local: &[f64], c: usize) -> f64 {
         Activation::None => local[c],
         // What is closer to the threshold than rounding may go either way; a draw, as far as a logistic of it moves.
         Activation::Sign { .. } if update.temperature > 0.0 => 2.0,
-        Activation::Sign { .. } => {
-            if h[c].abs() <= local[c] {
-                2.0
-            } else {
-                0.0
-            }
-        }
+        Activation::Sign { .. } if h[c].abs() <= local[c] => 2.0,
         // Implementations of tanh in shaders are that exact.
         Activation::Tanh => local[c] + 2e-5,
         Activation::Normalize => {

@@ -186,14 +186,20 @@ fn normalize(h: &mut [f64]) {
     let scale = if largest > 1e100 { largest } else { 1.0 };
     let norm = scale * h.iter().map(|h| (h / scale) * (h / scale)).sum::<f64>().sqrt();
     let norm = norm.clamp(MIN_NORM, f64::MAX);
-    h.iter_mut().for_each(|h| *h /= norm);
+    for h in h {
+        *h /= norm;
+    }
 }
 
 fn softmax(block: &mut [f64]) {
     let largest = block.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    block.iter_mut().for_each(|h| *h = (*h - largest).exp());
+    for h in block.iter_mut() {
+        *h = (*h - largest).exp();
+    }
     let sum: f64 = block.iter().sum();
-    block.iter_mut().for_each(|h| *h /= sum);
+    for h in block {
+        *h /= sum;
+    }
 }
 
 /// 1 at the first of the largest, else 0.

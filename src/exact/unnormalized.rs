@@ -48,7 +48,7 @@ impl Unnormalized {
             }
             _ => {
                 let (up, down) = (self.potential(z + flip), self.potential(z - flip));
-                let of_self = ((up + down) / 2.0 - self.potential(z)) / flip;
+                let of_self = (f64::midpoint(up, down) - self.potential(z)) / flip;
                 Count { weight: (up - down) / (2.0 * flip), of_self }
             }
         }
@@ -147,7 +147,7 @@ mod tests {
                     let this = of(separation, flip);
                     let f = |z| this.potential(z);
                     let (up, down) = (f(z + flip), f(z - flip));
-                    let expected = [(up - down) / (2.0 * flip), ((up + down) / 2.0 - f(z)) / flip];
+                    let expected = [(up - down) / (2.0 * flip), (f64::midpoint(up, down) - f(z)) / flip];
                     let Count { weight, of_self } = this.count(z);
                     for (got, expected) in [weight, of_self].into_iter().zip(expected) {
                         assert!((got - expected).abs() < 1e-9 * (1.0 + up.abs() + down.abs()), "{this:?} at {z}");

@@ -63,7 +63,6 @@ impl Growth {
             Separation::Power { n } | Separation::Rectified { n } => n,
             // The score and the threshold meet in a sum.
             Separation::Step { threshold } if self.potentials => return reach + f64::from(threshold.abs()),
-            Separation::Step { .. } => return 1.0,
             _ => return 1.0,
         };
         let exponent = n + u32::from(own || self.potentials);

@@ -6,6 +6,7 @@ use super::buffer::Binding;
 use super::engine::Engine;
 use super::operands::{Keep, Known};
 use crate::error::Result;
+use crate::mask::Mask;
 use crate::retrieval::options::RetrieveOptions;
 use crate::store::View;
 use crate::sync::lock;
@@ -37,7 +38,7 @@ impl Engine {
             };
             return Ok(Some(keep(words, 0)));
         }
-        let per_query = mask.is_some_and(|mask| mask.is_per_query());
+        let per_query = mask.is_some_and(Mask::is_per_query);
         let mut words = records.clone();
         match (mask, alive) {
             (None, None) => {}

@@ -2,7 +2,7 @@
 //! iterations are one list of dispatches.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::answers::{check_stamp, status_of};
 use super::buffer::{self, Binding, STORAGE};
@@ -25,6 +25,9 @@ use crate::store::{Snapshot, View};
 use crate::sync::lock;
 
 const OPERATION: &str = "Network::retrieve";
+
+/// Where an engine keeps workspaces that are not in use.
+type IdleWorkspaces = Arc<Mutex<Vec<Arc<Workspace>>>>;
 
 /// The memory of one update.
 struct Member<'m> {
@@ -112,7 +115,7 @@ impl Networking<'_> {
         &self,
         queries: Range<usize>,
         wait: Wait,
-        workspaces: &mut Vec<(Arc<std::sync::Mutex<Vec<Arc<Workspace>>>>, Arc<Workspace>)>,
+        workspaces: &mut Vec<(IdleWorkspaces, Arc<Workspace>)>,
     ) -> Result<(Readback, Part)> {
         let (context, dim, count) = (&self.context, self.request.dim, queries.len());
         let stamp = context.next_stamp();

@@ -14,6 +14,7 @@ use crate::store::Layout;
 /// What every dispatch of a retrieval may read. It owns what it names, so that a retrieval can be carried out piece by
 /// piece while the memory changes.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a yes or no of its own")]
 pub(crate) struct Operands {
     pub layout: Layout,
     pub rule: Rule,

@@ -105,8 +105,8 @@ impl<'a> Listing<'a> {
             }
             (Goal::Scores { .. }, Phase::Answer) => listing.scores(),
             (Goal::Network(goal), Phase::Answer) => listing.network(&goal.part),
-            (Goal::Network(_), Phase::Load | Phase::Step(_)) => {}
-            (Goal::Candidates { .. } | Goal::Hits(_) | Goal::Scores { .. }, Phase::Step(_)) => {}
+            (Goal::Network(_), Phase::Load | Phase::Step(_))
+            | (Goal::Candidates { .. } | Goal::Hits(_) | Goal::Scores { .. }, Phase::Step(_)) => {}
         }
     }
 

@@ -174,8 +174,8 @@ impl<'a> Problem<'a> {
             if steps.is_multiple_of(self.rule.update.blocks) {
                 change = 0.0;
             }
-            for c in 0..self.dim {
-                change = f64::max(change, (last.next[c] - x[c]).abs());
+            for (next, x) in last.next.iter().zip(&x) {
+                change = f64::max(change, (next - x).abs());
             }
             x.clone_from(&last.next);
             states.push(x.clone());

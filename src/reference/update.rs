@@ -33,7 +33,7 @@ impl Problem<'_> {
             }
             let (up, down) = (f(z + 2.0 * beta), f(z - 2.0 * beta));
             coupling.weights.push((up - down) / (4.0 * beta));
-            coupling.of_self += ((up + down) / 2.0 - f(z)) / (2.0 * beta);
+            coupling.of_self += (f64::midpoint(up, down) - f(z)) / (2.0 * beta);
         }
         coupling
     }

@@ -136,7 +136,9 @@ fn family() -> Vec<(Case, RetrieveOptions)> {
     let own = |batch: usize, rule, masked: bool| {
         let mut case = Case::random(17, batch, 131, 9, None, rule);
         for row in [&mut case.keys, &mut case.queries] {
-            row.iter_mut().for_each(|x| *x = if *x < 0.0 { -1.0 } else { 1.0 });
+            for x in row.iter_mut() {
+                *x = if *x < 0.0 { -1.0 } else { 1.0 };
+            }
         }
         case.betas = Some((0..batch).map(|b| 0.1 + 0.01 * b as f32).collect());
         case.exclude = Some((0..batch).map(|b| (b % 2 == 0).then_some(b)).collect());

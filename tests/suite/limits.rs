@@ -77,7 +77,9 @@ fn a_damaged_kernel_of_the_wider_family_is_caught() {
     let rule = Rule::new(Similarity::Dot, Separation::Power { n: 3 }, 0.5).then(signs);
     let mut powers = Case::random(68, 70, 500, 40, None, rule);
     for row in [&mut powers.keys, &mut powers.queries] {
-        row.iter_mut().for_each(|x| *x = if *x < 0.0 { -1.0 } else { 1.0 });
+        for x in row.iter_mut() {
+            *x = if *x < 0.0 { -1.0 } else { 1.0 };
+        }
     }
     powers.betas = Some(vec![0.25; 70]);
     let linear = Rule::new(Similarity::Dot, Separation::Linear, 0.05);

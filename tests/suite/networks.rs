@@ -328,7 +328,7 @@ fn bad_networks_are_refused_by_name() {
         refused(&network, &[&ones, &ones], &RetrieveOptions::steps(0), "steps");
         refused(&network, &[&ones, &ones], &options.clone().top(3), "`top`");
         refused(&network, &[&ones, &ones], &options.clone().field(&ones), "`field`");
-        refused(&network, &[&ones, &ones], &options.clone().rows(&[0..1]), "2 ranges");
+        refused(&network, &[&ones, &ones], &options.clone().rows(std::slice::from_ref(&(0..1))), "2 ranges");
         network.update(state, &four, [input, state]).together();
         refused(&network, &[&ones, &ones], &options, "second time");
         let mut network = Network::new(4);

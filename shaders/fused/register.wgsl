@@ -384,11 +384,13 @@ fn main(
         begin_query(3u, first_slot);
     }
     let reach = reach_of(local);
-    // All splits go through some of them, so often.
+    // Pieces are what they are whoever sees them, or the bits of a query would depend on others; of most there is
+    // nothing to see.
     let pieces = select(1u, params.pieces, RECORDS == 1u);
     for (var piece = 0u; piece < pieces; piece += 1u) {
-        let begin = reach.x + (piece * params.splits + split) * params.rows_per_split;
-        let end = min(begin + params.rows_per_split, reach.y);
+        let whole = params.first_row + (piece * params.splits + split) * params.rows_per_split;
+        let begin = whole + (max(whole, reach.x) - whole) / SKIPPED * SKIPPED;
+        let end = min(whole + params.rows_per_split, reach.y);
         for (var tile = begin; tile < end; tile += SKIPPED) {
             let stop = skip_unused(local, tile, min(tile + SKIPPED, end));
             for (var first = tile; first < stop; first += SPAN) {

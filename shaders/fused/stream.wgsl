@@ -87,7 +87,8 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         }
     }
 
-    // The rows that any of the queries may see, and how often all splits go through some of them.
+    // The rows that any of the queries may see. Pieces are what they are whoever sees them, or the bits of a query would
+    // depend on others; of most there is nothing to see.
     var reach = vec2<u32>(params.first_row, params.end_row);
     if (RECORDS == 1u) {
         var seen = vec2<u32>(0xffffffffu, 0u);
@@ -100,8 +101,9 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     }
     let pieces = select(1u, params.pieces, RECORDS == 1u);
     for (var piece = 0u; piece < pieces; piece += 1u) {
-        let begin = reach.x + (piece * params.splits + split) * params.rows_per_split;
-        let end = min(begin + params.rows_per_split, reach.y);
+        let whole = params.first_row + (piece * params.splits + split) * params.rows_per_split;
+        let begin = whole + (max(whole, reach.x) - whole) / TILE * TILE;
+        let end = min(whole + params.rows_per_split, reach.y);
         for (var first = begin; first < end; first += SPAN) {
             let reach = min(first + SPAN, end);
             let stop = select(first, reach, any_kept(first_slot, first, reach - 1u));

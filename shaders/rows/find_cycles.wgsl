@@ -1,6 +1,6 @@
 //! use lib/vote
 //! use lib/listed
-// Compares the state of every query of a list with one that was saved at an earlier step, and saves it where asked. A
+// Compares the state of every query, as bits, of a list with one that was saved at an earlier step, and saves it where asked. A
 // query whose state has come back is marked: its states go round for ever, so the last step of all, or the first after
 // this one that has the same state, is its last. One workgroup handles one query.
 
@@ -25,8 +25,8 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> queries: array<u32>;
-@group(0) @binding(2) var<storage, read> state: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> saved: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> state: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read_write> saved: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read_write> flags: array<u32>;
 @group(0) @binding(5) var<storage, read_write> report: array<vec4<u32>>;
 
@@ -42,7 +42,8 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     for (var v = local; v < params.vectors; v += WORKGROUP) {
         let now = state[row + v];
         if (params.compares == 1u) {
-            differs = differs || !all(now == saved[row + v]);
+            let same = now == saved[row + v];
+            differs = differs || !(same.x && same.y && same.z && same.w);
         }
         if (params.saves == 1u) {
             saved[row + v] = now;

@@ -120,7 +120,7 @@ fn local_of(row: Row, c: u32) -> f32 {
 }
 
 fn signed(h: f32, zero: f32) -> f32 {
-    return select(select(-1.0, 1.0, h > 0.0), zero, h == 0.0);
+    return select(select(zero, -1.0, h < 0.0), 1.0, h > 0.0);
 }
 
 // What becomes of one h, where no other matters.
@@ -228,13 +228,13 @@ fn share_blocks(local: u32, first: u32) {
         for (var i = local; i < params.width; i += LANES) {
             let h = running_sums[at + i];
             sum += exp(h - largest);
-            place = max(place, select(-16777216.0, -f32(i), h == largest));
+            place = max(place, select(-16777216.0, -f32(i), h >= largest));
         }
         sum = sum_of(local, sum);
         place = maximum_of(local, place);
         for (var i = local; i < params.width; i += LANES) {
             let weight = exp(running_sums[at + i] - largest) / sum;
-            running_sums[at + i] = select(weight, select(0.0, 1.0, -f32(i) == place), ACTIVATION == ARGMAX);
+            running_sums[at + i] = select(weight, select(0.0, 1.0, abs(f32(i) + place) < 0.5), ACTIVATION == ARGMAX);
         }
     }
 }
@@ -271,7 +271,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
             row.numerator = shrink(stats.x, maximum);
             row.denominator = stats.y * row.numerator + shrink(0.0, maximum);
         }
-    } else if (!counts(stats.x)) {
+    } else if (stats.x < -SCORE_LIMIT) {
         status |= NOTHING_LEFT;
     }
     if (OWN == TANH_OF_BETA) {

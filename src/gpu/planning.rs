@@ -28,6 +28,8 @@ const MOST_BOUNDED: u32 = 512;
 /// The most queries of a batch whose candidates bounds list: each has lists of its own.
 const MOST_BOUNDED_QUERIES: u64 = 64;
 
+/// What queries are taken to see where a plan has to serve any.
+const SEEN_BY_ANY: u64 = 2048;
 /// Queries of which the workgroup of a fused kernel has some.
 const SEEING: usize = 64;
 
@@ -77,7 +79,12 @@ impl Engine {
             compared: rule.similarity == Similarity::Cosine,
             previous: weighs,
             saved: options.stops_early() && rule.update.is_discrete(),
-            seen: own.rows.as_deref().map_or(0, seen),
+            seen: match own.rows.as_deref() {
+                None => 0,
+                // A plan that is held fixed does not depend on who sees what.
+                Some(_) if options.plan_for.is_some() => SEEN_BY_ANY,
+                Some(rows) => seen(rows),
+            },
             result: options.states_apart(&rule, self.layout.value_dim.is_some()),
             unbounded: options.faults.unbounded,
         }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use attractor::device::DeviceKind;
 use attractor::internals::{KERNELS, compiled_kernels};
 use attractor::record::{RecordTargets, Rows, TopRows};
+use attractor::rule::{Activation, Zero};
 use attractor::{Device, Memory, Result, RetrieveOptions, Rule, Separation, Similarity, wgpu};
 use harness::checks::{Answered, Check, Outcome, checks};
 
@@ -56,9 +57,14 @@ fn every_case_is_right() {
 fn record_largest(device: &Device) {
     let Some((gpu, queue)) = device.wgpu() else { return };
     let entmax = [1.25, 1.5, 2.0, 3.0].map(|alpha| Separation::Entmax { alpha });
-    for separation in [Separation::Softmax, Separation::TopK { k: 3 }].into_iter().chain(entmax) {
-        let mut memory = Memory::new(device, 2, Rule::new(Similarity::Dot, separation, 1.0)).unwrap();
-        memory.add(&[0.0, 1.0, 1.0, 0.0].repeat(4)).unwrap();
+    let others = [Separation::Softmax, Separation::TopK { k: 3 }, Separation::Power { n: 3 }];
+    for separation in others.into_iter().chain(entmax) {
+        let mut rule = Rule::new(Similarity::Dot, separation, 1.0);
+        if !separation.is_normalized() {
+            rule.update = rule.update.activation(Activation::Sign { zero: Zero::Keep }).remove_self();
+        }
+        let mut memory = Memory::new(device, 2, rule).unwrap();
+        memory.add(&[-1.0, 1.0, 1.0, -1.0].repeat(4)).unwrap();
         let usage = wgpu::BufferUsages::STORAGE;
         let descriptor = wgpu::BufferDescriptor { label: None, size: 256, usage, mapped_at_creation: false };
         let buffer = gpu.create_buffer(&descriptor);

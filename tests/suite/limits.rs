@@ -88,8 +88,8 @@ fn a_damaged_kernel_of_the_wider_family_is_caught() {
         Case::random(69, 9, 100, 40, None, linear.then(update))
     };
     let phasors = activated(Activation::Phasor);
-    let drawn = Update::default().activation(Activation::Sign { zero: Zero::Keep }).temperature(1e-3, 7).blocks(4);
-    let moving = Case::random(70, 9, 100, 40, None, linear.then(drawn));
+    let blocks = Update::default().activation(Activation::Tanh).blocks(4);
+    let moving = Case::random(70, 9, 100, 40, None, linear.then(blocks));
     let damages = [
         (&powers, Strategy::FusedStream, ("fused_stream", ("POWER", 2))),
         (&powers, Strategy::FusedStream, ("fused_stream", ("SELF", 0))),

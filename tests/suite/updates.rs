@@ -384,7 +384,12 @@ fn sums_that_diverge_are_told() {
         case.queries[8..].iter_mut().for_each(|x| *x *= 1e-3);
         case.steps = 12;
         for (name, device) in harness::devices() {
-            let Some(got) = run(name, device, &case) else { continue };
+            let memory = case.build(device).unwrap();
+            // A GPU refuses what leaves the range of its numbers at once.
+            let got = match memory.retrieve_blocking(&case.queries, &case.options()) {
+                Err(Error::Range { .. }) if !device.is_cpu() && separation != (Separation::Power { n: 3 }) => continue,
+                got => got.unwrap(),
+            };
             assert_eq!(got.status[0], Status::OutOfRange, "{name}: {separation}");
             assert!(got.steps[0] < 12 && !got.converged[0], "{name}: {separation}");
             assert_eq!((got.state_row(0), got.output_row(0)), (&[0.0; 8][..], &[0.0; 8][..]), "{name}");
@@ -680,7 +685,10 @@ fn weights_and_the_largest_of_them() {
                     order.sort_by(|i, j| expected.scores[*j].total_cmp(&expected.scores[*i]).then(i.cmp(j)));
                     for (place, index) in order.iter().take(5).enumerate() {
                         assert_eq!(top.ids[5 * b + place], Some(attractor::PatternId(*index as u64)), "{what}");
-                        assert_eq!(top.weight[5 * b + place], weights[300 * b + index], "{what}");
+                        let (listed, full) = (top.weight[5 * b + place], weights[300 * b + index]);
+                        // A GPU weighs in f32, the host what is listed in f64.
+                        let within = if device.is_cpu() { 0.0 } else { 1e-5 * full.abs() };
+                        assert!((listed - full).abs() <= within, "{what}: {listed} and {full}");
                     }
                 }
             }

@@ -30,8 +30,8 @@ pub struct Plan {
     pub rows_per_split: u32,
     /// Splits of one dispatch.
     pub splits: u32,
-    /// How many pieces of a fused dispatch a split may go through, where queries see ranges: its rows begin where the
-    /// first of a workgroup's queries begins to see, so that few pieces have any.
+    /// How many pieces of a fused dispatch a split may go through, where queries see ranges: of most, the queries of a
+    /// workgroup see nothing.
     pub pieces: u32,
     /// The tile of `fused_stream` where it sums over the widest rows.
     pub stream: StreamTile,

@@ -68,7 +68,7 @@ pub(crate) fn dispatch(
         columns,
         beta: pass.beta(),
         records_first: pass.records_first(),
-        pieces: chunk.count.div_ceil(chunk.rows_per_split * chunk.splits),
+        pieces: chunk.count.div_ceil(chunk.rows_per_split.saturating_mul(chunk.splits)),
         threshold: threshold_of(rule),
         padding: 0,
     };

@@ -1,10 +1,8 @@
 //! The engine that a memory computes on, and the copy of its rows in host memory: every choice between the CPU engine
 //! and a GPU is made here.
 
-mod networks;
+pub(crate) mod networks;
 mod requests;
-
-pub(crate) use networks::{NetworkMemory, begin_network, network};
 
 use std::ops::Range;
 

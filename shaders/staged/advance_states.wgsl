@@ -373,11 +373,17 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         if ((held & STOPPED) == 0u) {
             report[query] = vec4<u32>(params.stamp, params.step, bitcast<u32>(change), told);
         }
-        let arrived = (params.fresh & 2u) != 0u && change <= params.tolerance;
-        let ended = (held & CYCLE) != 0u && (held >> LAST_STEP) == params.step;
         var after = before | (status & OUT_OF_RANGE) | (held & CYCLE) | ((held >> LAST_STEP) << LAST_STEP);
-        if (farthest > params.largest || (params.stops_early == 1u && (arrived || ended))) {
+        if (farthest > params.largest) {
             after |= STOPPED;
+        }
+        if (params.stops_early == 1u) {
+            if ((params.fresh & 2u) != 0u && change <= params.tolerance) {
+                after |= STOPPED;
+            }
+            if ((held & CYCLE) != 0u && (held >> LAST_STEP) == params.step) {
+                after |= STOPPED;
+            }
         }
         after |= held & STOPPED;
         flags[query] = after;

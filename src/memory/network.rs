@@ -2,7 +2,7 @@
 
 use super::handle::Memory;
 use super::request::{MemoryFacts, Queries};
-use crate::engine::NetworkMemory;
+use crate::engine::networks::NetworkMemory;
 use crate::error::Result;
 use crate::retrieval::network::NetworkRequest;
 use crate::retrieval::options::RetrieveOptions;

@@ -1,7 +1,7 @@
 //! A network: which memories update which vectors.
 
 use super::{NetworkRetrieval, Product, VectorId};
-use crate::engine::{NetworkMemory, begin_network, network};
+use crate::engine::networks::{NetworkMemory, begin_network, network};
 use crate::error::{Error, Result};
 use crate::memory::Memory;
 use crate::pending::Pending;

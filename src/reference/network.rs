@@ -1,6 +1,6 @@
 //! Several memories in one loop, straight from the definition.
 
-use super::Problem;
+use super::problem::Problem;
 use crate::factor::Factor;
 
 /// One update of a network: vector `target` becomes what its memory makes of the product of `factors`.

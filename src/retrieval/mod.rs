@@ -5,6 +5,7 @@ pub(crate) mod bound;
 pub(crate) mod network;
 pub(crate) mod options;
 pub(crate) mod per_query;
+mod query_options;
 pub(crate) mod report;
 pub(crate) mod top;
 pub(crate) mod weight_queries;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::no_such;
+use super::text::no_such;
 use crate::error::{Error, Result};
 
 /// What is applied to each coordinate, or to each block of coordinates, at the end of an update.

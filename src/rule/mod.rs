@@ -5,6 +5,7 @@ mod activation;
 mod separation;
 mod similarity;
 mod systems;
+mod text;
 mod update;
 
 pub use activation::{Activation, Zero};
@@ -14,6 +15,8 @@ pub use update::{Next, Schedule, Update};
 
 use std::fmt;
 use std::str::FromStr;
+
+use text::no_such;
 
 use crate::error::{Error, Result};
 
@@ -180,10 +183,6 @@ impl FromStr for Rule {
         let rule = Self::new(similarity.parse()?, separation.parse()?, beta.parse().map_err(|_| refuse())?);
         Ok(rule.then(update.parse()?))
     }
-}
-
-fn no_such(operation: &'static str, parameter: &'static str, expected: &'static str, text: &str) -> Error {
-    Error::Parameter { operation, parameter, expected, got: format!("{text:?}") }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::no_such;
+use super::text::no_such;
 use crate::error::{Error, Result};
 
 /// How the scores `z` become weights `w`.

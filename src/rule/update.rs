@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::activation::Activation;
-use super::no_such;
+use super::text::no_such;
 use crate::error::{Error, Result};
 
 /// The most blocks of coordinates.

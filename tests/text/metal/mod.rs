@@ -187,6 +187,8 @@ const OWN_ELEMENTS: &[(&str, &str, &str)] = &[
         "running_sums",
         "a column, then a block, belongs to one thread, with a barrier where that changes",
     ),
+    ("bind_vectors", "product", "a column belongs to one thread"),
+    ("bind_vectors", "flags", "the first thread alone"),
     ("find_cycles", "saved", "a column belongs to one thread"),
     ("find_cycles", "flags", "the first thread alone"),
     ("find_cycles", "report", "the first thread alone"),

@@ -195,7 +195,7 @@ impl Engine {
             |_| (empty(), Largest::new(top)),
             |((of_self, keys, values), largest), pattern| {
                 largest.push((pattern.score, pattern.index));
-                let count = weigher.count(pattern.score);
+                let count = weigher.undivided(pattern.score);
                 *of_self += count.of_self;
                 if count.weight != 0.0 {
                     projection::add(keys, count.weight, pattern.key);
@@ -214,8 +214,9 @@ impl Engine {
             best.extend(largest.entries);
         }
         let (of_self, keys, values) = total;
-        let rows = keys[..layout.dim].iter().chain(&values[..layout.value_dim.unwrap_or(0)]).copied().collect();
-        (Sums::of(of_self, rows), best)
+        let share = weigher.share();
+        let rows = keys[..layout.dim].iter().chain(&values[..layout.value_dim.unwrap_or(0)]).map(|sum| sum * share);
+        (Sums::of(of_self * share, rows.collect()), best)
     }
 
     fn candidates(

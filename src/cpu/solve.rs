@@ -135,7 +135,7 @@ impl Plan<'_> {
             Scan::Online(online) => {
                 let solved = match Unnormalized::of(&self.view.engine.rule, query.beta) {
                     Some(_) if online.max == f64::NEG_INFINITY => Solved::Nothing,
-                    Some(weigher) => Solved::Unnormalized { weigher, of_self: online.sum },
+                    Some(weigher) => Solved::Unnormalized { weigher, of_self: online.sum * weigher.share() },
                     None => softmax::from_sum(online.max, online.sum, self.separation == Separation::Softmax1),
                 };
                 let is_exact = !self.separation.is_normalized();
@@ -223,8 +223,8 @@ impl Plan<'_> {
             None => separation::solve(self.separation, &mut entries),
             Some(_) if !usable => Solved::Nothing,
             Some(weigher) => {
-                let of_self = entries.iter().map(|entry| weigher.count(entry.0).of_self).sum();
-                Solved::Unnormalized { weigher, of_self }
+                let of_self: f64 = entries.iter().map(|entry| weigher.undivided(entry.0).of_self).sum();
+                Solved::Unnormalized { weigher, of_self: of_self * weigher.share() }
             }
         };
         let ranked = || entries.iter().map(|entry| Ranked { entry: *entry, weighed: entry.0 }).collect();
@@ -275,21 +275,21 @@ impl Plan<'_> {
         if let Some(support) = &solution.support {
             let mut scratch = Vec::new();
             for entry in support {
-                let weight = solution.solved.weight(*entry);
+                let weight = solution.solved.listed(*entry);
                 let (block, at) = engine.windows.row(entry.1);
                 projection::add(&mut sums.0, weight, block.keys.load(at, 1, layout.key_stride(), &mut scratch));
                 if let (Some(rows), true) = (&block.values, values) {
                     projection::add(&mut sums.1, weight, rows.load(at, 1, layout.value_stride(), &mut scratch));
                 }
             }
-            return sums;
+            return share(sums, solution.solved.share_of_listed());
         }
         let splits = self.view.pass(
             query,
             values,
             |_| empty(),
             |(keys, values), pattern| {
-                let weight = solution.solved.weight((pattern.score, pattern.index));
+                let weight = solution.solved.listed((pattern.score, pattern.index));
                 if weight != 0.0 {
                     projection::add(keys, weight, pattern.key);
                     if let Some(value) = pattern.value {
@@ -303,6 +303,14 @@ impl Plan<'_> {
                 into.iter_mut().zip(from).for_each(|(sum, part)| *sum += part);
             }
         }
-        sums
+        share(sums, solution.solved.share_of_listed())
     }
+}
+
+/// Sums times a factor.
+fn share((mut keys, mut values): (Vec<f64>, Vec<f64>), factor: f64) -> (Vec<f64>, Vec<f64>) {
+    if factor != 1.0 {
+        keys.iter_mut().chain(&mut values).for_each(|sum| *sum *= factor);
+    }
+    (keys, values)
 }

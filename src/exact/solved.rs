@@ -26,11 +26,28 @@ impl Solved {
         matches!(self, Self::Nothing)
     }
 
-    /// The factor that normalises sums of rows by `exp(z - max)`.
+    /// The factor that normalises sums of rows by `exp(z - max)`, or by weights that are not divided.
     pub fn share(&self) -> f64 {
         match self {
             Self::Softmax { share, .. } => *share,
-            // The sums are zeros, or not normalised.
+            Self::Unnormalized { weigher, .. } => weigher.share(),
+            // The sums are zeros, or those of weights.
+            _ => 1.0,
+        }
+    }
+
+    /// The factor of an entry's row in sums that are multiplied by [`Solved::share_of_listed`] in the end.
+    pub fn listed(&self, entry: Entry) -> f64 {
+        match self {
+            Self::Unnormalized { weigher, .. } => weigher.undivided(entry.0).weight,
+            _ => self.weight(entry),
+        }
+    }
+
+    /// The factor of sums of rows by [`Solved::listed`].
+    pub fn share_of_listed(&self) -> f64 {
+        match self {
+            Self::Unnormalized { weigher, .. } => weigher.share(),
             _ => 1.0,
         }
     }

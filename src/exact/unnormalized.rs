@@ -34,6 +34,21 @@ impl Unnormalized {
 
     /// How a pattern of score `z` counts.
     pub fn count(&self, z: f64) -> Count {
+        let Count { weight, of_self } = self.undivided(z);
+        Count { weight: weight * self.share(), of_self: of_self * self.share() }
+    }
+
+    /// The factor of what [`Unnormalized::undivided`] gives: sums are multiplied by it, and not their terms, so that
+    /// sums of integers that are 0 or equal come out so.
+    pub fn share(&self) -> f64 {
+        match self.separation {
+            Separation::Power { n } | Separation::Rectified { n } if self.flip != 0.0 => 1.0 / f64::from(n + 1),
+            _ => 1.0,
+        }
+    }
+
+    /// [`Unnormalized::count`] over [`Unnormalized::share`].
+    pub fn undivided(&self, z: f64) -> Count {
         let Self { separation, flip } = *self;
         if flip == 0.0 {
             return Count { weight: self.slope(z), of_self: 0.0 };
@@ -47,8 +62,12 @@ impl Unnormalized {
                 Count { weight: 1.0, of_self: 0.0 }
             }
             _ => {
-                let (up, down) = (self.potential(z + flip), self.potential(z - flip));
-                let of_self = (f64::midpoint(up, down) - self.potential(z)) / flip;
+                let potential = |z: f64| match separation {
+                    Separation::Rectified { n } => power(z.max(0.0), n + 1),
+                    _ => self.potential(z),
+                };
+                let (up, down) = (potential(z + flip), potential(z - flip));
+                let of_self = (f64::midpoint(up, down) - potential(z)) / flip;
                 Count { weight: (up - down) / (2.0 * flip), of_self }
             }
         }
@@ -88,7 +107,7 @@ fn power(z: f64, n: u32) -> f64 {
     power
 }
 
-/// The differences of `z^m / m`, for `m = n + 1`. `(z + flip)^m` is a sum of three parts, which are sums of products,
+/// The differences of `z^m`, for `m = n + 1`. `(z + flip)^m` is a sum of three parts, which are sums of products,
 /// so that nothing cancels: `z^m`, the terms with odd powers of `flip`, and those with even ones from its square on.
 fn of_powers(z: f64, flip: f64, n: u32) -> Count {
     let (mut whole, mut odd, mut even) = (1.0, 0.0, 0.0);
@@ -96,8 +115,7 @@ fn of_powers(z: f64, flip: f64, n: u32) -> Count {
         // Times (z + flip); `odd` and `even` are over `flip`.
         (whole, odd, even) = (whole * z, odd * z + even * flip + whole, even * z + odd * flip);
     }
-    let m = f64::from(n + 1);
-    Count { weight: odd / m, of_self: even / m }
+    Count { weight: odd, of_self: even }
 }
 
 #[cfg(test)]

@@ -49,6 +49,9 @@ impl MemoryFacts<'_> {
         self.engine.check_family(operation, &self.rule, options)?;
         if options.energy || options.trace {
             self.rule.check_energy(operation)?;
+            if options.get_betas().is_some_and(|betas| betas.contains(&0.0)) {
+                Rule { beta: 0.0, ..self.rule }.check_energy(operation)?;
+            }
         }
         self.check_queries(operation, queries, batch)?;
         if let (Queries::Given(queries), true) = (queries, self.rule.needs_bipolar_states()) {

@@ -167,15 +167,18 @@ impl<'a> Problem<'a> {
     pub(super) fn step(&self, query: &[f64], x: &[f64], step: u32) -> Step {
         let scores = self.scores_of(query, step);
         let coupling = self.self_coupling(&scores, step);
-        let weights = coupling.weights;
-        let sum = match (self.rule.update.next, self.values) {
-            (Next::Values, Some(values)) => project(&weights, values, self.dim),
-            _ => project(&weights, self.keys, self.dim),
+        let mut sum = match (self.rule.update.next, self.values) {
+            (Next::Values, Some(values)) => project(&coupling.weights, values, self.dim),
+            _ => project(&coupling.weights, self.keys, self.dim),
         };
+        for sum in &mut sum {
+            *sum /= coupling.divisor;
+        }
+        let weights = coupling.weights.iter().map(|weight| weight / coupling.divisor).collect();
         if scores.iter().all(|z| *z == f64::NEG_INFINITY) {
             return Step { weights, scores, sum, local: Vec::new(), next: vec![0.0; self.dim] };
         }
-        let local = self.local(&sum, coupling.of_self, x);
+        let local = self.local(&sum, coupling.of_self / coupling.divisor, x);
         let next = self.advance(&local, x, step);
         Step { weights, scores, sum, local, next }
     }

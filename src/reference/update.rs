@@ -6,10 +6,12 @@ use crate::rule::{Activation, Separation, Zero};
 
 /// How patterns count in one update.
 pub(super) struct Coupling {
-    /// The weights of the sums.
+    /// The weights of the sums, times `divisor`.
     pub weights: Vec<f64>,
-    /// `T`: how much of a coordinate is its own.
+    /// `T`, how much of a coordinate is its own, times `divisor`.
     pub of_self: f64,
+    /// What the sums are divided by in the end, and not their terms: sums of integers that are 0 come out so.
+    pub divisor: f64,
 }
 
 impl Problem<'_> {
@@ -17,15 +19,24 @@ impl Problem<'_> {
     pub(super) fn self_coupling(&self, scores: &[f64], step: u32) -> Coupling {
         let (separation, beta) = (self.rule.separation, self.beta_of(step));
         if !self.rule.update.remove_self {
-            return Coupling { weights: separate(separation, scores), of_self: 0.0 };
+            return Coupling { weights: separate(separation, scores), of_self: 0.0, divisor: 1.0 };
         }
         if separation == Separation::Softmax {
             let weights = separate(separation, scores);
             let of_self = if weights.iter().any(|p| *p > 0.0) { beta.tanh() } else { 0.0 };
-            return Coupling { weights, of_self };
+            return Coupling { weights, of_self, divisor: 1.0 };
         }
-        let f = |z: f64| potential(separation, z);
-        let mut coupling = Coupling { weights: Vec::new(), of_self: 0.0 };
+        // Potentials of powers as they are before they are divided.
+        let f = |z: f64| match separation {
+            Separation::Power { n } => z.powi(n as i32 + 1),
+            Separation::Rectified { n } => z.max(0.0).powi(n as i32 + 1),
+            _ => potential(separation, z),
+        };
+        let divisor = match separation {
+            Separation::Power { n } | Separation::Rectified { n } => f64::from(n + 1),
+            _ => 1.0,
+        };
+        let mut coupling = Coupling { weights: Vec::new(), of_self: 0.0, divisor };
         for &z in scores {
             if z == f64::NEG_INFINITY {
                 coupling.weights.push(0.0);
@@ -159,12 +170,29 @@ mod tests {
                                 }
                             })
                             .sum();
-                        let got = y[c] - coupling.of_self * x[c];
+                        let got = (y[c] - coupling.of_self * x[c]) / coupling.divisor;
                         assert!((got - expected).abs() < 1e-12 * (1.0 + expected.abs()), "{rule}: {got}, {expected}");
                     }
                 }
             }
         }
+    }
+
+    /// Sums of multiples of 1/3 that are 0, which they are not where each of them is rounded.
+    #[test]
+    fn sums_that_are_zero_come_out_so() {
+        let keys = [
+            [1.0, -1.0, -1.0, -1.0, -1.0],
+            [-1.0, -1.0, 1.0, -1.0, 1.0],
+            [-1.0, -1.0, 1.0, 1.0, -1.0],
+            [1.0, -1.0, -1.0, 1.0, 1.0],
+        ];
+        let rule = Rule::dense(3).then(SIGNS.activation(Activation::Sign { zero: Zero::Zero }).remove_self());
+        let answer = Problem::new(rule, 5, keys.as_flattened()).retrieve(&[1.0; 5], 1);
+        // 3 z^2 + 4 are 31, 7, 7 and 7, and 6 z add up to -24.
+        assert_eq!(answer.scores, [-3.0, -1.0, -1.0, 1.0]);
+        assert_eq!(answer.local, [48.0 / 3.0, -28.0 / 3.0, 0.0, 0.0, 0.0]);
+        assert_eq!(answer.state, [1.0, -1.0, 0.0, 0.0, 0.0]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use harness::family::{Failure, Golden, Mistake, Outcome, run, run_with};
 use std::path::Path;
 
 /// How many cases there are.
-const CASES: usize = 15;
+const CASES: usize = 17;
 
 fn golden(name: &str) -> Golden {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/family");

@@ -466,6 +466,9 @@ fn what_a_query_has_of_its_own_is_checked() {
     #[expect(clippy::reversed_empty_ranges, reason = "that is what is refused")]
     refuse(options().rows(&[0..5, 3..2]), &["rows", "3..2 of 5"]);
     refuse(options().statistics(), &["statistics", "linear"]);
+    let modern = Case { rule: Rule::softmax(1.0), ..case.clone() }.build(&device).unwrap();
+    let asked = modern.retrieve_blocking(&case.queries, &options().betas(&[1.0, 0.0]).energy());
+    refused(asked, "Memory::retrieve_blocking", &["energy at beta = 0"]);
     assert!(ask(options().exclude(&[Some(attractor::PatternId(99)), None])).is_ok(), "nothing to leave out");
 
     let rule = dot(Separation::Power { n: 3 }, 1.0).then(none().activation(KEEP).remove_self());

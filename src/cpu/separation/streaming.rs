@@ -32,11 +32,14 @@ fn unnormalized(view: &PatternView<'_>, query: &Query) -> Solved {
         |_| (false, 0.0),
         |(any, of_self), pattern| {
             *any = true;
-            *of_self += weigher.count(pattern.score).of_self;
+            *of_self += weigher.undivided(pattern.score).of_self;
         },
     );
     match splits.iter().any(|(any, _)| *any) {
-        true => Solved::Unnormalized { weigher, of_self: splits.iter().map(|(_, of_self)| of_self).sum() },
+        true => {
+            let of_self: f64 = splits.iter().map(|(_, of_self)| of_self).sum();
+            Solved::Unnormalized { weigher, of_self: of_self * weigher.share() }
+        }
         false => Solved::Nothing,
     }
 }

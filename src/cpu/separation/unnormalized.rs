@@ -7,7 +7,7 @@ use crate::cpu::pack::{Form, Query};
 use crate::cpu::simd::vector::{MAX_LANES, Simd, Work, by_vectors};
 use crate::rule::{Rule, Separation};
 
-/// A potential as a power: `F(z) = s^(n+1) / (n+1)` with `s = z - shift`, or `max(s, 0)` in place of `s`.
+/// A potential as a power: `(n + 1) F(z) = s^(n+1)` with `s = z - shift`, or `max(s, 0)` in place of `s`.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
     n: u32,
@@ -116,25 +116,23 @@ impl<V: Copy> Lanes<V> {
         self.mass = simd.add(self.mass, simd.abs(weight));
     }
 
-    /// Differences of the potential, as [`Unnormalized`](crate::exact::unnormalized::Unnormalized) defines them.
+    /// Differences of the potential times `n + 1`: [`undivided`](crate::exact::unnormalized::Unnormalized::undivided).
     #[inline(always)]
     fn without_self<S: Simd<Vector = V>>(&self, simd: S, shape: Shape, s: V) -> (V, V) {
         let m = shape.n + 1;
-        let over = simd.splat(1.0 / m as f32);
         let (mut whole, mut odd, mut even) = (simd.splat(1.0), simd.splat(0.0), simd.splat(0.0));
         for _ in 0..m {
             let next = simd.add(simd.mul_add(even, self.flip, simd.mul(odd, s)), whole);
             even = simd.mul_add(odd, self.flip, simd.mul(even, s));
             (whole, odd) = (simd.mul(whole, s), next);
         }
-        let (odd, even) = (simd.mul(odd, over), simd.mul(even, over));
         if !shape.rectified {
             return (odd, even);
         }
         // Where only one side of the flip counts.
         let (zero, half, reach) = (simd.splat(0.0), simd.splat(0.5), simd.abs(self.flip));
-        let up = simd.mul(power(simd, simd.max(simd.add(s, reach), zero), m), over);
-        let here = simd.mul(power(simd, simd.max(s, zero), m), over);
+        let up = power(simd, simd.max(simd.add(s, reach), zero), m);
+        let here = power(simd, simd.max(s, zero), m);
         let weight = simd.mul(simd.mul(half, up), simd.abs(self.inverse));
         let of_self = simd.mul(simd.sub(simd.mul(half, up), here), self.inverse);
         (either(simd, (s, reach), odd, weight), either(simd, (s, reach), even, of_self))
@@ -274,7 +272,7 @@ mod tests {
                                 let got = f64::from(tile[place(q, t)]);
                                 let mut expected = Default::default();
                                 if *z > f32::NEG_INFINITY {
-                                    expected = exact.count(f64::from(*z));
+                                    expected = exact.undivided(f64::from(*z));
                                 }
                                 let off = (got - expected.weight).abs();
                                 let what = format!("{level:?} {form:?} {rule} at {z}: {got}");

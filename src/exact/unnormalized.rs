@@ -42,6 +42,7 @@ impl Unnormalized {
     /// sums of integers that are 0 or equal come out so.
     pub fn share(&self) -> f64 {
         match self.separation {
+            Separation::Linear if self.flip != 0.0 => 0.5,
             Separation::Power { n } | Separation::Rectified { n } if self.flip != 0.0 => 1.0 / f64::from(n + 1),
             _ => 1.0,
         }
@@ -54,7 +55,7 @@ impl Unnormalized {
             return Count { weight: self.slope(z), of_self: 0.0 };
         }
         match separation {
-            Separation::Linear => Count { weight: z, of_self: flip / 2.0 },
+            Separation::Linear => Count { weight: 2.0 * z, of_self: flip },
             Separation::Power { n } => of_powers(z, flip, n),
             // One that counts on both sides of the flip is a power there.
             Separation::Rectified { n } if z >= flip.abs() => of_powers(z, flip, n),

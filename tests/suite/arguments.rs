@@ -414,9 +414,9 @@ fn debug_output_is_a_summary() {
 /// Bytes of a partial state that say what none can be: refused, so that whatever is read can be merged and finished.
 #[test]
 fn partial_states_that_no_patterns_make() {
-    // Magic, version, similarity and separation, beta, alpha, then k, d, dv, the number of patterns, and how many of
-    // largest score follow.
-    const HEAD: usize = 8 + 4 + 2 + 4 + 4 + 5 * 8;
+    // Magic, version, similarity and separation, beta, alpha, then k, d, dv, the number of patterns, the text of the
+    // update and its length, and how many of largest score follow.
+    const HEAD: usize = 8 + 4 + 2 + 4 + 4 + 6 * 8 + "none".len();
     let partial = |separation| {
         let mut memory = Memory::new(&Device::cpu(), 2, Rule::new(Similarity::Dot, separation, 2.0)).unwrap();
         memory.add(&[1.0, 0.0, 0.0, 1.0, 0.9, 0.1, -1.0, 0.5]).unwrap();
@@ -456,7 +456,7 @@ fn partial_states_that_no_patterns_make() {
     }
     refused(Partial::from_bytes(&huge), "Partial::from_bytes", &["largest score"]);
 
-    let k = HEAD - 40;
+    let k = 8 + 4 + 2 + 4 + 4;
     let listed = partial(Separation::TopK { k: 3 });
     Partial::from_bytes(&listed).unwrap();
     let mut fewer = listed.clone();

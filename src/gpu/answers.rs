@@ -8,7 +8,7 @@ use super::kernels::staged::{advance_states, update_states};
 use super::targets::OwnedRows;
 use super::task::{ListOutputs, Outputs, WeightOutputs};
 use crate::error::{Error, Result};
-use crate::partial::state::Mean;
+use crate::partial::state::{Body, Mean, Sums};
 use crate::retrieval::options::RetrieveOptions;
 use crate::retrieval::report::{Retrieval, Status};
 use crate::retrieval::top::Thresholds;
@@ -194,9 +194,9 @@ impl Answers {
         listed.collect()
     }
 
-    /// The answers in `bytes` as partial softmax states over `patterns[b]` patterns of query `b`, to be merged, each
-    /// with its list of the largest scores.
-    pub fn means(&self, bytes: &[u8], stamp: u32, patterns: &[u64]) -> Result<Vec<(Mean, Vec<Listed>)>> {
+    /// The answers in `bytes` as partial states of softmax, or of weights that are not normalised, over `patterns[b]`
+    /// patterns of query `b`, to be merged, each with its list of the largest scores.
+    pub fn parts(&self, bytes: &[u8], stamp: u32, patterns: &[u64]) -> Result<Vec<(Body, Vec<Listed>)>> {
         let words = numbers::<u32>("retrieve", "answers", bytes)?;
         let row = |at: u64, query: usize, width: usize| &words[at as usize / 4 + query * width..][..width];
         let layout = self.facts.layout;
@@ -206,16 +206,19 @@ impl Answers {
             let mut extend = |at: u64, columns: usize| {
                 rows.extend(row(at, query, columns).iter().map(|&word| f64::from(f32::from_bits(word))));
             };
-            if let Some(state) = self.state {
+            if let (Some(state), Some(_)) = (self.state, layout.value_dim) {
                 extend(state, layout.dim);
             }
             extend(self.output, layout.output_dim());
             let listed = self.listed(&words, query);
+            let weights = self.weighed(&words, query, 1).expect("partial states are weighed");
+            if !self.facts.rule.separation.is_normalized() {
+                return Ok((Body::Sums(Sums::of(weights.of_self(), rows)), listed));
+            }
             if status == Status::NothingLeft {
                 let none = f64::NEG_INFINITY;
-                return Ok((Mean { log_sum: none, score: 0.0, largest: none, rows }, listed));
+                return Ok((Body::Mean(Mean { log_sum: none, score: 0.0, largest: none, rows }), listed));
             }
-            let weights = self.weighed(&words, query, 1).expect("partial states are weighed");
             // The largest weight is 1, so that the sum is within these bounds but for rounding.
             let total = weights.total.clamp(1.0, *patterns as f64);
             let mean = Mean {
@@ -224,7 +227,7 @@ impl Answers {
                 largest: weights.maximum,
                 rows,
             };
-            Ok((mean, listed))
+            Ok((Body::Mean(mean), listed))
         };
         patterns.iter().enumerate().map(mean).collect()
     }

@@ -63,6 +63,7 @@ impl Growth {
             Separation::Power { n } | Separation::Rectified { n } => n,
             // The score and the threshold meet in a sum.
             Separation::Step { threshold } if self.potentials => return reach + f64::from(threshold.abs()),
+            // Nor are weights of a distribution larger.
             _ => return 1.0,
         };
         let exponent = n + u32::from(own || self.potentials);

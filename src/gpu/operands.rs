@@ -30,6 +30,8 @@ pub(crate) struct Operands {
     pub first_query: u32,
     /// Whether updates end with more than the weighted means.
     pub advances: bool,
+    /// Whether they take couplings of coordinates with themselves away; otherwise weights alone are made so.
+    pub decouples: bool,
     /// Whether states that come back are looked for.
     pub cycles: bool,
     /// Queries beyond it are not answered.

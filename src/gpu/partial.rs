@@ -1,5 +1,5 @@
 //! Partial retrievals: one update of each query over a subset of the patterns, to be merged with others. Under softmax
-//! the device computes the sums. Under the other rules it lists candidates, which the host scores again, exactly; where
+//! and under weights that are not normalised the device computes the sums. Under the other rules it lists candidates, which the host scores again, exactly; where
 //! a list overflows, or cannot hold what top-k selects, the host selects candidates from the scores of all patterns.
 
 use std::cmp::Ordering;
@@ -94,10 +94,6 @@ impl Engine {
         view: &View,
         wait: Wait,
     ) -> Result<Vec<Partial>> {
-        if !self.rule.separation.is_normalized() {
-            let what = "partial states of weights that are not normalised on a GPU, which";
-            return Err(Error::Unsupported { operation, what: what.into() });
-        }
         let stored = self.windows.len();
         let subset = options.range(stored);
         let batch = queries.len() / self.layout.dim;
@@ -114,7 +110,8 @@ impl Engine {
                 "partial states",
                 (0..batch).map(|_| (self.empty(), Best::of(options.top, Vec::new()))),
             )?,
-            Separation::Softmax | Separation::Softmax1 => self.means(&request, &patterns).await?,
+            Separation::Softmax | Separation::Softmax1 => self.summed(&request, &patterns).await?,
+            separation if !separation.is_normalized() => self.summed(&request, &patterns).await?,
             _ => self.candidates_of_all(&request).await?,
         };
         let (dim, value_dim) = (self.layout.dim, self.layout.value_dim);
@@ -126,9 +123,14 @@ impl Engine {
         Body::empty(self.rule.separation, self.layout.dim + self.layout.value_dim.unwrap_or(0))
     }
 
-    async fn means(&self, request: &PartialRequest<'_>, patterns: &[u64]) -> Result<Vec<(Body, Best)>> {
-        // The implicit zero logit of softmax1 is added when the parts are finished.
-        let rule = Rule { separation: Separation::Softmax, update: Update::NONE, ..self.rule };
+    /// The parts that the device sums up.
+    async fn summed(&self, request: &PartialRequest<'_>, patterns: &[u64]) -> Result<Vec<(Body, Best)>> {
+        let normalized = self.rule.separation.is_normalized();
+        // The implicit zero logit of softmax1 is added, and updates are ended, when the parts are finished.
+        let rule = match normalized {
+            true => Rule { separation: Separation::Softmax, update: Update::NONE, ..self.rule },
+            false => Rule { update: Update { remove_self: self.rule.update.remove_self, ..Update::NONE }, ..self.rule },
+        };
         let PartialOptions { mask, index_offset, top, .. } = request.options;
         let options = RetrieveOptions { mask: mask.clone(), ..RetrieveOptions::default().statistics().top(*top) };
         let facts = MemoryFacts { rule, ..self.facts(request.view.alive()) };
@@ -147,19 +149,19 @@ impl Engine {
                 workspace: &workspace,
             };
             let SubBatch { task, target, staging, layout } = self.sub_batch(&whole, part.clone())?;
-            let operands = Operands { rule, advances: false, ..task.operands };
+            let operands = Operands { rule, advances: !normalized, decouples: false, ..task.operands };
             let task = Task { operands, range: request.subset.clone(), ..task };
             let schedule = Schedule::new(&self.context, None, [task]);
             let PartialRequest { operation, wait, .. } = *request;
             let bytes = self.bytes_of(operation, schedule, workspace, (target, staging), wait).await?;
-            for (mean, listed) in layout.answers.means(&bytes, layout.stamp, &patterns[part])? {
+            for (body, listed) in layout.answers.parts(&bytes, layout.stamp, &patterns[part])? {
                 let scored = listed.into_iter().map(|one| Scored {
                     score: f64::from(one.score) + 0.0,
                     id: index_offset.wrapping_add(one.position.into()),
                     similarity: rule.similarity.measure(one.similarity.into()),
                 });
                 let best = Best::of(*top, scored.collect());
-                bodies.push((Body::Mean(mean), best));
+                bodies.push((body, best));
             }
         }
         Ok(bodies)

@@ -218,7 +218,12 @@ impl<'a> Listing<'a> {
                     merge::slot(task.chunks(&task.plan))
                 }
             };
-            if reports && matches!(rule, KernelRule::Softmax { .. }) {
+            if reports {
+                // Of weights that are not normalised, what was added up beside them.
+                let rule = match rule {
+                    KernelRule::Unnormalized { .. } => KernelRule::Softmax { one_more: false },
+                    softmax => softmax,
+                };
                 self.bracket(active, rule, bracket_threshold::CLOSE, slot);
             }
             return self.update(active, sums, step, slot);

@@ -187,6 +187,7 @@ impl Engine {
             advances: !self.rule.separation.is_normalized()
                 || !self.rule.update.is_plain()
                 || options.per_query.field.is_some(),
+            decouples: self.rule.update.remove_self,
             cycles: sizing.shape.saved,
             keep: self.keep(options, view, part.clone())?,
             known: self.known(options, part)?,

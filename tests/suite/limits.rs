@@ -112,7 +112,8 @@ fn a_damaged_kernel_of_the_wider_family_is_caught() {
             assert!(share > 1.0, "{name}: {damage:?} gives {share:.2} times the bound");
         }
         // States that go round are found by one kernel alone.
-        let round = Rule::new(Similarity::Dot, Separation::Linear, 1.0).then(signs.gain(-1.0));
+        let update = Update::default().activation(Activation::Sign { zero: Zero::Keep }).gain(-1.0);
+        let round = Rule::new(Similarity::Dot, Separation::Linear, 1.0).then(update);
         let case = Case { steps: 30, tolerance: Some(0.5), ..Case::random(71, 3, 4, 13, None, round) };
         let steps = |constant| {
             let options = forced(case.options(), Overrides::default(), Faults { constant, ..Faults::NONE });

@@ -1,16 +1,11 @@
 //! Weights that are not normalised, what ends an update, and what each query has of its own, against the reference.
 
+use attractor::record::Rows;
 use attractor::retrieval::Status;
 use attractor::rule::{Activation, Next, Zero};
-use attractor::{Device, Error, MemoryOptions, Precision, Retrieval, Rule, Separation, Similarity, Update};
+use attractor::{Device, Error, MemoryOptions, Precision, Retrieval, Rule, Separation, Similarity, Update, wgpu};
 use harness::{Case, Rng};
-
-/// Whether a case is one of those.
-type Left = fn(&Case) -> bool;
-
-/// What a device other than the CPU engine may refuse, and why. Everything else it has to answer.
-const LEFT_OUT: &[(&str, Left)] =
-    &[("kernels for weights that are not normalised, updates and options of each query", |_| true)];
+use wgpu::util::DeviceExt;
 
 const SEPARATIONS: [Separation; 8] = [
     Separation::Linear,
@@ -48,19 +43,10 @@ fn dot(separation: Separation, beta: f32) -> Rule {
     Rule::new(Similarity::Dot, separation, beta)
 }
 
-/// The answer of a device; `None`, said on standard error, where the list of what is left out has the case.
-fn run(name: &str, device: &Device, case: &Case) -> Option<Retrieval> {
+/// The answer of a device.
+fn run(name: &str, device: &Device, case: &Case) -> Retrieval {
     let answer = case.build(device).and_then(|memory| memory.retrieve_blocking(&case.queries, &case.options()));
-    match answer {
-        Ok(answer) => Some(answer),
-        Err(error @ Error::Unsupported { .. }) => {
-            let reason = LEFT_OUT.iter().find(|(_, is_left_out)| !device.is_cpu() && is_left_out(case));
-            let (reason, _) = reason.unwrap_or_else(|| panic!("{name}: {error}"));
-            eprintln!("SKIP {name}: {reason}");
-            None
-        }
-        Err(error) => panic!("{name}: {}: {error}", case.rule),
-    }
+    answer.unwrap_or_else(|error| panic!("{name}: {}: {error}", case.rule))
 }
 
 /// Judges a case of one update on every device.
@@ -68,7 +54,7 @@ fn judge(what: &str, case: &Case) {
     // As many queries as the reference answers quickly.
     let every = (case.batch() * case.keys.len()).div_ceil(1 << 21).max(1);
     for (name, device) in harness::devices() {
-        let Some(got) = run(name, device, case) else { continue };
+        let got = run(name, device, case);
         let share = case.judge(&got, (0..case.batch()).step_by(every));
         let shape = (case.batch(), case.patterns(), case.dim);
         assert!(share <= 1.0, "{name}: {what}: {} of {shape:?}: {share} times the bound", case.rule);
@@ -80,7 +66,7 @@ fn judge(what: &str, case: &Case) {
 fn equal(what: &str, case: &Case) {
     let expected: Vec<_> = (0..case.batch()).map(|b| case.reference(b)).collect();
     for (name, device) in harness::devices() {
-        let Some(got) = run(name, device, case) else { continue };
+        let got = run(name, device, case);
         for (b, expected) in expected.iter().enumerate() {
             let what = format!("{name}: {what}: {}: query {b} of {:?}", case.rule, case.precision);
             let narrow = |row: &[f64]| row.iter().map(|x| *x as f32).collect::<Vec<_>>();
@@ -330,7 +316,7 @@ fn draws_are_the_same_on_every_device() {
         let case = Case { steps: 3, ..bipolar(5, 70, 30, 50, rule) };
         let expected: Vec<f32> = (0..70).flat_map(|b| case.reference(b).state).map(|x| x as f32).collect();
         for (name, device) in harness::devices() {
-            let Some(got) = run(name, device, &case) else { continue };
+            let got = run(name, device, &case);
             let equal = got.state.iter().zip(&expected).filter(|(got, expected)| got == expected).count();
             assert!(equal as f64 >= 0.998 * expected.len() as f64, "{name}: {equal} of {}", expected.len());
         }
@@ -347,7 +333,7 @@ fn beta_changes_from_update_to_update() {
                 (case.betas, case.steps) = (betas.clone(), steps);
                 let expected: Vec<_> = (0..6).map(|b| case.reference(b)).collect();
                 for (name, device) in harness::devices() {
-                    let Some(got) = run(name, device, &case) else { continue };
+                    let got = run(name, device, &case);
                     for (b, expected) in expected.iter().enumerate() {
                         let off = harness::worst(got.state_row(b), &expected.state);
                         assert!(off < 1e-4, "{name}: {separation} after {steps}: {off}");
@@ -368,7 +354,7 @@ fn nothing_left_is_zero_whatever_ends_an_update() {
             case.field = Some(vec![1.0; 8]);
             judge("nothing left", &case);
             for (name, device) in harness::devices() {
-                let Some(got) = run(name, device, &case) else { continue };
+                let got = run(name, device, &case);
                 assert_eq!(got.status, [Status::NothingLeft, Status::Answered], "{name}");
                 assert_eq!((got.state_row(0), got.output_row(0)), (&[0.0; 4][..], &[0.0; 4][..]), "{name}");
             }
@@ -400,7 +386,7 @@ fn sums_that_diverge_are_told() {
     let grows = dot(Separation::Softmax, 1.0).then(none().carry(1e20));
     let case = Case { steps: 4, ..Case::random(1, 2, 9, 4, None, grows) };
     for (name, device) in harness::devices() {
-        let Some(got) = run(name, device, &case) else { continue };
+        let got = run(name, device, &case);
         assert_eq!(got.status, [Status::OutOfRange; 2], "{name}");
         assert!(got.state.iter().chain(&got.output).all(|x| *x == 0.0), "{name}");
     }
@@ -493,14 +479,9 @@ fn patterns_left_out_are_told_by_id() {
         let second: Vec<_> = memory.add(&[8.0, 16.0]).unwrap().iter().collect();
         let asked = [None, Some(first[0]), Some(first[1]), Some(second[0]), Some(second[1])];
         let options = attractor::RetrieveOptions::default().exclude(&asked);
-        match memory.retrieve_blocking(&[1.0; 5], &options) {
-            // Sums of squares.
-            Ok(got) => assert_eq!(got.output, [337.0, 336.0, 337.0, 273.0, 81.0], "{name}"),
-            Err(Error::Unsupported { .. }) if !device.is_cpu() && !LEFT_OUT.is_empty() => {
-                eprintln!("SKIP {name}: {}", LEFT_OUT[0].0);
-            }
-            Err(error) => panic!("{name}: {error}"),
-        }
+        let got = memory.retrieve_blocking(&[1.0; 5], &options).unwrap();
+        // Sums of squares.
+        assert_eq!(got.output, [337.0, 336.0, 337.0, 273.0, 81.0], "{name}");
     }
 }
 
@@ -530,7 +511,7 @@ fn cycles_are_told() {
             let expected: Vec<_> = (0..case.batch()).map(|b| case.reference(b)).collect();
             case.tolerance = Some(1e-3);
             for (name, device) in harness::devices() {
-                let Some(got) = run(name, device, case) else { continue };
+                let got = run(name, device, case);
                 for (b, expected) in expected.iter().enumerate() {
                     let what = format!("{name}: {}: {max_steps}", case.rule);
                     let narrow = |row: &[f64]| row.iter().map(|x| *x as f32).collect::<Vec<_>>();
@@ -551,7 +532,7 @@ fn cycles_are_told() {
     let fixed = dot(Separation::Linear, 1.0).then(none().activation(KEEP).remove_self());
     let case = Case { steps: 50, tolerance: Some(1e-3), ..bipolar(6, 5, 2, 60, fixed) };
     for (name, device) in harness::devices() {
-        let Some(got) = run(name, device, &case) else { continue };
+        let got = run(name, device, &case);
         assert!(got.status.iter().all(|status| *status == Status::Answered), "{name}");
         assert!(got.converged.iter().all(|converged| *converged), "{name}");
     }
@@ -574,9 +555,6 @@ fn energies_fall_coordinate_by_coordinate() {
             case.field = field.then(|| rng.vector(batch * dim));
             case.steps = 3 * dim as u32;
             for (name, device) in harness::devices() {
-                if run(name, device, &case).is_none() {
-                    continue;
-                }
                 let memory = case.build(device).unwrap();
                 let got = memory.retrieve_blocking(&case.queries, &case.options().trace().energy()).unwrap();
                 let (traces, energies) = (got.energy_trace.unwrap(), got.energy.unwrap());
@@ -613,7 +591,7 @@ fn stored_patterns_stay() {
         let case = bipolar(12, 8, patterns, 128, rule);
         let case = Case { queries: case.keys[..8 * 128].to_vec(), steps: 9, tolerance: Some(1e-3), ..case };
         for (name, device) in harness::devices() {
-            let Some(got) = run(name, device, &case) else { continue };
+            let got = run(name, device, &case);
             assert_eq!(got.state, case.queries, "{name}: {rule}");
             assert_eq!(got.steps, [1; 8], "{name}: {rule}");
         }
@@ -632,9 +610,6 @@ fn a_group_alone_is_the_group_among_others() {
             case.rows = Some((0..groups * batch).map(|b| ranges[b / batch].clone()).collect());
             judge("groups", &case);
             for (name, device) in harness::devices() {
-                if run(name, device, &case).is_none() {
-                    continue;
-                }
                 let memory = case.build(device).unwrap();
                 let plan_for = groups * batch;
                 let ask = |queries: &[f32], rows: &[std::ops::Range<usize>]| {
@@ -671,9 +646,6 @@ fn weights_and_the_largest_of_them() {
             let case = bipolar(s as u64, 9, 300, 14, dot(separation, 0.25).then(update));
             let case = Case { betas: Some(Rng(1).vector(9).iter().map(|b| b.abs() + 0.1).collect()), ..case };
             for (name, device) in harness::devices() {
-                if run(name, device, &case).is_none() {
-                    continue;
-                }
                 let memory = case.build(device).unwrap();
                 let options = case.options().top(5).weights(attractor::retrieval::WeightsOf::All);
                 let got = memory.retrieve_blocking(&case.queries, &options).unwrap();
@@ -694,6 +666,61 @@ fn weights_and_the_largest_of_them() {
                         assert!((listed - full).abs() <= within, "{what}: {listed} and {full}");
                     }
                 }
+            }
+        }
+    }
+}
+
+/// A job, a recording and a memory whose rows stream give the bits of the one-shot call.
+#[test]
+fn jobs_recordings_and_streams_give_the_same_bits() {
+    for (name, device) in harness::gpus() {
+        let (gpu, queue) = device.wgpu().unwrap();
+        let power = dot(Separation::Power { n: 3 }, 0.125).then(none().activation(KEEP).remove_self());
+        let softmax = dot(Separation::Softmax, 0.5).then(none().activation(Activation::Tanh).gain(0.5).carry(0.3));
+        let sparse = dot(Separation::Sparsemax, 1.0).then(none().activation(PLUS));
+        let values = dot(Separation::Linear, 0.1).then(none().activation(Activation::Normalize).next(Next::Values));
+        for (r, rule) in [power, softmax, sparse, values].into_iter().enumerate() {
+            for own in [false, true] {
+                let mut case = bipolar(20 + r as u64, 9, 700, 16, rule);
+                (case.steps, case.tolerance) = (12, Some(1e-3));
+                if rule.update.next == Next::Values {
+                    (case.value_dim, case.values) = (Some(16), Some(signs(&mut Rng(5), 700 * 16)));
+                }
+                if own {
+                    case.betas = Some((0..9).map(|b| 0.1 + 0.05 * b as f32).collect());
+                    case.exclude = Some((0..9).map(|b| (b % 2 == 0).then_some(90 * b)).collect());
+                    case.rows = Some((0..9).map(|b| 50 * b..300 + 50 * b).collect());
+                    case.field = Some(Rng(6).vector(9 * 16));
+                }
+                // The windows are those of the memory that streams.
+                case.window_bytes = Some(50 * 16 * 4);
+                let (memory, options) = (case.build(device).unwrap(), case.options());
+                let expected = memory.retrieve_blocking(&case.queries, &options).unwrap();
+                let what = format!("{name}: {rule}, {own}");
+                let (mut job, answer) = memory.job(&case.queries, &options).unwrap();
+                while !job.is_done() {
+                    let mut encoder = gpu.create_command_encoder(&Default::default());
+                    job.advance(&mut encoder, std::time::Duration::from_millis(1)).unwrap();
+                    queue.submit([encoder.finish()]);
+                }
+                assert_eq!(answer.wait().unwrap(), expected, "{what}: a job");
+                let contents = bytemuck::cast_slice(&case.queries);
+                let usage = wgpu::BufferUsages::STORAGE;
+                let descriptor = wgpu::util::BufferInitDescriptor { label: None, contents, usage };
+                let rows = gpu.create_buffer_init(&descriptor);
+                let mut encoder = gpu.create_command_encoder(&Default::default());
+                let recorded = memory.record_readback(&mut encoder, 9, Rows::new(&rows), &options).unwrap();
+                queue.submit([encoder.finish()]);
+                assert_eq!(recorded.wait().unwrap(), expected, "{what}: a recording");
+                let mut streams = MemoryOptions::new(16, rule).device_bytes(8 * 50 * 16 * 4);
+                if let Some(value_dim) = case.value_dim {
+                    streams = streams.value_dim(value_dim).device_bytes(2 * 8 * 50 * 16 * 4);
+                }
+                let mut streamed = streams.build(device).unwrap();
+                streamed.add(harness::patterns(&case.keys, case.values.as_deref(), None)).unwrap();
+                let streamed = streamed.retrieve_blocking(&case.queries, &options).unwrap();
+                assert_eq!(streamed, expected, "{what}: rows that stream");
             }
         }
     }

@@ -41,6 +41,8 @@ pub(super) struct Weights {
     pub maximum: f64,
     s: f64,
     log_weight: f64,
+    /// What was added up beside the rows.
+    mass: f64,
     /// The sum that weights are divided by.
     pub total: f64,
     support: u32,
@@ -67,6 +69,7 @@ impl Weights {
             s: float(record[1]),
             log_weight: float(record[5]),
             unnormalized: Unnormalized::of(&facts.rule, facts.rule.beta.into()),
+            mass: float(record[2]),
             total,
             support: tally[0],
             sum,
@@ -83,6 +86,14 @@ impl Weights {
         match this.kind {
             KernelRule::Unnormalized { .. } => this,
             _ => Self { total: f64::from(f32::from_bits(record[2])), ..this },
+        }
+    }
+
+    /// `T`, where couplings of coordinates with themselves are taken away.
+    pub fn of_self(&self) -> f64 {
+        match self.kind {
+            KernelRule::Unnormalized { without_self: true, .. } => self.mass / self.total,
+            _ => 0.0,
         }
     }
 

@@ -247,10 +247,10 @@ pub(crate) fn weighing(rule: KernelRule) -> (Vec<Constant>, Vec<Substitution>) {
 pub(crate) const UNNORMALIZED: [Substitution; 2] =
     [("lib/weigh_softmax", "lib/weigh_unnormalized"), ("lib/scaled", "lib/unscaled")];
 
-/// The threshold of weights that have one.
+/// The threshold of weights that have one, within twice what a score may be, so that no difference leaves `f32`.
 pub(crate) fn threshold_of(rule: KernelRule) -> f32 {
     match rule {
-        KernelRule::Unnormalized { weight: Weight::Step(threshold), .. } => threshold,
+        KernelRule::Unnormalized { weight: Weight::Step(threshold), .. } => threshold.clamp(-2e38, 2e38),
         _ => 0.0,
     }
 }

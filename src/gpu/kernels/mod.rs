@@ -16,7 +16,7 @@ pub mod rows {
     pub mod write_rows;
 }
 
-/// Softmax in one pass over a split of the patterns.
+/// Weights that no threshold decides, in one pass over a split of the patterns.
 pub mod fused {
     mod common;
     pub mod matrix;

@@ -188,7 +188,7 @@ pub fn dispatch(pass: &Pass<'_>, queries: &Binding, sums: Sums, slot: u32, endin
         &workspace.report,
     ];
     let softmax = operands.rule.separation == Separation::Softmax;
-    let own = match (update.remove_self, softmax) {
+    let own = match (operands.decouples, softmax) {
         (false, _) => 0,
         (true, false) => 1,
         (true, true) => 2,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use attractor::device::DeviceKind;
 use attractor::internals::{KERNELS, compiled_kernels};
+use attractor::network::{Network, Product};
 use attractor::record::{RecordTargets, Rows, TopRows};
 use attractor::rule::{Activation, Zero};
 use attractor::{Device, Memory, Result, RetrieveOptions, Rule, Separation, Similarity, wgpu};
@@ -42,6 +43,7 @@ fn every_case_is_right() {
         }
         assert!(wrong.is_empty(), "{name}:\n{}", wrong.join("\n"));
         record_largest(&device);
+        iterate_network(&device);
         let missing = missing(&device).join(", no ");
         if device.is_cpu() || missing.is_empty() {
             continue;
@@ -51,6 +53,21 @@ fn every_case_is_right() {
         assert!(device.info().kind != DeviceKind::Software, "{missing}");
         println!("{missing}");
     }
+}
+
+/// Networks, whose products no retrieval has: of one vector, of complex numbers, and of as many as take two dispatches.
+fn iterate_network(device: &Device) {
+    let book: Vec<f32> = (0..32).map(|i| if i * i % 7 < 3 { 1.0 } else { -1.0 }).collect();
+    let mut memory = Memory::new(device, 8, Rule::resonator()).unwrap();
+    memory.add(&book).unwrap();
+    let mut network = Network::new(8);
+    let vectors: Vec<_> = (0..6).map(|_| network.vector()).collect();
+    let complex = Product::complex(vectors[0]).times_conjugate(vectors[1]).times_conjugate(vectors[2]);
+    network.update(vectors[0], &memory, vectors[0]).update(vectors[1], &memory, complex);
+    network.update(vectors[2], &memory, &vectors[..4]).update(vectors[3], &memory, &vectors[..6]);
+    let starts: Vec<&[f32]> = (0..6).map(|v| &book[4 * v..4 * v + 8]).collect();
+    let answer = network.retrieve_blocking(&starts, &RetrieveOptions::steps(2)).unwrap();
+    assert!(vectors[..4].iter().all(|v| answer.state(*v).iter().all(|x| x.abs() == 1.0)), "signs are signs");
 }
 
 /// Records the largest weights of every rule, which no answer that is read back needs.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use attractor::device::DeviceOptions;
 use attractor::internals::{Faults, KERNELS, Overrides, Strategy, forced, forced_search, link};
+use attractor::network::{Network, Product};
 use attractor::record::{RecordTargets, Rows, SearchTargets, TopRows};
 use attractor::retrieval::WeightsOf;
 use attractor::rule::{Activation, Update, Zero};
@@ -245,6 +246,23 @@ fn every_index_is_within_and_checks_change_no_bit() {
             let strayed = seen.strayed(&watched);
             assert!(strayed.is_empty(), "{strayed:?}: search of {top}");
         }
+        let iterate = |device: &Device| {
+            let book: Vec<f32> = (0..5 * 36).map(|i| if i * i % 7 < 3 { 1.0 } else { -1.0 }).collect();
+            let mut memory = attractor::Memory::new(device, 36, Rule::resonator()).unwrap();
+            memory.add(&book).unwrap();
+            let mut network = Network::new(36);
+            let vectors: Vec<_> = (0..6).map(|_| network.vector()).collect();
+            let complex = Product::complex(vectors[0]).times_conjugate(vectors[1]);
+            network.update(vectors[0], &memory, &vectors[..6]).update(vectors[1], &memory, complex);
+            let starts: Vec<&[f32]> = (0..6).map(|v| &book[7 * v..7 * v + 3 * 36]).collect();
+            let states = network.retrieve_blocking(&starts, &RetrieveOptions::steps(3)).unwrap();
+            [states.state(vectors[0]).to_vec(), states.state(vectors[1]).to_vec()]
+        };
+        let plain = iterate(&trusted);
+        assert_eq!(iterate(&checked), plain, "with checks: {name} network");
+        assert_eq!(iterate(&watched), plain, "watched: {name} network");
+        let strayed = seen.strayed(&watched);
+        assert!(strayed.is_empty(), "{strayed:?}: network");
         for (stem, place, reached, _) in seen.places(&watched) {
             *reached_by_some.entry((stem, place)).or_insert(false) |= reached;
         }

@@ -1,10 +1,10 @@
 //! Where a million random starts end: the fixed points of small networks, how many there are, at which energy, and how
 //! large their basins are.
 //!
-//! A network of 40 coordinates has 2^40 states. A classical one (Hopfield 1982) of few patterns has these among its fixed
-//! points, their negatives, mixtures of three of them (Amit, Gutfreund and Sompolinsky 1985), and others; of too many,
-//! others alone, but for a few. A dense one (Krotov and Hopfield 2016) has room for the same patterns. All coordinates
-//! move at once, so that some starts end in cycles of two states, which are counted apart.
+//! A network of 40 coordinates has 2^40 states. A classical one (Hopfield 1982) of few patterns has these among its
+//! fixed points, their negatives, mixtures of three of them (Amit, Gutfreund and Sompolinsky 1985), and others; of too
+//! many, others alone, but for a few. A dense one (Krotov and Hopfield 2016) has room for the same patterns. All
+//! coordinates move at once, so that some starts end in cycles of two states, which are counted apart.
 //!
 //! ```sh
 //! cargo run --release --example basins -- [--device cpu|vulkan|gl] [--software] [--quick] [--out FOLDER]

@@ -2,8 +2,8 @@
 //! Sompolinsky 1985), dense memories (Krotov and Hopfield 2016), and dense memories that find archetypes of which they
 //! have seen examples only (Agliari et al. 2023).
 //!
-//! Patterns are random and bipolar. A memory is asked with patterns of which each coordinate is flipped with probability
-//! 0.1, and goes on until nothing changes; the overlap is that of the last state with the pattern.
+//! Patterns are random and bipolar. A memory is asked with patterns of which each coordinate is flipped with
+//! probability 0.1, and goes on until nothing changes; the overlap is that of the last state with the pattern.
 //!
 //! ```sh
 //! cargo run --release --example capacity -- [--device cpu|vulkan|gl] [--software] [--quick] [--out FOLDER]
@@ -257,7 +257,7 @@ fn draw(path: &Path, classical: &[(f64, f64)], curves: &[(u32, Vec<(f64, f64)>)]
         .build_cartesian_2d((1.0..60_000.0).log_scale(), 0.0..1.05)?;
     chart
         .configure_mesh()
-        .x_desc("stored patterns, N")
+        .x_desc("stored patterns, N (dashed: where theory has errors begin)")
         .y_desc("share recalled, from 10 % flipped")
         .x_label_formatter(&|n| format!("{n:.0}"))
         .y_labels(6)
@@ -277,7 +277,6 @@ fn draw(path: &Path, classical: &[(f64, f64)], curves: &[(u32, Vec<(f64, f64)>)]
             chart.draw_series([Text::new(format!("n = {n}"), beside, text(15))])?;
         }
     }
-    chart.draw_series([Text::new("dashed: where theory has errors begin", (1.3, 0.05), text(12))])?;
     area.present()?;
     Ok(())
 }

@@ -2,8 +2,8 @@
 //! pattern, and lose it at `T = 1` (Amit, Gutfreund and Sompolinsky 1985).
 //!
 //! 3 patterns of 4,000 coordinates. Queries start at a pattern; overlaps are means over queries and memories after as
-//! many updates as they take to come to rest. Signs are drawn from a hash of seed, query, update and coordinate, so that
-//! every device draws the same.
+//! many updates as they take to come to rest. Signs are drawn from a hash of seed, query, update and coordinate, so
+//! that every device draws the same.
 //!
 //! ```sh
 //! cargo run --release --example glauber -- [--device cpu|vulkan|gl] [--software] [--quick] [--out FOLDER]

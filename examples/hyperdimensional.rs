@@ -1,10 +1,10 @@
 //! Sets as single vectors, as hyperdimensional computing has them (Kanerva 2009; Clarkson, Ubaru and Yang 2023): random
 //! bipolar vectors stand for symbols.
 //!
-//! A bundle, the sum of the vectors of its members, is asked by dot products: the `n` symbols nearest to a bundle of `n`
-//! are its members but for a few. Membership by power 2 keeps, in place of the sum, the quadratic form
-//! `sum_i s_i <k_i, x>^2` of the members with random signs `s_i`, half of each: of a member it is near `s_i d^2`, of
-//! others near 0. As a memory, the members are keys, their signs the values, and the weights are `z^2`.
+//! A bundle, the sum of the vectors of its members, is asked by dot products: the `n` symbols nearest to a bundle of
+//! `n` are its members but for a few. Membership by power 2 keeps, in place of the sum, the quadratic form `sum_i s_i
+//! <k_i, x>^2` of the members with random signs `s_i`, half of each: of a member it is near `s_i d^2`, of others near
+//! 0. As a memory, the members are keys, their signs the values, and the weights are `z^2`.
 //!
 //! ```sh
 //! cargo run --release --example hyperdimensional -- [--device cpu|vulkan|gl] [--software] [--quick]

@@ -1,5 +1,5 @@
-//! Classifies each row of a table by all other rows, as Hopular does (Schäfl et al. 2022), without any training: keys are
-//! standardised features, values the classes as unit vectors, and each query leaves itself out.
+//! Classifies each row of a table by all other rows, as Hopular does (Schäfl et al. 2022), without any training: keys
+//! are standardised features, values the classes as unit vectors, and each query leaves itself out.
 //!
 //! `RetrieveOptions::exclude` takes one pattern for each query, so that a table of N rows is one memory and one call.
 //! Euclidean similarity, softmax, beta 1. The accuracies are those of numpy in double precision.

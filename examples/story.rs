@@ -1,11 +1,11 @@
 //! A memory network (Sukhbaatar, Szlam, Weston and Fergus 2015) that answers in three hops: who has the ball, where is
 //! that, and what is this part of?
 //!
-//! Nothing is trained. Each word is a random vector, and a sentence is read as a fact about a few words, of which it tells
-//! others: `Anna has the red ball` is about the red ball and tells Anna, `Anna is in the kitchen` is about Anna and tells
-//! the kitchen. The key of a fact is the bag of the words that it is about; its value the bag of those that it tells, less
-//! the key, so that `u + o` leaves the question behind and asks about what was found. No sentence has both the ball and
-//! the house: one hop or two do not find it.
+//! Nothing is trained. Each word is a random vector, and a sentence is read as a fact about a few words, of which it
+//! tells others: `Anna has the red ball` is about the red ball and tells Anna, `Anna is in the kitchen` is about Anna
+//! and tells the kitchen. The key of a fact is the bag of the words that it is about; its value the bag of those that
+//! it tells, less the key, so that `u + o` leaves the question behind and asks about what was found. No sentence has
+//! both the ball and the house: one hop or two do not find it.
 //!
 //! All stories lie in one memory; each question sees the rows of its own.
 //!

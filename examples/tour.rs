@@ -1,5 +1,5 @@
-//! Tours of 10 random cities by Potts neurons in mean field (Peterson and Söderberg 1989), annealed, beside the shortest
-//! ones, which dynamic programming finds (Held and Karp 1962).
+//! Tours of 10 random cities by Potts neurons in mean field (Peterson and Söderberg 1989), annealed, beside the
+//! shortest ones, which dynamic programming finds (Held and Karp 1962).
 //!
 //! `v_ia` is how surely city `i` is at place `a` of the tour, and each city's places are one block of softmax:
 //!

@@ -1,5 +1,5 @@
-//! What the examples share: the device that is asked for, the images of MNIST, and what the examples of the wider family
-//! have in common.
+//! What the examples share: the device that is asked for, the images of MNIST, and what the examples of the wider
+//! family have in common.
 #![allow(dead_code, reason = "each example uses its own part")]
 
 pub mod family;

@@ -10,7 +10,7 @@ use attractor::{Update, retrieval::Status};
 
 use crate::bound::{bound, worst};
 use crate::rng::Rng;
-use crate::update_bound::update_share;
+use crate::update_bound::{sums_bound, update_share};
 
 /// Rows to store, of which some parts may be absent.
 pub fn patterns<'a>(keys: &'a [f32], values: Option<&'a [f32]>, bias: Option<&'a [f32]>) -> Patterns<'a> {
@@ -177,15 +177,10 @@ impl Case {
         if shape != (self.batch(), self.dim, self.value_dim.unwrap_or(self.dim)) || counts != [got.batch; 3] {
             return f64::INFINITY;
         }
-        let values = self.values.as_deref().unwrap_or(&self.keys);
         let mut share = 0.0f64;
         for b in sample {
             let expected = self.reference(b);
-            if !self.rule.separation.is_normalized()
-                || self.rule.update != Update::default()
-                || self.betas.is_some()
-                || self.field.is_some()
-            {
+            if self.is_wider() {
                 let nothing_left = expected.local.is_empty() == (got.status[b] == Status::NothingLeft);
                 if got.steps[b] != expected.steps || !nothing_left {
                     return f64::INFINITY;
@@ -193,7 +188,7 @@ impl Case {
                 share = share.max(update_share(self, b, &expected, got.output_row(b), got.state_row(b)));
                 continue;
             }
-            let bound = bound(self.rule, self.dim, &self.keys, values, self.query(b), self.steps);
+            let bound = self.output_bound(b, &expected);
             let error = worst(got.output_row(b), &expected.output).max(worst(got.state_row(b), &expected.state));
             let change = worst(&got.change[b..=b], &[expected.change]);
             if got.steps[b] != expected.steps {
@@ -202,5 +197,22 @@ impl Case {
             share = share.max(error / bound).max(change / (2.0 * bound));
         }
         share
+    }
+
+    /// Whether the answer is judged by the bounds of sums that are not normalised, and of what ends an update.
+    fn is_wider(&self) -> bool {
+        !self.rule.separation.is_normalized()
+            || self.rule.update != Update::default()
+            || self.betas.is_some()
+            || self.field.is_some()
+    }
+
+    /// How far a coordinate of the output for query `b` may be from `expected`.
+    pub fn output_bound(&self, b: usize, expected: &Answer) -> f64 {
+        if self.is_wider() {
+            return sums_bound(self, b, expected).output;
+        }
+        let values = self.values.as_deref().unwrap_or(&self.keys);
+        bound(self.rule, self.dim, &self.keys, values, self.query(b), self.steps)
     }
 }

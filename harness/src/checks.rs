@@ -636,7 +636,6 @@ mod tests {
             assert_ne!(bits_of(&answered(&other)), bits_of(&answered(&one)));
         }
     }
-    use crate::bound::bound;
 
     /// A wrong answer is found in every case, however little of it is wrong.
     #[test]
@@ -647,8 +646,7 @@ mod tests {
             let memory = case.build(&device).unwrap();
             let mut got = memory.retrieve_blocking(&case.queries, &case.options()).unwrap();
             assert!(case.judge(&got, [0]) <= 1.0, "{}", check.what);
-            let values = case.values.as_deref().unwrap_or(&case.keys);
-            let off = 2.0 * bound(case.rule, case.dim, &case.keys, values, case.query(0), case.steps);
+            let off = 2.0 * case.output_bound(0, &case.reference(0));
             got.output[0] += off as f32;
             assert!(case.judge(&got, [0]) > 1.0, "{}: {off} is not seen", check.what);
             got.output[0] = f32::NAN;

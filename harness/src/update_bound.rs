@@ -37,9 +37,9 @@ pub fn update_share(case: &Case, b: usize, expected: &Answer, output: &[f32], st
 }
 
 /// How far sums may be off.
-struct SumsBound {
+pub(crate) struct SumsBound {
     /// Any coordinate of the output.
-    output: f64,
+    pub output: f64,
     /// Any coordinate of the sums that go on.
     next: f64,
     /// `T`.
@@ -62,7 +62,7 @@ fn count(case: &Case, beta: f64, z: f64) -> (f64, f64) {
     ((up - down) / (4.0 * beta), (f64::midpoint(up, down) - potential(separation, z)) / (2.0 * beta))
 }
 
-fn sums_bound(case: &Case, b: usize, expected: &Answer) -> SumsBound {
+pub(crate) fn sums_bound(case: &Case, b: usize, expected: &Answer) -> SumsBound {
     let problem = case.problem(b);
     let (beta, dim) = (problem.beta_of(1), case.dim);
     let values = case.values.as_deref().unwrap_or(&case.keys);

@@ -91,19 +91,18 @@ mod tests {
     use super::*;
     use crate::rule::Rule;
 
-    const BOOK: [f32; 8] = [1.0, 1.0, -1.0, -1.0, 1.0, -1.0, 1.0, -1.0];
+    const BOOK: [f32; 10] = [1.0, -1.0, 1.0, -1.0, 1.0, -1.0, -1.0, -1.0, 1.0, -1.0];
 
     fn update(target: usize, factors: &[usize]) -> NetworkUpdate<'static> {
         let factors = factors.iter().map(|vector| Factor { vector: *vector, conjugated: false }).collect();
-        NetworkUpdate { problem: Problem::new(Rule::resonator(), 4, &BOOK), target, factors, complex: false }
+        NetworkUpdate { problem: Problem::new(Rule::resonator(), 5, &BOOK), target, factors, complex: false }
     }
 
     #[test]
     fn two_factors_are_found_in_order_and_together() {
-        // The composite of the two rows, and starts that lean to neither.
-        let composite: Vec<f64> = (0..4).map(|c| f64::from(BOOK[c] * BOOK[4 + c])).collect();
-        let start = vec![1.0, 1.0, 1.0, -1.0];
-        let vectors = [composite.clone(), vec![1.0, 1.0, -1.0, -1.0], start];
+        // The composite of the two rows, the signs of their sum, and a start that is neither.
+        let composite: Vec<f64> = (0..5).map(|c| f64::from(BOOK[c] * BOOK[5 + c])).collect();
+        let vectors = [composite.clone(), vec![1.0, -1.0, 1.0, 1.0, 1.0], vec![-1.0, -1.0, 1.0, 1.0, 1.0]];
         for together in [false, true] {
             let network = NetworkProblem { updates: vec![update(1, &[0, 2]), update(2, &[0, 1])], together };
             let answer = network.converge(&vectors, 20, 0.0);
@@ -111,6 +110,7 @@ mod tests {
             assert_eq!(product, composite, "{together}: {answer:?}");
             assert_eq!(answer.vectors[0], composite, "inputs stay");
             assert_eq!(answer.change, 0.0);
+            assert!(answer.steps > 2, "{together}: {answer:?}");
         }
     }
 

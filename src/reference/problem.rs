@@ -171,6 +171,7 @@ impl<'a> Problem<'a> {
             (Next::Values, Some(values)) => project(&coupling.weights, values, self.dim),
             _ => project(&coupling.weights, self.keys, self.dim),
         };
+        let undivided = sum.clone();
         for sum in &mut sum {
             *sum /= coupling.divisor;
         }
@@ -178,7 +179,7 @@ impl<'a> Problem<'a> {
         if scores.iter().all(|z| *z == f64::NEG_INFINITY) {
             return Step { weights, scores, sum, local: Vec::new(), next: vec![0.0; self.dim] };
         }
-        let local = self.local(&sum, coupling.of_self / coupling.divisor, x);
+        let local = self.local(&undivided, &coupling, x);
         let next = self.advance(&local, x, step);
         Step { weights, scores, sum, local, next }
     }

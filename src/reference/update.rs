@@ -49,11 +49,12 @@ impl Problem<'_> {
         coupling
     }
 
-    /// `h`, from the weighted sums `y` of the state `x`.
-    pub(super) fn local(&self, y: &[f64], of_self: f64, x: &[f64]) -> Vec<f64> {
+    /// `h`, from the weighted sums `y` of the state `x`, not yet divided.
+    pub(super) fn local(&self, y: &[f64], coupling: &Coupling, x: &[f64]) -> Vec<f64> {
         let (gain, carry) = (f64::from(self.rule.update.gain), f64::from(self.rule.update.carry));
         let field = |c: usize| self.field.map_or(0.0, |field| f64::from(field[c]));
-        (0..self.dim).map(|c| gain * (y[c] - of_self * x[c]) + carry * x[c] + field(c)).collect()
+        let sum = |c: usize| (y[c] - coupling.of_self * x[c]) / coupling.divisor;
+        (0..self.dim).map(|c| gain * sum(c) + carry * x[c] + field(c)).collect()
     }
 
     /// The state after `x`, from `h`.

@@ -30,8 +30,8 @@ const MOST_BOUNDED_QUERIES: u64 = 64;
 
 /// What queries are taken to see where a plan has to serve any.
 const SEEN_BY_ANY: u64 = 2048;
-/// Queries of which the workgroup of a fused kernel has some.
-const SEEING: usize = 64;
+/// Queries of a workgroup of a fused kernel whose invocations hold one, and several.
+const SEEING: [usize; 2] = [64, 256];
 
 /// The sizes of one retrieval.
 pub(crate) struct Sizing {
@@ -56,6 +56,15 @@ impl Engine {
         let at_once = kernel_rule.weighs_at_once();
         let own = &options.per_query;
         let alike = own.betas.is_none() && own.exclude.is_none() && own.rows.is_none();
+        let (seen, apart) = match own.rows.as_deref() {
+            None => (0, false),
+            // A plan that is held fixed does not depend on who sees what.
+            Some(_) if options.plan_for.is_some() => (SEEN_BY_ANY, true),
+            Some(rows) => {
+                let [few, many] = SEEING.map(|queries| seen_by(queries, rows));
+                if many <= few + few / 4 { (many, false) } else { (few, true) }
+            }
+        };
         // Cooperative matrices multiply: euclidean scores from products would lose digits by cancellation.
         let products = matches!(rule.similarity, Similarity::Dot | Similarity::Cosine);
         let weighs = options.statistics || options.top > 0 || options.weights != WeightsOf::None;
@@ -79,12 +88,8 @@ impl Engine {
             compared: rule.similarity == Similarity::Cosine,
             previous: weighs,
             saved: options.stops_early() && rule.update.is_discrete(),
-            seen: match own.rows.as_deref() {
-                None => 0,
-                // A plan that is held fixed does not depend on who sees what.
-                Some(_) if options.plan_for.is_some() => SEEN_BY_ANY,
-                Some(rows) => seen(rows),
-            },
+            seen,
+            apart,
             result: options.states_apart(&rule, self.layout.value_dim.is_some()),
             unbounded: options.faults.unbounded,
         }
@@ -238,8 +243,8 @@ pub(crate) fn check_family(operation: &'static str, rule: &Rule, options: &Retri
 }
 
 /// The most patterns that so many queries in a row see between them, of those whose ranges are given.
-fn seen(rows: &[Range<usize>]) -> u64 {
-    let widest = rows.chunks(SEEING).map(|rows| {
+fn seen_by(queries: usize, rows: &[Range<usize>]) -> u64 {
+    let widest = rows.chunks(queries).map(|rows| {
         let seeing = rows.iter().filter(|range| !range.is_empty());
         let (first, end) =
             seeing.fold((usize::MAX, 0), |(first, end), range| (first.min(range.start), end.max(range.end)));

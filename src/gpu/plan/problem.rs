@@ -38,6 +38,8 @@ pub struct Problem {
     pub saved: bool,
     /// Patterns that the queries of a workgroup see between them, about, where queries see ranges; 0 where all see all.
     pub seen: u64,
+    /// Whether so few queries see the same patterns that an invocation had better not hold several.
+    pub apart: bool,
     /// Whether outputs are apart from states.
     pub result: bool,
     /// Whether loops may be of any length: a fault that tests inject.

@@ -40,6 +40,7 @@ fn shapes() -> impl Iterator<Item = Problem> {
                     previous: all,
                     saved: all,
                     seen: if all { patterns / 3 } else { 0 },
+                    apart: all && batch % 3 == 0,
                     result: all || value_vectors > 0,
                     unbounded: false,
                 })

@@ -913,6 +913,7 @@ fn every_plan_fits() {
                                 previous: true,
                                 saved: true,
                                 seen: 0,
+                                apart: false,
                                 result: true,
                                 unbounded: false,
                             };

@@ -75,7 +75,8 @@ impl RegisterTile {
     pub fn new(tuning: &Tuning, problem: &Problem, queries: u64) -> Self {
         let keys = problem.key_vectors.next_multiple_of(4);
         let unrolled = if problem.unrolls_slowly { UNROLLED_KEYS / keys } else { u32::MAX };
-        let most = (tuning.register_max_floats / (4 * u64::from(keys))).min(unrolled.into()).clamp(1, 4);
+        let most = if problem.apart { 1 } else { tuning.register_max_floats / (4 * u64::from(keys)) };
+        let most = most.min(unrolled.into()).clamp(1, 4);
         let each = queries.div_ceil(WORKGROUP.into()).clamp(1, most) as u32;
         let queries = if each >= 4 { 4 } else { each.min(2) };
         let most_out = if problem.unrolls_slowly { OUT.min(UNROLLED_SUMS / queries) } else { OUT };

@@ -578,7 +578,7 @@ fn main(
             for (var i = 0u; i < LANES; i += 1u) {
                 total += told[local + i];
             }
-            stats[partial] = vec2<f32>(reference, total / ONE);
+            stats[stats_place(partial)] = vec2<f32>(reference, total / ONE);
         }
     }
 }

@@ -288,7 +288,7 @@ fn end_query(q: u32, first_slot: u32, split: u32, first_column: u32) {
     }
     let partial = slot * params.splits + split;
     if (first_column == 0u) {
-        stats[partial] = vec2<f32>(maximum[q], weight_sum[q]);
+        stats[stats_place(partial)] = vec2<f32>(maximum[q], weight_sum[q]);
     }
     if (OUT > 28u) { write_columns(q, partial, first_column, 28u); }
     if (OUT > 24u) { write_columns(q, partial, first_column, 24u); }
@@ -384,10 +384,8 @@ fn main(
         begin_query(3u, first_slot);
     }
     let reach = reach_of(local);
-    // Pieces are what they are whoever sees them, or the bits of a query would depend on others; of most there is
-    // nothing to see.
-    let pieces = select(1u, params.pieces, RECORDS == 1u);
-    for (var piece = 0u; piece < pieces; piece += 1u) {
+    let pieces = select(vec2<u32>(0u, 1u), pieces_of(reach), RECORDS == 1u);
+    for (var piece = pieces.x; piece < pieces.y; piece += 1u) {
         let whole = params.first_row + (piece * params.splits + split) * params.rows_per_split;
         let begin = whole + (max(whole, reach.x) - whole) / SKIPPED * SKIPPED;
         let end = min(whole + params.rows_per_split, reach.y);

@@ -87,8 +87,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         }
     }
 
-    // The rows that any of the queries may see. Pieces are what they are whoever sees them, or the bits of a query would
-    // depend on others; of most there is nothing to see.
+    // The rows that any of the queries may see.
     var reach = vec2<u32>(params.first_row, params.end_row);
     if (RECORDS == 1u) {
         var seen = vec2<u32>(0xffffffffu, 0u);
@@ -99,8 +98,8 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         seen = max(seen, vec2<u32>(params.window_first)) - vec2<u32>(params.window_first);
         reach = vec2<u32>(max(reach.x, seen.x), min(reach.y, seen.y));
     }
-    let pieces = select(1u, params.pieces, RECORDS == 1u);
-    for (var piece = 0u; piece < pieces; piece += 1u) {
+    let pieces = select(vec2<u32>(0u, 1u), pieces_of(reach), RECORDS == 1u);
+    for (var piece = pieces.x; piece < pieces.y; piece += 1u) {
         let whole = params.first_row + (piece * params.splits + split) * params.rows_per_split;
         let begin = whole + (max(whole, reach.x) - whole) / TILE * TILE;
         let end = min(whole + params.rows_per_split, reach.y);
@@ -223,7 +222,7 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
             for (var g = 0u; g < WORKGROUP; g += COLUMNS) {
                 total += gathered[g].x;
             }
-            stats[partial] = vec2<f32>(maximum[q], total);
+            stats[stats_place(partial)] = vec2<f32>(maximum[q], total);
         }
         workgroupBarrier();
     }

@@ -17,5 +17,25 @@ struct Params {
     records_first: u32,
     pieces: u32,
     threshold: f32,
+    ends: u32,
+    piece_below: u32,
+    piece_above: u32,
     padding_0: u32,
+    padding_1: u32,
+}
+
+// Where the statistics of a split go: one after the other, or where the only one of a query is its running state, to the
+// second of its two slots, as `merge` would write them.
+fn stats_place(partial: u32) -> u32 {
+    return partial * (1u + params.ends) + params.ends;
+}
+
+// The pieces of a split that may have rows of `reach`: the first, and the one after the last. Exact where pieces have a
+// power of two of rows. Pieces are what they are whoever sees them, or the bits of a query would depend on others.
+fn pieces_of(reach: vec2<u32>) -> vec2<u32> {
+    let within = max(reach, vec2<u32>(params.first_row)) - vec2<u32>(params.first_row);
+    // Fewer than 32 both; metal leaves shifts by more undefined.
+    let below = params.piece_below % 32u;
+    let end = (within.y + (1u << below) - 1u) >> below;
+    return min(vec2<u32>(within.x >> (params.piece_above % 32u), end), vec2<u32>(params.pieces));
 }

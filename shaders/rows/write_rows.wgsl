@@ -1,8 +1,10 @@
 //! use lib/grid
-// Writes padded rows of the workspace as rows of the caller's buffer. One workgroup handles one row; one invocation
-// every WORKGROUP-th word of it.
+// Writes padded rows of the workspace as rows of the caller's buffer. One workgroup handles ROWS rows, SIDE invocations
+// side by side over the words of each.
 
 const WORKGROUP: u32 = 64u;
+const SIDE: u32 = 64u;
+const ROWS: u32 = 1u;
 
 struct Params {
     base: vec4<u32>,
@@ -26,12 +28,16 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let workgroup = within + params.base.xyz;
-    let row = flat_index(workgroup, params.width);
-    if (row >= params.rows) {
+    let first = flat_index(workgroup, params.width) * ROWS;
+    if (first >= params.rows) {
         return;
     }
-    for (var c = local; c < params.columns; c += WORKGROUP) {
-        let word = source[params.source_first + row * params.source_stride + c];
-        rows[params.target_first + row * params.target_stride + c] = word;
+    let count = min(ROWS, params.rows - first);
+    for (var r = local / SIDE; r < count; r += WORKGROUP / SIDE) {
+        let source_at = params.source_first + (first + r) * params.source_stride;
+        let target_at = params.target_first + (first + r) * params.target_stride;
+        for (var c = local % SIDE; c < params.columns; c += SIDE) {
+            rows[target_at + c] = source[source_at + c];
+        }
     }
 }

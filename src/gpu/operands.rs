@@ -187,6 +187,8 @@ pub(crate) struct Chunk<'a> {
     pub splits: u32,
     /// Chunks of the same pass over the patterns that came before.
     pub number: u32,
+    /// Whether it is all of its pass.
+    pub is_all: bool,
 }
 
 impl Chunk<'_> {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::buffer::Binding;
 use super::dispatch::Dispatch;
 use super::kernels::common::{Pass, summed_rows};
+use super::kernels::fused::common::ends_running;
 use super::kernels::fused::{matrix, register, stream};
 use super::kernels::rows::write_rows::{self, SourceRows};
 use super::kernels::sparse::{count_scores, filter_candidates, merge_candidates};
@@ -111,7 +112,9 @@ impl Sweep {
                     (Strategy::FusedRegister, _) => register::dispatch(&pass, plan.register, inputs, sums, chunk),
                     _ => stream::dispatch(&pass, plan.stream.queries, inputs, sums, chunk),
                 });
-                list.push_back(merge::dispatch(&pass, queries, sums, chunk));
+                if !ends_running(chunk, sums) {
+                    list.push_back(merge::dispatch(&pass, queries, sums, chunk));
+                }
             }
             Over::Staged(sums, top) => {
                 list.push_back(scores());

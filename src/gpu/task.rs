@@ -203,6 +203,7 @@ impl Task {
             rows_per_split: plan.rows_per_split,
             splits: count.div_ceil(plan.rows_per_split).min(plan.splits),
             number,
+            is_all: number == 0 && self.chunks(plan) == 1,
         })
     }
 

@@ -179,6 +179,27 @@ fn resonators_are_bit_exact_in_order_and_together() {
 }
 
 #[test]
+fn a_hundred_iterations_are_submitted_once() {
+    let case = resonator(7, 256, 3, 10, 4, Zero::Plus, false);
+    for (name, device) in harness::devices().iter().filter(|(_, device)| !device.is_cpu()) {
+        let memories = case.memories(device).unwrap();
+        let (network, _) = case.network(&memories);
+        let starts: Vec<&[f32]> = case.starts.iter().map(Vec::as_slice).collect();
+        let counted = |steps: u32| {
+            let before = attractor::internals::counts(device);
+            let found = network.retrieve_blocking(&starts, &RetrieveOptions::steps(steps)).unwrap();
+            assert_eq!(found.steps, [steps; 4]);
+            let after = attractor::internals::counts(device);
+            (after.0 - before.0, after.1 - before.1)
+        };
+        // Kernels are compiled, and what they take is learned.
+        counted(1);
+        assert_eq!(counted(100), counted(1), "{name}: submissions and waits");
+        assert_eq!(counted(100).0, 1, "{name}");
+    }
+}
+
+#[test]
 fn permuted_factors_permute_answers() {
     for (name, device) in harness::devices() {
         let case = resonator(5, 128, 3, 6, 4, Zero::Plus, true);

@@ -17,6 +17,12 @@ pub const LIST_TOP: u32 = 1024;
 /// Candidates, and patterns of a support, that work is estimated for: how many there are is known on the device only.
 pub const ESTIMATED_SUPPORT: u32 = 256;
 
+/// Invocations of a workgroup that has one row of `elements`, one or more of them an invocation: no more than find
+/// work, as an adapter that runs on a processor pays for all of them.
+pub fn invocations(elements: u32) -> u32 {
+    elements.next_power_of_two().clamp(8, 64)
+}
+
 /// One block of queries of a retrieval, for which kernels build dispatches.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pass<'a> {
@@ -166,7 +172,7 @@ impl<'a> Pass<'a> {
 }
 
 /// A grid of at least `workgroups`, no dimension longer than `limit`.
-fn fold(workgroups: u32, limit: u32) -> [u32; 3] {
+pub fn fold(workgroups: u32, limit: u32) -> [u32; 3] {
     let rows = workgroups.div_ceil(limit).max(1);
     [workgroups.div_ceil(rows), rows, 1]
 }

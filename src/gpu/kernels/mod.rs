@@ -18,7 +18,7 @@ pub mod rows {
 
 /// Weights that no threshold decides, in one pass over a split of the patterns.
 pub mod fused {
-    mod common;
+    pub mod common;
     pub mod matrix;
     pub mod register;
     pub mod stream;

@@ -55,6 +55,8 @@ impl Plan {
             _ if few <= tuning.stream_max_batch => Strategy::FusedStream,
             _ if worth_cooperating(problem, tuning) => Strategy::FusedMatrix,
             _ if worth_holding(problem, tuning) => Strategy::FusedRegister,
+            // A stage on its own goes through chunks of all patterns, of which such queries see little.
+            _ if problem.seen > 0 && problem.seen < problem.patterns / 4 => Strategy::FusedStream,
             _ => Strategy::Staged,
         };
         let strategy = match overrides.strategy.unwrap_or(strategy) {
@@ -73,6 +75,7 @@ impl Plan {
         };
         let streamed = match overrides.strategy {
             None if few <= tuning.stream_max_batch => true,
+            None => strategy == Strategy::FusedStream,
             asked => asked == Some(Strategy::FusedStream),
         };
         let streamed = streamed.then(|| queries_at_once(query_block, tuning));
@@ -229,5 +232,5 @@ fn worth_cooperating(problem: &Problem, tuning: &Tuning) -> bool {
 
 /// Whether that is faster than stage by stage.
 fn worth_holding(problem: &Problem, tuning: &Tuning) -> bool {
-    holdable(problem, tuning) && problem.products() >= tuning.register_min_macs
+    holdable(problem, tuning) && (problem.seen > 0 || problem.products() >= tuning.register_min_macs)
 }

@@ -21,6 +21,14 @@ pub(super) fn queries_at_once(block: u64, tuning: &Tuning) -> u32 {
     block.next_power_of_two().min(1 << tuning.stream_max_queries.ilog2()) as u32
 }
 
+/// The least patterns of a piece where queries see ranges: fewer, and the loop over pieces shows.
+const LEAST_ROWS_OF_PIECE: u64 = 8 * stream::TILE;
+
+/// `splits`, a power of two where queries see ranges: kernels then find the pieces of a range without a division.
+fn whole_pieces(problem: &Problem, splits: u64) -> u64 {
+    if problem.seen > 0 { 1 << splits.ilog2() } else { splits }
+}
+
 pub(super) fn stream_splits(
     problem: &Problem,
     tuning: &Tuning,
@@ -41,6 +49,10 @@ pub(super) fn stream_splits(
     let rows = problem.span().div_ceil(wanted).next_multiple_of(stream::TILE);
     let cost = u64::from(queries) * 4 * u64::from(problem.key_vectors + columns);
     let mut rows = bounded(rows, cost, tuning.stream_max_macs_per_workgroup, stream::TILE);
+    if problem.seen > 0 {
+        // A split goes through many pieces, and sees nothing of most.
+        rows = rows.max(LEAST_ROWS_OF_PIECE).next_power_of_two();
+    }
     if let Some(asked) = overrides.rows_per_split {
         rows = u64::from(asked).clamp(1, problem.patterns.max(1)).next_multiple_of(stream::TILE);
     }
@@ -53,6 +65,7 @@ pub(super) fn stream_splits(
     let splits = overrides.splits.map_or(u64::MAX, |asked| u64::from(asked.max(1)));
     let splits =
         splits.min((SCRATCH / (block * partial_bytes)).clamp(1, 1024)).min(problem.span().div_ceil(rows).max(1));
+    let splits = whole_pieces(problem, splits);
     (rows, splits, StreamTile::new(queries, columns))
 }
 
@@ -72,6 +85,9 @@ pub(super) fn fused_splits(
     let rows = problem.span().div_ceil(wanted).max(tuning.register_min_rows_per_split).next_multiple_of(span);
     let cost = group * 4 * u64::from(problem.key_vectors + columns);
     let mut rows = bounded(rows, cost, tuning.register_max_macs_per_workgroup, span);
+    if problem.seen > 0 {
+        rows = rows.next_power_of_two();
+    }
     if let Some(asked) = overrides.rows_per_split {
         rows = u64::from(asked).clamp(1, problem.patterns.max(1)).next_multiple_of(span);
     }
@@ -81,7 +97,8 @@ pub(super) fn fused_splits(
     }
     let most = (SCRATCH / (block * (8 + 16 * u64::from(columns)))).clamp(1, 1024);
     let splits = overrides.splits.map_or(most, |asked| u64::from(asked.max(1)).min(most));
-    (rows, splits.min(problem.span().div_ceil(rows).max(1)), StreamTile::new(1, columns))
+    let splits = whole_pieces(problem, splits.min(problem.span().div_ceil(rows).max(1)));
+    (rows, splits, StreamTile::new(1, columns))
 }
 
 pub(super) fn staged_splits(

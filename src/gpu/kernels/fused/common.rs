@@ -22,7 +22,10 @@ params! {
     records_first: u32,
     pieces: u32,
     threshold: f32,
-    padding: u32,
+    ends: u32,
+    piece_below: u32,
+    piece_above: u32,
+    padding: [u32; 2],
 }
 
 /// Queries, what is compared with the keys, keys, values, terms and mask; statistics and sums of each split.
@@ -40,6 +43,11 @@ pub(crate) struct Division {
     pub products: u32,
 }
 
+/// Whether a fused kernel leaves nothing to be merged: its only split is the running state, which it writes itself.
+pub(crate) fn ends_running(chunk: &Chunk<'_>, sums: Sums) -> bool {
+    chunk.is_all && chunk.splits == 1 && sums.columns() > 0
+}
+
 /// A fused kernel over one chunk: statistics and sums of each of its splits.
 pub(crate) fn dispatch(
     pass: &Pass<'_>,
@@ -54,6 +62,8 @@ pub(crate) fn dispatch(
     let keys = &chunk.rows.keys;
     let rule = pass.operands.kernel_rule();
     let (mask, keep_first, keep_stride) = pass.mask_rows(keys);
+    // Rows from one piece of a split to the next.
+    let piece = chunk.rows_per_split.saturating_mul(chunk.splits);
     let params = Params {
         keep_first,
         keep_stride,
@@ -68,11 +78,18 @@ pub(crate) fn dispatch(
         columns,
         beta: pass.beta(),
         records_first: pass.records_first(),
-        pieces: chunk.count.div_ceil(chunk.rows_per_split.saturating_mul(chunk.splits)),
+        pieces: chunk.count.div_ceil(piece),
         threshold: threshold_of(rule),
-        padding: 0,
+        ends: ends_running(chunk, sums).into(),
+        piece_below: piece.ilog2(),
+        piece_above: piece.ilog2() + u32::from(!piece.is_power_of_two()),
+        padding: [0; 2],
     };
     let workspace = &pass.operands.workspace;
+    let (stats, totals) = match ends_running(chunk, sums) {
+        true => (&workspace.running_stats, &workspace.running_sums),
+        false => (&workspace.stats, &workspace.sums),
+    };
     let storage = [
         queries,
         compared,
@@ -80,8 +97,8 @@ pub(crate) fn dispatch(
         chunk.rows.values.as_ref().unwrap_or(keys),
         chunk.rows.terms.as_ref().unwrap_or(keys),
         mask,
-        &workspace.stats,
-        &workspace.sums,
+        stats,
+        totals,
     ];
     let Division { queries: group, blocks, products } = division;
     let grid = [chunk.splits, count.div_ceil(group), blocks];

@@ -2,7 +2,7 @@
 
 use crate::gpu::dispatch::{Dispatch, Setting, Work};
 use crate::gpu::kernel::{Access, Kernel, Variant, params};
-use crate::gpu::kernels::common::Pass;
+use crate::gpu::kernels::common::{Pass, invocations};
 use crate::gpu::targets::OwnedRows;
 
 params! {
@@ -24,7 +24,7 @@ pub const KERNEL: Kernel = Kernel {
     fields: Params::FIELDS,
     loops: 2,
     iterations: |sizes| iterations(sizes.columns.into()),
-    variants: &[Variant::PLAIN],
+    variants: &[Variant::PLAIN, Variant { constants: &[("WORKGROUP", 8)], ..Variant::PLAIN }],
 };
 
 /// Loop iterations of one invocation.
@@ -50,5 +50,6 @@ pub fn dispatch(pass: &Pass<'_>, source: &OwnedRows) -> Dispatch {
     };
     let storage = [&binding, &operands.workspace.state, &operands.workspace.flags];
     let work = Work { flops: 0, bytes: 4 * u64::from(block.count) * u64::from(columns + 4 * vectors) };
-    pass.dispatch(&KERNEL, Setting::default(), &params, &storage, grid, work)
+    let setting = Setting::constants([("WORKGROUP", invocations(vectors))]);
+    pass.dispatch(&KERNEL, setting, &params, &storage, grid, work)
 }

@@ -3,7 +3,7 @@
 use crate::gpu::buffer::Binding;
 use crate::gpu::dispatch::{Dispatch, Setting, Work};
 use crate::gpu::kernel::{Access, Kernel, Variant, params};
-use crate::gpu::kernels::common::Pass;
+use crate::gpu::kernels::common::{Pass, fold};
 use crate::gpu::targets::OwnedRows;
 
 params! {
@@ -23,14 +23,17 @@ pub const KERNEL: Kernel = Kernel {
     storage: &[Access::Read, Access::Write],
     params: Params::SIZE,
     fields: Params::FIELDS,
-    loops: 1,
+    loops: 2,
     iterations: |sizes| iterations((4 * u64::from(sizes.columns)).max(sizes.chunk_rows)),
-    variants: &[Variant::PLAIN],
+    variants: &[Variant::PLAIN, Variant { constants: &[("SIDE", 4), ("ROWS", 64)], ..Variant::PLAIN }],
 };
 
-/// Loop iterations of one invocation.
+/// Words of a workgroup that has several rows.
+const WORDS: u32 = 256;
+
+/// Loop iterations of one invocation: over the words of a long row, or over rows of few words.
 fn iterations(columns: u64) -> u64 {
-    columns.div_ceil(64)
+    columns.div_ceil(64) + 2 * u64::from(WORDS / 64)
 }
 
 /// Rows of a workspace buffer: `columns` words each, `stride` apart from word `first` on.
@@ -54,7 +57,8 @@ pub fn dispatch(pass: &Pass<'_>, source: SourceRows<'_>, target: &OwnedRows) -> 
     let SourceRows { buffer, columns, first, stride } = source;
     let rows = pass.block.count;
     let (binding, target_first, target_stride) = pass.bind(target, columns);
-    let grid = pass.folded_grid();
+    let at_once = (WORDS / columns.next_power_of_two()).max(1);
+    let grid = fold(rows.div_ceil(at_once), pass.operands.max_workgroups);
     let params = Params {
         rows,
         columns,
@@ -66,5 +70,6 @@ pub fn dispatch(pass: &Pass<'_>, source: SourceRows<'_>, target: &OwnedRows) -> 
         padding: 0,
     };
     let work = Work { flops: 0, bytes: 8 * u64::from(rows) * u64::from(columns) };
-    pass.dispatch(&KERNEL, Setting::default(), &params, &[buffer, &binding], grid, work)
+    let setting = Setting::constants([("SIDE", columns.next_power_of_two().min(64)), ("ROWS", at_once)]);
+    pass.dispatch(&KERNEL, setting, &params, &[buffer, &binding], grid, work)
 }

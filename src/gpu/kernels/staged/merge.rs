@@ -3,7 +3,7 @@
 use crate::gpu::buffer::Binding;
 use crate::gpu::dispatch::{Dispatch, Setting, Work};
 use crate::gpu::kernel::{Access, Kernel, Variant, params};
-use crate::gpu::kernels::common::{Pass, UNNORMALIZED, weighing};
+use crate::gpu::kernels::common::{Pass, UNNORMALIZED, invocations, weighing};
 use crate::gpu::operands::{Chunk, Sums};
 
 params! {
@@ -23,7 +23,7 @@ pub const KERNEL: Kernel = Kernel {
     iterations: |sizes| iterations(sizes.splits, sizes.columns),
     variants: &[
         Variant::PLAIN,
-        Variant { constants: &[("COLUMNS", 1)], ..Variant::PLAIN },
+        Variant { constants: &[("WORKGROUP", 8), ("COLUMNS", 1)], ..Variant::PLAIN },
         Variant { constants: &[("COLUMNS", 64)], ..Variant::PLAIN },
         Variant { constants: &[("COLUMNS", 64)], fragments: &UNNORMALIZED },
     ],
@@ -58,6 +58,9 @@ pub fn dispatch(pass: &Pass<'_>, queries: &Binding, sums: Sums, chunk: &Chunk<'_
     let columns = u64::from(columns);
     let work = Work { flops: partials * 8 * columns, bytes: partials * (8 + 16 * columns) };
     let (_, fragments) = weighing(pass.operands.kernel_rule());
-    let setting = Setting { constants: vec![("COLUMNS", side)], fragments };
+    let setting = Setting {
+        constants: vec![("WORKGROUP", invocations(side.saturating_mul(chunk.splits))), ("COLUMNS", side)],
+        fragments,
+    };
     pass.dispatch(&KERNEL, setting, &params, &storage, grid, work)
 }

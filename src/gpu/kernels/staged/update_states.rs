@@ -3,7 +3,7 @@
 use crate::gpu::buffer::Binding;
 use crate::gpu::dispatch::{Dispatch, Setting, Work};
 use crate::gpu::kernel::{Access, Kernel, Variant, params};
-use crate::gpu::kernels::common::Pass;
+use crate::gpu::kernels::common::{Pass, invocations};
 use crate::gpu::operands::{Operands, Sums};
 use crate::rule::{Next, Separation};
 
@@ -38,7 +38,10 @@ pub const KERNEL: Kernel = Kernel {
     fields: Params::FIELDS,
     loops: 2,
     iterations: |sizes| iterations(sizes.columns.into()),
-    variants: &[Variant::PLAIN, Variant { constants: &[("SOFTMAX1", 1), ("CLAMP", 1)], ..Variant::PLAIN }],
+    variants: &[
+        Variant::PLAIN,
+        Variant { constants: &[("SOFTMAX1", 1), ("CLAMP", 1), ("WORKGROUP", 8)], ..Variant::PLAIN },
+    ],
 };
 
 /// Words of one query's report: stamp, steps, change (f32 bits), status.
@@ -102,6 +105,7 @@ pub fn dispatch(pass: &Pass<'_>, queries: &Binding, sums: Sums, slot: u32) -> Di
         &workspace.report,
     ];
     let setting = Setting::constants([
+        ("WORKGROUP", invocations(columns)),
         ("SOFTMAX1", u32::from(operands.rule.separation == Separation::Softmax1)),
         ("CLAMP", u32::from(known.is_some_and(|known| known.clamped))),
     ]);

@@ -29,11 +29,11 @@ pub enum Precision {
     /// of every score follow: answers are those of [`Precision::F32`], and few queries read a quarter of its bytes.
     ///
     /// The pass reads the 8-bit keys; the patterns whose upper bound can still matter are scored again from the `f32`
-    /// rows. That is so for top-k, sparsemax and entmax under dot, cosine and euclidean. It reads the `f32` rows, with
-    /// the same answers, for softmax, which gives every pattern weight; under manhattan, whose terms have no such
-    /// bounds; for many queries at once, which are bound by multiplications; and where the bounds leave too many
-    /// patterns. The store takes 5/4 of the room of `F32`. In files it is `f32` rows, from which the rest is made
-    /// again.
+    /// rows. That is so for top-k, sparsemax, entmax and, on the CPU engine, a step, under dot, cosine and euclidean.
+    /// It reads the `f32` rows, with the same answers, for softmax, which gives every pattern weight; under manhattan,
+    /// whose terms have no such bounds; for many queries at once, which are bound by multiplications; and where the
+    /// bounds leave too many patterns. The store takes 5/4 of the room of `F32`. In files it is `f32` rows, from which
+    /// the rest is made again.
     ///
     /// A GPU has both, too. There up to 16 queries at a time
     /// ([`Tuning::stream_max_batch`](crate::tuning::Tuning::stream_max_batch)) are answered from the 8-bit keys, for

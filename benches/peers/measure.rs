@@ -114,7 +114,8 @@ fn prepare_family(request: &Value, kind: &str) -> Result<(Job, Value)> {
         }
         "hopfield" => FamilyLoad::Hopfield { batch, dim, patterns, steps: number("steps")? as u32 },
         "sparse-distributed" => {
-            FamilyLoad::SparseDistributed { batch, dim, patterns, threshold: number("threshold")? as f32 }
+            let precision = request["precision"].as_str().unwrap_or("f32").parse()?;
+            FamilyLoad::SparseDistributed { batch, dim, patterns, threshold: number("threshold")? as f32, precision }
         }
         "linear" | "softmax" => FamilyLoad::Read { batch, dim, patterns, linear: kind == "linear" },
         other => return Err(format!("family {other} is not one of those measured").into()),

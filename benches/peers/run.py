@@ -92,6 +92,8 @@ FAMILY = [
     ("H", "classical Hopfield, 10 updates", dict(family="hopfield", batch=200, patterns=240, dim=2000, steps=10), "torchhd"),
     ("K1", "sparse distributed memory", dict(family="sparse-distributed", batch=1, patterns=100_000, dim=512, threshold=78), "torchhd"),
     ("K", "sparse distributed memory", dict(family="sparse-distributed", batch=100, patterns=100_000, dim=512, threshold=78), "torchhd"),
+    ("K1x", "the same, from 8-bit addresses", dict(family="sparse-distributed", batch=1, patterns=100_000, dim=512, threshold=78, precision="i8-exact"), "torchhd"),
+    ("Kx", "the same, from 8-bit addresses", dict(family="sparse-distributed", batch=100, patterns=100_000, dim=512, threshold=78, precision="i8-exact"), "torchhd"),
     ("L1", "linear read, beside softmax", dict(family="linear", batch=1, patterns=262_144, dim=64), dict(family="softmax")),
     ("L", "linear read, beside softmax", dict(family="linear", batch=256, patterns=16_384, dim=64), dict(family="softmax")),
 ]

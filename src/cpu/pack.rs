@@ -69,28 +69,26 @@ impl Packed {
             Form::Rows => (depth.next_multiple_of(MAX_LANES), queries.len()),
         };
         let mut data = AlignedVec::zeros(width * rows);
-        let scale =
-            |query: &&Query| if similarity == Similarity::Cosine { 1.0 / query.norm.max(MIN_NORM) } else { 1.0 };
-        let scales: Vec<f64> = queries.iter().map(scale).collect();
-        vectorized(|| match form {
-            // One cache line of each query at a time.
+        let scale = |query: &Query| if similarity == Similarity::Cosine { 1.0 / query.norm.max(MIN_NORM) } else { 1.0 };
+        let write = |row: &mut [f32], query: &Query| {
+            let scale = scale(query);
+            vectorized(|| row.iter_mut().zip(&query.exact).for_each(|(to, x)| *to = (x * scale) as f32));
+        };
+        match form {
             Form::Panel => {
-                for (part, rows) in data.chunks_mut(8 * width).enumerate() {
-                    for (q, (query, scale)) in queries.iter().zip(&scales).enumerate() {
-                        for (to, x) in rows[q..].iter_mut().step_by(width).zip(&query.exact[8 * part..]) {
-                            *to = (x * scale) as f32;
-                        }
-                    }
-                }
+                let mut rows = AlignedVec::zeros(depth * queries.len());
+                rows.chunks_exact_mut(depth).zip(queries).for_each(|(row, query)| write(row, query));
+                Level::best().run(Pack {
+                    similarity: Similarity::Dot,
+                    rows: &rows,
+                    dim: depth,
+                    norms: &[],
+                    width,
+                    data: &mut data,
+                });
             }
-            Form::Rows => {
-                for ((row, query), scale) in data.chunks_exact_mut(width).zip(queries).zip(&scales) {
-                    for (to, x) in row.iter_mut().zip(&query.exact) {
-                        *to = (x * scale) as f32;
-                    }
-                }
-            }
-        });
+            Form::Rows => data.chunks_exact_mut(width).zip(queries).for_each(|(row, query)| write(row, query)),
+        }
         let mut betas: Vec<f32> = queries.iter().map(|query| query.beta as f32).collect();
         betas.resize(queries.len().next_multiple_of(lanes), 0.0);
         Self { form, queries: queries.len(), width, data, betas }

@@ -233,17 +233,19 @@ impl Plan<'_> {
 mod tests {
     use super::*;
     use crate::cpu::separation::streaming;
+    use crate::cpu::simd::int8_panel;
     use crate::cpu::simd::level::Level;
     use crate::precision::Precision;
     use crate::rule::{Rule, Separation, Similarity};
     use crate::store::{Growth, Layout, NewRows};
 
-    const SEPARATIONS: [Separation; 5] = [
+    const SEPARATIONS: [Separation; 6] = [
         Separation::Softmax,
         Separation::Sparsemax,
         Separation::Entmax { alpha: 1.5 },
         Separation::Entmax { alpha: 1.25 },
         Separation::TopK { k: 7 },
+        Separation::Step { threshold: 0.5 },
     ];
 
     fn numbers(seed: usize, length: usize) -> Vec<f32> {
@@ -338,11 +340,46 @@ mod tests {
         }
     }
 
+    /// Thresholds that few patterns pass, none, half of them, and all.
+    #[test]
+    fn steps_by_bounds_are_those_of_every_score() {
+        let (dim, patterns) = (22, 3000);
+        for similarity in [Similarity::Dot, Similarity::Cosine, Similarity::Euclidean] {
+            let plain = engine(dim, patterns, Precision::F32, Rule::new(similarity, Separation::Softmax, 2.0));
+            let default = RetrieveOptions::default();
+            let view = plain.view(&default, None);
+            let asked = Query::of_row(0, 2.0, &numbers(3, dim));
+            let mut scores: Vec<f64> = (0..patterns).map(|i| view.score_of(&asked, i, &mut Vec::new())).collect();
+            scores.sort_unstable_by(|a, b| b.total_cmp(a));
+            for (threshold, bounded) in [(scores[40], true), (1e6, false), (scores[1500], false), (-1e6, false)] {
+                let threshold = threshold as f32;
+                let rule = Rule::new(similarity, Separation::Step { threshold }, 2.0);
+                let engines =
+                    [Precision::F32, Precision::I8Exact].map(|precision| engine(dim, patterns, precision, rule));
+                for batch in [1, 3, 37] {
+                    let queries = numbers(3, batch * dim);
+                    for options in [RetrieveOptions::default(), RetrieveOptions::default().top(5)] {
+                        let of =
+                            |engine: &Engine| engine.retrieve("test", &queries, &options, &View::default()).unwrap();
+                        let [all, few] = engines.each_ref().map(of);
+                        assert_eq!(all, few, "{rule} {batch} {options:?}");
+                    }
+                    let options = RetrieveOptions::default();
+                    let plan = Plan::new(engines[1].view(&options, None), batch);
+                    let asked: Vec<Query> =
+                        queries.chunks_exact(dim).enumerate().map(|(at, row)| Query::of_row(at, 2.0, row)).collect();
+                    let listed = plan.bounded(&asked.iter().collect::<Vec<_>>());
+                    assert_eq!(listed[0].is_some(), bounded && (batch <= 8 || int8_panel::is_fast()), "{rule} {batch}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn passes_weigh_as_lists_do() {
         let (dim, patterns) = (6, 900);
         let steep = [2.5, 6.0, 20.0, 1000.0, 1e6].map(|alpha| Separation::Entmax { alpha });
-        for separation in SEPARATIONS.into_iter().chain(steep) {
+        for separation in SEPARATIONS.into_iter().filter(|separation| separation.is_normalized()).chain(steep) {
             let engine = engine(dim, patterns, Precision::F32, Rule::new(Similarity::Dot, separation, 0.7));
             let options = RetrieveOptions::default();
             let plan = Plan::new(engine.view(&options, None), 1);

@@ -332,10 +332,11 @@ pub(super) fn panels(view: &PatternView<'_>, level: Level, blocks: &[Packed]) ->
 
 /// The columns of a matrix of `columns` columns and `length` rows, a few rows at a time while they are in cache.
 fn columns(matrix: &[f32], columns: usize, length: usize) -> Vec<Vec<f32>> {
-    let mut result: Vec<Vec<f32>> = (0..columns).map(|_| Vec::with_capacity(length)).collect();
-    for rows in matrix.chunks(16 * columns) {
+    let mut result: Vec<Vec<f32>> = (0..columns).map(|_| vec![0.0; length]).collect();
+    for (part, rows) in matrix.chunks(16 * columns).enumerate() {
         for (c, column) in result.iter_mut().enumerate() {
-            column.extend(rows[c..].iter().step_by(columns));
+            let to = column[16 * part..].iter_mut();
+            to.zip(rows.chunks_exact(columns)).for_each(|(to, row)| *to = row[c]);
         }
     }
     result

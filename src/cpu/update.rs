@@ -114,9 +114,18 @@ impl<'a> Updates<'a> {
             _ if self.rule.update.remove_self => x.beta.tanh(),
             _ => 0.0,
         };
-        let field = self.field(x.position);
-        for (c, (y, x)) in y.iter_mut().zip(&x.exact).enumerate() {
-            *y = gain * (*y - of_self * x) + carry * x + field.map_or(0.0, |field| f64::from(field[c])) + 0.0;
+        match self.field(x.position) {
+            Some(field) => vectorized(|| {
+                for ((y, x), field) in y.iter_mut().zip(&x.exact).zip(field) {
+                    *y = gain * (*y - of_self * x) + carry * x + f64::from(*field) + 0.0;
+                }
+            }),
+            // No sum is -0.
+            None => vectorized(|| {
+                for (y, x) in y.iter_mut().zip(&x.exact) {
+                    *y = gain * (*y - of_self * x) + carry * x + 0.0;
+                }
+            }),
         }
     }
 
@@ -134,13 +143,11 @@ impl<'a> Updates<'a> {
                 }
             }
             Activation::Sign { zero } => {
-                for (h, x) in h.iter_mut().zip(&x.exact) {
-                    *h = match zero {
-                        _ if *h != 0.0 => h.signum(),
-                        Zero::Keep => *x,
-                        Zero::Plus => 1.0,
-                        Zero::Zero => 0.0,
-                    };
+                let sign = |h: f64, of_zero: f64| if h == 0.0 { of_zero } else { 1.0f64.copysign(h) };
+                let of_zero = if zero == Zero::Plus { 1.0 } else { 0.0 };
+                match zero {
+                    Zero::Keep => vectorized(|| h.iter_mut().zip(&x.exact).for_each(|(h, x)| *h = sign(*h, *x))),
+                    Zero::Plus | Zero::Zero => vectorized(|| h.iter_mut().for_each(|h| *h = sign(*h, of_zero))),
                 }
             }
             Activation::Tanh => h.iter_mut().for_each(|h| *h = h.tanh()),

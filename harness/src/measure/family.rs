@@ -4,7 +4,9 @@ use std::hint::black_box;
 
 use attractor::network::{Network, VectorId};
 use attractor::rule::{Activation, Zero};
-use attractor::{Device, Memory, MemoryOptions, Patterns, RetrieveOptions, Rule, Separation, Similarity, Update};
+use attractor::{
+    Device, Memory, MemoryOptions, Patterns, Precision, RetrieveOptions, Rule, Separation, Similarity, Update,
+};
 
 use super::Result;
 use crate::clock::repeat;
@@ -47,6 +49,8 @@ pub enum FamilyLoad {
         patterns: usize,
         /// The least dot product that is read.
         threshold: f32,
+        /// How addresses and values are stored.
+        precision: Precision,
     },
     /// One linear read of random patterns, or one of softmax at `beta = 1/sqrt(d)`.
     Read {
@@ -145,12 +149,14 @@ impl FamilyMeasurement {
                 agree("hopfield", &first.state, &kept.collect::<Vec<_>>())?;
                 Self { memories: vec![memory], starts: vec![queries], options: RetrieveOptions::steps(steps), load }
             }
-            FamilyLoad::SparseDistributed { batch, dim, patterns, threshold } => {
+            FamilyLoad::SparseDistributed { batch, dim, patterns, threshold, precision } => {
                 let keys = bipolar(&mut rng, patterns * dim);
                 let values: Vec<f32> = (0..patterns * dim).map(|_| rng.below(7) as f32 - 3.0).collect();
                 let queries = bipolar(&mut rng, batch * dim);
-                let mut memory =
-                    MemoryOptions::new(dim, Rule::sparse_distributed(threshold)).value_dim(dim).build(on)?;
+                let mut memory = MemoryOptions::new(dim, Rule::sparse_distributed(threshold))
+                    .value_dim(dim)
+                    .precision(precision)
+                    .build(on)?;
                 memory.add(Patterns::new(&keys).values(&values))?;
                 let first = memory.retrieve_blocking(&queries[..dim], &RetrieveOptions::default())?;
                 let mut expected = vec![0.0; dim];
@@ -196,8 +202,9 @@ impl FamilyMeasurement {
                 (f64::from(steps) * read(batch, dim, patterns), bytes(dim, patterns))
             }
             // Few values are read.
-            FamilyLoad::SparseDistributed { batch, dim, patterns, .. } => {
-                (0.5 * read(batch, dim, patterns), bytes(dim, patterns))
+            FamilyLoad::SparseDistributed { batch, dim, patterns, precision, .. } => {
+                let share = if precision == Precision::F32 { 1.0 } else { 0.25 };
+                (0.5 * read(batch, dim, patterns), share * bytes(dim, patterns))
             }
             FamilyLoad::Read { batch, dim, patterns, .. } => (read(batch, dim, patterns), bytes(dim, patterns)),
         }

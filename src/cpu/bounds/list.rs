@@ -11,8 +11,8 @@ pub(in crate::cpu) struct Bounded {
 }
 
 /// The patterns that may be kept, in order of their pushes: a bounded list, or the fact that it would have been too
-/// long. What is kept is within `keep.width` of the largest score, or among the `keep.largest` largest; bounds replace
-/// `keep.margin`.
+/// long. What is kept is within `keep.width` of the largest score, at least `keep.least`, or among the `keep.largest` largest;
+/// bounds replace `keep.margin`.
 #[derive(Clone, Debug)]
 pub(in crate::cpu) struct BoundedList {
     keep: Keep,
@@ -35,22 +35,23 @@ impl BoundedList {
             0 => (limit, f64::INFINITY),
             k => (limit.min(4 * k + 64), none),
         };
-        Self {
-            keep,
-            entries: Vec::new(),
-            overflow: false,
-            limit,
-            full,
-            largest_lower: none,
-            floor_of_largest,
-            floor: none,
-        }
+        let entries = Vec::new();
+        let largest_lower = none;
+        let mut list =
+            Self { keep, entries, overflow: false, limit, full, largest_lower, floor_of_largest, floor: none };
+        list.raise_floor();
+        list
     }
 
     /// An empty list for the same query that keeps nothing which the patterns of this one rule out.
     pub fn continued(&self) -> Self {
         let Self { overflow, largest_lower, floor_of_largest, floor, .. } = *self;
         Self { overflow, largest_lower, floor_of_largest, floor, ..Self::new(self.keep, self.limit) }
+    }
+
+    /// Whether what is kept grows with the patterns.
+    pub fn is_wide(&self) -> bool {
+        self.keep.width.is_some() || self.keep.least.is_some()
     }
 
     /// Stops listing, as if the list had been too long.
@@ -65,7 +66,10 @@ impl BoundedList {
     }
 
     fn raise_floor(&mut self) {
-        let within = self.keep.width.map_or(f64::INFINITY, |width| self.largest_lower - width);
+        let within = match self.keep {
+            Keep { width: Some(width), .. } => self.largest_lower - width,
+            Keep { least, .. } => least.unwrap_or(f64::INFINITY),
+        };
         self.floor = within.min(self.floor_of_largest);
     }
 

@@ -104,9 +104,11 @@ impl Plan<'_> {
     fn has_bounds(&self) -> bool {
         let engine = self.view.engine;
         engine.layout.keeps_levels(engine.rule.similarity)
-            && !matches!(self.separation, Separation::Softmax | Separation::Softmax1)
-            && self.separation.is_normalized()
-            && self.keep(0.0).largest <= self.most_rescored() / 2
+            && match self.separation {
+                Separation::Softmax | Separation::Softmax1 => false,
+                Separation::Step { .. } => true,
+                separation => separation.is_normalized() && self.keep(0.0).largest <= self.most_rescored() / 2,
+            }
             && (self.top == 0 || self.lists_top())
     }
 
@@ -153,7 +155,9 @@ impl Plan<'_> {
         let lists = self.bounded_lists(&Block::new(scanned));
         places.into_par_iter().zip(lists).filter(|(_, list)| !list.overflow).for_each(|(place, list)| {
             let mut positions: Vec<usize> = self.settled(list).iter().map(|one| one.index).collect();
-            if positions.len() <= self.most_rescored() {
+            // Where nothing passes a step, whether anything could has to be seen.
+            let passed = !positions.is_empty() || self.separation.is_normalized();
+            if passed && positions.len() <= self.most_rescored() {
                 positions.sort_unstable();
                 *place = Some(positions);
             }
@@ -164,8 +168,8 @@ impl Plan<'_> {
     /// those to the rest, so that little is listed in vain.
     fn bounded_lists(&self, block: &Block<'_>) -> Vec<BoundedList> {
         let (range, limit) = (&self.view.range, self.bounded_entries());
-        let keep = self.keep(0.0);
-        let mut lists: Vec<BoundedList> = block.queries.iter().map(|_| BoundedList::new(keep, limit)).collect();
+        let new = |one: &Scanned<'_>| BoundedList::new(self.keep_for(one.query, 0.0), limit);
+        let mut lists: Vec<BoundedList> = block.queries.iter().map(new).collect();
         let mut from = range.start;
         for patterns in [SAMPLE, range.len() / PATTERNS_PER_RESCORED, range.len()] {
             let to = range.end.min(range.start + patterns.next_multiple_of(TILE));
@@ -193,7 +197,7 @@ impl Plan<'_> {
                 list.prune();
                 // As many of the others would overflow the list.
                 let expected = list.entries.len().saturating_mul(range.len()) / (to - range.start);
-                if keep.width.is_some() && to < range.end && expected > 2 * limit {
+                if list.is_wide() && to < range.end && expected > 2 * limit {
                     list.give_up();
                 }
             }

@@ -1,7 +1,7 @@
 //! What the tests, the benchmarks and the command of `attractor` share. It has no stable interface.
 //!
 //! Numbers and statistics: [`rng`], [`stats`], [`clock`]. Problems and their judgement by the reference: [`case`],
-//! [`mod@bound`], [`checks`] (the list of `attractor verify`), [`mod@trial`] and [`interval`] (random problems). Sizes:
+//! [`mod@bound`], [`network_case`], [`checks`] (the list of `attractor verify`), [`mod@trial`] and [`interval`] (random problems). Sizes:
 //! [`workloads`], measured by [`mod@measure`]. Devices of this machine: [`mod@devices`], [`host`] and [`backends`].
 //! Kernels: `kernels` and [`control_flow`] for tests that read them, [`index_check`] for tests that watch them. Files:
 //! `idx`, `seal`, `inputs`, `family`. Processes: [`command`].
@@ -35,6 +35,7 @@ pub mod interval;
 pub mod kernels;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod measure;
+pub mod network_case;
 pub mod rng;
 #[cfg(feature = "inputs")]
 pub mod seal;
@@ -50,5 +51,6 @@ pub use case::{Case, patterns};
 pub use devices::{
     adapters, devices, gpus, is_quick, quick_devices, reopened, reopened_with, runs_on, supported, thorough_devices,
 };
+pub use network_case::{NetworkCase, network_checks};
 pub use rng::Rng;
 pub use update_bound::update_share;

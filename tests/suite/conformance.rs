@@ -41,6 +41,13 @@ fn every_case_is_right() {
             }
             assert_eq!(run(&check, &device).unwrap().1, first, "{name}, {}: two runs differ", check.what);
         }
+        for check in harness::network_checks() {
+            let (share, bits) = check.run(&device).unwrap();
+            if share > 1.0 {
+                wrong.push(format!("{}: {share:.2} times the bound", check.what));
+            }
+            assert_eq!(check.run(&device).unwrap().1, bits, "{name}, {}: two runs differ", check.what);
+        }
         assert!(wrong.is_empty(), "{name}:\n{}", wrong.join("\n"));
         record_largest(&device);
         iterate_network(&device);

@@ -7,9 +7,9 @@
 
 use std::fmt::Write;
 
-use attractor::Device;
 use attractor::tuning::Tuning;
 use attractor::wgpu::DeviceType;
+use attractor::{Device, Error};
 
 use crate::args::TunedArgs;
 use crate::commands::tune::differences;
@@ -19,6 +19,7 @@ use crate::ui::report::{JsonArgs, Report, device_json};
 use crate::ui::table::{Column, Table};
 use crate::ui::terminal::wrap;
 use harness::checks::{Outcome, bits_of, checks};
+use harness::network_checks;
 use harness::trial;
 use serde_json::json;
 
@@ -26,7 +27,7 @@ use serde_json::json;
 pub const AFTER_HELP: &str = "\
 Every case is retrieved on the device and held against a reference in f64. The last column is the largest error as a \
 share of its bound, epsilon max|v| (32 + sqrt N + 8 kappa) for each step, kappa being |beta| max_i sum_c |x_c k_ic|; \
-above 1 is wrong.";
+above 1 is wrong. Networks of signs have to be equal, others within 2e-4.";
 
 /// The flags of `attractor verify`.
 #[derive(clap::Args, Debug)]
@@ -79,7 +80,9 @@ fn listed(device: &Device, report: Report) -> Result<(), Failure> {
     let table = Table::new(&COLUMNS);
     report.say(&(wrap(&head) + &table.header()))?;
     let checks = checks();
-    let bar = progress::bar(checks.len(), "verifying");
+    let networks = network_checks();
+    let count = checks.len() + networks.len();
+    let bar = progress::bar(count, "verifying");
     let (mut wrong, mut unsupported, mut refused) = (Vec::new(), 0, 0);
     for check in &checks {
         let answered = check.ask(device).and_then(|asked| Ok((asked.answer(check)?, asked.told)));
@@ -113,8 +116,38 @@ fn listed(device: &Device, report: Report) -> Result<(), Failure> {
         bar.suspend(|| report.say(&table.row(&cells)))?;
         bar.inc(1);
     }
+    for check in &networks {
+        let answered = match check.run(device) {
+            Err(Error::Unsupported { .. }) => None,
+            answered => Some(answered?),
+        };
+        let (verdict, said) = match answered {
+            Some((share, _)) if share <= 1.0 => ("right", format!("{share:.3}")),
+            Some((share, _)) => {
+                wrong.push(check.what);
+                ("wrong", format!("{share:.3} WRONG"))
+            }
+            None => {
+                unsupported += 1;
+                ("unsupported", "not supported".to_owned())
+            }
+        };
+        let (batch, dim) = (check.case.batch(), check.case.dim);
+        let patterns: usize = check.case.steps.iter().map(|step| step.keys.len() / dim).sum();
+        report.push(
+            "/cases",
+            json!({
+                "case": check.what, "batch": batch, "patterns": patterns, "dim": dim, "kernels": "network",
+                "verdict": verdict, "share_of_bound": answered.map(|(share, _)| share),
+                "bits": answered.map(|(_, bits)| format!("{bits:016x}")),
+            }),
+        );
+        let count = |count: usize| count.to_string();
+        let cells = [check.what.to_owned(), count(batch), count(patterns), count(dim), "network".to_owned(), said];
+        bar.suspend(|| report.say(&table.row(&cells)))?;
+        bar.inc(1);
+    }
     bar.finish_and_clear();
-    let count = checks.len();
     let right = count - wrong.len() - unsupported - refused;
     report.set("right", right.into());
     report.set("count", count.into());

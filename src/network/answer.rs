@@ -16,10 +16,11 @@ pub struct NetworkRetrieval {
     pub steps: Vec<u32>,
     /// The largest change of a coordinate of a state in the last iteration, per query.
     pub change: Vec<f32>,
-    /// Whether `change` is within the tolerance, per query.
+    /// Whether `change` is within the tolerance and there is an answer, per query.
     pub converged: Vec<bool>,
-    /// Whether there is an answer, per query: an update of the last iteration without a pattern left gives
-    /// [`Status::NothingLeft`].
+    /// Whether there is an answer, per query. An update of the last iteration without a pattern left gives
+    /// [`Status::NothingLeft`]; a product or a state beyond the range in which the device computes right answers gives
+    /// [`Status::OutOfRange`]; on the CPU engine, states of signs that come back give [`Status::Cycle`].
     pub status: Vec<Status>,
     vectors: Vec<Vec<f32>>,
 }
@@ -27,7 +28,9 @@ pub struct NetworkRetrieval {
 impl NetworkRetrieval {
     pub(super) fn new(dim: usize, tolerance: f32, states: NetworkStates) -> Self {
         let NetworkStates { vectors, steps, change, status } = states;
-        let converged = change.iter().map(|change| *change <= tolerance).collect();
+        let answered = |status: &Status| !matches!(status, Status::OutOfRange | Status::NotFinite);
+        let converged =
+            change.iter().zip(&status).map(|(change, status)| *change <= tolerance && answered(status)).collect();
         Self { batch: steps.len(), dim, steps, change, converged, status, vectors }
     }
 

@@ -115,7 +115,11 @@ impl<'m> Network<'m> {
             }
             let vectors = step.factors.iter().map(|factor| factor.vector).chain([step.target]);
             if let Some(vector) = vectors.into_iter().find(|vector| *vector >= self.vectors) {
-                return parameter("vector", "of this network", format!("number {vector} of {} ({what})", self.vectors));
+                return parameter(
+                    "vector",
+                    "of this network",
+                    format!("vector {vector}, counted from 0, of a network of {} ({what})", self.vectors),
+                );
             }
             if self.together && self.updates[..number].iter().any(|(_, other)| other.target == step.target) {
                 let expected = "updated once in an iteration where updates go together";
@@ -135,8 +139,10 @@ impl<'m> Network<'m> {
                 }
                 length if length == vector.len() && batch > 0 => vector.copy_from_slice(rows),
                 length => {
-                    let expected =
-                        format!("starts of {} x {} floats, or of {} for all queries", batch, self.dim, self.dim);
+                    let expected = match batch {
+                        0 => format!("starts of {} floats a query, of at least one query", self.dim),
+                        _ => format!("starts of {batch} x {} floats, or of {} for all queries", self.dim, self.dim),
+                    };
                     return shape(expected, format!("{length} floats for vector {number}"));
                 }
             }

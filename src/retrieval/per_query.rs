@@ -66,7 +66,7 @@ impl PerQuery {
                 return Err(Error::Parameter {
                     operation,
                     parameter: "rows",
-                    expected: "rising ranges of positions of the memory",
+                    expected: "ranges of positions of the memory, none of which ends before it starts",
                     got: format!("{range:?} of {patterns}"),
                 });
             }

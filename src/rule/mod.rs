@@ -155,7 +155,7 @@ impl Rule {
             Separation::Power { .. } | Separation::Rectified { .. } | Separation::Step { .. } | Separation::Softmax => {
                 "unset unless states are signs: activation `sign keep` or `sign plus`, no damping"
             }
-            _ => "unset but with separations that have a potential, and softmax",
+            _ => "unset (without it, `without self`) but for linear, power, rectified, step and softmax",
         };
         let got = format!("`{update}` after {} {}", self.similarity, self.separation);
         Err(Error::Parameter { operation: "Rule::validate", parameter: "remove_self", expected, got })

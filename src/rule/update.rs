@@ -290,14 +290,30 @@ impl FromStr for Update {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        const EXPECTED: &str = "parts such as `sign keep`, `gain 2`, `carry 1`, `damping 0.5`, `without self`, `next \
-                                values`, `blocks 4`, `temperature 0.5`, `seed 7` or `beta to 32 in 500`";
-        let refuse = || no_such("Update::from_str", "update", EXPECTED, text);
+        const EXPECTED: &str = "none, or an activation (`sign keep`, `sign plus`, `sign zero`, `tanh`, `normalize`, \
+                                `phasor`, `softmax blocks 10`, `argmax blocks 10`) and parts such as `gain 2`, `carry \
+                                1`, `damping 0.5`, `without self`, `next values`, `blocks 4`, `temperature 0.5`, \
+                                `seed 7` and `beta to 32 in 500`, each at most once, between commas";
         let mut update = Self::NONE;
-        for part in text.split(", ") {
+        let mut told = Vec::new();
+        for part in text.split(',').map(str::trim) {
+            let refuse = || no_such("Update::from_str", "update", EXPECTED, part);
             let number = |number: &str| number.parse::<f32>().map_err(|_| refuse());
             let count = |number: &str| number.parse::<u32>().map_err(|_| refuse());
-            match part.split_once(' ').unwrap_or((part, "")) {
+            let (name, rest) = part.split_once(' ').unwrap_or((part, ""));
+            let parts = ["gain", "carry", "damping", "without", "next", "blocks", "temperature", "seed", "beta"];
+            let name = parts.iter().find(|known| **known == name).copied().unwrap_or("an activation");
+            if told.contains(&name) {
+                let got = format!("`{part}` after {name} in {text:?}");
+                return Err(Error::Parameter {
+                    operation: "Update::from_str",
+                    parameter: "update",
+                    expected: EXPECTED,
+                    got,
+                });
+            }
+            told.push(name);
+            match (name, rest) {
                 ("gain", gain) => update.gain = number(gain)?,
                 ("carry", carry) => update.carry = number(carry)?,
                 ("damping", damping) => update.damping = number(damping)?,
@@ -313,6 +329,9 @@ impl FromStr for Update {
                 }
                 _ => update.activation = part.parse().map_err(|_| refuse())?,
             }
+        }
+        if told.contains(&"seed") && !told.contains(&"temperature") {
+            return Err(no_such("Update::from_str", "update", "`seed` with a `temperature`, for which it draws", text));
         }
         Ok(update)
     }
@@ -349,6 +368,10 @@ mod tests {
         {
             assert!(text.parse::<Update>().is_err(), "{text}");
         }
+        for text in ["sign keep, sign plus", "gain 2, gain 3", "none, sign keep", "seed 3", "gain 2, "] {
+            assert!(text.parse::<Update>().is_err(), "{text}");
+        }
+        assert_eq!("gain 2,carry 1".parse::<Update>().unwrap(), "gain 2, carry 1".parse().unwrap());
     }
 
     #[test]

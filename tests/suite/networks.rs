@@ -2,6 +2,7 @@
 //! together, of reals and of complex numbers; permuted factors permute answers; bad networks are refused by name.
 
 use attractor::network::{Network, Product};
+use attractor::retrieval::Status;
 use attractor::rule::Zero;
 use attractor::rule::{Activation, Next};
 use attractor::{Device, Error, Memory, RetrieveOptions, Rule, Separation, Similarity, Update};
@@ -108,6 +109,22 @@ fn bidirectional_memories_recall_pairs() {
         assert_eq!(Rule::bidirectional().update.next, Next::Values);
         let case = NetworkCase::pairs();
         judge(&case, name, device, &RetrieveOptions::converge(20, 1e-6), 0.0);
+    }
+}
+
+/// Sums that grow from update to update.
+#[test]
+fn states_out_of_range_have_not_converged() {
+    for (name, device) in harness::devices() {
+        let mut memory = Memory::new(device, 16, Rule::new(Similarity::Dot, Separation::Linear, 1.0)).unwrap();
+        let keys: Vec<f32> = (0..20 * 16).map(|i| if i * i % 7 < 3 { 1.0 } else { -1.0 }).collect();
+        memory.add(&keys).unwrap();
+        let mut network = Network::new(16);
+        let vector = network.vector();
+        network.update(vector, &memory, vector);
+        let found = network.retrieve_blocking(&[&keys[..48]], &RetrieveOptions::converge(60, 1e-6)).unwrap();
+        assert_eq!(found.status, [Status::OutOfRange; 3], "{name}");
+        assert_eq!(found.converged, [false; 3], "{name}: {:?}", found.change);
     }
 }
 

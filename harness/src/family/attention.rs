@@ -17,7 +17,7 @@ pub fn memory_network(golden: &Golden, on: On<'_>) -> Result<Outcome, Failure> {
     }
     let embedding = |hop: usize| golden.shaped(&format!("embedding_{hop}"), &[batch, facts, dim]);
     let (query, answer) = (golden.shaped("query", &[batch, dim])?, golden.shaped("answer", &[batch, dim])?);
-    let beta = golden.number("beta").or_else(|| golden.number_after("beta", &["scale", "rule"])).unwrap_or(1.0);
+    let beta = golden.told("beta")?.or_else(|| golden.number_after("beta", &["scale", "rule"])).unwrap_or(1.0);
     let rule = Rule { beta: beta as f32, ..Rule::memory_network() };
     let rows: Vec<_> = (0..batch).map(|story| story * facts..(story + 1) * facts).collect();
     let options = RetrieveOptions::steps(1).rows(&rows);
@@ -48,7 +48,7 @@ pub fn cloob(golden: &Golden, on: On<'_>) -> Result<Outcome, Failure> {
     let ([_, dim], stored) = golden.sides::<2>("stored")?;
     let ([batch, _], _) = golden.sides::<2>("queries")?;
     let (queries, retrieved) = (golden.shaped("queries", &[batch, dim])?, golden.shaped("retrieved", &[batch, dim])?);
-    let beta = golden.number("beta").or_else(|| golden.number_after("softmax(", &["rule"]));
+    let beta = golden.told("beta")?.or_else(|| golden.number_after("softmax(", &["rule"]));
     let beta = beta.ok_or_else(|| Failure::Case("neither `beta` nor `rule` of the metadata says beta".into()))?;
     let memory = on.memory(Rule::cloob(beta as f32), dim, &stored.floats())?;
     let state = memory.retrieve_blocking(&queries.floats(), &RetrieveOptions::steps(1))?.state;
@@ -70,7 +70,7 @@ pub fn leave_one_out(golden: &Golden, on: On<'_>) -> Result<Outcome, Failure> {
         }
         one_hot[sample * classes + label as usize] = 1.0;
     }
-    let beta = golden.number("beta").or_else(|| golden.number_after("beta", &["rule"])).unwrap_or(1.0);
+    let beta = golden.told("beta")?.or_else(|| golden.number_after("beta", &["rule"])).unwrap_or(1.0);
     let samples = samples.floats();
     let rule = Rule { similarity: Similarity::Euclidean, ..Rule::softmax(beta as f32) };
     let memory = on.with_values(rule, (dim, &samples), (classes, &one_hot))?;
@@ -79,7 +79,7 @@ pub fn leave_one_out(golden: &Golden, on: On<'_>) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::new("leave-one-out by a softmax over distances (Hopular)");
     outcome.used(&memory, count);
     outcome.compare("expected", &wide(&output), expected, Allowed::OfLargest(2e-5))?;
-    if let Some(accuracy) = golden.number("accuracy") {
+    if let Some(accuracy) = golden.told("accuracy")? {
         let right = output.chunks_exact(classes).zip(&labels.numbers).filter(|(row, label)| largest(row) == **label);
         let got = right.count() as f64 / count as f64;
         let expected = Array { shape: vec![1], numbers: vec![accuracy] };

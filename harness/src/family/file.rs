@@ -98,6 +98,15 @@ impl Golden {
         self.case.get(name)?.as_f64()
     }
 
+    /// A number of the metadata, which it need not have.
+    pub fn told(&self, name: &str) -> Result<Option<f64>, Failure> {
+        let Some(value) = self.case.get(name) else { return Ok(None) };
+        match self.number(name) {
+            Some(number) => Ok(Some(number)),
+            None => Err(Failure::Case(format!("metadata `{name}` is {value}, and must be a number"))),
+        }
+    }
+
     /// A count of the metadata, at least 1.
     pub fn count(&self, name: &str) -> Result<Option<u32>, Failure> {
         let Some(value) = self.case.get(name) else { return Ok(None) };

@@ -39,7 +39,7 @@ pub fn memories(golden: &Golden, on: On<'_>) -> Result<Outcome, Failure> {
         outcome.compare("modern_hopfield", &wide(&state), expected, Allowed::Signs(1e-6))?;
     }
     if golden.has("attention") {
-        let beta = golden.number("beta").map_or(Rule::attention(dim).beta, |beta| beta as f32);
+        let beta = golden.told("beta")?.map_or(Rule::attention(dim).beta, |beta| beta as f32);
         let memory = on.memory(Rule::softmax(beta), dim, &items)?;
         let output = memory.retrieve_blocking(&starts, &once)?.output;
         outcome.used(&memory, batch);

@@ -10,8 +10,8 @@
 //! use attractor::network::Network;
 //! use attractor::{Device, Memory, RetrieveOptions, Rule};
 //! // A scene binds a shape and a colour by their product. Which ones?
-//! let shapes = [1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0, -1.0, /* */ -1.0, 1.0, 1.0, 1.0, 1.0, -1.0, -1.0, 1.0];
-//! let colours = [1.0, -1.0, -1.0, 1.0, 1.0, 1.0, 1.0, -1.0, /* */ 1.0, 1.0, 1.0, -1.0, 1.0, 1.0, -1.0, 1.0];
+//! let shapes = [1.0, -1.0, 1.0, -1.0, 1.0, 1.0, -1.0, 1.0, /* */ 1.0, -1.0, 1.0, 1.0, 1.0, -1.0, 1.0, 1.0];
+//! let colours = [-1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, 1.0, /* */ 1.0, 1.0, 1.0, 1.0, 1.0, -1.0, 1.0, 1.0];
 //! let scene: Vec<f32> = shapes[..8].iter().zip(&colours[8..]).map(|(shape, colour)| shape * colour).collect();
 //!
 //! let memory = |rows: &[f32]| -> attractor::Result<Memory> {

@@ -314,14 +314,13 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
     } else if (APART) {
         storageBarrier();
         workgroupBarrier();
-        if (params.key_columns > 0u) {
-            if (ACTIVATION == PHASOR) {
-                make_phasors(local, row.sums);
-            } else if (SHARED == 1u) {
-                share_blocks(local, row.sums);
-            } else {
-                make_blocks(local, row.sums);
-            }
+        // There are no groups where no state goes on. A branch around them would be one that FXC takes for varying.
+        if (ACTIVATION == PHASOR) {
+            make_phasors(local, row.sums);
+        } else if (SHARED == 1u) {
+            share_blocks(local, row.sums);
+        } else {
+            make_blocks(local, row.sums);
         }
         storageBarrier();
         workgroupBarrier();

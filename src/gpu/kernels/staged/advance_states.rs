@@ -173,7 +173,7 @@ pub fn dispatch(pass: &Pass<'_>, queries: &Binding, sums: Sums, slot: u32, endin
         most,
         fresh: u32::from(begins) + 2 * u32::from(ends),
         width,
-        groups: operands.layout.dim as u32 / width,
+        groups: if key_columns > 0 { operands.layout.dim as u32 / width } else { 0 },
         padding: [0; 2],
     };
     let workspace = &operands.workspace;

@@ -11,12 +11,10 @@
 use std::hint::black_box;
 use std::path::Path;
 
-use attractor::device::{DeviceOptions, SoftwareAdapters};
 use attractor::internals::{Reads, rescored};
-use attractor::wgpu::Backends;
 use attractor::{Device, Memory, MemoryOptions, Precision, RetrieveOptions, Rule, Separation, Similarity};
 use harness::Rng;
-use harness::measure::beside::{DIM, medians};
+use harness::measure::beside::{self, DIM, medians};
 
 const ROUNDS: usize = 31;
 
@@ -36,7 +34,7 @@ fn main() {
     }
     let only = args.first().map_or("", String::as_str);
     let patterns = args.get(1).map_or(100_000, |count| count.parse().expect("a number of patterns"));
-    let place = if vulkan { adapter() } else { Device::cpu() };
+    let place = if vulkan { beside::vulkan().expect("a Vulkan adapter") } else { Device::cpu() };
     let threads = rayon::current_num_threads();
     println!("{}, N = {patterns}, d = {DIM}, cosine, {threads} threads, medians of {ROUNDS}", place.info());
     if vulkan {
@@ -57,12 +55,6 @@ fn main() {
             }
         }
     }
-}
-
-/// The first Vulkan adapter.
-fn adapter() -> Device {
-    let options = DeviceOptions::default().backends(Backends::VULKAN).software(SoftwareAdapters::Allow);
-    pollster::block_on(Device::with_options(&options)).expect("a Vulkan adapter")
 }
 
 fn memory(device: &Device, rule: Rule, precision: Precision, patterns: usize) -> Memory {

@@ -12,13 +12,11 @@
 use std::hint::black_box;
 use std::ops::Range;
 
-use attractor::device::{DeviceOptions, SoftwareAdapters};
 use attractor::internals::counts;
-use attractor::network::{Network, VectorId};
-use attractor::wgpu::Backends;
+use attractor::rule::Zero;
 use attractor::{Device, Memory, RetrieveOptions, Rule};
-use harness::Rng;
-use harness::measure::beside::medians;
+use harness::measure::beside::{self, medians};
+use harness::{NetworkCase, Rng};
 
 const ROUNDS: usize = 15;
 /// Groups, and the queries of each.
@@ -33,7 +31,7 @@ const ITERATIONS: u32 = 100;
 
 fn main() {
     let vulkan = std::env::args().any(|arg| arg == "vulkan");
-    let device = if vulkan { adapter() } else { Device::cpu() };
+    let device = if vulkan { beside::vulkan().expect("a Vulkan adapter") } else { Device::cpu() };
     println!("{}, {} threads, medians of {ROUNDS}", device.info(), rayon::current_num_threads());
     for size in SIZES {
         groups(&device, size);
@@ -43,24 +41,17 @@ fn main() {
     }
 }
 
-/// The first Vulkan adapter.
-fn adapter() -> Device {
-    let options = DeviceOptions::default().backends(Backends::VULKAN).software(SoftwareAdapters::Allow);
-    pollster::block_on(Device::with_options(&options)).expect("a Vulkan adapter")
-}
-
-fn memory(device: &Device, dim: usize, rule: Rule, keys: &[f32]) -> Memory {
-    let mut memory = Memory::new(device, dim, rule).expect("a memory");
-    memory.add(keys).expect("room for patterns");
-    memory
-}
-
 fn groups(device: &Device, size: usize) {
     let rule = Rule::softmax(0.5);
     let keys = Rng(1).vector(GROUPS * size * DIM);
     let queries = Rng(2).vector(GROUPS * ASKED * DIM);
-    let all = memory(device, DIM, rule, &keys);
-    let each: Vec<Memory> = keys.chunks(size * DIM).map(|keys| memory(device, DIM, rule, keys)).collect();
+    let memory = |keys: &[f32]| {
+        let mut memory = Memory::new(device, DIM, rule).expect("a memory");
+        memory.add(keys).expect("room for patterns");
+        memory
+    };
+    let all = memory(&keys);
+    let each: Vec<Memory> = keys.chunks(size * DIM).map(memory).collect();
     let rows: Vec<Range<usize>> =
         (0..GROUPS * ASKED).map(|query| query / ASKED * size..(query / ASKED + 1) * size).collect();
     let (plain, of_group) = (RetrieveOptions::default(), RetrieveOptions::default().rows(&rows));
@@ -85,27 +76,13 @@ fn groups(device: &Device, size: usize) {
 }
 
 fn network(device: &Device, dim: usize, rows: usize, batch: usize) {
-    let mut rng = Rng(3);
-    let mut signs =
-        |count: usize| -> Vec<f32> { (0..count).map(|_| if rng.once_in(2) { 1.0 } else { -1.0 }).collect() };
-    let books: Vec<Vec<f32>> = (0..3).map(|_| signs(rows * dim)).collect();
-    let start = signs(batch * dim);
-    let composites: Vec<f32> = (0..batch * dim)
-        .map(|at| books.iter().map(|book| book[(at / dim * 7) % rows * dim + at % dim]).product())
-        .collect();
-    let memories: Vec<Memory> = books.iter().map(|book| memory(device, dim, Rule::resonator(), book)).collect();
-    let mut network = Network::new(dim);
-    let vectors: Vec<VectorId> = (0..4).map(|_| network.vector()).collect();
-    for (number, memory) in memories.iter().enumerate() {
-        let others: Vec<VectorId> = (0..4).filter(|other| *other != number + 1).map(|other| vectors[other]).collect();
-        network.update(vectors[number + 1], memory, others);
-    }
-    let starts = [&composites[..], &start, &start, &start];
-    let run = || network.retrieve_blocking(&starts, &RetrieveOptions::steps(ITERATIONS)).expect("an answer");
+    let case = NetworkCase::resonator(3, dim, (3, rows), batch, Zero::Plus, false);
+    let memories = case.memories(device).expect("memories");
+    let run = || case.retrieve(&memories, &RetrieveOptions::steps(ITERATIONS)).expect("an answer");
     let closed = || {
-        let mut states = vec![start.clone(); 3];
+        let mut states: Vec<Vec<f32>> = case.starts[1..].iter().map(|start| start.repeat(batch)).collect();
         for number in (0..ITERATIONS).flat_map(|_| 0..3) {
-            let mut query = composites.clone();
+            let mut query = case.starts[0].clone();
             for other in (0..3).filter(|other| *other != number) {
                 query.iter_mut().zip(&states[other]).for_each(|(x, y)| *x *= y);
             }
@@ -114,7 +91,7 @@ fn network(device: &Device, dim: usize, rows: usize, batch: usize) {
         }
         states
     };
-    let found = run();
+    let (found, (_, vectors)) = (run(), case.network(&memories));
     let states = closed();
     assert!((0..3).all(|number| found.state(vectors[number + 1]) == states[number]), "both loops end alike");
     let before = counts(device).0;

@@ -44,6 +44,11 @@ impl NetworkCase {
         self.starts.iter().map(|start| start.len() / self.dim).max().unwrap()
     }
 
+    /// Patterns of all memories.
+    pub fn patterns(&self) -> usize {
+        self.steps.iter().map(|step| step.keys.len() / self.dim).sum()
+    }
+
     /// The memory of each update.
     pub fn memories(&self, device: &Device) -> attractor::Result<Vec<Memory>> {
         self.steps
@@ -62,8 +67,12 @@ impl NetworkCase {
 
     /// What `device` answers.
     pub fn run(&self, device: &Device, options: &RetrieveOptions) -> attractor::Result<NetworkRetrieval> {
-        let memories = self.memories(device)?;
-        let (network, _) = self.network(&memories);
+        self.retrieve(&self.memories(device)?, options)
+    }
+
+    /// What the network of these memories answers.
+    pub fn retrieve(&self, memories: &[Memory], options: &RetrieveOptions) -> attractor::Result<NetworkRetrieval> {
+        let (network, _) = self.network(memories);
         let starts: Vec<&[f32]> = self.starts.iter().map(Vec::as_slice).collect();
         network.retrieve_blocking(&starts, options)
     }
@@ -160,7 +169,7 @@ impl NetworkCase {
         together: bool,
     ) -> Self {
         let mut rng = Rng(seed);
-        let books: Vec<Vec<f32>> = (0..factors).map(|_| bipolar(&mut rng, rows * dim)).collect();
+        let books: Vec<Vec<f32>> = (0..factors).map(|_| rng.signs(rows * dim)).collect();
         let mut composites = vec![1.0; batch * dim];
         for composite in composites.chunks_exact_mut(dim) {
             for book in &books {
@@ -233,7 +242,7 @@ impl NetworkCase {
     pub fn pairs() -> Self {
         let (dim, patterns, batch) = (64, 4, 5);
         let mut rng = Rng(12);
-        let (a, b) = (bipolar(&mut rng, patterns * dim), bipolar(&mut rng, patterns * dim));
+        let (a, b) = (rng.signs(patterns * dim), rng.signs(patterns * dim));
         let step = |keys: &[f32], values: &[f32], target, from| NetworkStep {
             rule: Rule::bidirectional(),
             keys: keys.to_vec(),
@@ -243,13 +252,9 @@ impl NetworkCase {
             complex: false,
         };
         let steps = vec![step(&a, &b, 1, 0), step(&b, &a, 0, 1)];
-        let starts = vec![bipolar(&mut rng, batch * dim), vec![1.0; dim]];
+        let starts = vec![rng.signs(batch * dim), vec![1.0; dim]];
         Self { dim, starts, steps, together: false }
     }
-}
-
-fn bipolar(rng: &mut Rng, length: usize) -> Vec<f32> {
-    (0..length).map(|_| if rng.once_in(2) { 1.0 } else { -1.0 }).collect()
 }
 
 /// A network of `attractor verify`.

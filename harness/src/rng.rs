@@ -68,6 +68,11 @@ impl Rng {
     pub fn vector(&mut self, length: usize) -> Vec<f32> {
         (0..length).map(|_| self.unit()).collect()
     }
+
+    /// `length` numbers, each 1 or -1.
+    pub fn signs(&mut self, length: usize) -> Vec<f32> {
+        (0..length).map(|_| if self.once_in(2) { 1.0 } else { -1.0 }).collect()
+    }
 }
 
 /// `length` normally distributed numbers, the same for the same seed, drawn by every thread.

@@ -35,6 +35,14 @@ impl Keep {
         Self { width: None, least: None, largest: k, margin }
     }
 
+    /// What a score must reach beside the largest, unless it is among the `largest`.
+    pub fn floor(&self, largest: f64) -> f64 {
+        match self.width {
+            Some(width) => largest - width,
+            None => self.least.unwrap_or(f64::INFINITY),
+        }
+    }
+
     /// These, and those that may be among the `k` most preferred.
     pub fn and_largest(self, k: usize, margin: f64) -> Self {
         Self { largest: self.largest.max(k), margin, ..self }
@@ -85,11 +93,7 @@ impl Candidates {
 
     /// Sets the floor to what the maximum and the largest allow.
     fn raise_floor(&mut self) {
-        let within = match self.keep {
-            Keep { width: Some(width), .. } => self.max - width,
-            Keep { least, .. } => least.unwrap_or(f64::INFINITY),
-        };
-        self.floor = within.min(self.floor_of_largest);
+        self.floor = self.keep.floor(self.max).min(self.floor_of_largest);
     }
 
     /// Raises the floor by the largest score of a tile and returns the lowest score to push.

@@ -79,6 +79,7 @@ impl Packed {
                 let mut rows = AlignedVec::zeros(depth * queries.len());
                 rows.chunks_exact_mut(depth).zip(queries).for_each(|(row, query)| write(row, query));
                 Level::best().run(Pack {
+                    // Rows are divided by their norms already.
                     similarity: Similarity::Dot,
                     rows: &rows,
                     dim: depth,

@@ -16,8 +16,8 @@ use super::task::Task;
 use crate::error::Result;
 use crate::explain::KernelWork;
 
-/// The most dispatches of one piece: a hundred iterations of a network are a few thousand, and the parameters of a piece
-/// a megabyte at most.
+/// The most dispatches of one piece: a hundred iterations of a network are a few thousand, and the parameters of a
+/// piece a megabyte at most.
 const MAX_PIECE: usize = 4096;
 
 /// A dispatch that is ready to be encoded: workgroups `base .. base + grid` of a kernel's grid.

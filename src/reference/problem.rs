@@ -167,14 +167,11 @@ impl<'a> Problem<'a> {
     pub(super) fn step(&self, query: &[f64], x: &[f64], step: u32) -> Step {
         let scores = self.scores_of(query, step);
         let coupling = self.self_coupling(&scores, step);
-        let mut sum = match (self.rule.update.next, self.values) {
+        let undivided = match (self.rule.update.next, self.values) {
             (Next::Values, Some(values)) => project(&coupling.weights, values, self.dim),
             _ => project(&coupling.weights, self.keys, self.dim),
         };
-        let undivided = sum.clone();
-        for sum in &mut sum {
-            *sum /= coupling.divisor;
-        }
+        let sum = undivided.iter().map(|sum| sum / coupling.divisor).collect();
         let weights = coupling.weights.iter().map(|weight| weight / coupling.divisor).collect();
         if scores.iter().all(|z| *z == f64::NEG_INFINITY) {
             return Step { weights, scores, sum, local: Vec::new(), next: vec![0.0; self.dim] };

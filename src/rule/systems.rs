@@ -66,10 +66,10 @@ impl Rule {
         Self::new(Similarity::Dot, Separation::Linear, 1.0).then(signs)
     }
 
-    /// One factor of a resonator network with attention in place of outer products (Yeung, Poduval and Imani 2024), over
-    /// phasors ([`Activation::Phasor`]): `x' = phasor(sum_i p_i k_i)` with `p = softmax(beta K u)`. Of `d` coordinates,
-    /// which are `d/2` phasors, a row that is equal to the query scores `beta d/2`. The published shares come out of
-    /// states that stay averages, which is [`Rule::softmax`] from the mean of the codebook (`examples/resonator.rs`).
+    /// One factor of a resonator network with attention in place of outer products (Yeung, Poduval and Imani 2024),
+    /// over phasors ([`Activation::Phasor`]): `x' = phasor(sum_i p_i k_i)` with `p = softmax(beta K u)`. A row of `d`
+    /// coordinates, which are `d/2` phasors, has a score of `beta d/2` if it equals the query. For the published shares
+    /// states have to stay averages: [`Rule::softmax`], from the mean of the codebook (`examples/resonator.rs`).
     pub const fn attention_resonator(beta: f32) -> Self {
         Self::softmax(beta).then(Update::NONE.activation(Activation::Phasor))
     }

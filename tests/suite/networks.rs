@@ -3,8 +3,7 @@
 
 use attractor::network::{Network, Product};
 use attractor::retrieval::Status;
-use attractor::rule::Zero;
-use attractor::rule::{Activation, Next};
+use attractor::rule::{Activation, Next, Zero};
 use attractor::{Device, Error, Memory, RetrieveOptions, Rule, Separation, Similarity, Update};
 use harness::NetworkCase;
 

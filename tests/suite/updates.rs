@@ -80,14 +80,10 @@ fn equal(what: &str, case: &Case) {
     }
 }
 
-fn signs(rng: &mut Rng, length: usize) -> Vec<f32> {
-    (0..length).map(|_| if rng.once_in(2) { 1.0 } else { -1.0 }).collect()
-}
-
 /// A case whose keys, values and queries are signs. Queries are near to patterns.
 fn bipolar(seed: u64, batch: usize, patterns: usize, dim: usize, rule: Rule) -> Case {
     let mut rng = Rng(seed);
-    let keys = signs(&mut rng, patterns * dim);
+    let keys = rng.signs(patterns * dim);
     let mut queries = Vec::new();
     for b in 0..batch {
         let from = b % patterns * dim;
@@ -189,7 +185,7 @@ fn values_go_on() {
     // Three hops, as in a memory network: the state added each time.
     let hops = Rule::new(Similarity::Dot, Separation::Linear, 1.0).then(none().next(Next::Values).carry(1.0));
     let mut case = bipolar(3, 4, 9, 5, hops);
-    (case.value_dim, case.values, case.steps) = (Some(5), Some(signs(&mut Rng(5), 45)), 3);
+    (case.value_dim, case.values, case.steps) = (Some(5), Some(Rng(5).signs(45)), 3);
     equal("three hops", &case);
 }
 
@@ -551,7 +547,7 @@ fn energies_fall_coordinate_by_coordinate() {
             let update = none().activation(KEEP).remove_self().blocks(dim as u32);
             let mut rng = Rng(70 + r as u64);
             let mut case = bipolar(9 + r as u64, batch, 30, dim, rule.then(update));
-            case.queries = signs(&mut rng, batch * dim);
+            case.queries = rng.signs(batch * dim);
             case.field = field.then(|| rng.vector(batch * dim));
             case.steps = 3 * dim as u32;
             for (name, device) in harness::devices() {
@@ -685,7 +681,7 @@ fn jobs_recordings_and_streams_give_the_same_bits() {
                 let mut case = bipolar(20 + r as u64, 9, 700, 16, rule);
                 (case.steps, case.tolerance) = (12, Some(1e-3));
                 if rule.update.next == Next::Values {
-                    (case.value_dim, case.values) = (Some(16), Some(signs(&mut Rng(5), 700 * 16)));
+                    (case.value_dim, case.values) = (Some(16), Some(Rng(5).signs(700 * 16)));
                 }
                 if own {
                     case.betas = Some((0..9).map(|b| 0.1 + 0.05 * b as f32).collect());

@@ -83,71 +83,30 @@ fn listed(device: &Device, report: Report) -> Result<(), Failure> {
     let networks = network_checks();
     let count = checks.len() + networks.len();
     let bar = progress::bar(count, "verifying");
-    let (mut wrong, mut unsupported, mut refused) = (Vec::new(), 0, 0);
+    let mut tally = Tally::default();
     for check in &checks {
         let answered = check.ask(device).and_then(|asked| Ok((asked.answer(check)?, asked.told)));
-        let bits = answered.as_ref().ok().map(|(got, _)| format!("{:016x}", bits_of(got)));
+        let bits = answered.as_ref().ok().map(|(got, _)| bits_of(got));
         let (outcome, kernels) = check.judge(device, answered)?;
-        let (verdict, share, said) = match outcome {
-            Outcome::Share(share) if share <= 1.0 => ("right", Some(share), format!("{share:.3}")),
-            Outcome::Share(share) => {
-                wrong.push(check.what.as_str());
-                ("wrong", Some(share), format!("{share:.3} WRONG"))
-            }
-            Outcome::Unsupported(why) => {
-                unsupported += 1;
-                ("unsupported", None, format!("not supported: {why}"))
-            }
-            Outcome::Refused => {
-                refused += 1;
-                ("refused", None, "refused: out of range".to_owned())
-            }
-        };
         let case = &check.case;
-        report.push(
-            "/cases",
-            json!({
-                "case": check.what, "batch": case.batch(), "patterns": case.patterns(), "dim": case.dim,
-                "kernels": kernels, "verdict": verdict, "share_of_bound": share, "bits": bits,
-            }),
-        );
-        let count = |count: usize| count.to_string();
-        let cells = [check.what.clone(), count(case.batch()), count(case.patterns()), count(case.dim), kernels, said];
-        bar.suspend(|| report.say(&table.row(&cells)))?;
+        let size = [case.batch(), case.patterns(), case.dim];
+        let row = tally.add(&report, Judged { what: &check.what, size, kernels, outcome, bits });
+        bar.suspend(|| report.say(&table.row(&row)))?;
         bar.inc(1);
     }
     for check in &networks {
-        let answered = match check.run(device) {
-            Err(Error::Unsupported { .. }) => None,
-            answered => Some(answered?),
+        let (outcome, bits) = match check.run(device) {
+            Err(error @ Error::Unsupported { .. }) => (Outcome::Unsupported(error.to_string()), None),
+            answered => answered.map(|(share, bits)| (Outcome::Share(share), Some(bits)))?,
         };
-        let (verdict, said) = match answered {
-            Some((share, _)) if share <= 1.0 => ("right", format!("{share:.3}")),
-            Some((share, _)) => {
-                wrong.push(check.what);
-                ("wrong", format!("{share:.3} WRONG"))
-            }
-            None => {
-                unsupported += 1;
-                ("unsupported", "not supported".to_owned())
-            }
-        };
-        let (batch, dim) = (check.case.batch(), check.case.dim);
-        let patterns: usize = check.case.steps.iter().map(|step| step.keys.len() / dim).sum();
-        report.push(
-            "/cases",
-            json!({
-                "case": check.what, "batch": batch, "patterns": patterns, "dim": dim, "kernels": "network",
-                "verdict": verdict, "share_of_bound": answered.map(|(share, _)| share),
-                "bits": answered.map(|(_, bits)| format!("{bits:016x}")),
-            }),
-        );
-        let count = |count: usize| count.to_string();
-        let cells = [check.what.to_owned(), count(batch), count(patterns), count(dim), "network".to_owned(), said];
-        bar.suspend(|| report.say(&table.row(&cells)))?;
+        let size = [check.case.batch(), check.case.patterns(), check.case.dim];
+        let kernels = "network".to_owned();
+        let row = tally.add(&report, Judged { what: check.what, size, kernels, outcome, bits });
+        bar.suspend(|| report.say(&table.row(&row)))?;
         bar.inc(1);
     }
     bar.finish_and_clear();
+    let Tally { wrong, unsupported, refused } = tally;
     let right = count - wrong.len() - unsupported - refused;
     report.set("right", right.into());
     report.set("count", count.into());
@@ -157,6 +116,56 @@ fn listed(device: &Device, report: Report) -> Result<(), Failure> {
     match wrong.as_slice() {
         [] => Ok(()),
         [first, ..] => Err(Failure::Work(format!("{info}: {} cases are wrong: {first}", wrong.len()))),
+    }
+}
+
+/// A case, and how it came out.
+struct Judged<'a> {
+    what: &'a str,
+    /// Queries, patterns and coordinates.
+    size: [usize; 3],
+    kernels: String,
+    outcome: Outcome,
+    bits: Option<u64>,
+}
+
+/// How many cases came out how; those that are wrong by name.
+#[derive(Default)]
+struct Tally {
+    wrong: Vec<String>,
+    unsupported: usize,
+    refused: usize,
+}
+
+impl Tally {
+    /// Counts a case and reports it. Returns its row of the table.
+    fn add(&mut self, report: &Report, judged: Judged<'_>) -> [String; 6] {
+        let Judged { what, size: [batch, patterns, dim], kernels, outcome, bits } = judged;
+        let (verdict, share, said) = match outcome {
+            Outcome::Share(share) if share <= 1.0 => ("right", Some(share), format!("{share:.3}")),
+            Outcome::Share(share) => {
+                self.wrong.push(what.to_owned());
+                ("wrong", Some(share), format!("{share:.3} WRONG"))
+            }
+            Outcome::Unsupported(why) => {
+                self.unsupported += 1;
+                ("unsupported", None, format!("not supported: {why}"))
+            }
+            Outcome::Refused => {
+                self.refused += 1;
+                ("refused", None, "refused: out of range".to_owned())
+            }
+        };
+        let count = |count: usize| count.to_string();
+        let row = [what.to_owned(), count(batch), count(patterns), count(dim), kernels.clone(), said];
+        report.push(
+            "/cases",
+            json!({
+                "case": what, "batch": batch, "patterns": patterns, "dim": dim, "kernels": kernels,
+                "verdict": verdict, "share_of_bound": share, "bits": bits.map(|bits| format!("{bits:016x}")),
+            }),
+        );
+        row
     }
 }
 

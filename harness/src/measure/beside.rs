@@ -27,10 +27,9 @@ impl Place {
     pub fn from_args(rounds: usize) -> Result<Self> {
         // Cargo adds `--bench`.
         let mut args = std::env::args().skip(1).filter(|arg| !arg.starts_with("--"));
-        let options = DeviceOptions::default().backends(Backends::VULKAN).software(SoftwareAdapters::Allow);
         let (device, patterns) = match args.next().as_deref() {
             None | Some("cpu") => (Device::cpu(), 100_000),
-            Some("vulkan") => (pollster::block_on(Device::with_options(&options))?, 16_384),
+            Some("vulkan") => (vulkan()?, 16_384),
             Some(other) => return Err(format!("expected cpu or vulkan, got {other}").into()),
         };
         println!("{}, N = {patterns}, d = {DIM}, medians of {rounds}", device.info());
@@ -58,6 +57,12 @@ impl Place {
         memory.add(&Rng(1).vector(self.patterns * DIM))?;
         Ok(memory)
     }
+}
+
+/// The first Vulkan adapter.
+pub fn vulkan() -> attractor::Result<Device> {
+    let options = DeviceOptions::default().backends(Backends::VULKAN).software(SoftwareAdapters::Allow);
+    pollster::block_on(Device::with_options(&options))
 }
 
 /// Median milliseconds of each work, which alternate in every round. Each runs once before, uncounted: the first

@@ -2,14 +2,12 @@
 
 use std::hint::black_box;
 
-use attractor::network::{Network, VectorId};
-use attractor::rule::{Activation, Zero};
-use attractor::{
-    Device, Memory, MemoryOptions, Patterns, Precision, RetrieveOptions, Rule, Separation, Similarity, Update,
-};
+use attractor::rule::Zero;
+use attractor::{Device, Memory, MemoryOptions, Patterns, Precision, RetrieveOptions, Rule, Separation, Similarity};
 
 use super::Result;
 use crate::clock::repeat;
+use crate::network_case::NetworkCase;
 use crate::rng::Rng;
 
 /// What is measured.
@@ -65,17 +63,18 @@ pub enum FamilyLoad {
     },
 }
 
+/// What is asked: queries of the only memory, or a network of all.
+enum Asked {
+    Queries(Vec<f32>),
+    Network(NetworkCase),
+}
+
 /// Memories, and what they are asked.
 pub struct FamilyMeasurement {
     memories: Vec<Memory>,
-    /// The queries, or of a resonator the composites and the starts.
-    starts: Vec<Vec<f32>>,
+    asked: Asked,
     options: RetrieveOptions,
     load: FamilyLoad,
-}
-
-fn bipolar(rng: &mut Rng, length: usize) -> Vec<f32> {
-    (0..length).map(|_| if rng.once_in(2) { 1.0 } else { -1.0 }).collect()
 }
 
 /// `a` and `b`, equal where all that is summed is whole numbers.
@@ -102,40 +101,24 @@ impl FamilyMeasurement {
         let mut rng = Rng(1);
         let job = match load {
             FamilyLoad::Resonator { batch, dim, factors, rows, steps } => {
-                let books: Vec<Vec<f32>> = (0..factors).map(|_| bipolar(&mut rng, rows * dim)).collect();
-                let mut composites = vec![1.0; batch * dim];
-                for composite in composites.chunks_exact_mut(dim) {
-                    for book in &books {
-                        let row = rng.below(rows) * dim;
-                        composite.iter_mut().zip(&book[row..row + dim]).for_each(|(x, y)| *x *= y);
-                    }
-                }
-                let sign = |sum: f32| if sum >= 0.0 { 1.0 } else { -1.0 };
-                let mut starts = vec![composites];
-                for book in &books {
-                    let sum = |c: usize| book.chunks_exact(dim).map(|row| row[c]).sum::<f32>();
-                    starts.push((0..dim).map(|c| sign(sum(c))).collect());
-                }
-                let rule = Rule::resonator().then(Update::default().activation(Activation::Sign { zero: Zero::Zero }));
-                let memories = books.iter().map(|book| {
-                    let mut memory = Memory::new(on, dim, rule)?;
-                    memory.add(book)?;
-                    Ok(memory)
-                });
-                let memories = memories.collect::<attractor::Result<Vec<_>>>()?;
-                let job = Self { memories, starts, options: RetrieveOptions::steps(steps), load };
-                let (_, first) = job.network_run(&RetrieveOptions::steps(1))?;
-                let mut query = job.starts[0][..dim].to_vec();
-                for start in &job.starts[2..] {
+                let case = NetworkCase::resonator(1, dim, (factors, rows), batch, Zero::Zero, true);
+                let memories = case.memories(on)?;
+                let first = case.retrieve(&memories, &RetrieveOptions::steps(1))?;
+                let mut query = case.starts[0][..dim].to_vec();
+                for start in &case.starts[2..] {
                     query.iter_mut().zip(start).for_each(|(x, y)| *x *= y);
                 }
-                let expected: Vec<f32> =
-                    linear(&books[0], &query, 0.0).iter().map(|h| if *h == 0.0 { 0.0 } else { h.signum() }).collect();
-                agree("resonator", &first[..dim], &expected)?;
-                job
+                let expected: Vec<f32> = linear(&case.steps[0].keys, &query, 0.0)
+                    .iter()
+                    .map(|h| if *h == 0.0 { 0.0 } else { h.signum() })
+                    .collect();
+                let (_, vectors) = case.network(&memories);
+                let first = first.state(vectors[1])[..dim].to_vec();
+                agree("resonator", &first, &expected)?;
+                Self { memories, asked: Asked::Network(case), options: RetrieveOptions::steps(steps), load }
             }
             FamilyLoad::Hopfield { batch, dim, patterns, steps } => {
-                let keys = bipolar(&mut rng, patterns * dim);
+                let keys = rng.signs(patterns * dim);
                 let mut queries = Vec::with_capacity(batch * dim);
                 for b in 0..batch {
                     let row = &keys[b % patterns * dim..][..dim];
@@ -147,12 +130,17 @@ impl FamilyMeasurement {
                 let local = linear(&keys, &queries[..dim], patterns as f32);
                 let kept = local.iter().zip(&queries).map(|(h, x)| if *h == 0.0 { *x } else { h.signum() });
                 agree("hopfield", &first.state, &kept.collect::<Vec<_>>())?;
-                Self { memories: vec![memory], starts: vec![queries], options: RetrieveOptions::steps(steps), load }
+                Self {
+                    memories: vec![memory],
+                    asked: Asked::Queries(queries),
+                    options: RetrieveOptions::steps(steps),
+                    load,
+                }
             }
             FamilyLoad::SparseDistributed { batch, dim, patterns, threshold, precision } => {
-                let keys = bipolar(&mut rng, patterns * dim);
+                let keys = rng.signs(patterns * dim);
                 let values: Vec<f32> = (0..patterns * dim).map(|_| rng.below(7) as f32 - 3.0).collect();
-                let queries = bipolar(&mut rng, batch * dim);
+                let queries = rng.signs(batch * dim);
                 let mut memory = MemoryOptions::new(dim, Rule::sparse_distributed(threshold))
                     .value_dim(dim)
                     .precision(precision)
@@ -166,7 +154,12 @@ impl FamilyMeasurement {
                     }
                 }
                 agree("sparse distributed memory", &first.output, &expected)?;
-                Self { memories: vec![memory], starts: vec![queries], options: RetrieveOptions::default(), load }
+                Self {
+                    memories: vec![memory],
+                    asked: Asked::Queries(queries),
+                    options: RetrieveOptions::default(),
+                    load,
+                }
             }
             FamilyLoad::Read { batch, dim, patterns, linear: is_linear } => {
                 let (keys, queries) = (rng.vector(patterns * dim), rng.vector(batch * dim));
@@ -183,7 +176,12 @@ impl FamilyMeasurement {
                         return Err(format!("a linear read is off by {off}").into());
                     }
                 }
-                Self { memories: vec![memory], starts: vec![queries], options: RetrieveOptions::default(), load }
+                Self {
+                    memories: vec![memory],
+                    asked: Asked::Queries(queries),
+                    options: RetrieveOptions::default(),
+                    load,
+                }
             }
         };
         Ok(job)
@@ -210,27 +208,14 @@ impl FamilyMeasurement {
         }
     }
 
-    /// The network's run, and the state of its first factor.
-    fn network_run(&self, options: &RetrieveOptions) -> Result<(u32, Vec<f32>)> {
-        let FamilyLoad::Resonator { dim, .. } = self.load else { return Err("not a network".into()) };
-        let mut network = Network::new(dim);
-        let vectors: Vec<VectorId> = self.starts.iter().map(|_| network.vector()).collect();
-        for (f, memory) in self.memories.iter().enumerate() {
-            let others: Vec<VectorId> = (0..vectors.len()).filter(|v| *v != f + 1).map(|v| vectors[v]).collect();
-            network.update(vectors[f + 1], memory, others);
-        }
-        network.together();
-        let starts: Vec<&[f32]> = self.starts.iter().map(Vec::as_slice).collect();
-        let found = network.retrieve_blocking(&starts, options)?;
-        Ok((found.steps[0], found.state(vectors[1]).to_vec()))
-    }
-
     /// Runs for about `seconds`; the seconds of each.
     pub fn time(&self, seconds: f64) -> Result<Vec<f64>> {
         repeat(seconds, || {
-            match self.load {
-                FamilyLoad::Resonator { .. } => drop(black_box(self.network_run(&self.options)?)),
-                _ => drop(black_box(self.memories[0].retrieve_blocking(&self.starts[0], &self.options)?)),
+            match &self.asked {
+                Asked::Network(case) => drop(black_box(case.retrieve(&self.memories, &self.options)?)),
+                Asked::Queries(queries) => {
+                    drop(black_box(self.memories[0].retrieve_blocking(queries, &self.options)?));
+                }
             }
             Ok(())
         })

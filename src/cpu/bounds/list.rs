@@ -11,8 +11,8 @@ pub(in crate::cpu) struct Bounded {
 }
 
 /// The patterns that may be kept, in order of their pushes: a bounded list, or the fact that it would have been too
-/// long. What is kept is within `keep.width` of the largest score, at least `keep.least`, or among the `keep.largest` largest;
-/// bounds replace `keep.margin`.
+/// long. What is kept is within `keep.width` of the largest score, at least `keep.least`, or among the `keep.largest`
+/// largest; bounds replace `keep.margin`.
 #[derive(Clone, Debug)]
 pub(in crate::cpu) struct BoundedList {
     keep: Keep,
@@ -66,11 +66,7 @@ impl BoundedList {
     }
 
     fn raise_floor(&mut self) {
-        let within = match self.keep {
-            Keep { width: Some(width), .. } => self.largest_lower - width,
-            Keep { least, .. } => least.unwrap_or(f64::INFINITY),
-        };
-        self.floor = within.min(self.floor_of_largest);
+        self.floor = self.keep.floor(self.largest_lower).min(self.floor_of_largest);
     }
 
     /// Adds a pattern, unless the others rule it out.

@@ -74,8 +74,7 @@ impl Plan {
             Some(_) => 8,
         };
         let streamed = match overrides.strategy {
-            None if few <= tuning.stream_max_batch => true,
-            None => strategy == Strategy::FusedStream,
+            None => few <= tuning.stream_max_batch || strategy == Strategy::FusedStream,
             asked => asked == Some(Strategy::FusedStream),
         };
         let streamed = streamed.then(|| queries_at_once(query_block, tuning));

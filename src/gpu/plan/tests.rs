@@ -143,6 +143,23 @@ proptest! {
     }
 }
 
+/// Stage by stage every query goes through all patterns, however few it sees.
+#[test]
+fn queries_that_see_few_patterns_never_go_stage_by_stage() {
+    let seeing = shapes().filter(|problem| problem.fused && problem.seen > 0 && problem.patterns >= 64);
+    let mut count = 0;
+    for problem in seeing.map(|problem| Problem { seen: problem.patterns / 8, ..problem }) {
+        for tuning in KINDS.map(Tuning::of) {
+            let plan = Plan::new(&problem, &tuning, &Overrides::default());
+            assert_ne!(plan.strategy, How::Staged, "{problem:?}");
+            // Kernels find the pieces of a range by shifts.
+            assert!((plan.rows_per_split * plan.splits).is_power_of_two(), "{problem:?}: {plan:?}");
+            count += 1;
+        }
+    }
+    assert!(count > 1000, "{count} plans");
+}
+
 #[test]
 fn cooperative_matrices_are_chosen_where_they_serve_and_pay() {
     let nvidia = Ability { side: 16, subgroup: 32, memory: 48 << 10, vectors: true };

@@ -1,13 +1,16 @@
 //! use lib/vote
 //! use lib/listed
-// Compares the state of every query, as bits, of a list with one that was saved at an earlier step, and saves it where asked. A
-// query whose state has come back is marked: its states go round for ever, so the last step of all, or the first after
-// this one that has the same state, is its last. One workgroup handles one query.
+// Compares a state of every query of a list, as bits, with one that was saved at an earlier step, and saves it where
+// asked. A query has one state, or those of a network, one dispatch each. One whose states have all come back is
+// marked: they go round for ever, so the last step of all, or the first after this one that has the same states, is its
+// last. One workgroup handles one query.
 
 const WORKGROUP: u32 = 64u;
 const NOT_FINITE: u32 = 1u;
 const STOPPED: u32 = 4u;
 const OUT_OF_RANGE: u32 = 16u;
+// Whether a state of the query, of those before this one, has not come back.
+const DIFFERS: u32 = 128u;
 const CYCLE: u32 = 64u;
 const LAST_STEP: u32 = 12u;
 
@@ -18,9 +21,9 @@ struct Params {
     saves: u32,
     step: u32,
     last: u32,
+    is_first: u32,
+    is_last: u32,
     padding_0: u32,
-    padding_1: u32,
-    padding_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -50,15 +53,23 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         }
     }
     differs = any_says(local, differs);
-    if (local == 0u && !differs) {
+    if (local == 0u) {
         let held = flags[query];
-        if ((held & (NOT_FINITE | STOPPED | OUT_OF_RANGE | CYCLE)) == 0u) {
+        var after = held & ~DIFFERS;
+        if (params.is_first == 0u) {
+            differs = differs || (held & DIFFERS) != 0u;
+        }
+        if (differs) {
+            if (params.is_last == 0u) {
+                after |= DIFFERS;
+            }
+        } else if (params.is_last == 1u && (held & (NOT_FINITE | STOPPED | OUT_OF_RANGE | CYCLE)) == 0u) {
             report[query].w |= CYCLE;
-            var after = held | CYCLE | (params.last << LAST_STEP);
+            after |= CYCLE | (params.last << LAST_STEP);
             if (params.last == params.step) {
                 after |= STOPPED;
             }
-            flags[query] = after;
         }
+        flags[query] = after;
     }
 }

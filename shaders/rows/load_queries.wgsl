@@ -4,6 +4,8 @@
 // One workgroup handles one query; one invocation handles every WORKGROUP-th vector of four columns.
 
 const WORKGROUP: u32 = 64u;
+// Whether queries have flags already, from another vector of each.
+const FURTHER: u32 = 0u;
 const NOT_FINITE: u32 = 1u;
 const OUT_OF_RANGE: u32 = 16u;
 
@@ -55,6 +57,9 @@ fn main(
         return;
     }
     var found = 0u;
+    if (FURTHER == 1u) {
+        found = flags[query];
+    }
     var most = 0u;
     for (var v = local; v < params.vectors; v += WORKGROUP) {
         let bits = vec4<u32>(
@@ -72,6 +77,8 @@ fn main(
     }
     found_by[local] = found;
     largest_by[local] = most;
+    // The flags have been read by all.
+    storageBarrier();
     workgroupBarrier();
     if (local == 0u) {
         var any = 0u;

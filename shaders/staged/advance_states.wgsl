@@ -376,8 +376,8 @@ fn main(@builtin(workgroup_id) within: vec3<u32>, @builtin(local_invocation_inde
         if (farthest > params.largest) {
             after |= STOPPED;
         }
-        if (params.stops_early == 1u) {
-            if ((params.fresh & 2u) != 0u && change <= params.tolerance) {
+        if (params.stops_early == 1u && (params.fresh & 2u) != 0u) {
+            if (change <= params.tolerance) {
                 after |= STOPPED;
             }
             if ((held & CYCLE) != 0u && (held >> LAST_STEP) == params.step) {

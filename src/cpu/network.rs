@@ -48,29 +48,30 @@ struct Member<'a> {
 pub(crate) fn begin(
     operation: &'static str,
     request: NetworkRequest,
+    starts: Vec<Vec<f32>>,
     engines: Vec<(Engine, View)>,
     options: &RetrieveOptions,
 ) -> Result<Answer<NetworkStates>> {
     let options = options.try_clone(operation)?;
-    let compute = move || network(operation, request, &engines, &options);
+    let compute = move || network(operation, &request, starts, &engines, &options);
     in_background(operation, compute)
 }
 
-/// Iterates the vectors of `request`, whose steps recall from `engines`, one for each.
+/// Iterates vectors from `starts`, `batch x dim` each, by steps that recall from `engines`, one for each.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`](crate::Error::OutOfMemory); those of [`Engine::check_rows`].
 pub(crate) fn network(
     operation: &'static str,
-    mut request: NetworkRequest,
+    request: &NetworkRequest,
+    starts: Vec<Vec<f32>>,
     engines: &[(Engine, View)],
     options: &RetrieveOptions,
 ) -> Result<NetworkStates> {
     let (dim, batch) = (request.dim, request.batch);
-    let steps = std::mem::take(&mut request.steps);
     let members: Vec<Member<'_>> = engines
         .iter()
-        .zip(&steps)
+        .zip(&request.steps)
         .map(|((engine, view), step)| Member {
             step,
             plan: Plan::new(engine.view(options, view.alive()), options.plan_for.unwrap_or(batch).max(1)),
@@ -78,7 +79,7 @@ pub(crate) fn network(
         })
         .collect();
     let mut states = NetworkStates {
-        vectors: request.vectors,
+        vectors: starts,
         steps: room(operation, "steps", batch)?,
         change: room(operation, "changes", batch)?,
         status: room(operation, "statuses", batch)?,

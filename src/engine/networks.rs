@@ -3,6 +3,8 @@
 use super::{Engine, Kind};
 use crate::answer::Answer;
 use crate::error::{Error, Result};
+use crate::gpu::network::NetworkEngine;
+pub(crate) use crate::gpu::network::NetworkRows;
 use crate::retrieval::network::{NetworkRequest, NetworkStates};
 use crate::retrieval::options::RetrieveOptions;
 use crate::store::{Snapshot, View};
@@ -18,7 +20,7 @@ pub(crate) struct NetworkMemory<'m> {
 /// The memories, sorted by their engines.
 enum Engines<'m> {
     Cpu(Vec<(cpu::engine::Engine, View)>),
-    Gpu(Vec<(&'m gpu::Engine, View, Snapshot)>),
+    Gpu(Vec<NetworkEngine<'m>>),
 }
 
 /// # Errors
@@ -48,16 +50,33 @@ fn engines<'m>(operation: &'static str, memories: Vec<NetworkMemory<'m>>) -> Res
     }
 }
 
+/// The engines of memories on one GPU.
+///
+/// # Errors
+/// Those of [`engines`]; [`Error::NeedsGpu`] on the CPU engine.
+fn recorders<'m>(operation: &'static str, memories: Vec<NetworkMemory<'m>>) -> Result<Vec<NetworkEngine<'m>>> {
+    match engines(operation, memories)? {
+        Engines::Gpu(engines) => Ok(engines),
+        Engines::Cpu(_) => Err(Error::NeedsGpu {
+            operation,
+            why: "the memories live on the CPU engine, which has no command encoder".into(),
+        }),
+    }
+}
+
 /// Begins what a network is asked, without waiting for the device. The memories are those of the request's steps.
 pub(crate) fn begin_network(
     operation: &'static str,
     request: NetworkRequest,
+    starts: Vec<Vec<f32>>,
     memories: Vec<NetworkMemory<'_>>,
     options: &RetrieveOptions,
 ) -> Result<Answer<NetworkStates>> {
     match engines(operation, memories)? {
-        Engines::Cpu(engines) => cpu::network::begin(operation, request, engines, options),
-        Engines::Gpu(engines) => gpu::network::begin(operation, request, engines, options, gpu::Wait::Forbidden),
+        Engines::Cpu(engines) => cpu::network::begin(operation, request, starts, engines, options),
+        Engines::Gpu(engines) => {
+            gpu::network::begin(operation, request, starts, engines, options, gpu::Wait::Forbidden)
+        }
     }
 }
 
@@ -65,15 +84,50 @@ pub(crate) fn begin_network(
 pub(crate) fn network(
     operation: &'static str,
     request: NetworkRequest,
+    starts: Vec<Vec<f32>>,
     memories: Vec<NetworkMemory<'_>>,
     options: &RetrieveOptions,
 ) -> Result<NetworkStates> {
     match engines(operation, memories)? {
-        Engines::Cpu(engines) => cpu::network::network(operation, request, &engines, options),
+        Engines::Cpu(engines) => cpu::network::network(operation, &request, starts, &engines, options),
         Engines::Gpu(engines) => {
             wait::check(operation)?;
-            let answer = gpu::network::begin(operation, request, engines, options, gpu::Wait::Allowed)?;
+            let answer = gpu::network::begin(operation, request, starts, engines, options, gpu::Wait::Allowed)?;
             crate::pending::Pending::new(answer).wait()
         }
     }
+}
+
+/// A job of what a network is asked, and its answer.
+pub(crate) fn network_job(
+    operation: &'static str,
+    request: NetworkRequest,
+    starts: Vec<Vec<f32>>,
+    memories: Vec<NetworkMemory<'_>>,
+    options: &RetrieveOptions,
+) -> Result<(gpu::Job, Answer<NetworkStates>)> {
+    gpu::network::job(operation, request, starts, recorders(operation, memories)?, options)
+}
+
+/// Records what a network is asked, from and to buffers of the caller.
+pub(crate) fn record_network(
+    operation: &'static str,
+    encoder: &mut wgpu::CommandEncoder,
+    request: &NetworkRequest,
+    rows: NetworkRows<'_>,
+    memories: Vec<NetworkMemory<'_>>,
+    options: &RetrieveOptions,
+) -> Result<()> {
+    gpu::network::record(operation, encoder, request, rows, recorders(operation, memories)?, options)
+}
+
+/// A job of what a network is asked, from and to buffers of the caller.
+pub(crate) fn network_job_to_buffers(
+    operation: &'static str,
+    request: &NetworkRequest,
+    rows: &NetworkRows<'_>,
+    memories: Vec<NetworkMemory<'_>>,
+    options: &RetrieveOptions,
+) -> Result<gpu::Job> {
+    gpu::network::job_to_buffers(operation, request, rows, recorders(operation, memories)?, options)
 }

@@ -63,7 +63,7 @@ pub struct Job {
     schedule: Schedule,
     host_answer: Option<HostAnswer>,
     /// Held until the last slice has run.
-    snapshot: Option<Snapshot>,
+    snapshots: Vec<Snapshot>,
     /// Whether a slice was recorded and then dropped.
     broken: Arc<AtomicBool>,
     slices: usize,
@@ -92,7 +92,7 @@ struct HostAnswer {
 struct RecordedSlice {
     ran: bool,
     broken: Arc<AtomicBool>,
-    _snapshot: Option<Snapshot>,
+    _snapshots: Vec<Snapshot>,
 }
 
 impl RecordedSlice {
@@ -171,7 +171,7 @@ impl Job {
         let slice = RecordedSlice {
             ran: false,
             broken: self.broken.clone(),
-            _snapshot: if done { self.snapshot.take() } else { None },
+            _snapshots: if done { std::mem::take(&mut self.snapshots) } else { Vec::new() },
         };
         encoder.on_submitted_work_done(move || slice.has_run());
         if done && let Some(HostAnswer { buffers, sender }) = self.host_answer.take() {
@@ -223,7 +223,7 @@ impl Engine {
             buffers.push((target, staging));
             layouts.push(layout);
         }
-        let (job, recorded) = self.job_of(operation, tasks, buffers, &options.faults, snapshot);
+        let (job, recorded) = self.job_of(operation, tasks, buffers, &options.faults, vec![snapshot]);
         let spare = self.idle_workspaces.clone();
         let answer = async move {
             for (readback, layout) in recorded.await?.into_iter().zip(layouts) {
@@ -237,20 +237,23 @@ impl Engine {
     }
 
     /// A job of `tasks`, and the read-backs of what they compute, which begin once the last slice is recorded.
-    pub fn job_of(
+    pub fn job_of<T>(
         &self,
         operation: &'static str,
-        tasks: Vec<Task>,
+        tasks: T,
         buffers: Vec<(wgpu::Buffer, wgpu::Buffer)>,
         faults: &Faults,
-        snapshot: Snapshot,
-    ) -> (Job, impl Future<Output = Result<Vec<Readback>>> + Send + Sync + use<>) {
+        snapshots: Vec<Snapshot>,
+    ) -> (Job, impl Future<Output = Result<Vec<Readback>>> + Send + Sync + use<T>)
+    where
+        T: IntoIterator<Item = Task, IntoIter: Send + Sync + 'static>,
+    {
         let (sender, readbacks) = oneshot::channel::<Result<Vec<Readback>>>();
         let job = Job {
             context: self.context.clone(),
             schedule: Schedule::new(&self.context, faults.constant, tasks),
             host_answer: Some(HostAnswer { buffers, sender }),
-            snapshot: Some(snapshot),
+            snapshots,
             broken: Arc::default(),
             slices: 0,
         };
@@ -282,26 +285,29 @@ impl Engine {
         let workspace = self.workspace(&sizing)?;
         let (stamp, goal) = (context.next_stamp(), Goal::Answers(Box::new(outputs)));
         let task = self.task(&sizing, workspace, options, view, 0..count, stamp, goal)?;
-        Ok(Job {
-            context: context.clone(),
-            schedule: Schedule::new(context, options.faults.constant, [task]),
+        Ok(self.job_without_answer([task], &options.faults, vec![snapshot]))
+    }
+
+    /// A job of `tasks` whose answers are not read back.
+    pub fn job_without_answer(
+        &self,
+        tasks: impl IntoIterator<Item = Task, IntoIter: Send + Sync + 'static>,
+        faults: &Faults,
+        snapshots: Vec<Snapshot>,
+    ) -> Job {
+        Job {
+            context: self.context.clone(),
+            schedule: Schedule::new(&self.context, faults.constant, tasks),
             host_answer: None,
-            snapshot: Some(snapshot),
+            snapshots,
             broken: Arc::default(),
             slices: 0,
-        })
+        }
     }
 
     /// A job of no queries, which records nothing.
     pub fn empty_job(&self) -> Job {
-        Job {
-            schedule: Schedule::new(&self.context, None, []),
-            context: self.context.clone(),
-            host_answer: None,
-            snapshot: None,
-            broken: Arc::default(),
-            slices: 0,
-        }
+        self.job_without_answer([], &Faults::default(), Vec::new())
     }
 }
 

@@ -18,8 +18,9 @@ use std::collections::VecDeque;
 use super::buffer::Binding;
 use super::dispatch::Dispatch;
 use super::kernels::common::{Pass, summed_rows};
-use super::kernels::rows::write_rows::SourceRows;
-use super::kernels::rows::{compact_queries, copy_states, find_cycles, load_queries, write_rows};
+use super::kernels::rows::find_cycles::{self, Compared};
+use super::kernels::rows::write_rows::{self, SourceRows};
+use super::kernels::rows::{compact_queries, copy_states, load_queries};
 use super::kernels::sparse::{bracket_threshold, gather_support, solve_threshold};
 use super::kernels::staged::advance_states::{self, Ending};
 use super::kernels::staged::similarity::{STEPS, Trial};
@@ -151,7 +152,7 @@ impl<'a> Listing<'a> {
     /// The queries of the block become states, and all of them are listed; if they are updated, all are active, too.
     fn load(&mut self, queries: &OwnedRows, updates: bool) {
         let workspace = &self.task.operands.workspace;
-        self.one(load_queries::dispatch(&self.pass, queries));
+        self.one(load_queries::dispatch(&self.pass, queries, false));
         self.one(compact_queries::dispatch(&self.pass, None, 0, &workspace.everyone, &workspace.searched));
         if updates {
             self.one(compact_queries::dispatch(&self.pass, None, 0, &workspace.active, &workspace.searched));
@@ -334,7 +335,9 @@ impl<'a> Listing<'a> {
             },
         });
         if operands.cycles {
-            self.one(find_cycles::dispatch(&self.pass, queries, task.max_steps));
+            let (state, saved) = (&operands.workspace.state, &operands.workspace.saved);
+            let compared = Compared { state, saved, is_first: true, is_last: true };
+            self.one(find_cycles::dispatch(&self.pass, queries, compared, task.max_steps));
         }
     }
 

@@ -226,7 +226,7 @@ impl Engine {
         let workspace = self.recording_workspace(&sizing, options.faults.poison)?;
         let goal = Goal::Answers(Box::new(outputs));
         let task = self.task(&sizing, workspace, options, view, 0..count, stamp, goal)?;
-        self.record_task(operation, encoder, task, &options.faults, timestamps, snapshot)?;
+        self.record_tasks(operation, encoder, [task], &options.faults, timestamps, vec![snapshot])?;
         Ok(stamp)
     }
 
@@ -242,18 +242,18 @@ impl Engine {
         })
     }
 
-    /// Records a task. On an error the encoder is unchanged.
-    pub fn record_task(
+    /// Records tasks, one after the other. On an error the encoder is unchanged.
+    pub fn record_tasks(
         &self,
         operation: &'static str,
         encoder: &mut wgpu::CommandEncoder,
-        task: Task,
+        tasks: impl IntoIterator<Item = Task, IntoIter: Send + Sync + 'static>,
         faults: &Faults,
         timestamps: Option<wgpu::ComputePassTimestampWrites<'_>>,
-        snapshot: Snapshot,
+        snapshots: Vec<Snapshot>,
     ) -> Result<()> {
         // All dispatches are compiled before the first is recorded: an error leaves the encoder unchanged.
-        let mut program = Schedule::new(&self.context, faults.constant, [task]);
+        let mut program = Schedule::new(&self.context, faults.constant, tasks);
         let mut calls = Vec::new();
         while !program.is_done() {
             calls.append(&mut program.next(f64::INFINITY)?);
@@ -265,7 +265,7 @@ impl Engine {
         let encode = || encode(&self.context, encoder, &calls, timestamps);
         buffer::scoped(&self.context, operation, encode)??;
         // The rows that the commands read must not be overwritten before they have run.
-        encoder.on_submitted_work_done(move || drop(snapshot));
+        encoder.on_submitted_work_done(move || drop(snapshots));
         Ok(())
     }
 }

@@ -240,7 +240,7 @@ impl Engine {
             buffers.push((target, staging));
             layouts.push((layout, stamp));
         }
-        let (job, recorded) = self.job_of(operation, tasks, buffers, &options.faults, snapshot);
+        let (job, recorded) = self.job_of(operation, tasks, buffers, &options.faults, vec![snapshot]);
         let (spare, view) = (self.idle_workspaces.clone(), view.clone());
         let answer = async move {
             for (readback, (layout, stamp)) in recorded.await?.into_iter().zip(layouts) {
@@ -290,7 +290,7 @@ impl Engine {
         self.check_row_spans(operation, count, &spans, &searching.sizing)?;
         let workspace = self.recording_workspace(&searching.sizing, options.faults.poison)?;
         let task = searching.task(workspace, view, 0..count, self.context.next_stamp(), outputs)?;
-        self.record_task(operation, encoder, task, &options.faults, timestamps.clone(), snapshot)
+        self.record_tasks(operation, encoder, [task], &options.faults, timestamps.clone(), vec![snapshot])
     }
 
     /// Compiles what a search of `batch` queries, at least one, would run.

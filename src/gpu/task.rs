@@ -50,7 +50,7 @@ impl Goal {
         match self {
             Self::Network(goal) => match &goal.part {
                 NetworkPart::Update(update) => Some(update),
-                NetworkPart::Load { .. } | NetworkPart::Answer { .. } => None,
+                _ => None,
             },
             _ => None,
         }
@@ -67,12 +67,15 @@ pub(crate) struct NetworkGoal {
 /// What happens to one vector of a network, which is the state of the task's workspace.
 #[derive(Clone, Debug)]
 pub(crate) enum NetworkPart {
-    /// It is loaded from rows of the caller; and the queries are listed, if it is the last.
-    Load { rows: OwnedRows, lists: bool },
+    /// It is loaded from rows of the caller, as the first of them or a further one; and the queries are listed, if it is
+    /// the last.
+    Load { rows: OwnedRows, further: bool, lists: bool },
     /// It is updated.
     Update(NetworkUpdate),
-    /// It is written out, and with the first one the reports.
-    Answer { rows: OwnedRows, report: Option<OwnedRows> },
+    /// It is written out.
+    Answer { rows: OwnedRows },
+    /// The reports are.
+    Report { rows: OwnedRows },
 }
 
 /// One update of one iteration of a network.
@@ -84,7 +87,9 @@ pub(crate) struct NetworkUpdate {
     pub first: bool,
     pub last: bool,
     /// States that are copied before the iteration, and where to.
-    pub saved: Vec<(Binding, Binding)>,
+    pub copied: Vec<(Binding, Binding)>,
+    /// States that are compared after the iteration with earlier ones, and where those are.
+    pub compared: Vec<(Binding, Binding)>,
     /// The vectors that products are of.
     pub vectors: Arc<[Binding]>,
     pub factors: Vec<Factor>,

@@ -1,11 +1,15 @@
 //! A network: which memories update which vectors.
 
-use super::{NetworkRetrieval, Product, VectorId};
-use crate::engine::networks::{NetworkMemory, begin_network, network};
+use super::{NetworkRetrieval, NetworkTargets, Product, VectorId};
+use crate::answer::Answer;
+use crate::engine::networks::{
+    NetworkMemory, NetworkRows, begin_network, network, network_job, network_job_to_buffers, record_network,
+};
 use crate::error::{Error, Result};
+use crate::gpu::Job;
 use crate::memory::Memory;
 use crate::pending::Pending;
-use crate::retrieval::network::{NetworkRequest, NetworkStep};
+use crate::retrieval::network::{NetworkRequest, NetworkStates, NetworkStep};
 use crate::retrieval::options::RetrieveOptions;
 use crate::room::zeros;
 
@@ -50,9 +54,9 @@ impl<'m> Network<'m> {
     /// or `d` that are the same for all queries. Of the options, those count that say when queries stop, and
     /// [`RetrieveOptions::betas`], [`RetrieveOptions::rows`] and [`RetrieveOptions::plan_for`], for every update.
     ///
-    /// On a GPU all iterations are submitted when this returns, in one submission unless they are many or long. States
-    /// that come back ([`Status::Cycle`](crate::retrieval::Status::Cycle)) are looked for on the CPU engine alone; a
-    /// GPU goes through all updates that are allowed, to the same states.
+    /// On a GPU all iterations are submitted when this returns, in one submission unless they are many or long. Where all
+    /// updates are of signs or of maxima of blocks, queries whose states come back stop at the states that the last
+    /// iteration would give ([`Status::Cycle`](crate::retrieval::Status::Cycle)).
     ///
     /// # Errors
     /// [`Error::Parameter`] for a network without updates, an update without a query, two updates of one state that go
@@ -61,10 +65,9 @@ impl<'m> Network<'m> {
     /// [`Error::Unsupported`] for other options.
     pub fn retrieve(&self, start: &[&[f32]], options: &RetrieveOptions) -> Result<Pending<NetworkRetrieval>> {
         const OPERATION: &str = "Network::retrieve";
-        let (request, memories) = self.check(OPERATION, start, options)?;
-        let (dim, tolerance) = (self.dim, options.tolerance());
-        let answer = begin_network(OPERATION, request, memories, options)?;
-        Ok(Pending::new(answer.map(move |states| NetworkRetrieval::new(dim, tolerance, states))))
+        let (request, starts, memories) = self.check(OPERATION, start, options)?;
+        let answer = begin_network(OPERATION, request, starts, memories, options)?;
+        Ok(self.pending(answer, options))
     }
 
     /// [`Network::retrieve`] on this thread, until the answer is computed.
@@ -74,18 +77,62 @@ impl<'m> Network<'m> {
     /// wait.
     pub fn retrieve_blocking(&self, start: &[&[f32]], options: &RetrieveOptions) -> Result<NetworkRetrieval> {
         const OPERATION: &str = "Network::retrieve_blocking";
-        let (request, memories) = self.check(OPERATION, start, options)?;
-        let states = network(OPERATION, request, memories, options)?;
+        let (request, starts, memories) = self.check(OPERATION, start, options)?;
+        let states = network(OPERATION, request, starts, memories, options)?;
         Ok(NetworkRetrieval::new(self.dim, options.tolerance(), states))
     }
 
-    /// Checks the network and what is asked of it.
-    fn check(
+    /// [`Network::retrieve`] as a [`Job`] that the host records slice by slice, and its answer, which comes once all
+    /// slices have been submitted and run; as [`Memory::job`].
+    ///
+    /// # Errors
+    /// As [`Network::retrieve`], and [`Error::NeedsGpu`] on the CPU engine.
+    pub fn job(&self, start: &[&[f32]], options: &RetrieveOptions) -> Result<(Job, Pending<NetworkRetrieval>)> {
+        const OPERATION: &str = "Network::job";
+        let (request, starts, memories) = self.check(OPERATION, start, options)?;
+        let (job, answer) = network_job(OPERATION, request, starts, memories, options)?;
+        Ok((job, self.pending(answer, options)))
+    }
+
+    /// Records all iterations into `encoder`: reads starts from, and writes states to, buffers of the caller. Neither
+    /// submits nor polls; as [`Memory::record`].
+    ///
+    /// # Errors
+    /// As [`Network::retrieve`]; [`Error::NeedsGpu`] on the CPU engine; [`Error::Parameter`] where a vector has no start;
+    /// [`Error::Shape`] where a buffer is too small or lacks `STORAGE` usage; [`Error::OtherDevice`]; [`Error::Limit`]
+    /// for more dispatches than one encoder takes. Nothing has been recorded then.
+    pub fn record(
         &self,
-        operation: &'static str,
-        start: &[&[f32]],
+        encoder: &mut wgpu::CommandEncoder,
+        targets: &NetworkTargets<'_>,
         options: &RetrieveOptions,
-    ) -> Result<(NetworkRequest, Vec<NetworkMemory<'m>>)> {
+    ) -> Result<()> {
+        const OPERATION: &str = "Network::record";
+        let (request, rows, memories) = self.check_targets(OPERATION, targets, options)?;
+        record_network(OPERATION, encoder, &request, rows, memories, options)
+    }
+
+    /// [`Network::job`] from and to buffers of the caller, as [`Network::record`] has it. Nothing is read back.
+    ///
+    /// # Errors
+    /// As [`Network::record`], and [`Error::Unsupported`] for timestamps.
+    pub fn job_to_buffers(&self, targets: &NetworkTargets<'_>, options: &RetrieveOptions) -> Result<Job> {
+        const OPERATION: &str = "Network::job_to_buffers";
+        let (request, rows, memories) = self.check_targets(OPERATION, targets, options)?;
+        if rows.timestamps.is_some() {
+            let what = "timestamps of a job, which measures itself where it can,".into();
+            return Err(Error::Unsupported { operation: OPERATION, what });
+        }
+        network_job_to_buffers(OPERATION, &request, &rows, memories, options)
+    }
+
+    fn pending(&self, answer: Answer<NetworkStates>, options: &RetrieveOptions) -> Pending<NetworkRetrieval> {
+        let (dim, tolerance) = (self.dim, options.tolerance());
+        Pending::new(answer.map(move |states| NetworkRetrieval::new(dim, tolerance, states)))
+    }
+
+    /// Checks the network.
+    fn check_updates(&self, operation: &'static str, options: &RetrieveOptions) -> Result<()> {
         let shape = |expected: String, got: String| Err(Error::Shape { operation, expected, got });
         let parameter =
             |parameter, expected, got: String| Err(Error::Parameter { operation, parameter, expected, got });
@@ -126,6 +173,24 @@ impl<'m> Network<'m> {
                 return parameter("target", expected, format!("vector {} a second time ({what})", step.target));
             }
         }
+        Ok(())
+    }
+
+    /// What happens in an iteration to the vectors of `batch` queries.
+    fn request(&self, batch: usize) -> NetworkRequest {
+        let steps = self.updates.iter().map(|(_, step)| step.clone()).collect();
+        NetworkRequest { dim: self.dim, batch, vectors: self.vectors, steps, together: self.together }
+    }
+
+    /// Checks the network and where it starts from in host memory.
+    fn check(
+        &self,
+        operation: &'static str,
+        start: &[&[f32]],
+        options: &RetrieveOptions,
+    ) -> Result<(NetworkRequest, Vec<Vec<f32>>, Vec<NetworkMemory<'m>>)> {
+        let shape = |expected: String, got: String| Err(Error::Shape { operation, expected, got });
+        self.check_updates(operation, options)?;
         if start.len() != self.vectors {
             return shape(format!("a start for each of {} vectors", self.vectors), format!("{} starts", start.len()));
         }
@@ -148,10 +213,28 @@ impl<'m> Network<'m> {
             }
             vectors.push(vector);
         }
-        let steps = self.updates.iter().map(|(_, step)| step.clone()).collect();
-        let request = NetworkRequest { dim: self.dim, batch, vectors, steps, together: self.together };
-        let memories = self.updates.iter().map(|(memory, _)| memory.of_network(operation, &request, options));
+        let memories = self.updates.iter().map(|(memory, _)| memory.of_network(operation, &vectors, options));
         let memories = memories.collect::<Result<Vec<_>>>()?;
-        Ok((request, memories))
+        Ok((self.request(batch), vectors, memories))
+    }
+
+    /// Checks the network and the buffers that it starts from and ends in.
+    fn check_targets<'t>(
+        &self,
+        operation: &'static str,
+        targets: &NetworkTargets<'t>,
+        options: &RetrieveOptions,
+    ) -> Result<(NetworkRequest, NetworkRows<'t>, Vec<NetworkMemory<'m>>)> {
+        self.check_updates(operation, options)?;
+        let rows = NetworkRows {
+            starts: targets.starts(operation, self.vectors)?,
+            states: targets.states(operation, self.vectors)?,
+            report: targets.report,
+            timestamps: targets.timestamps.clone(),
+        };
+        let recorded =
+            |(memory, _): &(&'m Memory, NetworkStep)| memory.of_recorded_network(operation, targets.count, options);
+        let memories = self.updates.iter().map(recorded).collect::<Result<Vec<_>>>()?;
+        Ok((self.request(targets.count), rows, memories))
     }
 }

@@ -34,7 +34,9 @@
 mod answer;
 mod handle;
 mod product;
+mod targets;
 
 pub use answer::NetworkRetrieval;
 pub use handle::Network;
 pub use product::{Product, VectorId};
+pub use targets::NetworkTargets;

@@ -13,13 +13,13 @@ pub(crate) struct NetworkStep {
     pub complex: bool,
 }
 
-/// The vectors of a batch, and what happens to them in one iteration. All of it is checked.
+/// What happens to the vectors of a batch in one iteration. All of it is checked.
 #[derive(Clone, Debug)]
 pub(crate) struct NetworkRequest {
     pub dim: usize,
     pub batch: usize,
-    /// `batch x dim` each.
-    pub vectors: Vec<Vec<f32>>,
+    /// The number of vectors of each query.
+    pub vectors: usize,
     /// At least one.
     pub steps: Vec<NetworkStep>,
     /// Whether each sees the vectors as they were before the iteration.
@@ -29,6 +29,7 @@ pub(crate) struct NetworkRequest {
 /// The vectors after the last iteration, and how that went, per query.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct NetworkStates {
+    /// `batch x dim` each.
     pub vectors: Vec<Vec<f32>>,
     pub steps: Vec<u32>,
     pub change: Vec<f32>,

@@ -27,6 +27,7 @@ mod levels;
 mod limits;
 mod masks;
 mod networks;
+mod networks_recorded;
 mod partial;
 mod properties;
 mod record;

@@ -111,6 +111,30 @@ fn bidirectional_memories_recall_pairs() {
     }
 }
 
+#[test]
+fn queries_whose_states_come_back_stop_where_the_last_iteration_would() {
+    for (name, device) in harness::devices() {
+        for together in [false, true] {
+            let case = NetworkCase::periods(together);
+            for most in [6, 7, 50, 51, 52, 53, 54, 55, 1000] {
+                let options = RetrieveOptions::converge(most, 1e-6);
+                judge(&case, name, device, &options, 0.0);
+                let found = case.run(device, &options).unwrap();
+                let on_cpu = case.run(&Device::cpu(), &options).unwrap();
+                assert_eq!((&found.status, &found.steps), (&on_cpu.status, &on_cpu.steps), "{name}, {most} at most");
+                if most >= 50 {
+                    let cycle = Status::Cycle;
+                    assert_eq!(found.status, [cycle, cycle, Status::Answered, cycle], "{name}, {most} at most");
+                    assert!(found.steps.iter().all(|steps| *steps < 20), "{name}: {:?}", found.steps);
+                }
+            }
+            // Without a tolerance nothing stops early.
+            let found = case.run(device, &RetrieveOptions::steps(60)).unwrap();
+            assert_eq!((found.steps, found.status), (vec![60; 4], vec![Status::Answered; 4]), "{name}");
+        }
+    }
+}
+
 /// Sums that grow from update to update.
 #[test]
 fn states_out_of_range_have_not_converged() {

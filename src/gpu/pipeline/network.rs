@@ -1,6 +1,7 @@
 //! What the tasks of a network do.
 
 use super::Listing;
+use crate::gpu::kernels::rows::find_cycles::{self, Compared};
 use crate::gpu::kernels::rows::write_rows::SourceRows;
 use crate::gpu::kernels::rows::{bind_vectors, compact_queries, copy_states, load_queries};
 use crate::gpu::kernels::staged::update_states;
@@ -12,8 +13,8 @@ impl Listing<'_> {
     pub(super) fn network(&mut self, part: &NetworkPart) {
         let (task, workspace) = (self.task, &self.task.operands.workspace);
         match part {
-            NetworkPart::Load { rows, lists } => {
-                self.one(load_queries::dispatch(&self.pass, rows));
+            NetworkPart::Load { rows, further, lists } => {
+                self.one(load_queries::dispatch(&self.pass, rows, *further));
                 if *lists {
                     for list in [&workspace.everyone, &workspace.active] {
                         self.one(compact_queries::dispatch(&self.pass, None, 0, list, &workspace.searched));
@@ -21,11 +22,11 @@ impl Listing<'_> {
                 }
             }
             NetworkPart::Update(update) => self.network_update(update),
-            NetworkPart::Answer { rows, report } => {
+            NetworkPart::Answer { rows } => {
                 self.write(SourceRows::padded(&workspace.state, task.operands.layout.dim as u32), rows);
-                if let Some(report) = report {
-                    self.write(SourceRows::padded(&workspace.report, update_states::REPORT_WORDS), report);
-                }
+            }
+            NetworkPart::Report { rows } => {
+                self.write(SourceRows::padded(&workspace.report, update_states::REPORT_WORDS), rows);
             }
         }
     }
@@ -41,7 +42,7 @@ impl Listing<'_> {
                 let stopped = update_states::STOPPED;
                 self.one(compact_queries::dispatch(&self.pass, None, stopped, active, &workspace.searched));
             }
-            for (from, to) in &update.saved {
+            for (from, to) in &update.copied {
                 self.one(copy_states::dispatch(&self.pass, active, from, to, false));
             }
         }
@@ -55,5 +56,10 @@ impl Listing<'_> {
             Next::Values => Sums { keys: 0, values: operands.problem.value_vectors },
         };
         self.recall(&compared, sums, update.step, (None, false));
+        for (number, (state, saved)) in update.compared.iter().enumerate() {
+            let (is_first, is_last) = (number == 0, number + 1 == update.compared.len());
+            let compared = Compared { state, saved, is_first, is_last };
+            self.one(find_cycles::dispatch(&self.pass, active, compared, self.task.max_steps));
+        }
     }
 }

@@ -11,7 +11,9 @@ params! {
     saves: u32,
     step: u32,
     last: u32,
-    padding: [u32; 3],
+    is_first: u32,
+    is_last: u32,
+    padding: u32,
 }
 
 pub const KERNEL: Kernel = Kernel {
@@ -25,9 +27,20 @@ pub const KERNEL: Kernel = Kernel {
     variants: &[Variant::PLAIN],
 };
 
-/// Compares the states of `queries` after the pass's update with those that were saved after the last one before whose
-/// number is a power of two, and saves them where its own number is (Brent 1980). At most `max_steps` updates are made.
-pub fn dispatch(pass: &Pass<'_>, queries: &Binding, max_steps: u32) -> Dispatch {
+/// One of the states of every query, and where it is saved.
+#[derive(Clone, Copy, Debug)]
+pub struct Compared<'a> {
+    pub state: &'a Binding,
+    pub saved: &'a Binding,
+    /// Whether it is the first and the last of them.
+    pub is_first: bool,
+    pub is_last: bool,
+}
+
+/// Compares a state of `queries` after the pass's update with that after the last update before whose number is a power
+/// of two, and saves it where its own number is (Brent 1980). At most `max_steps` updates are made.
+pub fn dispatch(pass: &Pass<'_>, queries: &Binding, compared: Compared<'_>, max_steps: u32) -> Dispatch {
+    let Compared { state, saved: to, is_first, is_last } = compared;
     let (step, vectors) = (pass.step, pass.operands.problem.key_vectors);
     // The power of two at or below the number of the update before.
     let saved = (step - 1).checked_ilog2().map(|bits| 1 << bits);
@@ -38,10 +51,12 @@ pub fn dispatch(pass: &Pass<'_>, queries: &Binding, max_steps: u32) -> Dispatch 
         saves: step.is_power_of_two().into(),
         step,
         last: step + (max_steps - step) % period,
-        padding: [0; 3],
+        is_first: is_first.into(),
+        is_last: is_last.into(),
+        padding: 0,
     };
     let workspace = &pass.operands.workspace;
-    let storage = [queries, &workspace.state, &workspace.saved, &workspace.flags, &workspace.report];
+    let storage = [queries, state, to, &workspace.flags, &workspace.report];
     let vectors = u64::from(pass.block.count) * u64::from(vectors);
     let work = Work { flops: 4 * vectors, bytes: 48 * vectors };
     pass.dispatch(&KERNEL, Setting::default(), &params, &storage, [pass.block.count, 1, 1], work)

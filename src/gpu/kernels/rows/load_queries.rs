@@ -24,7 +24,11 @@ pub const KERNEL: Kernel = Kernel {
     fields: Params::FIELDS,
     loops: 2,
     iterations: |sizes| iterations(sizes.columns.into()),
-    variants: &[Variant::PLAIN, Variant { constants: &[("WORKGROUP", 8)], ..Variant::PLAIN }],
+    variants: &[
+        Variant::PLAIN,
+        Variant { constants: &[("WORKGROUP", 8)], ..Variant::PLAIN },
+        Variant { constants: &[("FURTHER", 1)], ..Variant::PLAIN },
+    ],
 };
 
 /// Loop iterations of one invocation.
@@ -32,8 +36,8 @@ fn iterations(vectors: u64) -> u64 {
     vectors.div_ceil(64) + 64
 }
 
-/// The queries of a block, from `source` into the states.
-pub fn dispatch(pass: &Pass<'_>, source: &OwnedRows) -> Dispatch {
+/// The queries of a block, from `source` into the states; of which the block has some already, if they are `further`.
+pub fn dispatch(pass: &Pass<'_>, source: &OwnedRows, further: bool) -> Dispatch {
     let (operands, block) = (pass.operands, pass.block);
     let (columns, vectors) = (operands.layout.dim as u32, operands.problem.key_vectors);
     let (binding, source_first, source_stride) = pass.bind(source, columns);
@@ -50,6 +54,8 @@ pub fn dispatch(pass: &Pass<'_>, source: &OwnedRows) -> Dispatch {
     };
     let storage = [&binding, &operands.workspace.state, &operands.workspace.flags];
     let work = Work { flops: 0, bytes: 4 * u64::from(block.count) * u64::from(columns + 4 * vectors) };
-    let setting = Setting::constants([("WORKGROUP", invocations(vectors))]);
+    let mut constants = vec![("WORKGROUP", invocations(vectors))];
+    constants.extend(further.then_some(("FURTHER", 1)));
+    let setting = Setting::constants(constants);
     pass.dispatch(&KERNEL, setting, &params, &storage, grid, work)
 }

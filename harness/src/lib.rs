@@ -2,9 +2,9 @@
 //!
 //! Numbers and statistics: [`rng`], [`stats`], [`clock`]. Problems and their judgement by the reference: [`case`],
 //! [`mod@bound`], [`network_case`], [`checks`] (the list of `attractor verify`), [`mod@trial`] and [`interval`] (random
-//! problems). Sizes: [`workloads`], measured by [`mod@measure`]. Devices of this machine: [`mod@devices`], [`host`] and [`backends`].
-//! Kernels: `kernels` and [`control_flow`] for tests that read them, [`index_check`] for tests that watch them. Files:
-//! `idx`, `seal`, `inputs`, `family`. Processes: [`command`].
+//! problems). Sizes: [`workloads`], measured by [`mod@measure`]. Devices of this machine: [`mod@devices`], [`host`] and
+//! [`backends`]. Kernels: `kernels` and [`control_flow`] for tests that read them, [`index_check`] for tests that watch
+//! them. Files: `idx`, `seal`, `inputs`, `family`. Processes: [`command`].
 //!
 //! `shaders` adds naga; `images` the reader of IDX files; `family` the cases of the wider family; `inputs` what fuzz
 //! targets and their corpus share.

@@ -24,15 +24,15 @@ struct Params {
     padding_1: u32,
 }
 
-// The place of the statistics of a split. Where a query has one split, which is its running state (`params.ends`), that is
-// the second of the query's two slots, which `merge` would write.
+// The place of the statistics of a split. Where a query has one split, which is its running state (`params.ends`), that
+// is the second of the query's two slots, which `merge` would write.
 fn stats_place(partial: u32) -> u32 {
     return partial * (1u + params.ends) + params.ends;
 }
 
-// The pieces of a split that may have rows of `reach`: the first, and the one after the last. They are exact if the rows
-// of a piece are a power of two in number. Where pieces begin does not depend on `reach`, because the bits of a query must
-// not depend on the other queries of its workgroup.
+// The pieces of a split that may have rows of `reach`: the first, and the one after the last. They are exact if the
+// rows of a piece are a power of two in number. Where pieces begin does not depend on `reach`, because the bits of a
+// query must not depend on the other queries of its workgroup.
 fn pieces_of(reach: vec2<u32>) -> vec2<u32> {
     let within = max(reach, vec2<u32>(params.first_row)) - vec2<u32>(params.first_row);
     // Fewer than 32 both; metal leaves shifts by more undefined.

@@ -4,7 +4,6 @@ use super::{Engine, Kind};
 use crate::answer::Answer;
 use crate::error::{Error, Result};
 use crate::gpu::network::NetworkEngine;
-pub(crate) use crate::gpu::network::NetworkRows;
 use crate::retrieval::network::{NetworkRequest, NetworkStates};
 use crate::retrieval::options::RetrieveOptions;
 use crate::store::{Snapshot, View};
@@ -50,20 +49,6 @@ fn engines<'m>(operation: &'static str, memories: Vec<NetworkMemory<'m>>) -> Res
     }
 }
 
-/// The engines of memories on one GPU.
-///
-/// # Errors
-/// Those of [`engines`]; [`Error::NeedsGpu`] on the CPU engine.
-fn recorders<'m>(operation: &'static str, memories: Vec<NetworkMemory<'m>>) -> Result<Vec<NetworkEngine<'m>>> {
-    match engines(operation, memories)? {
-        Engines::Gpu(engines) => Ok(engines),
-        Engines::Cpu(_) => Err(Error::NeedsGpu {
-            operation,
-            why: "the memories live on the CPU engine, which has no command encoder".into(),
-        }),
-    }
-}
-
 /// Begins what a network is asked, without waiting for the device. The memories are those of the request's steps.
 pub(crate) fn begin_network(
     operation: &'static str,
@@ -98,36 +83,19 @@ pub(crate) fn network(
     }
 }
 
-/// A job of what a network is asked, and its answer.
-pub(crate) fn network_job(
+/// The engines that record what a network is asked into command encoders.
+///
+/// # Errors
+/// Those of [`engines`]; [`Error::NeedsGpu`] on the CPU engine.
+pub(crate) fn recorders<'m>(
     operation: &'static str,
-    request: NetworkRequest,
-    starts: Vec<Vec<f32>>,
-    memories: Vec<NetworkMemory<'_>>,
-    options: &RetrieveOptions,
-) -> Result<(gpu::Job, Answer<NetworkStates>)> {
-    gpu::network::job(operation, request, starts, recorders(operation, memories)?, options)
-}
-
-/// Records what a network is asked, from and to buffers of the caller.
-pub(crate) fn record_network(
-    operation: &'static str,
-    encoder: &mut wgpu::CommandEncoder,
-    request: &NetworkRequest,
-    rows: NetworkRows<'_>,
-    memories: Vec<NetworkMemory<'_>>,
-    options: &RetrieveOptions,
-) -> Result<()> {
-    gpu::network::record(operation, encoder, request, rows, recorders(operation, memories)?, options)
-}
-
-/// A job of what a network is asked, from and to buffers of the caller.
-pub(crate) fn network_job_to_buffers(
-    operation: &'static str,
-    request: &NetworkRequest,
-    rows: &NetworkRows<'_>,
-    memories: Vec<NetworkMemory<'_>>,
-    options: &RetrieveOptions,
-) -> Result<gpu::Job> {
-    gpu::network::job_to_buffers(operation, request, rows, recorders(operation, memories)?, options)
+    memories: Vec<NetworkMemory<'m>>,
+) -> Result<Vec<NetworkEngine<'m>>> {
+    match engines(operation, memories)? {
+        Engines::Gpu(engines) => Ok(engines),
+        Engines::Cpu(_) => Err(Error::NeedsGpu {
+            operation,
+            why: "the memories live on the CPU engine, which has no command encoder".into(),
+        }),
+    }
 }

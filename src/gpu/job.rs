@@ -249,14 +249,8 @@ impl Engine {
         T: IntoIterator<Item = Task, IntoIter: Send + Sync + 'static>,
     {
         let (sender, readbacks) = oneshot::channel::<Result<Vec<Readback>>>();
-        let job = Job {
-            context: self.context.clone(),
-            schedule: Schedule::new(&self.context, faults.constant, tasks),
-            host_answer: Some(HostAnswer { buffers, sender }),
-            snapshots,
-            broken: Arc::default(),
-            slices: 0,
-        };
+        let job = self.job_without_answer(tasks, faults, snapshots);
+        let job = Job { host_answer: Some(HostAnswer { buffers, sender }), ..job };
         let dropped = move |_| Error::Cancelled { operation, why: "the job was dropped" };
         (job, async move { readbacks.await.map_err(dropped)? })
     }

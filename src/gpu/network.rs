@@ -64,8 +64,7 @@ struct Networking<'m> {
     cycles: bool,
 }
 
-/// Where the vectors of some queries come from and go to: the rows of the first query, and its successors.
-#[derive(Clone)]
+/// Where the vectors of some queries come from and go to: rows, the first of which are those of the first query.
 struct Ends {
     starts: Vec<OwnedRows>,
     states: Vec<(usize, OwnedRows)>,
@@ -276,9 +275,8 @@ impl<'m> Networking<'m> {
     /// The tasks of all queries, from and to buffers of the caller.
     ///
     /// # Errors
-    /// [`Error::Shape`](crate::Error::Shape) and [`Error::OtherDevice`](crate::Error::OtherDevice) for buffers that do not
-    /// serve; [`Error::Limit`](crate::Error::Limit) for rows that are too
-    /// far apart.
+    /// [`Error::Shape`](crate::Error::Shape) and [`Error::OtherDevice`](crate::Error::OtherDevice) for buffers that do
+    /// not serve; [`Error::Limit`](crate::Error::Limit) for rows that are too far apart.
     fn recorded(
         &self,
         rows: &NetworkRows<'_>,
@@ -311,7 +309,7 @@ impl<'m> Networking<'m> {
             report: rows.report.map(OwnedRows::from),
         };
         let stamp = self.context.next_stamp();
-        let parts = self.parts().map(|queries| self.tasks(ends.from(queries.start, dim), queries, own, stamp));
+        let parts = self.parts().map(|queries| self.tasks(ends.starting_at(queries.start, dim), queries, own, stamp));
         Ok(parts.collect::<Result<Vec<_>>>()?.into_iter().flatten())
     }
 
@@ -399,7 +397,7 @@ impl<'m> Networking<'m> {
 
 impl Ends {
     /// The same of the queries from `first` on.
-    fn from(&self, first: usize, dim: usize) -> Self {
+    fn starting_at(&self, first: usize, dim: usize) -> Self {
         let from = |rows: &OwnedRows, columns: usize| {
             let offset = rows.offset + 4 * first as u64 * rows.stride(columns);
             OwnedRows { offset, ..rows.clone() }

@@ -67,8 +67,8 @@ pub(crate) struct NetworkGoal {
 /// What happens to one vector of a network, which is the state of the task's workspace.
 #[derive(Clone, Debug)]
 pub(crate) enum NetworkPart {
-    /// It is loaded from rows of the caller, as the first of them or a further one; and the queries are listed, if it is
-    /// the last.
+    /// It is loaded from rows of the caller, as the first vector or a further one; and the queries are listed, if it is
+    /// the last vector.
     Load { rows: OwnedRows, further: bool, lists: bool },
     /// It is updated.
     Update(NetworkUpdate),

@@ -20,8 +20,8 @@ pub struct NetworkRetrieval {
     pub converged: Vec<bool>,
     /// Whether there is an answer, per query. An update of the last iteration without a pattern left gives
     /// [`Status::NothingLeft`]; a product or a state beyond the range in which the device computes right answers gives
-    /// [`Status::OutOfRange`]; states that come back give [`Status::Cycle`], where all updates are of signs or of maxima
-    /// of blocks and queries may stop early.
+    /// [`Status::OutOfRange`]; states that repeat an earlier iteration give [`Status::Cycle`], if every update ends in
+    /// signs or in maxima of blocks and queries may stop early.
     pub status: Vec<Status>,
     vectors: Vec<Vec<f32>>,
 }

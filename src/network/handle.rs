@@ -2,11 +2,10 @@
 
 use super::{NetworkRetrieval, NetworkTargets, Product, VectorId};
 use crate::answer::Answer;
-use crate::engine::networks::{
-    NetworkMemory, NetworkRows, begin_network, network, network_job, network_job_to_buffers, record_network,
-};
+use crate::engine::networks::{NetworkMemory, begin_network, network, recorders};
 use crate::error::{Error, Result};
-use crate::gpu::Job;
+use crate::gpu::network::NetworkRows;
+use crate::gpu::{self, Job};
 use crate::memory::Memory;
 use crate::pending::Pending;
 use crate::retrieval::network::{NetworkRequest, NetworkStates, NetworkStep};
@@ -54,9 +53,9 @@ impl<'m> Network<'m> {
     /// or `d` that are the same for all queries. Of the options, those count that say when queries stop, and
     /// [`RetrieveOptions::betas`], [`RetrieveOptions::rows`] and [`RetrieveOptions::plan_for`], for every update.
     ///
-    /// On a GPU all iterations are submitted when this returns, in one submission unless they are many or long. Where all
-    /// updates are of signs or of maxima of blocks, queries whose states come back stop at the states that the last
-    /// iteration would give ([`Status::Cycle`](crate::retrieval::Status::Cycle)).
+    /// On a GPU all iterations are submitted when this returns, in one submission unless they are many or long. A query
+    /// whose states repeat an earlier iteration stops at the states that the last iteration would give
+    /// ([`Status::Cycle`](crate::retrieval::Status::Cycle)), if every update ends in signs or in maxima of blocks.
     ///
     /// # Errors
     /// [`Error::Parameter`] for a network without updates, an update without a query, two updates of one state that go
@@ -90,7 +89,7 @@ impl<'m> Network<'m> {
     pub fn job(&self, start: &[&[f32]], options: &RetrieveOptions) -> Result<(Job, Pending<NetworkRetrieval>)> {
         const OPERATION: &str = "Network::job";
         let (request, starts, memories) = self.check(OPERATION, start, options)?;
-        let (job, answer) = network_job(OPERATION, request, starts, memories, options)?;
+        let (job, answer) = gpu::network::job(OPERATION, request, starts, recorders(OPERATION, memories)?, options)?;
         Ok((job, self.pending(answer, options)))
     }
 
@@ -98,9 +97,9 @@ impl<'m> Network<'m> {
     /// submits nor polls; as [`Memory::record`].
     ///
     /// # Errors
-    /// As [`Network::retrieve`]; [`Error::NeedsGpu`] on the CPU engine; [`Error::Parameter`] where a vector has no start;
-    /// [`Error::Shape`] where a buffer is too small or lacks `STORAGE` usage; [`Error::OtherDevice`]; [`Error::Limit`]
-    /// for more dispatches than one encoder takes. Nothing has been recorded then.
+    /// As [`Network::retrieve`]; [`Error::NeedsGpu`] on the CPU engine; [`Error::Parameter`] for a vector without a
+    /// start; [`Error::Shape`] for a buffer that is too small or lacks `STORAGE` usage; [`Error::OtherDevice`];
+    /// [`Error::Limit`] for more dispatches than one encoder takes. On an error nothing is recorded.
     pub fn record(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -109,7 +108,7 @@ impl<'m> Network<'m> {
     ) -> Result<()> {
         const OPERATION: &str = "Network::record";
         let (request, rows, memories) = self.check_targets(OPERATION, targets, options)?;
-        record_network(OPERATION, encoder, &request, rows, memories, options)
+        gpu::network::record(OPERATION, encoder, &request, rows, recorders(OPERATION, memories)?, options)
     }
 
     /// [`Network::job`] from and to buffers of the caller, as [`Network::record`] has it. Nothing is read back.
@@ -123,7 +122,7 @@ impl<'m> Network<'m> {
             let what = "timestamps of a job, which measures itself where it can,".into();
             return Err(Error::Unsupported { operation: OPERATION, what });
         }
-        network_job_to_buffers(OPERATION, &request, &rows, memories, options)
+        gpu::network::job_to_buffers(OPERATION, &request, &rows, recorders(OPERATION, memories)?, options)
     }
 
     fn pending(&self, answer: Answer<NetworkStates>, options: &RetrieveOptions) -> Pending<NetworkRetrieval> {

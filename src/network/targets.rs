@@ -6,9 +6,10 @@ use crate::gpu::Rows;
 
 /// Where [`Network::record`](super::Network::record) reads the starts of `count` queries from and writes states to.
 ///
-/// Every vector needs a start; states that nobody asks for are not written. Starts that are NaN, infinite or out of
-/// [range](crate::Memory#range) cannot be refused here: the states of such a query become rows of zeros, and its
-/// report's status has bit 0 (not finite) or bit 4 (out of range) set.
+/// Set a start for every vector. A state is written if [`NetworkTargets::state`] names it. Starts on the device are not
+/// read by the host, so bad ones are flagged instead of refused: a query with a start that is NaN, infinite or out of
+/// [range](crate::Memory#range) gets states of zeros, and its report's status has bit 0 (not finite) or bit 4 (out of
+/// range) set.
 ///
 /// ```no_run
 /// # use attractor::network::{NetworkTargets, VectorId};
@@ -59,7 +60,7 @@ impl<'a> NetworkTargets<'a> {
     /// Writes a report of each query to `rows`, `B x 4` words: a completion stamp (never 0), iterations done, the last
     /// iteration's largest change of a coordinate of a state (f32 bits), and a status (bit 0: a start was not finite;
     /// bit 1: in an update no pattern could have weight; bit 4: a start, a product or a state was out of range; bit 6:
-    /// states come back).
+    /// states repeat an earlier iteration).
     pub fn report(mut self, rows: Rows<'a>) -> Self {
         self.report = Some(rows);
         self

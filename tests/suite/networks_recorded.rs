@@ -1,4 +1,4 @@
-//! Networks as jobs and in encoders of the caller's: the bits of the one-shot call, from and to buffers of the caller's.
+//! Networks as jobs and in a caller's encoder: the bits of the one-shot call, from and to buffers of the caller.
 
 use std::time::Duration;
 

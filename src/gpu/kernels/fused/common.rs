@@ -6,8 +6,8 @@ use crate::gpu::kernel::{Access, Kernel, params};
 use crate::gpu::kernels::common::{Pass, term_bytes, threshold_of, weighing};
 use crate::gpu::operands::{Chunk, Sums};
 
-// Beside the rows of a chunk: the pieces of each split, the powers of two that are no more and no less than the rows of a
-// piece, and whether the only split of a query is its running state (`ends`).
+// Beside the rows of a chunk: the pieces of each split, the powers of two that are no more and no less than the rows of
+// a piece, and whether the only split of a query is its running state (`ends`).
 params! {
     keep_first: u32,
     keep_stride: u32,
